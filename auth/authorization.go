@@ -1,0 +1,103 @@
+package auth
+
+// MaxTokenBytes is the longest token that is looked at.
+const MaxTokenBytes = 16 << 10
+
+const bearerScheme = "bearer"
+
+// ParseAuthorization takes the bearer token out of a request's Authorization
+// header fields (RFC 6750, section 2.1): the scheme in any case, one space, one
+// b64token. It answers [ErrNoToken] for no field and for another scheme,
+// [ErrSeveralHeaders], [ErrMalformedHeader] and [ErrTooLong] for what breaks
+// the form. The token is a part of the field: nothing is copied.
+func ParseAuthorization(fields []string) (string, *Refusal) {
+	if len(fields) == 0 {
+		return "", ErrNoToken
+	}
+	if len(fields) > 1 {
+		return "", ErrSeveralHeaders
+	}
+	field := fields[0]
+	if !hasBearerScheme(field) {
+		return "", ErrNoToken
+	}
+	if len(field) < len(bearerScheme)+2 || field[len(bearerScheme)] != ' ' {
+		return "", ErrMalformedHeader
+	}
+	token := field[len(bearerScheme)+1:]
+	if refusal := CheckToken(token); refusal != nil {
+		return "", refusal
+	}
+	return token, nil
+}
+
+// CheckToken holds a token, wherever it was found, against the length limit and
+// the b64token syntax: [ErrTooLong], [ErrMalformedHeader] or nil.
+func CheckToken(token string) *Refusal {
+	if len(token) > MaxTokenBytes {
+		return ErrTooLong
+	}
+	if !isB64Token(token) {
+		return ErrMalformedHeader
+	}
+	return nil
+}
+
+// hasBearerScheme tells whether the field's first word is "Bearer".
+func hasBearerScheme(field string) bool {
+	if len(field) < len(bearerScheme) {
+		return false
+	}
+	for i := range len(bearerScheme) {
+		if field[i]|0x20 != bearerScheme[i] {
+			return false
+		}
+	}
+	return len(field) == len(bearerScheme) || !isSchemeByte(field[len(bearerScheme)])
+}
+
+// isSchemeByte tells whether c may stand in an authentication scheme's name: a
+// token byte of RFC 9110, section 5.6.2.
+func isSchemeByte(c byte) bool {
+	if isAlphanumeric(c) {
+		return true
+	}
+	switch c {
+	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
+		return true
+	}
+	return false
+}
+
+// isB64Token tells whether s is 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+"
+// / "/" ) *"=".
+func isB64Token(s string) bool {
+	end := len(s)
+	for end > 0 && s[end-1] == '=' {
+		end--
+	}
+	if end == 0 {
+		return false
+	}
+	for i := range end {
+		if !b64TokenBytes[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// b64TokenBytes marks the bytes of a b64token before its padding.
+var b64TokenBytes = func() (set [256]bool) {
+	for c := range 256 {
+		set[c] = isAlphanumeric(byte(c))
+	}
+	for _, c := range []byte("-._~+/") {
+		set[c] = true
+	}
+	return set
+}()
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

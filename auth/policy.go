@@ -1,0 +1,134 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// Policy says what tokens of one issuer must be like and how they are read.
+type Policy struct {
+	// Issuer is the issuer identifier, exactly as tokens carry it in iss.
+	Issuer string
+
+	// Name stands for the issuer in rules, logs and metrics. Required.
+	Name string
+
+	// Preset is one of [Presets]; empty reads what most issuers send.
+	Preset string
+
+	// Audiences: aud must hold one of them. Required unless
+	// [PresetHasNoAudience]; there they are client ids.
+	Audiences []string
+
+	// Algorithms that are accepted; empty means all of [Algorithms]. The key
+	// must fit the algorithm in any case.
+	Algorithms []string
+
+	// Leeway is how far clocks may be apart. Zero means not at all.
+	Leeway time.Duration
+
+	// MaxLifetime refuses tokens whose exp - iat is longer; zero: no limit.
+	MaxLifetime time.Duration
+
+	// TokenType is the typ header asked for, such as at+jwt (RFC 9068); empty
+	// takes any that is not known to be something else than an access token.
+	TokenType string
+
+	// Kind, if set, is what every caller of this issuer is.
+	Kind Kind
+
+	// SubjectClaim, ClientClaim, GroupsClaim and ScopesClaim are paths of
+	// claims; empty means the preset's, or what most issuers use.
+	SubjectClaim, ClientClaim, GroupsClaim, ScopesClaim string
+}
+
+// Validate is an error that names the field, what was found in it and what
+// would be right, or nil.
+func (p Policy) Validate() error {
+	if p.Issuer == "" {
+		return errors.New("issuer: an issuer identifier is required")
+	}
+	if p.Name == "" {
+		return errors.New("name: a name for the issuer is required")
+	}
+	if _, ok := presets[p.Preset]; !ok && p.Preset != "" {
+		return fmt.Errorf("preset: found %q, expected one of %s", p.Preset, strings.Join(Presets(), ", "))
+	}
+	if len(p.Audiences) == 0 && !PresetHasNoAudience(p.Preset) {
+		return errors.New("audience: at least one is required: without it, tokens meant for other services would be let in")
+	}
+	if slices.Contains(p.Audiences, "") {
+		return errors.New("audience: found an empty one")
+	}
+	for _, name := range p.Algorithms {
+		if err := CheckAlgorithm(name); err != nil {
+			return fmt.Errorf("algorithms: %w", err)
+		}
+	}
+	if p.Leeway < 0 || p.Leeway > MaxLeeway {
+		return fmt.Errorf("leeway: found %s, expected 0s to %s", p.Leeway, MaxLeeway)
+	}
+	if p.MaxLifetime < 0 {
+		return fmt.Errorf("max_lifetime: found %s, expected more than 0s", p.MaxLifetime)
+	}
+	if p.Kind != "" && p.Kind != KindUser && p.Kind != KindServiceAccount {
+		return fmt.Errorf("kind: found %q, expected %s or %s", p.Kind, KindServiceAccount, KindUser)
+	}
+	return nil
+}
+
+// MaxLeeway is the longest leeway; it keeps a slip of the pen from making tokens last for days.
+const MaxLeeway = time.Hour
+
+// authority is an issuer whose tokens are accepted: its policy, compiled, and
+// its keys.
+type authority struct {
+	Policy
+	preset preset
+	keys   *issuer.Engine
+}
+
+func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	a := &authority{Policy: p, preset: presetOf(p), keys: keys}
+	if len(a.Algorithms) == 0 {
+		a.Algorithms = Algorithms
+	}
+	a.TokenType = (&header{Type: p.TokenType}).mediaType()
+	return a, nil
+}
+
+// presetOf gives the preset a policy names, with what the policy says otherwise
+// put in its place.
+func presetOf(p Policy) preset {
+	chosen, ok := presets[p.Preset]
+	if !ok {
+		chosen = generic
+	}
+	if chosen.audienceRoles {
+		chosen.groups = slices.Clone(chosen.groups)
+		for _, audience := range p.Audiences {
+			chosen.groups = append(chosen.groups, "resource_access."+audience+".roles")
+		}
+	}
+	if p.ClientClaim != "" {
+		chosen.clients = []string{p.ClientClaim}
+	}
+	if p.GroupsClaim != "" {
+		chosen.groups = []string{p.GroupsClaim}
+	}
+	if p.ScopesClaim != "" {
+		chosen.scopes = []string{p.ScopesClaim}
+	}
+	if p.Kind != "" {
+		chosen.kind = p.Kind
+	}
+	return chosen
+}

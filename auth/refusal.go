@@ -1,0 +1,114 @@
+package auth
+
+import (
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Refusal says why a request is not let in. The set of refusals is closed:
+// [Refusals] lists it. A Refusal never holds anything the caller sent, so it is
+// safe in answers, logs, metrics and events.
+type Refusal struct {
+	// Reason is the refusal's stable name, used as a metric's label and in
+	// explanations: "expired", "unknown_key", …
+	Reason string
+
+	// Status is the HTTP status to answer with: 400, 401, 403 or 503.
+	Status int
+
+	// Code is the error code of the challenge (RFC 6750, section 3.1), or
+	// empty where a challenge carries none.
+	Code string
+
+	// Message is one sentence for the caller, in ASCII without quotes or
+	// backslashes, as error_description asks (RFC 6750, section 3).
+	Message string
+
+	// Scope lists the scopes the request needs, separated by spaces; only
+	// with the code insufficient_scope, and only where scopes are missing.
+	Scope string
+
+	// RetryAfter says when to try again; zero except with status 503.
+	RetryAfter time.Duration
+
+	// Cause holds details for the operator's debug log, never for the
+	// caller; nil in almost all refusals.
+	Cause error
+}
+
+// Error is the message for the caller.
+func (r *Refusal) Error() string { return r.Message }
+
+// Unwrap gives the cause, nil if there is none.
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// Is makes errors.Is find a refusal by its reason, whatever details it carries.
+func (r *Refusal) Is(target error) bool {
+	other, ok := target.(*Refusal)
+	return ok && other.Reason == r.Reason
+}
+
+// Error codes of RFC 6750, section 3.1.
+const (
+	codeInvalidRequest    = "invalid_request"
+	codeInvalidToken      = "invalid_token"
+	codeInsufficientScope = "insufficient_scope"
+)
+
+// The refusals. Their messages are the closed set of sentences a caller sees.
+var (
+	ErrNoToken = define("no_token", http.StatusUnauthorized, "", "a bearer token is required")
+
+	ErrSeveralHeaders  = badRequest("several_headers", "the request has several Authorization headers")
+	ErrTwoTokens       = badRequest("two_tokens", "the request carries a token in more than one place")
+	ErrMalformedHeader = badRequest("malformed_header", "the Authorization header must be Bearer, one space and one token")
+	ErrTooLong         = badRequest("too_long", "the token is longer than 16 KiB")
+
+	ErrNotJWS           = badToken("not_jws", "the token is not a signed JWT in compact form")
+	ErrMalformedClaims  = badToken("malformed_claims", "a claim of the token has the wrong type")
+	ErrAlgorithm        = badToken("algorithm", "the signature algorithm of the token is not accepted")
+	ErrCritical         = badToken("critical", "the token has a critical header that is not understood")
+	ErrTokenType        = badToken("type", "the token is of another type than an access token")
+	ErrIssuer           = badToken("issuer", "the issuer of the token is not accepted")
+	ErrNoSubject        = badToken("no_subject", "the token has no subject")
+	ErrNoExpiry         = badToken("no_expiry", "the token has no expiry")
+	ErrExpired          = badToken("expired", "the token has expired")
+	ErrNotYetValid      = badToken("not_yet_valid", "the token is not valid yet")
+	ErrLifetime         = badToken("lifetime", "the lifetime of the token is longer than accepted")
+	ErrAudience         = badToken("audience", "the token is not meant for this audience")
+	ErrBound            = badToken("bound", "the token is bound to a key and cannot be used as a bearer token")
+	ErrUnknownKey       = badToken("unknown_key", "the key that signed the token is not known")
+	ErrSignature        = badToken("signature", "the signature of the token is not valid")
+	ErrHeaderValue      = badToken("header_value", "a claim of the token cannot be carried in a header")
+	ErrScope            = forbidden("scope", "the token lacks a scope that is required here")
+	ErrGroup            = forbidden("group", "the caller is in none of the groups required here")
+	ErrClaim            = forbidden("claim", "a claim of the token does not have a value required here")
+	ErrOnlyMachines     = forbidden("kind", "only service accounts are let in here")
+	ErrNoMachines       = forbidden("kind_denied", "service accounts are not let in here")
+	ErrKeysUnavailable  = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
+	ErrTooManyInWaiting = define("too_many_waiting", http.StatusServiceUnavailable, "", "too many requests wait for the keys of the token's issuer")
+)
+
+// Refusals lists every refusal that this package can give, once.
+func Refusals() []*Refusal { return slices.Clone(refusals) }
+
+var refusals []*Refusal
+
+func define(reason string, status int, code, message string) *Refusal {
+	r := &Refusal{Reason: reason, Status: status, Code: code, Message: message}
+	refusals = append(refusals, r)
+	return r
+}
+
+func badRequest(reason, message string) *Refusal {
+	return define(reason, http.StatusBadRequest, codeInvalidRequest, message)
+}
+
+func badToken(reason, message string) *Refusal {
+	return define(reason, http.StatusUnauthorized, codeInvalidToken, message)
+}
+
+func forbidden(reason, message string) *Refusal {
+	return define(reason, http.StatusForbidden, codeInsufficientScope, message)
+}
