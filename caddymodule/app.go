@@ -1,0 +1,186 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// appID is the app's module ID, and its name in a configuration's apps.
+const appID = "gatehouse"
+
+// App is the Caddy app "gatehouse": what all sites share. It knows the issuers
+// whose bearer tokens are accepted, keeps their keys at hand, and remembers
+// verified tokens. Sites are protected with the handler bearer_auth.
+//
+// Keys and remembered tokens outlive a reload as long as nothing about the
+// issuers changed. The app starts with every issuer down: keys are fetched in
+// the background, and kept in Caddy's storage, so that a restart serves even
+// while an issuer cannot be reached.
+type App struct {
+	// The issuers whose tokens are accepted. At least one is required.
+	Issuers []*Issuer `json:"issuers,omitempty"`
+
+	// How many verified tokens are remembered, so that their signatures need
+	// not be checked again. 0 turns it off. Default: 100000.
+	TokenCache *int `json:"token_cache,omitempty"`
+
+	ctx    caddy.Context
+	logger *zap.Logger
+	gate   *gate
+	detach []func()
+}
+
+// CaddyModule tells Caddy about the app.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: appID, New: func() caddy.Module { return new(App) }}
+}
+
+// Limits of the app's options.
+const (
+	defaultTokenCache = 100_000
+	maxTokenCache     = 10_000_000
+)
+
+// Provision compiles the configuration. It reads no network and no storage.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.logger = ctx, ctx.Logger()
+	if len(a.Issuers) == 0 {
+		return errors.New("gatehouse: no issuer is configured: add `issuer https://… { audience … }`")
+	}
+	if err := a.provisionIssuers(); err != nil {
+		return err
+	}
+	gate, err := takeGate(a.Issuers, a.tokenCache())
+	if err != nil {
+		return fmt.Errorf("gatehouse: %w", err)
+	}
+	a.gate = gate
+	return nil
+}
+
+// provisionIssuers resolves the issuers' placeholders and gives each a name.
+func (a *App) provisionIssuers() error {
+	names := make(map[string]string, len(a.Issuers))
+	for _, i := range a.Issuers {
+		if err := i.provision(); err != nil {
+			return fmt.Errorf("gatehouse: issuer %s: %w", i.Issuer, err)
+		}
+		name, identifier := i.policy.Name, i.policy.Issuer
+		if other, twice := names[name]; twice {
+			return fmt.Errorf("gatehouse: issuers %s and %s are both named %q: give one of them another with `name`", other, identifier, name)
+		}
+		names[name] = identifier
+	}
+	return nil
+}
+
+// Validate checks what Provision has no need to know.
+func (a *App) Validate() error {
+	if n := a.tokenCache(); n < 0 || n > maxTokenCache {
+		return fmt.Errorf("gatehouse: token_cache: found %d, expected 0 to %d", n, maxTokenCache)
+	}
+	return nil
+}
+
+func (a *App) tokenCache() int {
+	if a.TokenCache == nil {
+		return defaultTokenCache
+	}
+	return *a.TokenCache
+}
+
+// Start lends this configuration's storage and log to the issuers' engines and
+// begins their background work.
+func (a *App) Start() error {
+	if err := a.checkResourceRoutes(); err != nil {
+		return err
+	}
+	for name, engine := range a.gate.engines {
+		a.detach = append(a.detach, engine.Attach(issuer.Host{
+			Storage: a.ctx.Storage(),
+			Observe: issuerLog{a.logger.With(zap.String("issuer", name))}.observe,
+		}))
+	}
+	return nil
+}
+
+// Stop takes storage and log back; a newer configuration may have lent its own
+// by then.
+func (a *App) Stop() error {
+	for _, detach := range a.detach {
+		detach()
+	}
+	a.detach = nil
+	return nil
+}
+
+// Cleanup lets go of what outlives a configuration. It is called too when
+// provisioning failed half-way.
+func (a *App) Cleanup() error {
+	if err := a.Stop(); err != nil {
+		return err
+	}
+	if a.gate == nil {
+		return nil
+	}
+	gate := a.gate
+	a.gate = nil
+	return gate.release()
+}
+
+// issuerNames gives the configured names, in the order of the configuration.
+func (a *App) issuerNames() []string {
+	names := make([]string, 0, len(a.Issuers))
+	for _, i := range a.Issuers {
+		names = append(names, i.policy.Name)
+	}
+	return names
+}
+
+// identifiers gives the issuer identifiers behind names; all if names is empty.
+func (a *App) identifiers(names []string) []string {
+	var list []string
+	for _, i := range a.Issuers {
+		if len(names) == 0 || slices.Contains(names, i.policy.Name) {
+			list = append(list, i.policy.Issuer)
+		}
+	}
+	return list
+}
+
+// configuredApp gives the configuration's app. It must have been configured:
+// without issuers nobody could be let in.
+func configuredApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.AppIfConfigured(appID)
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, errors.New("no issuer is configured: add the global option `gatehouse { issuer https://… { audience … } }`")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+// hostOf is the default name of an issuer: the host of its URL.
+func hostOf(identifier string) string {
+	u, err := url.Parse(identifier)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.Validator    = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,184 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// BearerAuth lets in only requests that carry a good bearer token (RFC 6750) of
+// an issuer configured in the app gatehouse, from a caller whom the rules below
+// let in. Others are refused with a challenge that says why.
+//
+// Who was let in is told to other handlers by the placeholders
+// `{http.auth.user.id}` (the subject), and under the same prefix `kind`,
+// `issuer`, `client_id`, `name`, `email`, `groups`, `scopes`, `token_id`,
+// `expires_at` and `claims.<path>`; and to the upstream by the headers below.
+//
+// Streams (WebSocket, server-sent events, gRPC) are closed when the token
+// expires.
+type BearerAuth struct {
+	Access
+
+	// Lets requests without a token pass, as anonymous. A bad token is refused
+	// all the same. Default: false.
+	Optional bool `json:"optional,omitempty"`
+
+	// Headers set for the upstream: a name and a value with placeholders each.
+	// The client's own, in any spelling, are always removed. An empty value is
+	// not set.
+	Headers []Header `json:"headers,omitempty"`
+
+	// Does not hand the token on. Default: the upstream gets it as
+	// `Authorization: Bearer <token>`.
+	StripToken bool `json:"strip_token,omitempty"`
+
+	// Other places where a token may be, beside the Authorization header. It is
+	// removed from there before the upstream. Default: the header only.
+	TokenFrom []TokenSource `json:"token_from,omitempty"`
+
+	// `pass` lets CORS preflight requests through without a token: OPTIONS
+	// with Origin and Access-Control-Request-Method, without a body and
+	// without Upgrade. Default: they need a token like all else.
+	Preflight string `json:"preflight,omitempty"`
+
+	// The identifier (an https URL) of the resource protected here. Its
+	// metadata (RFC 9728) are published at their well-known address by the
+	// handler gatehouse_resource_metadata, and challenges point at them.
+	// Default: none.
+	ProtectedResource string `json:"protected_resource,omitempty"`
+
+	// `json` answers refusals with `{"message": "…"}`. `none` leaves the body
+	// to Caddy's `handle_errors`. Default: none.
+	ErrorBody string `json:"error_body,omitempty"`
+
+	logger   *zap.Logger
+	identity *identityHeaders
+	refuser  *refuser
+}
+
+// CaddyModule tells Caddy about the handler.
+func (BearerAuth) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.bearer_auth", New: func() caddy.Module { return new(BearerAuth) }}
+}
+
+// Provision compiles the rules.
+func (b *BearerAuth) Provision(ctx caddy.Context) error {
+	b.logger = ctx.Logger()
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return fmt.Errorf("bearer_auth: %w", err)
+	}
+	if err := b.Access.provision(app); err != nil {
+		return fmt.Errorf("bearer_auth: %w", err)
+	}
+	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
+		return fmt.Errorf("bearer_auth: header: %w", err)
+	}
+	challenge := auth.Challenge{Realm: b.realm()}
+	if b.ProtectedResource != "" {
+		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
+	}
+	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.logger)
+	return nil
+}
+
+// Validate checks the options that are not rules.
+func (b *BearerAuth) Validate() error {
+	if b.Preflight != "" && b.Preflight != "pass" {
+		return fmt.Errorf("bearer_auth: preflight: found %q, expected pass", b.Preflight)
+	}
+	if b.ErrorBody != "" && b.ErrorBody != "json" && b.ErrorBody != "none" {
+		return fmt.Errorf("bearer_auth: error_body: found %q, expected json or none", b.ErrorBody)
+	}
+	for _, source := range b.TokenFrom {
+		if err := source.validate(); err != nil {
+			return fmt.Errorf("bearer_auth: token_from: %w", err)
+		}
+	}
+	if b.ProtectedResource != "" {
+		if err := auth.CheckResource(b.ProtectedResource); err != nil {
+			return fmt.Errorf("bearer_auth: protected_resource: %w", err)
+		}
+	}
+	return nil
+}
+
+// ServeHTTP lets the request pass or refuses it. The client's own identity
+// headers are removed whatever comes of it.
+func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	b.identity.clean(r)
+	if b.Preflight == "pass" && isPreflight(r) {
+		admitAnonymous(r)
+		return next.ServeHTTP(w, r)
+	}
+	token, refusal := findToken(r, b.TokenFrom)
+	if refusal == auth.ErrNoToken && b.Optional {
+		admitAnonymous(r)
+		return next.ServeHTTP(w, r)
+	}
+	if refusal != nil {
+		return b.refuser.refuse(w, r, refusal, "")
+	}
+	verdict := b.app.gate.verifier.Verify(r.Context(), token)
+	refusal = verdict.Refusal
+	if refusal == nil {
+		refusal = b.predicate.Check(verdict.Principal)
+	}
+	if refusal == nil {
+		refusal = b.admit(r, verdict.Principal, token)
+	}
+	if refusal != nil {
+		return b.refuser.refuse(w, r, refusal, verdict.Issuer)
+	}
+	if isStreamCandidate(r) {
+		return serveStream(w, r, next, verdict.Principal)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// admit tells the rest of the chain, and the upstream, who is calling.
+func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string) *auth.Refusal {
+	if refusal := setPrincipal(r, caller); refusal != nil {
+		return refusal
+	}
+	if refusal := b.identity.set(r, caller); refusal != nil {
+		return refusal
+	}
+	handOn(r, token, b.TokenFrom, b.StripToken)
+	return nil
+}
+
+// isPreflight tells a CORS preflight request: it asks, and can do nothing else.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions &&
+		r.Header.Get("Origin") != "" &&
+		r.Header.Get("Access-Control-Request-Method") != "" &&
+		r.Header.Get("Upgrade") == "" &&
+		r.ContentLength == 0 && len(r.TransferEncoding) == 0
+}
+
+// logRefusal is the one line, at DEBUG, about a refused request.
+func logRefusal(logger *zap.Logger, refusal *auth.Refusal, issuer string) {
+	if c := logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
+		c.Write(
+			zap.String("reason", refusal.Reason),
+			zap.Int("status", refusal.Status),
+			zap.String("issuer", issuer),
+			zap.NamedError("cause", refusal.Cause),
+		)
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*BearerAuth)(nil)
+	_ caddy.Validator             = (*BearerAuth)(nil)
+	_ caddyhttp.MiddlewareHandler = (*BearerAuth)(nil)
+)

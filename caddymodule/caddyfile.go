@@ -1,0 +1,173 @@
+package caddymodule
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// The pieces that all of Gatehouse's Caddyfile parsers are made of. They are
+// strict: an unknown, repeated or surplus word is an error with file and line
+// that says what was expected, because a typo must never switch protection off.
+
+// options are the words that may begin a line of a block.
+type options map[string]option
+
+// option reads the rest of its line, and its block if it has one.
+type option struct {
+	parse func(*caddyfile.Dispenser) error
+	again bool
+}
+
+// once is an option that may stand once in a block.
+func once(parse func(*caddyfile.Dispenser) error) option { return option{parse: parse} }
+
+// repeatable is an option that may stand several times.
+func repeatable(parse func(*caddyfile.Dispenser) error) option {
+	return option{parse: parse, again: true}
+}
+
+// parseBlock reads the block that follows on the current line, if there is one.
+func parseBlock(d *caddyfile.Dispenser, known options) error {
+	seen := make(map[string]int)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		option, ok := known[word]
+		if !ok {
+			return d.Errf("found %q, expected one of: %s", word, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		if line, again := seen[word]; again && !option.again {
+			return d.Errf("%s is set again; it was set on line %d already", word, line)
+		}
+		seen[word] = d.Line()
+		if err := option.parse(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noMore is an error if more words follow on the line.
+func noMore(d *caddyfile.Dispenser, option string) error {
+	if d.NextArg() {
+		return d.Errf("%s: found %q, expected nothing more on this line", option, d.Val())
+	}
+	return nil
+}
+
+// oneWord reads exactly one word, which is not empty.
+func oneWord(d *caddyfile.Dispenser, into *string) error {
+	option := d.Val()
+	if !d.NextArg() || d.Val() == "" {
+		return d.Errf("%s: expected a value", option)
+	}
+	*into = d.Val()
+	return noMore(d, option)
+}
+
+// checkedWord reads one word and lets check say what is wrong with it. A
+// placeholder can only be checked once it is resolved.
+func checkedWord(d *caddyfile.Dispenser, into *string, check func(string) error) error {
+	option := d.Val()
+	if err := oneWord(d, into); err != nil {
+		return err
+	}
+	if hasPlaceholder(*into) {
+		return nil
+	}
+	if err := check(*into); err != nil {
+		return d.Errf("%s: %v", option, err)
+	}
+	return nil
+}
+
+func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
+
+// oneOf reads one word out of a few.
+func oneOf(d *caddyfile.Dispenser, into *string, allowed ...string) error {
+	option := d.Val()
+	if err := oneWord(d, into); err != nil {
+		return err
+	}
+	if !slices.Contains(allowed, *into) {
+		return d.Errf("%s: found %q, expected %s", option, *into, strings.Join(allowed, " or "))
+	}
+	return nil
+}
+
+// words reads at least one word.
+func words(d *caddyfile.Dispenser) ([]string, error) {
+	option := d.Val()
+	list := d.RemainingArgs()
+	if len(list) == 0 {
+		return nil, d.Errf("%s: expected at least one value", option)
+	}
+	if slices.Contains(list, "") {
+		return nil, d.Errf("%s: found an empty value", option)
+	}
+	return list, nil
+}
+
+// appendWords adds a line's words to a list.
+func appendWords(d *caddyfile.Dispenser, into *[]string) error {
+	list, err := words(d)
+	*into = append(*into, list...)
+	return err
+}
+
+// appendLine adds a line of words to a list of lines.
+func appendLine(d *caddyfile.Dispenser, into *[][]string) error {
+	list, err := words(d)
+	*into = append(*into, list)
+	return err
+}
+
+// flag reads a word that stands alone.
+func flag(d *caddyfile.Dispenser, into *bool) error {
+	*into = true
+	return noMore(d, d.Val())
+}
+
+// duration reads a span of time between two bounds.
+func duration(d *caddyfile.Dispenser, into *caddy.Duration, least, most caddy.Duration) error {
+	option, text := d.Val(), ""
+	if err := oneWord(d, &text); err != nil {
+		return err
+	}
+	value, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%s: found %q, expected a duration such as 30s, 15m, 24h or 7d", option, text)
+	}
+	if caddy.Duration(value) < least || most > 0 && caddy.Duration(value) > most {
+		return d.Errf("%s: found %s, expected %s", option, text, bounds(least, most))
+	}
+	*into = caddy.Duration(value)
+	return nil
+}
+
+func bounds(least, most caddy.Duration) string {
+	text := "at least " + time.Duration(least).String()
+	if most > 0 {
+		text += " and at most " + time.Duration(most).String()
+	}
+	return text
+}
+
+// number reads a whole number between two bounds.
+func number(d *caddyfile.Dispenser, into **int, least, most int) error {
+	option, text := d.Val(), ""
+	if err := oneWord(d, &text); err != nil {
+		return err
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil || value < least || value > most {
+		return d.Errf("%s: found %q, expected a number from %d to %d", option, text, least, most)
+	}
+	*into = &value
+	return nil
+}

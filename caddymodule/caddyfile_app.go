@@ -1,0 +1,173 @@
+package caddymodule
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// parseGlobalOption reads the global option. Syntax:
+//
+//	gatehouse {
+//	    issuer <identifier> { … }    # see parseIssuer; repeatable
+//	    token_cache <number>
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the global option gatehouse stands twice: put everything into one")
+	}
+	app := new(App)
+	for d.Next() {
+		if err := noMore(d, "gatehouse"); err != nil {
+			return nil, err
+		}
+		err := parseBlock(d, options{
+			"issuer":      repeatable(app.parseIssuer),
+			"token_cache": once(func(d *caddyfile.Dispenser) error { return number(d, &app.TokenCache, 0, maxTokenCache) }),
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(app.Issuers) == 0 {
+		return nil, d.Err("gatehouse: no issuer: expected at least `issuer https://… { audience … }`")
+	}
+	return httpcaddyfile.App{Name: appID, Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// parseIssuer reads an issuer. Syntax:
+//
+//	issuer <identifier> {
+//	    name             <name>
+//	    preset           entra|auth0|okta|keycloak|cognito|google|kubernetes|github
+//	    audience         <audience...>
+//	    jwks_uri         <url>
+//	    jwks_file        <path>
+//	    algorithms       <algorithm...>
+//	    leeway           <duration>
+//	    max_lifetime     <duration>
+//	    token_type       <typ>
+//	    kind             service_account|user
+//	    subject_claim    <path>
+//	    client_claim     <path>
+//	    groups_claim     <path>
+//	    scopes_claim     <path>
+//	    ca               <path>
+//	    fetch_token_file <path>
+//	    insecure_http
+//	    refresh          <duration>
+//	    max_stale        <duration>
+//	}
+func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
+	i := new(Issuer)
+	if !d.NextArg() || d.Val() == "" {
+		return d.Err("issuer: expected an issuer identifier such as https://login.example.com")
+	}
+	i.Issuer = d.Val()
+	line := d.Token()
+	if err := noMore(d, "issuer"); err != nil {
+		return err
+	}
+	if err := i.checkIdentifier(d); err != nil {
+		return err
+	}
+	if err := parseBlock(d, i.options()); err != nil {
+		return err
+	}
+	at := caddyfile.NewDispenser([]caddyfile.Token{line})
+	at.Next()
+	if err := i.checkWhole(at, a.Issuers); err != nil {
+		return err
+	}
+	a.Issuers = append(a.Issuers, i)
+	return nil
+}
+
+func (i *Issuer) options() options {
+	type d = caddyfile.Dispenser
+	word := func(into *string) option { return once(func(d *d) error { return oneWord(d, into) }) }
+	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
+	return options{
+		"name":             word(&i.Name),
+		"preset":           once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()...) }),
+		"audience":         list(&i.Audiences),
+		"jwks_uri":         word(&i.JWKSURI),
+		"jwks_file":        word(&i.JWKSFile),
+		"algorithms":       once(i.parseAlgorithms),
+		"leeway":           once(i.parseLeeway),
+		"max_lifetime":     once(func(d *d) error { return duration(d, &i.MaxLifetime, caddy.Duration(time.Second), 0) }),
+		"token_type":       word(&i.TokenType),
+		"kind":             once(func(d *d) error { return oneOf(d, &i.Kind, "service_account", "user") }),
+		"subject_claim":    word(&i.SubjectClaim),
+		"client_claim":     word(&i.ClientClaim),
+		"groups_claim":     word(&i.GroupsClaim),
+		"scopes_claim":     word(&i.ScopesClaim),
+		"ca":               word(&i.CA),
+		"fetch_token_file": word(&i.FetchTokenFile),
+		"insecure_http":    once(func(d *d) error { return flag(d, &i.InsecureHTTP) }),
+		"refresh":          once(func(d *d) error { return duration(d, &i.Refresh, caddy.Duration(10*time.Second), 0) }),
+		"max_stale":        once(func(d *d) error { return duration(d, &i.MaxStale, caddy.Duration(time.Minute), 0) }),
+	}
+}
+
+func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {
+	if err := appendWords(d, &i.Algorithms); err != nil {
+		return err
+	}
+	for _, name := range i.Algorithms {
+		if err := auth.CheckAlgorithm(name); err != nil {
+			return d.Errf("algorithms: %v", err)
+		}
+	}
+	return nil
+}
+
+func (i *Issuer) parseLeeway(d *caddyfile.Dispenser) error {
+	i.Leeway = new(caddy.Duration)
+	return duration(d, i.Leeway, 0, caddy.Duration(auth.MaxLeeway))
+}
+
+func (i *Issuer) checkIdentifier(d *caddyfile.Dispenser) error {
+	if hasPlaceholder(i.Issuer) {
+		return nil
+	}
+	u, err := url.Parse(i.Issuer)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return d.Errf("issuer: found %q, expected an https URL such as https://login.example.com", i.Issuer)
+	}
+	return nil
+}
+
+// checkWhole checks what no single line shows, and says the line on which the
+// issuer begins.
+func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
+	if len(i.Audiences) == 0 && !auth.PresetHasNoAudience(i.Preset) {
+		return d.Errf("issuer %s: expected at least one audience: without it, tokens meant for other services would be let in", i.Issuer)
+	}
+	if i.JWKSURI != "" && i.JWKSFile != "" {
+		return d.Errf("issuer %s: found jwks_uri and jwks_file, expected one of them at most", i.Issuer)
+	}
+	for _, other := range others {
+		if other.Issuer == i.Issuer {
+			return d.Errf("issuer %s is configured twice", i.Issuer)
+		}
+		if other.label() == i.label() {
+			return d.Errf("issuers %s and %s are both named %q: give one of them another with `name`", other.Issuer, i.Issuer, i.label())
+		}
+	}
+	return nil
+}
+
+// label is the name as far as the Caddyfile alone tells it.
+func (i *Issuer) label() string {
+	if i.Name != "" {
+		return i.Name
+	}
+	return hostOf(i.Issuer)
+}

@@ -1,0 +1,126 @@
+package caddymodule
+
+import (
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// parseBearerAuth reads the directive. Syntax:
+//
+//	bearer_auth [<matcher>] {
+//	    issuer             <name...>
+//	    audience           <audience...>
+//	    scope              <scope...>
+//	    group              <group...>
+//	    claim              <path> <value...>
+//	    service_account    only|deny
+//	    optional
+//	    header             <name> <value>
+//	    strip_token
+//	    token_from         cookie|query <name>
+//	    preflight          pass
+//	    realm              <realm>
+//	    protected_resource <url>
+//	    error_body         json|none
+//	}
+//
+// With protected_resource it makes a second route, in front, for the resource's
+// metadata.
+func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next() // the directive's name
+	if err := noMore(h.Dispenser, "bearer_auth"); err != nil {
+		return nil, err
+	}
+	b := new(BearerAuth)
+	if err := parseBlock(h.Dispenser, b.options()); err != nil {
+		return nil, err
+	}
+	routes := h.NewRoute(matcher, b)
+	if b.ProtectedResource == "" {
+		return routes, nil
+	}
+	return append(b.metadataRoute(h), routes...), nil
+}
+
+func (b *BearerAuth) options() options {
+	type d = caddyfile.Dispenser
+	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
+	return options{
+		"issuer":             list(&b.Issuers),
+		"audience":           list(&b.Audiences),
+		"scope":              list(&b.Scopes),
+		"group":              repeatable(func(d *d) error { return appendLine(d, &b.Groups) }),
+		"claim":              repeatable(b.parseClaim),
+		"service_account":    once(func(d *d) error { return oneOf(d, &b.ServiceAccount, "only", "deny") }),
+		"optional":           once(func(d *d) error { return flag(d, &b.Optional) }),
+		"header":             repeatable(b.parseHeader),
+		"strip_token":        once(func(d *d) error { return flag(d, &b.StripToken) }),
+		"token_from":         repeatable(b.parseTokenFrom),
+		"preflight":          once(func(d *d) error { return oneOf(d, &b.Preflight, "pass") }),
+		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
+		"protected_resource": once(func(d *d) error { return checkedWord(d, &b.ProtectedResource, auth.CheckResource) }),
+		"error_body":         once(func(d *d) error { return oneOf(d, &b.ErrorBody, "json", "none") }),
+	}
+}
+
+func (b *BearerAuth) parseClaim(d *caddyfile.Dispenser) error {
+	line := d.RemainingArgs()
+	if len(line) < 2 {
+		return d.Errf("claim: found %d words, expected a path and at least one value", len(line))
+	}
+	b.Claims = append(b.Claims, Claim{Path: line[0], Values: line[1:]})
+	return nil
+}
+
+func (b *BearerAuth) parseHeader(d *caddyfile.Dispenser) error {
+	var header Header
+	if !d.AllArgs(&header.Name, &header.Value) {
+		return d.Err("header: expected a name and a value such as `header X-Auth-Subject {http.auth.user.id}`")
+	}
+	b.Headers = append(b.Headers, header)
+	if _, err := newIdentityHeaders(b.Headers, zap.NewNop()); err != nil {
+		return d.Errf("header: %v", err)
+	}
+	return nil
+}
+
+func (b *BearerAuth) parseTokenFrom(d *caddyfile.Dispenser) error {
+	var source TokenSource
+	if !d.AllArgs(&source.In, &source.Name) {
+		return d.Err("token_from: expected `cookie NAME` or `query NAME`")
+	}
+	if err := source.validate(); err != nil {
+		return d.Errf("token_from: %v", err)
+	}
+	if slices.Contains(b.TokenFrom, source) {
+		return d.Errf("token_from: %s %s is set again", source.In, source.Name)
+	}
+	b.TokenFrom = append(b.TokenFrom, source)
+	return nil
+}
+
+// metadataRoute is the route that publishes the protected resource's metadata.
+func (b *BearerAuth) metadataRoute(h httpcaddyfile.Helper) []httpcaddyfile.ConfigValue {
+	metadata := &ResourceMetadata{Resource: b.ProtectedResource, Issuers: b.Issuers, Scopes: b.Scopes}
+	for _, source := range b.TokenFrom {
+		if source.In == inQuery {
+			metadata.BearerMethods = []string{"header", "query"}
+		}
+	}
+	path := auth.Resource{Identifier: b.ProtectedResource}.MetadataPath()
+	return h.NewRoute(caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{path})}, metadata)
+}

@@ -1,0 +1,117 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// gate is what outlives a reload: the verifier with its remembered tokens, and
+// the engines that keep the issuers' keys. Configurations that ask for the same
+// share one, so a reload that changes nothing about the issuers forgets
+// nothing; one that changes something starts with an empty memory, because what
+// was verified before was verified by other rules. Engines are shared even
+// then, issuer by issuer.
+type gate struct {
+	key      string
+	verifier *auth.Verifier
+	engines  map[string]*issuer.Engine // by the issuer's name
+	taken    []string                  // keys of the engines to give back
+}
+
+var (
+	gates   = caddy.NewUsagePool()
+	engines = caddy.NewUsagePool()
+)
+
+// takeGate gives the gate of these issuers; it must be released exactly once.
+func takeGate(issuers []*Issuer, remember int) (*gate, error) {
+	key, err := gateKey(issuers, remember)
+	if err != nil {
+		return nil, err
+	}
+	taken, _, err := gates.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newGate(key, issuers, remember)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return taken.(*gate), nil
+}
+
+// gateKey is equal for configurations that ask for the same.
+func gateKey(issuers []*Issuer, remember int) (string, error) {
+	type entry struct {
+		Policy auth.Policy
+		Source string
+	}
+	list := make([]entry, 0, len(issuers))
+	for _, i := range issuers {
+		list = append(list, entry{i.policy, i.source.ID()})
+	}
+	key, err := json.Marshal(struct {
+		Issuers  []entry
+		Remember int
+	}{list, remember})
+	return string(key), err
+}
+
+func newGate(key string, issuers []*Issuer, remember int) (*gate, error) {
+	g := &gate{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
+	config := auth.VerifierConfig{Remember: remember, Attach: attachResolver}
+	for _, i := range issuers {
+		engine, err := g.takeEngine(i.source)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("issuer %s: %w", i.Issuer, err), g.Destruct())
+		}
+		g.engines[i.policy.Name] = engine
+		config.Issuers = append(config.Issuers, auth.AcceptedIssuer{Policy: i.policy, Keys: engine})
+	}
+	verifier, err := auth.NewVerifier(config)
+	if err != nil {
+		return nil, errors.Join(err, g.Destruct())
+	}
+	g.verifier = verifier
+	return g, nil
+}
+
+func (g *gate) takeEngine(source issuer.Config) (*issuer.Engine, error) {
+	key := source.ID()
+	taken, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
+		engine, err := issuer.New(source, issuer.Options{})
+		return pooledEngine{engine}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.taken = append(g.taken, key)
+	return taken.(pooledEngine).Engine, nil
+}
+
+// release gives the gate back; the last user's release ends it.
+func (g *gate) release() error {
+	_, err := gates.Delete(g.key)
+	return err
+}
+
+// Destruct gives the engines back, each as often as it was taken.
+func (g *gate) Destruct() error {
+	var errs []error
+	for _, key := range g.taken {
+		_, err := engines.Delete(key)
+		errs = append(errs, err)
+	}
+	g.taken = nil
+	return errors.Join(errs...)
+}
+
+// pooledEngine ends an engine when its last user is gone.
+type pooledEngine struct{ *issuer.Engine }
+
+// Destruct ends the engine's background work.
+func (e pooledEngine) Destruct() error { return e.Close() }

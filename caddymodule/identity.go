@@ -1,0 +1,208 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// Header is a header that tells the upstream who is calling.
+type Header struct {
+	// The header's name.
+	Name string `json:"name,omitempty"`
+
+	// The header's value, with placeholders. Lists are joined with commas; an
+	// element that itself holds a comma is left out.
+	Value string `json:"value,omitempty"`
+}
+
+// identityHeaders removes the client's own identity headers and sets the true
+// ones.
+type identityHeaders struct {
+	headers []identityHeader
+	folded  map[string]struct{} // names as a backend may read them
+	logger  *zap.Logger         // speaks once a minute at most
+}
+
+type identityHeader struct {
+	name     string // canonical
+	property string // of the principal, if the value is just that
+	template string
+}
+
+// notForIdentity are headers with a meaning of their own in every request.
+var notForIdentity = map[string]struct{}{
+	"authorization": {}, "host": {}, "connection": {}, "content-length": {}, "cookie": {},
+	"transfer-encoding": {}, "upgrade": {}, "te": {}, "trailer": {}, "keep-alive": {},
+}
+
+func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders, error) {
+	h := &identityHeaders{
+		folded: make(map[string]struct{}, len(headers)),
+		logger: logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+		})),
+	}
+	for _, header := range headers {
+		if err := checkHeaderName(header.Name); err != nil {
+			return nil, err
+		}
+		folded := fold(header.Name)
+		if _, twice := h.folded[folded]; twice {
+			return nil, fmt.Errorf("%q is set twice: a backend may read both spellings as one", header.Name)
+		}
+		h.folded[folded] = struct{}{}
+		h.headers = append(h.headers, identityHeader{
+			name:     http.CanonicalHeaderKey(header.Name),
+			property: soleProperty(header.Value),
+			template: header.Value,
+		})
+	}
+	return h, nil
+}
+
+func checkHeaderName(name string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("found %q, expected a header name such as X-Auth-Subject", name)
+	}
+	if _, reserved := notForIdentity[fold(name)]; reserved {
+		return fmt.Errorf("%q cannot tell who is calling: it has a meaning of its own", name)
+	}
+	return nil
+}
+
+// soleProperty gives the property of the principal that a value consists of, or
+// "" where it is more, or less, than one such placeholder.
+func soleProperty(value string) string {
+	name, found := strings.CutPrefix(value, "{"+userPlaceholder)
+	if !found {
+		return ""
+	}
+	name, found = strings.CutSuffix(name, "}")
+	if !found || strings.ContainsAny(name, `{}\`) || !isPrincipalKey(name) {
+		return ""
+	}
+	return name
+}
+
+// fold writes a header name as the sloppiest backend may read it: without case,
+// and every byte that is no letter or digit alike (CGI turns "-" into "_", PHP
+// "." and " " too).
+func fold(name string) string {
+	return string(appendFolded(nil, name))
+}
+
+func appendFolded(dst []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case ('a' > c || c > 'z') && ('0' > c || c > '9'):
+			c = '-'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// clean removes what the client sent under the names of identity headers, in
+// every spelling, in trailers too; and keeps the client from having the true
+// ones removed later by naming them in Connection (RFC 9110, section 7.6.1).
+func (h *identityHeaders) clean(r *http.Request) {
+	h.drop(r.Header)
+	h.drop(r.Trailer)
+	fields, ok := r.Header["Connection"]
+	if !ok {
+		return
+	}
+	for _, field := range fields {
+		if h.namesIdentity(field) {
+			h.cleanConnection(r, fields)
+			return
+		}
+	}
+}
+
+func (h *identityHeaders) drop(headers http.Header) {
+	if len(h.headers) == 0 {
+		return
+	}
+	for name := range headers {
+		if h.owns(name) {
+			delete(headers, name)
+		}
+	}
+}
+
+// owns tells whether a name may be read as one of the identity headers.
+func (h *identityHeaders) owns(name string) bool {
+	var buffer [64]byte
+	_, ok := h.folded[string(appendFolded(buffer[:0], name))]
+	return ok
+}
+
+// namesIdentity tells whether a Connection field names a header that is ours to
+// set, the Authorization header included.
+func (h *identityHeaders) namesIdentity(field string) bool {
+	for option := range strings.SplitSeq(field, ",") {
+		if option = strings.TrimSpace(option); h.owns(option) || strings.EqualFold(option, "Authorization") {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *identityHeaders) cleanConnection(r *http.Request, fields []string) {
+	var kept []string
+	for _, field := range fields {
+		for option := range strings.SplitSeq(field, ",") {
+			if option = strings.TrimSpace(option); option != "" && !h.namesIdentity(option) {
+				kept = append(kept, option)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(r.Header, "Connection")
+		return
+	}
+	r.Header["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// set sets the true headers. A value that no header can carry is refused: a
+// claim could smuggle another header in.
+func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Refusal {
+	var repl *caddy.Replacer
+	for i := range h.headers {
+		header := &h.headers[i]
+		value := ""
+		if header.property != "" {
+			text, partial, _ := caller.Text(header.property)
+			if value = text; partial {
+				h.logger.Warn("an element of a list holds a comma and was left out of an identity header",
+					zap.String("header", header.name), zap.String("issuer", caller.Issuer()))
+			}
+		} else {
+			if repl == nil {
+				repl = replacerOf(r)
+			}
+			value = repl.ReplaceAll(header.template, "")
+		}
+		if value == "" {
+			continue
+		}
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return auth.ErrHeaderValue
+		}
+		r.Header[header.name] = []string{value}
+	}
+	return nil
+}

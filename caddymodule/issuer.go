@@ -1,0 +1,170 @@
+package caddymodule
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// Issuer is an issuer of tokens that are accepted, what its tokens must be like
+// and where its keys come from. Strings may hold global placeholders such as
+// {env.NAME}.
+type Issuer struct {
+	// The issuer identifier, exactly as tokens carry it in `iss`. A trailing
+	// slash matters. Required.
+	Issuer string `json:"issuer,omitempty"`
+
+	// What the issuer is called in rules, logs and metrics. Default: the host
+	// of the identifier.
+	Name string `json:"name,omitempty"`
+
+	// Sets the claim names below for a known provider: entra, auth0, okta,
+	// keycloak, cognito, google, kubernetes or github. Default: what most
+	// providers use.
+	Preset string `json:"preset,omitempty"`
+
+	// The token's `aud` must hold one of these. Required, except with the
+	// preset cognito, whose tokens have none: there these are client ids.
+	Audiences []string `json:"audiences,omitempty"`
+
+	// Where the key set is. Default: found by OpenID Connect discovery, else
+	// by authorization server metadata (RFC 8414).
+	JWKSURI string `json:"jwks_uri,omitempty"`
+
+	// A file to read the key set from, with no use of the network; a changed
+	// file is seen within 5 seconds. Excludes `jwks_uri`.
+	JWKSFile string `json:"jwks_file,omitempty"`
+
+	// The signature algorithms that are accepted, of RS256, RS384, RS512,
+	// PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA. The key must be for
+	// the algorithm in any case. Default: all of these.
+	Algorithms []string `json:"algorithms,omitempty"`
+
+	// How far the issuer's clock may be off. Default: 30s; 0s is honored.
+	Leeway *caddy.Duration `json:"leeway,omitempty"`
+
+	// Refuses tokens whose lifetime (exp - iat) is longer. Default: no limit.
+	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
+
+	// Requires this `typ` of the token's header, such as `at+jwt`. Default:
+	// any that is not known to be something else than an access token.
+	TokenType string `json:"token_type,omitempty"`
+
+	// `service_account` if every token of this issuer is a machine's. Default:
+	// told from the token; in the presets github, kubernetes and google all
+	// are machines'.
+	Kind string `json:"kind,omitempty"`
+
+	// The claim that names the caller. Default: sub.
+	SubjectClaim string `json:"subject_claim,omitempty"`
+
+	// The claim that names the client. Default: azp, client_id, appid or cid.
+	ClientClaim string `json:"client_claim,omitempty"`
+
+	// The claim that lists groups: a dotted path into nested claims; a string
+	// is one group, an array several. Default: groups.
+	GroupsClaim string `json:"groups_claim,omitempty"`
+
+	// The claim that lists scopes: separated by spaces, or an array. Default:
+	// scope, else scp.
+	ScopesClaim string `json:"scopes_claim,omitempty"`
+
+	// A PEM file of the certificate authorities trusted for fetching metadata
+	// and keys. Default: the system's.
+	CA string `json:"ca,omitempty"`
+
+	// A file with a bearer token to send with those fetches, read anew each
+	// time, as Kubernetes wants it. Default: none.
+	FetchTokenFile string `json:"fetch_token_file,omitempty"`
+
+	// Allows plain http to more than loopback. Default: false.
+	InsecureHTTP bool `json:"insecure_http,omitempty"`
+
+	// How often metadata and keys are fetched in the background. The answer's
+	// Cache-Control may shorten it, never below 10s. Default: 15m.
+	Refresh caddy.Duration `json:"refresh,omitempty"`
+
+	// How long the last good keys serve while the issuer cannot be reached.
+	// Default: 24h.
+	MaxStale caddy.Duration `json:"max_stale,omitempty"`
+
+	policy auth.Policy
+	source issuer.Config
+}
+
+// defaultLeeway is common among verifiers and covers clocks kept by NTP.
+const defaultLeeway = 30 * time.Second
+
+// provision resolves placeholders and checks the options, each by the package
+// that knows what it means.
+func (i *Issuer) provision() error {
+	var r resolver
+	i.policy = auth.Policy{
+		Issuer:       r.text("issuer", i.Issuer),
+		Name:         r.text("name", i.Name),
+		Preset:       i.Preset,
+		Audiences:    r.list("audience", i.Audiences),
+		Algorithms:   i.Algorithms,
+		Leeway:       defaultLeeway,
+		MaxLifetime:  time.Duration(i.MaxLifetime),
+		TokenType:    i.TokenType,
+		Kind:         auth.Kind(i.Kind),
+		SubjectClaim: i.SubjectClaim,
+		ClientClaim:  i.ClientClaim,
+		GroupsClaim:  i.GroupsClaim,
+		ScopesClaim:  i.ScopesClaim,
+	}
+	i.source = issuer.Config{
+		Issuer:         i.policy.Issuer,
+		JWKSURI:        r.text("jwks_uri", i.JWKSURI),
+		JWKSFile:       r.text("jwks_file", i.JWKSFile),
+		CA:             r.text("ca", i.CA),
+		FetchTokenFile: r.text("fetch_token_file", i.FetchTokenFile),
+		InsecureHTTP:   i.InsecureHTTP,
+		Refresh:        time.Duration(i.Refresh),
+		MaxStale:       time.Duration(i.MaxStale),
+	}
+	if r.err != nil {
+		return r.err
+	}
+	if i.Leeway != nil {
+		i.policy.Leeway = time.Duration(*i.Leeway)
+	}
+	if i.policy.Name == "" {
+		i.policy.Name = hostOf(i.policy.Issuer)
+	}
+	if err := i.policy.Validate(); err != nil {
+		return err
+	}
+	return i.source.Validate()
+}
+
+// resolver replaces global placeholders in options and keeps the first error: a
+// placeholder that is unknown or empty would silently change what an option
+// means.
+type resolver struct {
+	err error
+}
+
+func (r *resolver) text(option, value string) string {
+	if value == "" {
+		return ""
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("%s: found %q: %w", option, value, err)
+	}
+	return resolved
+}
+
+func (r *resolver) list(option string, values []string) []string {
+	list := make([]string, 0, len(values))
+	for _, value := range values {
+		list = append(list, r.text(option, value))
+	}
+	return list
+}

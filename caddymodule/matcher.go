@@ -1,0 +1,170 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// MatchPrincipal matches requests by who is calling. It must stand behind
+// bearer_auth (inside `route`, or in a directive that comes later): where no
+// bearer_auth has run yet it fails the request instead of saying no. An
+// anonymous request never matches.
+//
+// In expressions: `principal({'kind': 'service_account', 'group': ['ops', 'dev']})`.
+type MatchPrincipal struct {
+	// `user` or `service_account`. Default: both.
+	Kind string `json:"kind,omitempty"`
+
+	// Lines of groups: the caller must be in any group of each line.
+	Groups [][]string `json:"groups,omitempty"`
+
+	// Scopes that the token must all have.
+	Scopes []string `json:"scopes,omitempty"`
+
+	predicate *auth.Predicate
+}
+
+// CaddyModule tells Caddy about the matcher.
+func (MatchPrincipal) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.matchers.principal", New: func() caddy.Module { return new(MatchPrincipal) }}
+}
+
+// UnmarshalCaddyfile reads the matcher. Syntax:
+//
+//	principal {
+//	    kind service_account|user
+//	    group <name...>    # any of a line's groups; every line must hold
+//	    scope <name...>    # all of them
+//	}
+func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the matcher's name
+	if d.NextArg() {
+		return d.Errf("principal takes a block, found %q", d.Val())
+	}
+	return parseBlock(d, options{
+		"kind":  once(func(d *caddyfile.Dispenser) error { return oneOf(d, &m.Kind, "service_account", "user") }),
+		"group": repeatable(func(d *caddyfile.Dispenser) error { return appendLine(d, &m.Groups) }),
+		"scope": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &m.Scopes) }),
+	})
+}
+
+// Provision compiles the rules.
+func (m *MatchPrincipal) Provision(caddy.Context) error {
+	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes}
+	switch m.Kind {
+	case "":
+	case string(auth.KindServiceAccount):
+		rules.ServiceAccount = "only"
+	case string(auth.KindUser):
+		rules.ServiceAccount = "deny"
+	default:
+		return fmt.Errorf("principal: kind: found %q, expected service_account or user", m.Kind)
+	}
+	predicate, err := rules.Compile()
+	if err != nil {
+		return fmt.Errorf("principal: %w", err)
+	}
+	m.predicate = predicate
+	return nil
+}
+
+// errNotAsked makes a misplaced matcher fail instead of saying no, which might
+// let in someone whom it was meant to keep out.
+var errNotAsked = errors.New("the matcher principal was asked where no bearer_auth has run yet: put it behind bearer_auth, inside a `route` block if the directive sorts before it")
+
+// Match is MatchWithError for callers that cannot take an error.
+func (m *MatchPrincipal) Match(r *http.Request) bool {
+	match, err := m.MatchWithError(r)
+	if err != nil {
+		caddyhttp.SetVar(r.Context(), caddyhttp.MatcherErrorVarKey, err)
+	}
+	return match
+}
+
+// MatchWithError tells whether the caller is meant.
+func (m *MatchPrincipal) MatchWithError(r *http.Request) (bool, error) {
+	caller, asked := principalOf(r)
+	if !asked {
+		return false, caddyhttp.Error(http.StatusInternalServerError, errNotAsked)
+	}
+	return caller != nil && m.predicate.Check(caller) == nil, nil
+}
+
+// CELLibrary makes the matcher a function of expressions.
+func (*MatchPrincipal) CELLibrary(ctx caddy.Context) (cel.Library, error) {
+	return caddyhttp.CELMatcherImpl(
+		"principal", "principal_match_request_map", []*cel.Type{caddyhttp.CELTypeJSON},
+		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
+			m, err := principalFromCEL(data)
+			if err != nil {
+				return nil, err
+			}
+			return m, m.Provision(ctx)
+		},
+	)
+}
+
+func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
+	native, err := data.ConvertToNative(reflect.TypeFor[map[string]any]())
+	if err != nil {
+		return nil, fmt.Errorf("principal: %w", err)
+	}
+	m := new(MatchPrincipal)
+	for key, value := range native.(map[string]any) {
+		words, err := celStrings(value)
+		if err != nil {
+			return nil, fmt.Errorf("principal: %s: %w", key, err)
+		}
+		switch {
+		case key == "kind" && len(words) == 1:
+			m.Kind = words[0]
+		case key == "group":
+			m.Groups = append(m.Groups, words)
+		case key == "scope":
+			m.Scopes = append(m.Scopes, words...)
+		default:
+			return nil, fmt.Errorf("principal: found %q, expected kind (one text), group or scope", key)
+		}
+	}
+	return m, nil
+}
+
+// celStrings gives a text, or a list of texts, of an expression.
+func celStrings(value any) ([]string, error) {
+	switch v := value.(type) {
+	case string:
+		return []string{v}, nil
+	case []string:
+		return slices.Clone(v), nil
+	case []ref.Val:
+		var words []string
+		for _, element := range v {
+			word, ok := element.Value().(string)
+			if !ok {
+				return nil, fmt.Errorf("found %v in the list, expected a text", element.Value())
+			}
+			words = append(words, word)
+		}
+		return words, nil
+	}
+	return nil, fmt.Errorf("found %v, expected a text or a list of texts", value)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                 = (*MatchPrincipal)(nil)
+	_ caddyfile.Unmarshaler             = (*MatchPrincipal)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchPrincipal)(nil)
+	_ caddyhttp.CELLibraryProducer      = (*MatchPrincipal)(nil)
+)

@@ -1,0 +1,96 @@
+package caddymodule
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// principalVar is the request variable that holds the caller: absent where no
+// bearer_auth has run yet, a nil *auth.Principal for an anonymous request.
+const principalVar = "gatehouse.principal"
+
+// userPlaceholder begins the placeholders that tell who is calling; Caddy's own
+// authentication uses the same.
+const userPlaceholder = "http.auth.user."
+
+// principalOf gives the caller; asked is false where no bearer_auth has run.
+func principalOf(r *http.Request) (caller *auth.Principal, asked bool) {
+	caller, asked = caddyhttp.GetVar(r.Context(), principalVar).(*auth.Principal)
+	return caller, asked
+}
+
+// setPrincipal makes the caller known to matchers and placeholders. Where an
+// outer bearer_auth has let in a caller already, this must be the same one:
+// nothing could tell which of two identities is meant.
+func setPrincipal(r *http.Request, caller *auth.Principal) *auth.Refusal {
+	outer, asked := principalOf(r)
+	if outer != nil {
+		if !outer.Same(caller) {
+			return auth.ErrTwoTokens
+		}
+		return nil
+	}
+	caddyhttp.SetVar(r.Context(), principalVar, caller)
+	if asked {
+		return nil // the anonymous request's placeholders read the variable
+	}
+	repl := replacerOf(r)
+	repl.DeleteByPrefix(userPlaceholder)
+	repl.Map(caller.Attached().(caddy.ReplacerFunc))
+	return nil
+}
+
+// admitAnonymous makes the placeholders empty, and fills them from a caller
+// whom an inner bearer_auth may still let in.
+func admitAnonymous(r *http.Request) {
+	if _, asked := principalOf(r); asked {
+		return
+	}
+	repl := replacerOf(r)
+	caddyhttp.SetVar(r.Context(), principalVar, (*auth.Principal)(nil))
+	repl.Map(func(key string) (any, bool) {
+		if caller, _ := principalOf(r); caller != nil {
+			return resolvePrincipal(caller, key)
+		}
+		name, found := strings.CutPrefix(key, userPlaceholder)
+		return "", found && isPrincipalKey(name)
+	})
+}
+
+// replacerOf gives the request's replacer, which Caddy's server puts there.
+func replacerOf(r *http.Request) *caddy.Replacer {
+	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+}
+
+// attachResolver makes the function that resolves a principal's placeholders,
+// once for all requests with the same remembered token.
+func attachResolver(caller *auth.Principal) any {
+	return caddy.ReplacerFunc(func(key string) (any, bool) {
+		return resolvePrincipal(caller, key)
+	})
+}
+
+func resolvePrincipal(caller *auth.Principal, key string) (any, bool) {
+	name, found := strings.CutPrefix(key, userPlaceholder)
+	if !found {
+		return nil, false
+	}
+	text, _, ok := caller.Text(name)
+	if !ok {
+		return nil, false
+	}
+	return text, true
+}
+
+// isPrincipalKey tells whether a placeholder's last part names a property of a
+// principal.
+func isPrincipalKey(name string) bool {
+	path, isClaim := strings.CutPrefix(name, "claims.")
+	return isClaim && path != "" || slices.Contains(auth.PrincipalKeys, name)
+}

@@ -1,0 +1,128 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// refuser answers requests that are not let in.
+type refuser struct {
+	challenge auth.Challenge
+	json      bool
+	logger    *zap.Logger
+}
+
+func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger) *refuser {
+	return &refuser{challenge: challenge, json: json, logger: logger}
+}
+
+// refuse answers a refusal: gRPC calls in gRPC's own way, an outage and, where
+// it is asked for, all others with a JSON body; the rest is handed to Caddy, so
+// that handle_errors can shape it.
+func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal, issuer string) error {
+	logRefusal(f.logger, refusal, issuer)
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	if challenge := f.challenge.Header(refusal); challenge != "" {
+		header.Set("WWW-Authenticate", challenge)
+	}
+	if refusal.RetryAfter > 0 {
+		header.Set("Retry-After", retryAfter(refusal.RetryAfter))
+	}
+	if isGRPC(r) {
+		return refuseGRPC(w, r, refusal)
+	}
+	if f.json {
+		return writeMessage(w, refusal.Status, refusal.Message)
+	}
+	if refusal.Status >= http.StatusInternalServerError {
+		// Caddy would log every single one of these as an error.
+		w.WriteHeader(refusal.Status)
+		return nil
+	}
+	return caddyhttp.Error(refusal.Status, refusal)
+}
+
+// retryAfter is a delay in whole seconds, rounded up (RFC 9110, section 10.2.3).
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(int(math.Ceil(d.Seconds())))
+}
+
+// writeMessage answers with {"message": "…"}.
+func writeMessage(w http.ResponseWriter, status int, message string) error {
+	body, err := json.Marshal(struct {
+		Message string `json:"message"`
+	}{message})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return err
+}
+
+const grpcContentType = "application/grpc"
+
+// isGRPC tells a gRPC call by its content type: application/grpc, perhaps with
+// a message format or parameters behind it.
+func isGRPC(r *http.Request) bool {
+	field := r.Header["Content-Type"]
+	return len(field) > 0 && isGRPCType(field[0])
+}
+
+func isGRPCType(contentType string) bool {
+	if len(contentType) < len(grpcContentType) || !strings.EqualFold(contentType[:len(grpcContentType)], grpcContentType) {
+		return false
+	}
+	rest := contentType[len(grpcContentType):]
+	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
+}
+
+// gRPC status codes.
+const (
+	grpcInvalidArgument  = 3
+	grpcPermissionDenied = 7
+	grpcUnavailable      = 14
+	grpcUnauthenticated  = 16
+)
+
+// refuseGRPC answers as a gRPC server does: with status 200, and the gRPC status
+// among the headers, as there is no body (a "trailers-only" response).
+func refuseGRPC(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal) error {
+	header := w.Header()
+	header.Set("Content-Type", r.Header.Get("Content-Type"))
+	header.Set("Grpc-Status", strconv.Itoa(grpcStatus(refusal.Status)))
+	header.Set("Grpc-Message", grpcMessage(refusal.Message))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func grpcStatus(status int) int {
+	switch status {
+	case http.StatusBadRequest:
+		return grpcInvalidArgument
+	case http.StatusForbidden:
+		return grpcPermissionDenied
+	case http.StatusServiceUnavailable:
+		return grpcUnavailable
+	}
+	return grpcUnauthenticated
+}
+
+// grpcMessage percent-encodes a message as grpc-message wants it: what is not
+// printable ASCII, and the percent sign.
+func grpcMessage(message string) string {
+	return strings.ReplaceAll(url.PathEscape(message), "%20", " ")
+}

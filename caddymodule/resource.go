@@ -1,0 +1,119 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// ResourceMetadata publishes the metadata of a protected resource (RFC 9728) at
+// their well-known address, so that a client which was refused can find out
+// where to get a token. Other requests are handed on. The Caddyfile's
+// `protected_resource` puts it in front of bearer_auth; it needs no token.
+type ResourceMetadata struct {
+	// The identifier of the resource: an https URL. Required.
+	Resource string `json:"resource,omitempty"`
+
+	// The names of the issuers whose tokens are accepted. Default: all
+	// configured ones.
+	Issuers []string `json:"issuers,omitempty"`
+
+	// The scopes that requests need. Default: none are listed.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// The ways a token may be sent, of header, body and query. Default: header.
+	BearerMethods []string `json:"bearer_methods,omitempty"`
+
+	path     string
+	document []byte
+}
+
+// CaddyModule tells Caddy about the handler.
+func (ResourceMetadata) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.gatehouse_resource_metadata",
+		New: func() caddy.Module { return new(ResourceMetadata) },
+	}
+}
+
+// Provision makes the document.
+func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
+	if err := auth.CheckResource(m.Resource); err != nil {
+		return fmt.Errorf("protected_resource: %w", err)
+	}
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return fmt.Errorf("protected_resource: %w", err)
+	}
+	resource := auth.Resource{
+		Identifier: m.Resource,
+		Issuers:    app.identifiers(m.Issuers),
+		Scopes:     m.Scopes,
+		Methods:    m.BearerMethods,
+	}
+	if len(resource.Methods) == 0 {
+		resource.Methods = []string{"header"}
+	}
+	m.path = resource.MetadataPath()
+	m.document, err = resource.Metadata()
+	return err
+}
+
+// ServeHTTP answers at the well-known address. Scripts of any origin may read
+// it: it is public, and clients in browsers need it.
+func (m *ResourceMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if r.URL.Path != m.path {
+		return next.ServeHTTP(w, r)
+	}
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		header.Set("Content-Type", "application/json")
+		header.Set("Cache-Control", "max-age=300")
+		_, err := w.Write(m.document)
+		return err
+	case http.MethodOptions:
+		header.Set("Access-Control-Allow-Methods", metadataMethods)
+		header.Set("Access-Control-Allow-Headers", "*")
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	header.Set("Allow", metadataMethods)
+	return caddyhttp.Error(http.StatusMethodNotAllowed, fmt.Errorf("the metadata of a resource can only be read"))
+}
+
+const metadataMethods = "GET, HEAD, OPTIONS"
+
+// checkResourceRoutes makes sure that metadata are reachable where challenges
+// say they are: a handler inside `handle /mcp/*` never sees the well-known path.
+func (a *App) checkResourceRoutes() error {
+	return eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		m, ok := handler.(*ResourceMetadata)
+		if !ok {
+			return nil
+		}
+		for _, route := range around {
+			if !letsPathThrough(route, m.path) {
+				return fmt.Errorf("protected_resource %s: its metadata at %s cannot be reached, because a route around it takes other paths only; "+
+					"put bearer_auth outside of the `handle`, with the path as its matcher: `bearer_auth %s* { protected_resource … }`",
+					m.Resource, m.path, resourcePath(m.path))
+			}
+		}
+		return nil
+	})
+}
+
+// resourcePath is the path of the resource whose metadata are at a path.
+func resourcePath(metadataPath string) string {
+	path := strings.TrimPrefix(metadataPath, "/.well-known/oauth-protected-resource")
+	if path == "" {
+		return "/"
+	}
+	return path
+}

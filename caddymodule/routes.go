@@ -1,0 +1,87 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// eachHandler shows every handler of the running HTTP app, together with the
+// routes around it, outermost first. Every app is provisioned before one
+// starts, so it may be called from Start on.
+func eachHandler(ctx caddy.Context, visit func(caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
+	app, err := ctx.AppIfConfigured("http")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, server := range app.(*caddyhttp.App).Servers {
+		if err := walkRoutes(server.Routes, nil, visit); err != nil {
+			return err
+		}
+		for _, route := range server.NamedRoutes {
+			if err := walkRoutes(caddyhttp.RouteList{*route}, nil, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func walkRoutes(routes caddyhttp.RouteList, around []caddyhttp.Route, visit func(caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
+	for _, route := range routes {
+		inside := append(around[:len(around):len(around)], route)
+		for _, handler := range route.Handlers {
+			if err := visit(handler, inside); err != nil {
+				return err
+			}
+			if subroute, ok := handler.(*caddyhttp.Subroute); ok {
+				if err := walkRoutes(subroute.Routes, inside, visit); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// letsPathThrough tells whether a route takes requests with a path, as far as
+// its path matchers have a say: any of its matcher sets will do.
+func letsPathThrough(route caddyhttp.Route, path string) bool {
+	if len(route.MatcherSets) == 0 {
+		return true
+	}
+	for _, set := range route.MatcherSets {
+		if setLetsPathThrough(set, path) {
+			return true
+		}
+	}
+	return false
+}
+
+func setLetsPathThrough(set caddyhttp.MatcherSet, path string) bool {
+	for _, matcher := range set {
+		byPath, ok := matcher.(*caddyhttp.MatchPath)
+		if !ok {
+			if value, isValue := matcher.(caddyhttp.MatchPath); isValue {
+				byPath, ok = &value, true
+			}
+		}
+		if ok && !pathMatches(byPath, path) {
+			return false
+		}
+	}
+	return true
+}
+
+func pathMatches(matcher *caddyhttp.MatchPath, path string) bool {
+	request := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: make(http.Header)}
+	request = caddyhttp.PrepareRequest(request, caddy.NewReplacer(), nil, new(caddyhttp.Server))
+	matches, err := matcher.MatchWithError(request)
+	return err == nil && matches
+}
