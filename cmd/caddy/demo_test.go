@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/demo"
+)
+
+// running starts stage and gateway as the command does.
+func running(t *testing.T) *demo.Stage {
+	t.Helper()
+	stage, err := demo.New(demo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stage.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	file, err := demo.FindExample(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, err := startGateway(t.Context(), stage, file, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return stage
+}
+
+// outputs says, by step, what a line must print (and, with a "!" before it, must
+// not).
+var outputs = map[string][]string{
+	"token":     {"eyJ"},
+	"let in":    {"HTTP/1.1 200", "X-Auth-Subject", `"robot"`, `"service_account"`, "!Authorization", "!eyJ"},
+	"spoofed":   {`"robot"`, "!root"},
+	"no token":  {"HTTP/1.1 401", `Bearer realm="gateway"`, "resource_metadata=", "!error=", "Cache-Control: no-store", `"message"`},
+	"malformed": {"HTTP/1.1 400", `error="invalid_request"`},
+	"forged":    {"HTTP/1.1 401", `error="invalid_token"`, "signature"},
+	"expired":   {"HTTP/1.1 401", `error="invalid_token"`, "expired"},
+	"audience":  {"HTTP/1.1 401", `error="invalid_token"`, "audience"},
+	"scope":     {"HTTP/1.1 403", `error="insufficient_scope"`, `scope="gateway.read"`},
+	"group":     {"HTTP/1.1 403", `error="insufficient_scope"`, "groups"},
+	"admin":     {"HTTP/1.1 200", `"boss"`},
+	"grpc":      {"HTTP/1.1 200", "Grpc-Status: 16", "Content-Type: application/grpc", "!message\":"},
+	"preflight": {"HTTP/1.1 200", `"OPTIONS"`, "!X-Auth"},
+	"query":     {"data: tick 1", "data: tick 3"},
+	"open":      {"HTTP/1.1 200", "!X-Auth-Subject", "!root"},
+	"metadata":  {`"authorization_servers":["http://127.0.0.1:`, `"scopes_supported":["gateway.read"]`},
+}
+
+func TestEveryPrintedLineDoesWhatItSays(t *testing.T) {
+	sh, errShell := exec.LookPath("sh")
+	_, errCurl := exec.LookPath("curl")
+	if errShell != nil || errCurl != nil {
+		t.Log("not run: the lines that the demo prints need sh and curl")
+		return
+	}
+	stage := running(t)
+	steps := stage.Steps()
+	define := steps[0].Line + " >/dev/null; "
+	for _, step := range steps {
+		t.Run(step.Name, func(t *testing.T) {
+			line := step.Line
+			if step.Name != steps[0].Name {
+				line = define + line
+			}
+			out, err := exec.CommandContext(t.Context(), sh, "-c", line).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", step.Line, err, out)
+			}
+			expect(t, string(out), outputs[step.Name])
+		})
+	}
+}
+
+func expect(t *testing.T, out string, wants []string) {
+	t.Helper()
+	if len(wants) == 0 {
+		t.Fatal("nothing is said about what this step prints")
+	}
+	for _, want := range wants {
+		unwanted, not := strings.CutPrefix(want, "!")
+		if strings.Contains(out, unwanted) == not {
+			t.Errorf("printed (%q expected):\n%s", want, out)
+		}
+	}
+}
+
+// writer hands on what is written, until the reader has gone.
+type writer chan string
+
+func (w writer) Write(b []byte) (int, error) {
+	w <- string(b)
+	return len(b), nil
+}
+
+func TestDemoEndsAndLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("TMP", temp)
+	t.Setenv("GATEHOUSE_SITE", "kept")
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	stdout := make(writer, 1)
+	done := make(chan error, 1)
+	var stderr bytes.Buffer
+	began := time.Now()
+	go func() { done <- runDemo(ctx, demoOptions{}, stdout, &stderr) }()
+	select {
+	case text := <-stdout:
+		t.Logf("first answer after %s", time.Since(began).Round(time.Millisecond))
+		if !strings.Contains(text, "curl -si") {
+			t.Errorf("printed %q", text)
+		}
+	case err := <-done:
+		t.Fatalf("ended before it printed: %v", err)
+	}
+	interrupt()
+	if err := <-done; err != nil {
+		t.Fatalf("ended with %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(temp, "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if got := os.Getenv("GATEHOUSE_SITE"); got != "kept" {
+		t.Errorf("GATEHOUSE_SITE is %q afterwards", got)
+	}
+	if _, set := os.LookupEnv("GATEHOUSE_ISSUER"); set {
+		t.Error("GATEHOUSE_ISSUER is set afterwards")
+	}
+}
+
+func TestDemoSaysWhatIsWrong(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	bad := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(bad, []byte("{\n\tgatehouse {\n\t\tisuer x\n\t}\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		o    demoOptions
+		want []string
+	}{
+		{"port out of range", demoOptions{port: 70000}, []string{"--port", "70000", "65535"}},
+		{"port taken", demoOptions{port: taken.Addr().(*net.TCPAddr).Port}, []string{"cannot be had", "--port"}},
+		{"no such file", demoOptions{config: "none.Caddyfile"}, []string{"none.Caddyfile"}},
+		{"bad file", demoOptions{config: bad}, []string{bad + ":3", "isuer"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := runDemo(t.Context(), tt.o, io.Discard, io.Discard)
+			if err == nil {
+				t.Fatal("it ran")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not name %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestDemoSaysThatCurlIsMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	ctx, interrupt := context.WithCancel(t.Context())
+	stdout := make(writer, 1)
+	done := make(chan error, 1)
+	var stderr bytes.Buffer
+	go func() { done <- runDemo(ctx, demoOptions{}, stdout, &stderr) }()
+	select {
+	case <-stdout:
+	case err := <-done:
+		t.Fatalf("ended before it printed: %v", err)
+	}
+	interrupt()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(stderr.String(), "curl is not on the PATH") {
+		t.Errorf("stderr: %q", stderr.String())
+	}
+}
+
+// Without the demo's environment the example is a file to start from.
+func TestExampleIsValidByItself(t *testing.T) {
+	file, err := demo.FindExample(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(caddyfile.Format(text), text) {
+		t.Error("caddy fmt would change Caddyfile.example")
+	}
+	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
+	adapted, warnings, err := adapter.Adapt(text, map[string]any{"filename": file})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("adapting: %v, warnings %v", err, warnings)
+	}
+	var config caddy.Config
+	if err := caddy.StrictUnmarshalJSON(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Validate(&config); err != nil {
+		t.Errorf("validating: %v", err)
+	}
+}

@@ -1,0 +1,145 @@
+// Package demo is all of the demo command but Caddy: the throw-away issuer and
+// upstream, the environment that Caddyfile.example reads, and the lines to paste.
+package demo
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
+)
+
+// Clients of the issuer. Their secrets are made anew for each Stage.
+const (
+	clientRobot = "robot" // a machine that may read
+	clientAdmin = "boss"  // one in the group admins
+	clientLate  = "late"  // one whose tokens have expired when it gets them
+)
+
+// Options of a Stage. The zero value takes free ports.
+type Options struct {
+	// Port of the gateway; 0 takes a free one.
+	Port int
+}
+
+// Stage is everything around the gateway. Close removes it.
+type Stage struct {
+	// Site is the gateway's address as a URL, without a trailing slash.
+	Site string
+
+	// Admin is the host:port of Caddy's admin endpoint.
+	Admin string
+
+	// Dir is a temporary folder, for Caddy's storage and whatever else it writes.
+	Dir string
+
+	issuer   *idp.Issuer
+	upstream *upstream.Upstream
+	secret   string
+}
+
+// New starts issuer and upstream on loopback, and finds ports for the gateway. A
+// taken port is an error that names it.
+func New(o Options) (*Stage, error) {
+	s := &Stage{secret: rand.Text()[:10]}
+	if err := s.start(o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Stage) start(o Options) (err error) {
+	// Both stay open until issuer and upstream have found ports of their own.
+	site, err := reserve(o.Port)
+	if err != nil {
+		return err
+	}
+	defer site.Close()
+	admin, err := reserve(0)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	s.Site = "http://" + site.Addr().String()
+	s.Admin = admin.Addr().String()
+	if s.Dir, err = os.MkdirTemp("", "gatehouse-demo-"); err != nil {
+		return fmt.Errorf("making a folder for the demo: %w", err)
+	}
+	if s.upstream, err = upstream.Start("127.0.0.1:0"); err != nil {
+		return err
+	}
+	s.issuer, err = newIssuer(s.Site, s.secret)
+	return err
+}
+
+func newIssuer(audience, secret string) (*idp.Issuer, error) {
+	return idp.New(
+		idp.WithAudience(audience),
+		idp.WithClient(idp.Client{
+			ID: clientRobot, Secret: secret, Groups: []string{"deployers"},
+			Scopes: []string{"gateway.read", "gateway.write"},
+		}),
+		idp.WithClient(idp.Client{
+			ID: clientAdmin, Secret: secret, Groups: []string{"admins"},
+			Scopes: []string{"gateway.read"},
+		}),
+		idp.WithClient(idp.Client{
+			ID: clientLate, Secret: secret, Lifetime: -time.Hour,
+			Scopes: []string{"gateway.read"},
+		}),
+	)
+}
+
+// reserve holds a port of 127.0.0.1: the wanted one, or for 0 a free one.
+func reserve(port int) (net.Listener, error) {
+	ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil && port != 0 {
+		return nil, fmt.Errorf("port %d cannot be had: %w: name another with --port, or none to have a free one taken", port, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding a free port: %w", err)
+	}
+	return ln, nil
+}
+
+// Close ends issuer and upstream, and removes the folder. The gateway must have
+// stopped.
+func (s *Stage) Close() error {
+	var errs []error
+	if s.issuer != nil {
+		errs = append(errs, s.issuer.Close())
+	}
+	if s.upstream != nil {
+		errs = append(errs, s.upstream.Close())
+	}
+	if s.Dir != "" {
+		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+// Environment is what Caddyfile.example reads, and where Caddy is to write.
+func (s *Stage) Environment() map[string]string {
+	return map[string]string{
+		"GATEHOUSE_SITE":     s.Site,
+		"GATEHOUSE_BIND":     "127.0.0.1",
+		"GATEHOUSE_ADMIN":    s.Admin,
+		"GATEHOUSE_ISSUER":   s.issuer.URL,
+		"GATEHOUSE_AUDIENCE": s.Site,
+		"GATEHOUSE_UPSTREAM": s.upstream.URL,
+		// Storage is configured; this is for what Caddy writes beside it.
+		"XDG_DATA_HOME": filepath.Join(s.Dir, "data"),
+	}
+}
+
+// Token is one that the gateway lets in.
+func (s *Stage) Token() string {
+	return s.issuer.Mint(map[string]any{"sub": clientRobot, "azp": clientRobot, "scope": "gateway.read"})
+}

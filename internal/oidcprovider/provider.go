@@ -1,0 +1,127 @@
+//go:build idp
+
+package oidcprovider
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Audience is the `aud` of every token.
+const Audience = "https://gateway.example.com"
+
+// ClientID is the `client_id` of every token, and its subject.
+const ClientID = "robot"
+
+const clientSecret = "a secret of tests only"
+
+// Algorithms are those that Start's fetchToken can be asked for.
+func Algorithms() []string { return []string{"RS256", "PS256", "ES256", "EdDSA"} }
+
+// Start runs the provider on loopback until the test ends. fetchToken gets a fresh
+// access token, scope "read write", signed by one of Algorithms; what it cannot get
+// fails the test and is "". What cannot be installed or started ends the test with
+// what to do.
+func Start(t testing.TB) (issuerURL string, fetchToken func(alg string) string) {
+	t.Helper()
+	node := lookPath(t, "node")
+	dir := install(t)
+	var stderr bytes.Buffer
+	cmd := exec.Command(node, filepath.Join(dir, "server.mjs"), ClientID, clientSecret, Audience)
+	cmd.Dir = dir
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatalf("starting oidc-provider: %v", err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatalf("starting oidc-provider: %v", err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("starting oidc-provider: %v", err)
+	}
+	t.Cleanup(func() { end(t, cmd, stdin) })
+
+	// The script ends when its standard input does, so this cannot hang for ever
+	// but for a Node.js that neither answers nor ends.
+	timer := time.AfterFunc(30*time.Second, func() { stdin.Close() })
+	defer timer.Stop()
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("oidc-provider ended before it answered; it needs Node.js 20 or newer: %v", err)
+	}
+	issuerURL = strings.TrimSpace(line)
+	return issuerURL, func(alg string) string {
+		token, err := fetch(issuerURL, alg)
+		if err != nil {
+			// Not Fatal: subtests may ask, on goroutines of their own.
+			t.Errorf("asking oidc-provider for a token signed by %s: %v", alg, err)
+		}
+		return token
+	}
+}
+
+func end(t testing.TB, cmd *exec.Cmd, stdin io.Closer) {
+	stdin.Close()
+	timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("oidc-provider: %v\n%s", err, cmd.Stderr)
+	}
+}
+
+func lookPath(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s not found: the tag idp needs Node.js 20 or newer with npm "+
+			"(nodejs.org, or the packages nodejs and npm of Debian); "+
+			"run the tests without the tag to do without", name)
+	}
+	return path
+}
+
+// fetch asks for a token by client credentials; the resource names the algorithm.
+func fetch(issuerURL, alg string) (string, error) {
+	form := url.Values{
+		"grant_type": {"client_credentials"},
+		"scope":      {"read write"},
+		"resource":   {"urn:gatehouse:" + alg},
+	}
+	req, err := http.NewRequest(http.MethodPost, issuerURL+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(url.QueryEscape(ClientID), url.QueryEscape(clientSecret))
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+	defer client.CloseIdleConnections()
+	res, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer); err != nil {
+		return "", fmt.Errorf("the token endpoint's answer, status %d: %w", res.StatusCode, err)
+	}
+	if answer.AccessToken == "" {
+		return "", fmt.Errorf("status %d, %s: %s", res.StatusCode, answer.Error, answer.Description)
+	}
+	return answer.AccessToken, nil
+}

@@ -1,0 +1,55 @@
+// The certified oidc-provider as an issuer of JWT access tokens by client
+// credentials. The resource indicator asked for names the algorithm. It prints its
+// issuer URL once it answers, and ends when its standard input does.
+import { generateKeyPairSync } from 'node:crypto';
+import { createServer } from 'node:http';
+import Provider from 'oidc-provider';
+
+const [clientId, clientSecret, audience] = process.argv.slice(2);
+const resourcePrefix = 'urn:gatehouse:';
+
+function key(kid, type, options, members = {}) {
+  const { privateKey } = generateKeyPairSync(type, options);
+  return { ...privateKey.export({ format: 'jwk' }), kid, use: 'sig', ...members };
+}
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: clientId,
+      client_secret: clientSecret,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+      scope: 'read write',
+    }],
+    scopes: ['read', 'write'],
+    jwks: {
+      keys: [
+        key('rsa', 'rsa', { modulusLength: 2048 }),
+        key('ec', 'ec', { namedCurve: 'P-256' }),
+        key('ed', 'ed25519', {}),
+      ],
+    },
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (_ctx, resource) => ({
+          scope: 'read write',
+          audience,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: resource.slice(resourcePrefix.length) } },
+        }),
+      },
+    },
+  });
+  server.on('request', provider.callback());
+  console.log(issuer);
+});
+
+process.stdin.on('end', () => process.exit(0));
+process.stdin.resume();
