@@ -1,0 +1,181 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults and bounds of a [Config].
+const (
+	// DefaultRefresh is the time between background refreshes.
+	DefaultRefresh = 15 * time.Minute
+	// MinRefresh is the floor of that time, whatever the configuration or the
+	// issuer's Cache-Control says.
+	MinRefresh = 10 * time.Second
+	// DefaultMaxStale is how long the last good keys serve.
+	DefaultMaxStale = 24 * time.Hour
+
+	maxIssuerBytes = 2048
+)
+
+// Config says where an issuer's metadata and keys come from.
+type Config struct {
+	// Issuer is the exact issuer identifier, as in a token's `iss`. It is
+	// compared byte for byte and never normalized. Required.
+	Issuer string
+	// JWKSURI is the address of the key set. Empty: it is discovered.
+	JWKSURI string
+	// JWKSFile is a file with the key set: no network at all. It excludes
+	// JWKSURI, and makes CA, FetchTokenFile and InsecureHTTP meaningless.
+	JWKSFile string
+	// CA is a PEM file of certificates trusted for discovery and key set,
+	// instead of the system's roots. It is read once, by [New].
+	CA string
+	// FetchTokenFile holds a bearer token sent with those fetches. It is read
+	// anew at each one: at most 64 KiB, surrounding space is cut off.
+	FetchTokenFile string
+	// InsecureHTTP allows http to more than loopback.
+	InsecureHTTP bool
+	// Refresh is the time between background refreshes. Zero: 15 minutes; less
+	// than 10 seconds counts as 10 seconds; more than half of MaxStale as half.
+	Refresh time.Duration
+	// MaxStale is how long the last good keys serve while the issuer cannot be
+	// reached. Zero: 24 hours.
+	MaxStale time.Duration
+}
+
+// Validate reports what is wrong with the configuration. It does no I/O: that
+// a file exists is found out when it is read.
+func (c Config) Validate() error {
+	switch {
+	case c.Issuer == "":
+		return errors.New("issuer is empty: the identifier that tokens carry in `iss` is required")
+	case len(c.Issuer) > maxIssuerBytes:
+		return fmt.Errorf("issuer has %d bytes: at most %d", len(c.Issuer), maxIssuerBytes)
+	case strings.ContainsFunc(c.Issuer, isControl):
+		return fmt.Errorf("issuer %q holds control characters", c.Issuer)
+	case c.JWKSURI != "" && c.JWKSFile != "":
+		return errors.New("jwks_uri and jwks_file are both set: give one")
+	case c.Refresh < 0:
+		return fmt.Errorf("refresh is %s: it must be positive", c.Refresh)
+	case c.MaxStale < 0:
+		return fmt.Errorf("max_stale is %s: it must be positive", c.MaxStale)
+	case c.JWKSFile != "":
+		return nil
+	}
+	name, address := "jwks_uri", c.JWKSURI
+	if c.JWKSURI == "" {
+		name, address = "issuer", c.Issuer
+	}
+	u, err := c.parseURL(address)
+	if err != nil {
+		return fmt.Errorf("%s %q %w", name, address, err)
+	}
+	if c.JWKSURI == "" && (u.RawQuery != "" || u.ForceQuery) {
+		return fmt.Errorf("issuer %q has a query: discovery needs a URL without one, or jwks_uri", address)
+	}
+	return nil
+}
+
+// ID is a canonical form of the configuration: equal for two exactly if they
+// mean the same, with defaults applied. It is fit as the key of a pool.
+func (c Config) ID() string {
+	c = c.withDefaults()
+	parts := []string{
+		c.Issuer, c.JWKSURI, c.JWKSFile, c.CA, c.FetchTokenFile,
+		strconv.FormatBool(c.InsecureHTTP), c.Refresh.String(), c.MaxStale.String(),
+	}
+	for i, p := range parts {
+		parts[i] = strconv.Quote(p)
+	}
+	return strings.Join(parts, " ")
+}
+
+// withDefaults fills in what was left out and drops what has no meaning beside
+// the rest.
+func (c Config) withDefaults() Config {
+	if c.JWKSFile != "" {
+		c.CA, c.FetchTokenFile, c.InsecureHTTP = "", "", false
+	}
+	if c.Refresh == 0 {
+		c.Refresh = DefaultRefresh
+	}
+	if c.MaxStale == 0 {
+		c.MaxStale = DefaultMaxStale
+	}
+	// Keys that go stale between two refreshes would fail requests for nothing.
+	c.Refresh = max(min(c.Refresh, c.MaxStale/2), MinRefresh)
+	return c
+}
+
+// discovers reports whether the key set's address comes from metadata.
+func (c Config) discovers() bool { return c.JWKSURI == "" && c.JWKSFile == "" }
+
+// source says where the keys come from.
+func (c Config) source() string {
+	switch {
+	case c.JWKSFile != "":
+		return "file " + c.JWKSFile
+	case c.JWKSURI != "":
+		return "url " + c.JWKSURI
+	}
+	return "discovery"
+}
+
+// shown is the source for people and records: without the query of an address,
+// which may be secret.
+func (c Config) shown() string {
+	if c.JWKSURI == "" {
+		return c.source()
+	}
+	return "url " + shownURL(c.JWKSURI)
+}
+
+func shownURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return place(u)
+}
+
+// parseURL takes an address only if it may be fetched. Its errors go on from
+// the address ("… is not absolute") and do not repeat it.
+func (c Config) parseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || len(address) > maxIssuerBytes:
+		return nil, errors.New("is not a URL")
+	case u.Scheme == "" || u.Hostname() == "":
+		return nil, errors.New("is not an absolute URL, like https://login.example.com")
+	case u.User != nil:
+		return nil, errors.New("holds user information: it must not")
+	case strings.Contains(address, "#"):
+		return nil, errors.New("has a fragment: it must not")
+	case u.Scheme == "https", u.Scheme == "http" && c.httpAllowed(u):
+		return u, nil
+	case u.Scheme == "http":
+		return nil, errors.New("is http to another machine: use https, or allow it with insecure_http")
+	}
+	return nil, errors.New("is neither https nor http")
+}
+
+// httpAllowed reports whether u's host may be spoken to in clear text.
+func (c Config) httpAllowed(u *url.URL) bool {
+	if c.InsecureHTTP {
+		return true
+	}
+	host := strings.ToLower(u.Hostname())
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -1,0 +1,361 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const base = "https://login.example.com"
+
+// bubble runs a test in which time stands still while anybody works, with an
+// issuer in this process.
+func bubble(t *testing.T, run func(t *testing.T, s *site), keys ...any) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { run(t, newSite(base, keys...)) })
+}
+
+// outcomes counts what many callers got.
+type outcomes struct{ good, unknown, unavailable, other int }
+
+// together lets n callers wait at once, each for its own key.
+func together(e *Engine, n int, want func(i int) func(*Set) bool) outcomes {
+	var mu sync.Mutex
+	var got outcomes
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			set, err := e.Await(context.Background(), want(i))
+			mu.Lock()
+			defer mu.Unlock()
+			_, down := errors.AsType[*UnavailableError](err)
+			switch {
+			case err == nil && set != nil:
+				got.good++
+			case errors.Is(err, ErrUnknownKey):
+				got.unknown++
+			case down:
+				got.unavailable++
+			default:
+				got.other++
+			}
+		})
+	}
+	wg.Wait()
+	return got
+}
+
+func invented(i int) func(*Set) bool { return holds(fmt.Sprint("invented-", i)) }
+
+func TestRotationRefusesNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		e.Attach(Host{})
+		synctest.Wait()
+		equal(t, "fetches at the start", s.keyHits.Load(), 1)
+		s.rotate(edKey("new"))
+		got := together(e, 40, func(int) func(*Set) bool { return holds("new") })
+		equal(t, "outcomes", got, outcomes{good: 40})
+		equal(t, "fetches", s.keyHits.Load(), 2)
+	}, edKey("old"))
+}
+
+// TestRotationOverRealHTTP is the same with a real server and real time.
+func TestRotationOverRealHTTP(t *testing.T) {
+	s := serve(t, edKey("old"))
+	e := start(t, Config{Issuer: s.base}, Options{})
+	if _, err := e.Await(t.Context(), holds("old")); err != nil {
+		t.Fatal(err)
+	}
+	s.rotate(edKey("new"))
+	got := together(e, 40, func(int) func(*Set) bool { return holds("new") })
+	equal(t, "outcomes", got, outcomes{good: 40})
+	if hits := s.keyHits.Load(); hits != 2 {
+		t.Errorf("%d fetches, want 2", hits)
+	}
+}
+
+func TestInventedKeysCostOneFetchInFiveSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		if _, err := e.Await(t.Context(), holds("k")); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 3 {
+			began := time.Now()
+			equal(t, "outcomes", together(e, 300, invented), outcomes{unknown: 300})
+			equal(t, "outcomes again", together(e, 300, invented), outcomes{unknown: 300})
+			equal(t, "time taken", time.Since(began), time.Duration(0))
+			equal(t, "fetches", s.keyHits.Load(), int64(2+round))
+			time.Sleep(holdOff - time.Millisecond)
+			equal(t, "outcomes just before", together(e, 1, invented), outcomes{unknown: 1})
+			equal(t, "fetches just before", s.keyHits.Load(), int64(2+round))
+			time.Sleep(time.Millisecond)
+		}
+	}, edKey("k"))
+}
+
+func TestKnownKeysDoNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		if _, err := e.Await(t.Context(), holds("k")); err != nil {
+			t.Fatal(err)
+		}
+		gate := make(chan struct{})
+		s.do(func() { s.gate = gate })
+		go together(e, 10, invented)
+		synctest.Wait()
+		began := time.Now()
+		if _, err := e.Await(t.Context(), holds("k")); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "time taken", time.Since(began), time.Duration(0))
+		close(gate)
+	}, edKey("k"))
+}
+
+// TestFetchBegunTooEarly: who joins a background fetch that had left before the
+// key was published gets a fetch of its own, if none was made on demand.
+func TestFetchBegunTooEarly(t *testing.T) {
+	for _, spent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("budget spent %t", spent), func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *site) {
+				e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+				if _, err := e.Await(t.Context(), holds("old")); err != nil {
+					t.Fatal(err)
+				}
+				if spent {
+					together(e, 1, invented)
+				}
+				gate := make(chan struct{})
+				s.do(func() { s.gate = gate })
+				refreshed := make(chan error)
+				go func() { refreshed <- e.Refresh(context.Background()) }()
+				synctest.Wait() // the fetch holds the old keys, and waits
+				s.do(func() { s.gate, s.keys = nil, setOf(edKey("new")) })
+				before := s.keyHits.Load()
+				time.AfterFunc(time.Second, func() { close(gate) })
+				got := together(e, 40, func(int) func(*Set) bool { return holds("new") })
+				if err := <-refreshed; err != nil {
+					t.Fatal(err)
+				}
+				if spent {
+					equal(t, "outcomes", got, outcomes{unknown: 40})
+					equal(t, "more fetches", s.keyHits.Load()-before, 0)
+					return
+				}
+				equal(t, "outcomes", got, outcomes{good: 40})
+				equal(t, "more fetches", s.keyHits.Load()-before, 1)
+			}, edKey("old"))
+		})
+	}
+}
+
+func TestFailingIssuerIsAskedOnceInFiveSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		s.status = http.StatusInternalServerError
+		e := start(t, Config{Issuer: base, JWKSURI: base + "/jwks"}, Options{Client: s.client()})
+		equal(t, "outcomes", together(e, 300, invented), outcomes{unavailable: 300})
+		time.Sleep(1500 * time.Millisecond)
+		_, err := e.Await(t.Context(), anything)
+		down, ok := errors.AsType[*UnavailableError](err)
+		if !ok {
+			t.Fatalf("got %v", err)
+		}
+		equal(t, "retry after", down.RetryAfter, 4*time.Second) // 3.5, rounded up
+		equal(t, "fetches", s.keyHits.Load(), 1)
+		time.Sleep(3500 * time.Millisecond)
+		s.do(func() { s.status = 0 })
+		equal(t, "outcomes", together(e, 40, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 40})
+		equal(t, "fetches", s.keyHits.Load(), 2)
+	}, edKey("k"))
+}
+
+// TestUnknownKeyDuringOutage: with keys at hand but the issuer failing, an
+// unknown key is a matter of the issuer, a known one of nobody.
+func TestUnknownKeyDuringOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		if _, err := e.Await(t.Context(), holds("k")); err != nil {
+			t.Fatal(err)
+		}
+		s.do(func() { s.status = 503 })
+		equal(t, "unknown", together(e, 10, invented), outcomes{unavailable: 10})
+		equal(t, "known", together(e, 10, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 10})
+		equal(t, "fetches", s.keyHits.Load(), 2)
+	}, edKey("k"))
+}
+
+func TestHangingIssuer(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		s.gate = make(chan struct{})
+		e := start(t, Config{Issuer: base, JWKSURI: base + "/jwks"}, Options{Client: s.client()})
+		began := time.Now()
+		equal(t, "outcomes", together(e, 10, invented), outcomes{unavailable: 10})
+		equal(t, "time taken", time.Since(began), 5*time.Second)
+		began = time.Now()
+		equal(t, "outcomes after", together(e, 10, invented), outcomes{unavailable: 10})
+		equal(t, "time taken after", time.Since(began), time.Duration(0))
+		equal(t, "fetches", s.keyHits.Load(), 1)
+	}, edKey("k"))
+}
+
+// TestSlowFlightDelaysNobodyTwice: a flight of several slow exchanges is waited
+// for by those who came in its first five seconds only.
+func TestSlowFlightDelaysNobodyTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(4 * time.Second):
+			case <-r.Context().Done():
+			}
+			http.NotFound(w, r)
+		})
+		e := start(t, Config{Issuer: base}, Options{Client: &http.Client{Transport: local{slow}}})
+		go together(e, 1, invented)
+		time.Sleep(6 * time.Second)
+		began := time.Now()
+		equal(t, "outcomes", together(e, 1, invented), outcomes{unavailable: 1})
+		equal(t, "time taken", time.Since(began), time.Duration(0))
+	})
+}
+
+// TestFetchOutlivesItsCaller: the fetch belongs to all who wait, not to the one
+// who came first.
+func TestFetchOutlivesItsCaller(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		gate := make(chan struct{})
+		s.gate = gate
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error)
+		go func() {
+			_, err := e.Await(ctx, holds("k"))
+			first <- err
+		}()
+		synctest.Wait()
+		second := make(chan error)
+		go func() {
+			_, err := e.Await(t.Context(), holds("k"))
+			second <- err
+		}()
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("the first got %v", err)
+		}
+		close(gate)
+		if err := <-second; err != nil {
+			t.Errorf("the second got %v", err)
+		}
+		equal(t, "fetches", s.keyHits.Load(), 1)
+	}, edKey("k"))
+}
+
+func TestWaitersAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		gate := make(chan struct{})
+		s.gate = gate
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		done := make(chan outcomes)
+		go func() { done <- together(e, maxWaiters+50, func(int) func(*Set) bool { return holds("k") }) }()
+		synctest.Wait()
+		equal(t, "one more", together(e, 1, invented), outcomes{unavailable: 1})
+		close(gate)
+		equal(t, "outcomes", <-done, outcomes{good: maxWaiters, unavailable: 50})
+		equal(t, "waiters left", e.waiters.Load(), 0)
+	}, edKey("k"))
+}
+
+func TestFirstLoadDoesNotSpendTheBudget(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		equal(t, "asked for what is not there", together(e, 1, invented), outcomes{unknown: 1})
+		equal(t, "fetches", s.keyHits.Load(), 1)
+		s.rotate(edKey("new"))
+		equal(t, "outcomes", together(e, 1, func(int) func(*Set) bool { return holds("new") }), outcomes{good: 1})
+		equal(t, "fetches", s.keyHits.Load(), 2)
+	}, edKey("k"))
+}
+
+func TestSuspect(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		if _, err := e.Await(t.Context(), holds("k")); err != nil {
+			t.Fatal(err)
+		}
+		old := e.Set().Find("k")[0]
+		s.rotate(edKey("k")) // another key under the same id
+		for range 100 {
+			e.Suspect()
+		}
+		synctest.Wait()
+		equal(t, "fetches", s.keyHits.Load(), 2)
+		if old.Trusted() || e.Set().Find("k")[0] == old {
+			t.Error("the replaced key is still trusted")
+		}
+		e.Suspect()
+		synctest.Wait()
+		equal(t, "fetches within 5 s", s.keyHits.Load(), 2)
+		time.Sleep(holdOff)
+		s.do(func() { s.status = 500 })
+		e.Suspect()
+		synctest.Wait()
+		equal(t, "fetches after 5 s", s.keyHits.Load(), 3)
+		e.Suspect()
+		synctest.Wait()
+		equal(t, "fetches of a failing issuer", s.keyHits.Load(), 3)
+		if e.Set() == nil || !e.Set().Find("k")[0].Trusted() {
+			t.Error("a failed fetch cost the last good keys")
+		}
+	}, edKey("k"))
+}
+
+func TestRefreshByAnOperator(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		for i := range 3 {
+			if err := e.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "fetches", s.keyHits.Load(), int64(i+1))
+		}
+		equal(t, "metadata fetches", s.metaHits.Load(), 3)
+		s.do(func() { s.status = 500 })
+		if err := e.Refresh(t.Context()); err == nil {
+			t.Error("no error of a failed refresh")
+		}
+		s.do(func() { s.status, s.gate = 0, make(chan struct{}) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := e.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v after its context", err)
+		}
+	}, edKey("k"))
+}
+
+func TestAwaitAfterClose(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		s.gate = make(chan struct{})
+		done := make(chan outcomes)
+		go func() { done <- together(e, 5, invented) }()
+		synctest.Wait()
+		began := time.Now()
+		_ = e.Close()
+		equal(t, "outcomes", <-done, outcomes{unavailable: 5})
+		equal(t, "outcomes after", together(e, 1, anythingFor), outcomes{unavailable: 1})
+		equal(t, "time taken", time.Since(began), time.Duration(0))
+		if err := e.Refresh(t.Context()); !errors.Is(err, errClosed) {
+			t.Errorf("Refresh: %v", err)
+		}
+		e.Suspect()
+	}, edKey("k"))
+}
+
+func anythingFor(int) func(*Set) bool { return anything }

@@ -1,0 +1,235 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Storage keeps the last good keys over a restart. Every certmagic.Storage is
+// one. A key that is not there is an error that wraps fs.ErrNotExist.
+type Storage interface {
+	Store(ctx context.Context, key string, value []byte) error
+	Load(ctx context.Context, key string) ([]byte, error)
+}
+
+// Host is what the running configuration lends an engine. Both may be nil.
+type Host struct {
+	// Storage keeps the keys; nil: they last as long as the engine.
+	Storage Storage
+	// Observe is told what happens, one event at a time and in order. It must
+	// return soon and must not call Close or detach.
+	Observe func(Event)
+}
+
+// Options are for tests.
+type Options struct {
+	// Now is the clock for ages and time stamps; nil: time.Now.
+	Now func() time.Time
+	// Client does the fetches; nil: one of our own that honors the proxy
+	// environment variables and Config.CA. Cookies, redirects and the time-out of
+	// 5 seconds are ours in any case.
+	Client *http.Client
+}
+
+// Engine keeps one issuer's metadata and keys. Its methods are safe for
+// concurrent use.
+type Engine struct {
+	cfg    Config
+	now    func() time.Time
+	client *http.Client
+	idle   func() // closes idle connections of our own
+
+	set     atomic.Pointer[Set]
+	trust   *trust
+	waiters atomic.Int32
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	wake   chan struct{} // tells the background that something landed
+
+	mu         sync.Mutex // guards all below; never held while waiting
+	closed     bool
+	running    bool
+	hosts      []*hosting
+	events     []Event
+	delivering bool
+	warned     map[string]string
+
+	flight   *flight // the one fetch of keys in the air
+	begun    uint64  // flights so far
+	lookup   *lookup // the one fetch of metadata in the air
+	kept     chan struct{}
+	keys     keyState
+	metadata metadataState
+	file     fileState
+	record   recordState
+}
+
+// keyState is what is known of the keys beside the set itself.
+type keyState struct {
+	fetchedAt  time.Time
+	next       time.Time // of the background refresh
+	demandedAt time.Time // when the last good fetch on demand landed
+	failures   int       // of background fetches, in a row
+	failedAt   time.Time
+	failure    error // of the last fetch; nil once one succeeded
+	restored   bool  // the set is from storage
+	ignored    []Warning
+}
+
+// hosting is one configuration's attachment.
+type hosting struct {
+	host   Host
+	ctx    context.Context // ends when it detaches
+	cancel context.CancelFunc
+	busy   atomic.Bool // its storage has not answered yet
+}
+
+var errClosed = errors.New("the issuer's engine is closed")
+
+// New makes an engine. It starts nothing: no goroutine, no network, no storage.
+// It reads the CA file, and an unusable one is an error that names it.
+func New(cfg Config, opts Options) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configuring the issuer: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	e := &Engine{
+		cfg: cfg, now: opts.Now, idle: func() {},
+		wake: make(chan struct{}, 1), warned: map[string]string{},
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	client := opts.Client
+	if client == nil {
+		own, err := newClient(cfg.CA)
+		if err != nil {
+			return nil, fmt.Errorf("issuer %q: %w", cfg.Issuer, err)
+		}
+		client, e.idle = own, own.CloseIdleConnections
+	}
+	e.client = harden(client, cfg)
+	e.trust = &trust{now: e.now}
+	e.trust.until.Store(math.MinInt64)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Attach tells the engine that a configuration started: from now on the engine
+// uses its storage and tells its observer. detach ends that, and the
+// configuration attached before is used again; it may be called repeatedly.
+// The first Attach starts the background work.
+func (e *Engine) Attach(h Host) (detach func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return func() {}
+	}
+	host := &hosting{host: h}
+	host.ctx, host.cancel = context.WithCancel(e.ctx)
+	e.hosts = append(e.hosts, host)
+	e.restore(host)
+	if !e.running {
+		e.running = true
+		e.work.Go(e.background)
+	}
+	e.poke()
+	return func() { e.detach(host) }
+}
+
+func (e *Engine) detach(host *hosting) {
+	host.cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hosts = slices.DeleteFunc(e.hosts, func(h *hosting) bool { return h == host })
+}
+
+// newest is the host in use, nil if there is none; e.mu is held.
+func (e *Engine) newest() *hosting {
+	if len(e.hosts) == 0 {
+		return nil
+	}
+	return e.hosts[len(e.hosts)-1]
+}
+
+// Close ends every goroutine of the engine and waits for them. From then on
+// there are no keys, and none is trusted. It may be called repeatedly.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.trust.until.Store(math.MinInt64)
+	e.mu.Unlock()
+	e.cancel()
+	e.work.Wait()
+	e.idle()
+	return nil
+}
+
+// Set returns the keys trusted now: nil if there never were any, if they are
+// older than max_stale, or after Close. It takes no lock and allocates nothing.
+func (e *Engine) Set() *Set {
+	s := e.set.Load()
+	if s == nil || !e.trust.fresh() {
+		return nil
+	}
+	return s
+}
+
+// publish makes s the current set, with fetchedAt as its age; e.mu is held. Keys
+// that stayed the same keep their identity, those that are gone lose the trust
+// before the new set is seen.
+func (e *Engine) publish(s *Set, fetchedAt time.Time) (added, removed []string) {
+	old := e.set.Load()
+	s, added = e.adopt(s, old)
+	if old != nil {
+		for _, k := range old.keys {
+			if !s.holds(k) {
+				k.withdrawn.Store(true)
+				removed = append(removed, k.label())
+			}
+		}
+	}
+	e.set.Store(s)
+	e.confirm(fetchedAt)
+	return added, removed
+}
+
+// adopt makes the keys of s the engine's own.
+func (e *Engine) adopt(s, old *Set) (adopted *Set, added []string) {
+	adopted = &Set{byID: make(map[string][]*Key, len(s.byID))}
+	for _, k := range s.keys {
+		if known := old.match(k); known != nil {
+			adopted.add(known)
+			continue
+		}
+		k.trust = e.trust
+		adopted.add(k)
+		added = append(added, k.label())
+	}
+	return adopted, added
+}
+
+// confirm says that the current set was the issuer's at that time; e.mu is held.
+func (e *Engine) confirm(at time.Time) {
+	e.keys.fetchedAt = at
+	if !e.closed {
+		e.trust.until.Store(at.Add(e.cfg.MaxStale).UnixNano())
+	}
+}
+
+// poke wakes the background to look at what changed.
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

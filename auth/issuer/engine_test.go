@@ -1,0 +1,348 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNewDoesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		time.Sleep(24 * time.Hour)
+		equal(t, "requests", s.keyHits.Load()+s.metaHits.Load(), 0)
+		if e.Set() != nil {
+			t.Error("keys from nowhere")
+		}
+		equal(t, "status", e.Status().Source, "discovery")
+	}, edKey("k"))
+}
+
+func TestAttachIsAStack(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		first, second, third := &log{}, &log{}, &log{}
+		a, b := newMemory(), newMemory()
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		refresh := func() {
+			t.Helper()
+			s.rotate(edKey(fmt.Sprint("k", s.keyHits.Load()))) // so that it is stored
+			if err := e.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		detach1 := e.Attach(Host{Observe: first.observe, Storage: a})
+		synctest.Wait()
+		fetches := s.keyHits.Load()
+		detach2 := e.Attach(Host{Observe: second.observe, Storage: b})
+		synctest.Wait()
+		equal(t, "fetches because of a reload", s.keyHits.Load()-fetches, 0)
+		told := len(first.kinds())
+		refresh()
+		equal(t, "first, when the second is there", len(first.kinds()), told)
+		equal(t, "second", len(second.of(FetchSucceeded)), 1)
+		equal(t, "stored in a, b", fmt.Sprint(a.stored(), b.stored()), "1 1")
+		detach2()
+		detach2()
+		refresh()
+		equal(t, "first, when the second is gone", len(first.of(FetchSucceeded)), 2)
+		equal(t, "stored in a, b", fmt.Sprint(a.stored(), b.stored()), "2 1")
+		detach1()
+		refresh()
+		equal(t, "first, when gone", len(first.of(FetchSucceeded)), 2)
+		e.Attach(Host{Observe: third.observe})
+		synctest.Wait()
+		equal(t, "what nobody heard goes to the next", len(third.of(FetchSucceeded)), 1)
+	}, edKey("k"))
+}
+
+func TestEventsWithoutAnObserverAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		for range maxEvents + 10 {
+			if err := e.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		l := &log{}
+		e.Attach(Host{Observe: l.observe})
+		synctest.Wait()
+		equal(t, "events", len(l.kinds()), maxEvents)
+	}, edKey("k"))
+}
+
+// TestObserverMayAsk: it is called without a lock, one event at a time.
+func TestObserverMayAsk(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		var at, most int
+		var mu sync.Mutex
+		e.Attach(Host{Observe: func(ev Event) {
+			mu.Lock()
+			at++
+			most = max(most, at)
+			mu.Unlock()
+			if st := e.Status(); st.Issuer != ev.Issuer || ev.Time.IsZero() {
+				t.Errorf("event %+v of %s", ev, st.Issuer)
+			}
+			e.Suspect()
+			mu.Lock()
+			at--
+			mu.Unlock()
+		}})
+		time.Sleep(time.Hour)
+		_ = e.Close()
+		equal(t, "events at a time", most, 1)
+	}, edKey("k"))
+}
+
+// TestSlowObserver: it is told one thing at a time, in order, and holds up
+// nobody who fetches.
+func TestSlowObserver(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		var mu sync.Mutex
+		var at, most int
+		var times []time.Time
+		e.Attach(Host{Observe: func(ev Event) {
+			mu.Lock()
+			at++
+			most, times = max(most, at), append(times, ev.Time)
+			mu.Unlock()
+			time.Sleep(time.Minute)
+			mu.Lock()
+			at--
+			mu.Unlock()
+		}})
+		synctest.Wait()
+		began := time.Now()
+		for range 5 {
+			time.Sleep(time.Second)
+			if err := e.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "time taken", time.Since(began), 5*time.Second)
+		time.Sleep(8 * time.Minute)
+		_ = e.Close()
+		equal(t, "events at a time", most, 1)
+		equal(t, "events", len(times), 7)
+		if !slices.IsSortedFunc(times, time.Time.Compare) {
+			t.Errorf("out of order: %v", times)
+		}
+	}, edKey("k"))
+}
+
+func TestClose(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := attached(t, s, Config{Issuer: base}, Host{Storage: newMemory()})
+		k := e.Set().Find("k")[0]
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { _ = e.Close() })
+		}
+		wg.Wait()
+		if e.Set() != nil || k.Trusted() {
+			t.Error("keys are trusted after the end")
+		}
+		e.Attach(Host{})()
+		fetches := s.keyHits.Load()
+		time.Sleep(24 * time.Hour)
+		equal(t, "fetches after the end", s.keyHits.Load(), fetches)
+	}, edKey("k"))
+}
+
+func TestSetAllocatesNothing(t *testing.T) {
+	s := newSite(base, edKey("k"))
+	e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+	if _, err := e.Await(t.Context(), holds("k")); err != nil {
+		t.Fatal(err)
+	}
+	trusted := true
+	equal(t, "allocations", testing.AllocsPerRun(100, func() {
+		trusted = trusted && e.Set().Find("k")[0].Trusted()
+	}), 0)
+	if !trusted {
+		t.Error("not trusted")
+	}
+}
+
+func TestOneBadIssuerDoesNotHarmAnother(t *testing.T) {
+	bad, good := serve(t, edKey("a")), serve(t, edKey("b"))
+	bad.do(func() { bad.gate = make(chan struct{}) })
+	e := start(t, Config{Issuer: bad.base}, Options{})
+	f := start(t, Config{Issuer: good.base}, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := e.Await(ctx, anything)
+		done <- err
+	}()
+	if _, err := f.Await(t.Context(), holds("b")); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	_ = e.Close()
+}
+
+// TestEverythingAtOnce is for the race detector: rotation, floods, reloads,
+// suspicion and status together; trust must never outlive a key.
+func TestEverythingAtOnce(t *testing.T) {
+	s := serve(t, edKey("k0"))
+	e := start(t, Config{Issuer: s.base}, Options{})
+	m := newMemory()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 200 {
+				switch i % 4 {
+				case 0:
+					_, _ = e.Await(context.Background(), holds(fmt.Sprint("k", n)))
+				case 1:
+					e.Attach(Host{Storage: m, Observe: (&log{}).observe})()
+				case 2:
+					e.Suspect()
+					_ = e.Status()
+				case 3:
+					if set := e.Set(); set != nil {
+						for _, k := range set.All() {
+							_ = k.Trusted()
+						}
+					}
+				}
+			}
+		})
+	}
+	for n := range 30 {
+		s.rotate(edKey(fmt.Sprint("k", n)))
+		if err := e.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
+	if err := e.Refresh(t.Context()); err != nil {
+		t.Error(err)
+	}
+	k := e.Set().Find("k29")
+	if len(k) != 1 || !k[0].Trusted() {
+		t.Error("the last key is not trusted")
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		s.meta["authorization_endpoint"] = base + "/auth"
+		e := start(t, Config{Issuer: base, JWKSURI: base + "/jwks"}, Options{Client: s.client()})
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if m, err := e.Metadata(context.Background()); err != nil || m.AuthorizationEndpoint != base+"/auth" {
+					t.Errorf("got %v, %v", m, err)
+				}
+			})
+		}
+		wg.Wait()
+		equal(t, "metadata fetches", s.metaHits.Load(), 1)
+		equal(t, "key fetches", s.keyHits.Load(), 0)
+		time.Sleep(16 * time.Minute)
+		s.do(func() { s.meta["authorization_endpoint"] = base + "/new" })
+		if m, err := e.Metadata(t.Context()); err != nil || m.AuthorizationEndpoint != base+"/auth" {
+			t.Errorf("it waits for news: %v, %v", m, err)
+		}
+		synctest.Wait()
+		if m, err := e.Metadata(t.Context()); err != nil || m.AuthorizationEndpoint != base+"/new" {
+			t.Errorf("it is not renewed: %v, %v", m, err)
+		}
+		s.do(func() { s.status = http.StatusInternalServerError })
+		time.Sleep(time.Hour)
+		for range 5 {
+			if _, err := e.Metadata(t.Context()); err != nil {
+				t.Errorf("an outage costs what was known: %v", err)
+			}
+			synctest.Wait()
+		}
+		equal(t, "metadata fetches", s.metaHits.Load(), 3)
+	})
+}
+
+func TestMetadataUnavailable(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		s.status = 500
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		for range 3 {
+			_, err := e.Metadata(t.Context())
+			if _, ok := errors.AsType[*UnavailableError](err); !ok {
+				t.Errorf("got %v", err)
+			}
+		}
+		equal(t, "fetches", s.metaHits.Load(), 1)
+		for name, cfg := range map[string]Config{
+			"file":      {Issuer: base, JWKSFile: "/x"},
+			"not a URL": {Issuer: "me", JWKSURI: base},
+		} {
+			if _, err := start(t, cfg, Options{Client: s.client()}).Metadata(t.Context()); !errors.Is(err, ErrNoMetadata) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		_ = e.Close()
+		_, err := e.Metadata(t.Context())
+		if !errors.Is(err, errClosed) {
+			t.Errorf("closed: %v", err)
+		}
+	})
+}
+
+func TestMetadataWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		e := start(t, Config{Issuer: base}, Options{Client: &http.Client{Transport: local{hang}}})
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range maxWaiters {
+			wg.Go(func() { _, _ = e.Metadata(context.Background()) })
+		}
+		synctest.Wait()
+		_, err := e.Metadata(t.Context())
+		if !errors.Is(err, errTooMany) || time.Since(began) != 0 {
+			t.Errorf("one too many: %v", err)
+		}
+		wg.Wait()
+		equal(t, "time taken", time.Since(began), waitLimit)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		time.Sleep(holdOff)
+		if _, err := e.Metadata(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("after its context: %v", err)
+		}
+	})
+}
+
+func BenchmarkTrusted(b *testing.B) {
+	s := newSite(base, edKey("k"))
+	e, err := New(Config{Issuer: base}, Options{Client: s.client()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	set, err := e.Await(b.Context(), holds("k"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	k := set.Find("k")[0]
+	b.ReportAllocs()
+	for b.Loop() {
+		if !k.Trusted() {
+			b.Fatal("not trusted")
+		}
+	}
+}

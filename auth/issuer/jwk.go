@@ -1,0 +1,194 @@
+package issuer
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+)
+
+const (
+	minRSABits       = 2048  // RFC 7518 §3.3
+	maxRSABits       = 16384 // beyond it one signature costs too much
+	maxKeyID         = 512   // bytes
+	maxExponent      = 1<<31 - 1
+	maxExponentChars = 11 // 64 bits; jwx silently cuts a longer one off
+	maxModulusChars  = maxRSABits/6 + 8
+)
+
+// keyMembers are the members of a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2)
+// that make up a public key. Everything else an issuer writes beside them is
+// none of our business, and cannot cost the key.
+type keyMembers struct {
+	Type      string `json:"kty"`
+	ID        string `json:"kid,omitempty"`
+	Algorithm string `json:"alg,omitempty"`
+	Use       string `json:"use,omitempty"`
+	Modulus   string `json:"n,omitempty"`
+	Exponent  string `json:"e,omitempty"`
+	Curve     string `json:"crv,omitempty"`
+	X         string `json:"x,omitempty"`
+	Y         string `json:"y,omitempty"`
+}
+
+// rawKey is a JWK as it comes: besides the members of a public key those that
+// tell what it must not be used for.
+type rawKey struct {
+	keyMembers
+	Operations []string       `json:"key_ops"`
+	Symmetric  jsontext.Value `json:"k"`
+	Private    jsontext.Value `json:"d"`
+}
+
+// errOtherUse marks a key that is fine but not for verifying signatures.
+var errOtherUse = errors.New("not for signatures")
+
+// parseKey reads one key of a set. The id is returned, where it could be read,
+// also with an error.
+func parseKey(data []byte) (*Key, string, error) {
+	var raw rawKey
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, "", errors.New("is malformed: not an object with a string for each of kty, kid, alg, use and numbers, or a member twice")
+	}
+	id := raw.ID
+	if len(id) > maxKeyID {
+		return nil, "", fmt.Errorf("has a kid of %d bytes: at most %d", len(id), maxKeyID)
+	}
+	if err := raw.permitted(); err != nil {
+		return nil, id, err
+	}
+	k, err := raw.key()
+	if err != nil {
+		return nil, id, err
+	}
+	if k.alg != "" && !k.Fits(k.alg) {
+		return nil, id, fmt.Errorf("has an alg that is not supported, or not for a key of kind %s", k.kind)
+	}
+	return k, id, nil
+}
+
+// permitted refuses secrets, which an issuer must not publish and nobody may
+// trust once they are, and keys that are for something else.
+func (r *rawKey) permitted() error {
+	switch {
+	case r.Type == "oct" || present(r.Symmetric):
+		return errors.New("is symmetric: whoever reads the set could sign with it")
+	case present(r.Private):
+		return errors.New("is a private key: whoever reads the set can sign with it")
+	case r.Use != "" && r.Use != "sig",
+		r.Operations != nil && !slices.Contains(r.Operations, "verify"):
+		return errOtherUse
+	}
+	return nil
+}
+
+// present reports whether a member is there; some issuers write null for none.
+func present(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }
+
+// key builds the public key with jwx and checks what jwx does not.
+func (r *rawKey) key() (*Key, error) {
+	minimal, err := r.minimal()
+	if err != nil {
+		return nil, err
+	}
+	parsed, public, err := viaJWX(minimal)
+	if err != nil {
+		return nil, errors.New("is malformed: its numbers are missing or not base64url")
+	}
+	kind, err := checkPublic(public)
+	if err != nil {
+		return nil, err
+	}
+	// Only now: jwx panics over coordinates that are too long for their curve.
+	thumb, err := parsed.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, errors.New("is malformed: it has no thumbprint")
+	}
+	return &Key{
+		id: r.ID, alg: r.Algorithm, use: r.Use, kind: kind, public: public,
+		thumb: base64.RawURLEncoding.EncodeToString(thumb), members: r.keyMembers,
+	}, nil
+}
+
+// minimal keeps the members that the key's type is made of.
+func (r *rawKey) minimal() (keyMembers, error) {
+	switch {
+	case r.Type == "RSA" && len(r.Modulus) > maxModulusChars:
+		return keyMembers{}, fmt.Errorf("is an RSA key of more than %d bits", maxRSABits)
+	case r.Type == "RSA" && len(strings.TrimRight(r.Exponent, "=")) > maxExponentChars:
+		return keyMembers{}, errors.New("is an RSA key with an absurd exponent")
+	case r.Type == "RSA":
+		return keyMembers{Type: r.Type, Modulus: r.Modulus, Exponent: r.Exponent}, nil
+	case r.Type == "EC" && (r.Curve == kindP256 || r.Curve == kindP384 || r.Curve == kindP521):
+		return keyMembers{Type: r.Type, Curve: r.Curve, X: r.X, Y: r.Y}, nil
+	case r.Type == "OKP" && r.Curve == kindEd25519:
+		return keyMembers{Type: r.Type, Curve: r.Curve, X: r.X}, nil
+	case r.Type == "EC":
+		return keyMembers{}, errors.New("is on a curve that is not supported: P-256, P-384 and P-521 are")
+	case r.Type == "OKP":
+		return keyMembers{}, errors.New("is on a curve that is not supported: Ed25519 is")
+	}
+	return keyMembers{}, errors.New("is of a type that is not supported: RSA, EC and OKP are")
+}
+
+func viaJWX(m keyMembers) (parsed jwk.Key, public any, err error) {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if parsed, err = jwk.ParseKey(data); err != nil {
+		return nil, nil, err
+	}
+	if err = parsed.Raw(&public); err != nil {
+		return nil, nil, err
+	}
+	return parsed, public, nil
+}
+
+// checkPublic refuses keys that no signature of may be believed, and names the
+// kind of the others.
+func checkPublic(public crypto.PublicKey) (string, error) {
+	switch p := public.(type) {
+	case *rsa.PublicKey:
+		return kindRSA, checkRSA(p)
+	case *ecdsa.PublicKey:
+		// The conversion is the one check of the standard library that the point
+		// is on its curve.
+		if _, err := p.ECDH(); err != nil {
+			return "", errors.New("is not a point of its curve")
+		}
+		return p.Curve.Params().Name, nil
+	case ed25519.PublicKey:
+		if len(p) != ed25519.PublicKeySize {
+			return "", fmt.Errorf("has %d bytes where Ed25519 has %d", len(p), ed25519.PublicKeySize)
+		}
+		return kindEd25519, nil
+	}
+	return "", errors.New("is of a type that is not supported: RSA, EC and OKP are")
+}
+
+func checkRSA(p *rsa.PublicKey) error {
+	bits := p.N.BitLen()
+	switch {
+	case bits < minRSABits:
+		return fmt.Errorf("is an RSA key of %d bits: at least %d are needed", bits, minRSABits)
+	case bits > maxRSABits:
+		return fmt.Errorf("is an RSA key of %d bits: at most %d are taken", bits, maxRSABits)
+	case p.N.Bit(0) == 0:
+		return errors.New("is an RSA key with an even modulus")
+	case p.E < 3 || p.E > maxExponent || p.E%2 == 0:
+		return errors.New("is an RSA key whose exponent is not an odd number from 3 to 2^31-1")
+	case hasROCA(p.N):
+		return errors.New("is an RSA key with the ROCA weakness (CVE-2017-15361): its private key can be computed")
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package issuer
+
+import (
+	"crypto"
+	"sync/atomic"
+	"time"
+)
+
+// Key is one public key that an issuer signs with. It is immutable but for the
+// trust in it, and safe for concurrent use.
+type Key struct {
+	id        string
+	alg       string
+	use       string
+	kind      string // the key type, or the curve: what an algorithm needs
+	public    crypto.PublicKey
+	thumb     string // RFC 7638, SHA-256, base64url
+	members   keyMembers
+	withdrawn atomic.Bool
+	trust     *trust // nil: the key belongs to no engine
+}
+
+// trust is what all keys of one engine share.
+type trust struct {
+	until atomic.Int64 // Unix nanoseconds; the keys are too old from then on
+	now   func() time.Time
+}
+
+func (t *trust) fresh() bool { return t.now().UnixNano() < t.until.Load() }
+
+// The kinds of keys.
+const (
+	kindRSA     = "RSA"
+	kindP256    = "P-256"
+	kindP384    = "P-384"
+	kindP521    = "P-521"
+	kindEd25519 = "Ed25519"
+)
+
+// kinds says which kind of key an algorithm needs: RFC 7518 §3.1, RFC 8037 and
+// RFC 9864. What is not here is not supported; HS* and none never are.
+var kinds = map[string]string{
+	"RS256": kindRSA, "RS384": kindRSA, "RS512": kindRSA,
+	"PS256": kindRSA, "PS384": kindRSA, "PS512": kindRSA,
+	"ES256": kindP256, "ES384": kindP384, "ES512": kindP521,
+	"EdDSA": kindEd25519, "Ed25519": kindEd25519,
+}
+
+// ID is the key's `kid`, empty if it has none.
+func (k *Key) ID() string { return k.id }
+
+// Algorithm is the key's own `alg`, empty if it names none.
+func (k *Key) Algorithm() string { return k.alg }
+
+// Public is the key itself: an *rsa.PublicKey, *ecdsa.PublicKey or
+// ed25519.PublicKey. It must not be changed.
+func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// Fits reports whether a signature by this key may carry the algorithm: type,
+// curve and the key's own `alg` must agree with it (RFC 8725 §3.1). EdDSA and
+// Ed25519 are two names for the same (RFC 9864).
+func (k *Key) Fits(alg string) bool {
+	kind, known := kinds[alg]
+	if !known || kind != k.kind {
+		return false
+	}
+	return k.alg == "" || k.alg == alg || k.kind == kindEd25519
+}
+
+// Trusted reports whether the key may still be relied on. It turns false for
+// good once the issuer's set no longer holds the key, and while the set is
+// older than max_stale or after the engine was closed. It takes no lock and
+// allocates nothing. A key of [ParseSet], which has no engine, stays trusted.
+func (k *Key) Trusted() bool {
+	return !k.withdrawn.Load() && (k.trust == nil || k.trust.fresh())
+}
+
+// label names the key for people.
+func (k *Key) label() string {
+	if k.id != "" {
+		return k.id
+	}
+	return k.thumb
+}
+
+// same reports whether the other key is this one in every respect.
+func (k *Key) same(other *Key) bool {
+	return k.thumb == other.thumb && k.id == other.id && k.alg == other.alg && k.use == other.use
+}

@@ -1,0 +1,72 @@
+package issuer
+
+import "time"
+
+// KeyStatus describes one key for operators.
+type KeyStatus struct {
+	ID         string `json:"id"`
+	Type       string `json:"kty"`
+	Algorithm  string `json:"alg,omitempty"`
+	Use        string `json:"use,omitempty"`
+	Thumbprint string `json:"thumbprint"` // RFC 7638, SHA-256
+}
+
+// Status describes an engine for operators. Times are zero for never.
+type Status struct {
+	Issuer string `json:"issuer"`
+	// Source is "discovery", "url …" or "file …".
+	Source string `json:"source"`
+	// JWKSURI is the address in use without its query, empty while it is not
+	// discovered.
+	JWKSURI string `json:"jwks_uri,omitempty"`
+	// Keys are those of the current set, also when it is Stale.
+	Keys []KeyStatus `json:"keys"`
+	// Ignored says which keys of the set are not used, and why.
+	Ignored   []string  `json:"ignored,omitempty"`
+	FetchedAt time.Time `json:"fetched_at,omitzero"`
+	// NextRefresh is when the background asks again.
+	NextRefresh time.Time `json:"next_refresh,omitzero"`
+	// Stale: there are keys, but older than max_stale, and they do not serve.
+	Stale bool `json:"stale,omitempty"`
+	// FromStorage: the keys were kept from before the start, and no fetch has
+	// succeeded since.
+	FromStorage bool `json:"from_storage,omitempty"`
+	// LastError is why the last fetch of keys failed, else of metadata; empty
+	// after a success.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// Status returns the engine's state.
+func (e *Engine) Status() Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	st := Status{
+		Issuer: e.cfg.Issuer, Source: e.cfg.shown(), JWKSURI: shownURL(e.cfg.JWKSURI),
+		Keys: []KeyStatus{}, FetchedAt: e.keys.fetchedAt, NextRefresh: e.keys.next,
+		FromStorage: e.keys.restored,
+	}
+	if e.cfg.discovers() && e.metadata.known != nil {
+		st.JWKSURI = shownURL(e.metadata.known.JWKSURI)
+	}
+	if set := e.set.Load(); set != nil {
+		st.Stale = !e.trust.fresh()
+		for _, k := range set.keys {
+			st.Keys = append(st.Keys, k.status())
+		}
+	}
+	for _, w := range e.keys.ignored {
+		st.Ignored = append(st.Ignored, w.String())
+	}
+	switch {
+	case e.keys.failure != nil:
+		st.LastError, st.LastErrorAt = e.keys.failure.Error(), e.keys.failedAt
+	case e.metadata.failure != nil:
+		st.LastError, st.LastErrorAt = e.metadata.failure.Error(), e.metadata.failedAt
+	}
+	return st
+}
+
+func (k *Key) status() KeyStatus {
+	return KeyStatus{ID: k.id, Type: k.members.Type, Algorithm: k.alg, Use: k.use, Thumbprint: k.thumb}
+}
