@@ -1,0 +1,86 @@
+package license
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Reason names why a license is refused. The set is closed. A license is
+// checked in the order form → key → signature → time → host → feature, and the
+// reason is the first that fails.
+type Reason string
+
+// The reasons, in the order in which they are checked.
+const (
+	ReasonMissing     Reason = "missing"         // there is no license
+	ReasonForm        Reason = "form"            // not a license, or not one this version reads
+	ReasonUnknownKey  Reason = "unknown_key"     // signed by a key that is not trusted
+	ReasonRevokedKey  Reason = "revoked_key"     // signed by a key that is trusted no more
+	ReasonRetiredKey  Reason = "retired_key"     // issued after its key was retired
+	ReasonSignature   Reason = "signature"       // the signature is not the key's over this payload
+	ReasonRevokedID   Reason = "revoked_license" // this license has been revoked
+	ReasonNotYetValid Reason = "not_yet_valid"   // its time has not come
+	ReasonExpired     Reason = "expired"         // its time and its grace are over
+	ReasonHost        Reason = "host"            // it names other hosts
+	ReasonFeature     Reason = "feature"         // it does not grant a feature asked for
+)
+
+// Code is the reason as clients see it: license_missing, license_invalid,
+// license_expired, license_not_yet_valid, license_host or license_feature.
+func (r Reason) Code() string {
+	switch r {
+	case ReasonMissing, ReasonExpired, ReasonNotYetValid, ReasonHost, ReasonFeature:
+		return "license_" + string(r)
+	}
+	return "license_invalid"
+}
+
+// Error is the only error type of a refusal, whether of a license to verify or
+// of a [Request] to sign. It holds nothing of a request's headers and no key.
+type Error struct {
+	// Reason is one of the closed set.
+	Reason Reason
+
+	// Field is the path of the member that is wrong, as in
+	// "payload.allowed_hosts[2]", or of a request to sign, as in
+	// "license_type". It is empty where no single member is to blame.
+	Field string
+
+	// Detail says what was found and what would be right.
+	Detail string
+}
+
+// Error is the field, if any, and the detail.
+func (e *Error) Error() string {
+	if e.Field == "" {
+		return e.Detail
+	}
+	return e.Field + ": " + e.Detail
+}
+
+// Code is the reason as clients see it.
+func (e *Error) Code() string { return e.Reason.Code() }
+
+// Is makes errors.Is find an error by its reason alone, whatever its detail.
+func (e *Error) Is(target error) bool {
+	other, ok := target.(*Error)
+	return ok && other.Detail == "" && other.Reason == e.Reason
+}
+
+func refuse(reason Reason, field, format string, args ...any) *Error {
+	return &Error{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+func badForm(field, format string, args ...any) *Error {
+	return refuse(ReasonForm, field, format, args...)
+}
+
+// quote shows what was found without handing on more than a line of it.
+func quote(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + "…"
+}

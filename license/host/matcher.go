@@ -1,0 +1,160 @@
+package host
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Matcher is a set of patterns, compiled for [Matcher.Match]. It never changes,
+// so any number of goroutines may share it. A nil Matcher matches nothing.
+type Matcher struct {
+	every bool
+	names map[string]struct{}     // exact names
+	bases map[string]struct{}     // x of "*.x"
+	addrs map[netip.Addr]struct{} // unmapped
+
+	// lengths has the bit n set if a base of n bytes exists, so that only
+	// suffixes that can be a base are looked up.
+	lengths [(maxName + 64) / 64]uint64
+}
+
+// Compile makes a matcher of all patterns that parse, and returns an error for
+// each that does not, in their order. A license is honored for the patterns
+// that are good; with none the matcher is nil.
+func Compile(patterns []string) (*Matcher, []error) {
+	var good []Pattern
+	var bad []error
+	for _, s := range patterns {
+		p, err := Parse(s)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		good = append(good, p)
+	}
+	return NewMatcher(good...), bad
+}
+
+// NewMatcher makes a matcher of patterns; nil if there are none.
+func NewMatcher(patterns ...Pattern) *Matcher {
+	if len(patterns) == 0 {
+		return nil
+	}
+	m := &Matcher{
+		names: make(map[string]struct{}),
+		bases: make(map[string]struct{}),
+		addrs: make(map[netip.Addr]struct{}),
+	}
+	for _, p := range patterns {
+		m.add(p)
+	}
+	return m
+}
+
+func (m *Matcher) add(p Pattern) {
+	switch p.kind {
+	case every:
+		m.every = true
+	case exact:
+		m.names[p.name] = struct{}{}
+	case subdomains:
+		m.bases[p.name] = struct{}{}
+		m.lengths[len(p.name)/64] |= 1 << (len(p.name) % 64)
+	case address:
+		m.addrs[p.addr] = struct{}{}
+	}
+}
+
+// Match reports whether the Host of a request (RFC 9110, section 7.2; in HTTP/2
+// and HTTP/3 its :authority), port included or not, is covered. What is not a
+// well-formed ASCII host never is, "*" or not.
+func (m *Matcher) Match(hostport string) bool {
+	if m == nil {
+		return false
+	}
+	if strings.HasPrefix(hostport, "[") {
+		addr, ok := bracketed(hostport)
+		return ok && m.matchAddr(addr)
+	}
+	s, ok := cutPort(hostport)
+	if !ok {
+		return false
+	}
+	s = strings.TrimSuffix(s, ".")
+	var buf [maxName]byte
+	last, ok := fold(&buf, s)
+	if !ok {
+		return false
+	}
+	name := buf[:len(s)]
+	if isDigit(name[last]) && endsInNumber(name) {
+		addr, err := netip.ParseAddr(s)
+		return err == nil && m.matchAddr(addr)
+	}
+	return m.every || m.matchName(name)
+}
+
+// matchName looks up the name and each of its parents. The conversions in the
+// index expressions do not allocate.
+func (m *Matcher) matchName(name []byte) bool {
+	if _, ok := m.names[string(name)]; ok {
+		return true
+	}
+	for i, c := range name {
+		if c == '.' && m.isBase(name[i+1:]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Matcher) isBase(suffix []byte) bool {
+	if m.lengths[len(suffix)/64]&(1<<(len(suffix)%64)) == 0 {
+		return false
+	}
+	_, ok := m.bases[string(suffix)]
+	return ok
+}
+
+func (m *Matcher) matchAddr(addr netip.Addr) bool {
+	if m.every {
+		return true
+	}
+	_, ok := m.addrs[addr]
+	return ok
+}
+
+// Covers reports whether every host that p matches is matched by m as well. It
+// serves to compare a site's address with a license before any request comes.
+func (m *Matcher) Covers(p Pattern) bool {
+	if m == nil || p.kind == invalid {
+		return false
+	}
+	if m.every {
+		return true
+	}
+	switch p.kind {
+	case exact:
+		return m.matchName([]byte(p.name))
+	case subdomains:
+		return m.matchBases(p.name)
+	case address:
+		return m.matchAddr(p.addr)
+	}
+	return false
+}
+
+// matchBases reports whether all subdomains of name are covered: name itself or
+// one of its parents is a base.
+func (m *Matcher) matchBases(name string) bool {
+	for {
+		if _, ok := m.bases[name]; ok {
+			return true
+		}
+		_, parent, ok := strings.Cut(name, ".")
+		if !ok {
+			return false
+		}
+		name = parent
+	}
+}

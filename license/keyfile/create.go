@@ -1,0 +1,92 @@
+package keyfile
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// Kind is a kind of key, as the keygen command spells it.
+type Kind string
+
+// The kinds there are. Hoop's own tools verify licenses of RSA keys only.
+const (
+	Ed25519 Kind = "ed25519" // RFC 8032
+	RSA     Kind = "rsa"     // 3072 bits, RFC 8017
+	ECDSA   Kind = "ecdsa"   // on P-256, FIPS 186-5
+)
+
+// rsaBits gives the strength of 128 bits that the other kinds have (NIST SP
+// 800-57, part 1, table 2).
+const rsaBits = 3072
+
+// Generate makes a new key of a kind; the empty kind is Ed25519.
+func Generate(kind Kind) (crypto.Signer, error) {
+	switch kind {
+	case Ed25519, "":
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	case RSA:
+		return rsa.GenerateKey(rand.Reader, rsaBits)
+	case ECDSA:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return nil, fmt.Errorf("a key of type %.20q is not made here; want %s, %s or %s", kind, Ed25519, RSA, ECDSA)
+}
+
+// Create writes a key to a new file as PEM (PKCS #8) with mode 0600, and its
+// public half to the file of that name with ".pub" behind it. It never
+// overwrites: if either file is there, nothing is written and the error is
+// [fs.ErrExist].
+func Create(path string, key crypto.Signer) error {
+	private, err := encodePrivate(key)
+	if err != nil {
+		return fmt.Errorf("writing the private key: %w", err)
+	}
+	public, err := license.EncodePublicKey(key.Public())
+	if err != nil {
+		return fmt.Errorf("writing the public key: %w", err)
+	}
+	if err := writeNew(path, 0o600, private); err != nil {
+		return fmt.Errorf("writing the private key: %w", err)
+	}
+	if err := writeNew(path+".pub", 0o644, public); err != nil {
+		return errors.Join(fmt.Errorf("writing the public key: %w", err), os.Remove(path))
+	}
+	return nil
+}
+
+func encodePrivate(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// writeNew writes a file that was not there, and leaves none if it fails.
+func writeNew(path string, mode fs.FileMode, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // The path is the operator's own.
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package license
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// MaxSize is the greatest size of an encoded license in bytes.
+const MaxSize = 64 << 10
+
+// Type says which product edition a license is for.
+type Type string
+
+// The types there are.
+const (
+	OSS        Type = "oss"
+	Enterprise Type = "enterprise"
+)
+
+// EveryFeature as the only entry of [Payload.Features] grants all of them.
+const EveryFeature = "*"
+
+// License is a signed statement of what a deployment may do: the envelope of
+// key id, payload and signature. [Decode] and [Signer.Sign] make one; only
+// [Verifier] says whether to believe it.
+type License struct {
+	// KeyID names the key that signed: the SHA-256 of its SubjectPublicKeyInfo
+	// (RFC 5280, section 4.1) in lower-case hexadecimal. See [KeyID].
+	KeyID string `json:"key_id"`
+
+	// Payload is what was signed.
+	Payload Payload `json:"payload"`
+
+	// Signature is the signature over the payload in standard base64 with
+	// padding (RFC 4648, section 4).
+	Signature string `json:"signature"`
+}
+
+// Payload is what a license says. Times are Unix seconds. All integers lie
+// within ±2^53, so that every JSON reader agrees on them.
+type Payload struct {
+	// V is 2 in a payload of version 2 and 0, which is left out, in one of
+	// version 1. Version 1 holds nothing but type, issued_at, expire_at,
+	// allowed_hosts, description and features.
+	V int64 `json:"v,omitzero"`
+
+	// ID is a UUID by which the license can be revoked; empty for none.
+	ID string `json:"id,omitzero"`
+
+	// Issuer says who issued the license, for people to read: 1 to 200
+	// bytes, or empty for nobody.
+	Issuer string `json:"issuer,omitzero"`
+
+	// Type is the product edition.
+	Type Type `json:"type"`
+
+	// IssuedAt is when the license was signed. A license is not yet valid if
+	// this is more than five minutes ahead of the clock.
+	IssuedAt int64 `json:"issued_at"`
+
+	// NotBefore is when the license begins to be valid; nil: at once.
+	NotBefore *int64 `json:"not_before,omitzero"`
+
+	// ExpireAt is the first second at which the license has ended. It lies
+	// after IssuedAt.
+	ExpireAt int64 `json:"expire_at"`
+
+	// Grace is for how many seconds after its end the license is still
+	// honored, 0 included; nil leaves that to the verifier's configuration.
+	Grace *int64 `json:"grace,omitzero"`
+
+	// AllowedHosts are 1 to 256 host patterns, as the package host reads
+	// them.
+	AllowedHosts []string `json:"allowed_hosts"`
+
+	// Description says for whom the license is: 2 to 200 bytes.
+	Description string `json:"description"`
+
+	// Features are the features granted: nil grants every one, as does
+	// ["*"]; an empty list grants none. Each is lower-case letters, digits
+	// and hyphens, not beginning with a hyphen. In version 1 they are sorted,
+	// and only nil grants every one.
+	Features []string `json:"features,omitzero"`
+
+	// Limits are integers that the product gives a meaning to, by name; nil
+	// for none.
+	Limits map[string]int64 `json:"limits,omitzero"`
+
+	// Environment says where the license is meant to be used, for instance
+	// production: 1 to 100 bytes, or empty for anywhere.
+	Environment string `json:"environment,omitzero"`
+
+	// Crit names what a verifier must understand, and otherwise refuse the
+	// license. See [Config.Understands].
+	Crit []string `json:"crit,omitzero"`
+}
+
+// Version is the version of the payload's format, 1 or 2.
+func (p *Payload) Version() int {
+	if p.V == 0 {
+		return 1
+	}
+	return int(p.V)
+}
+
+// Clone returns a copy that shares no memory with p.
+func (p *Payload) Clone() Payload {
+	c := *p
+	c.NotBefore = clonePointer(p.NotBefore)
+	c.Grace = clonePointer(p.Grace)
+	c.AllowedHosts = slices.Clone(p.AllowedHosts)
+	c.Features = slices.Clone(p.Features)
+	c.Limits = maps.Clone(p.Limits)
+	c.Crit = slices.Clone(p.Crit)
+	return c
+}
+
+func clonePointer(p *int64) *int64 {
+	if p == nil {
+		return nil
+	}
+	return new(*p)
+}
+
+// Encode gives the license as indented JSON with a newline at its end, as it is
+// kept in a file. The error says that the license is over [MaxSize].
+func (l *License) Encode() ([]byte, error) {
+	data, err := marshal(l, "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding the license: %w", err)
+	}
+	if len(data) > MaxSize {
+		return nil, badForm("", "the license has %d bytes; want at most %d", len(data), MaxSize)
+	}
+	return data, nil
+}
+
+// UnmarshalJSON reads a license as strictly as [Decode] does.
+func (l *License) UnmarshalJSON(data []byte) error {
+	decoded, err := Decode(data)
+	if err != nil {
+		return err
+	}
+	*l = *decoded
+	return nil
+}
+
+// marshal writes JSON that leaves "<", ">" and "&" as they are.
+func marshal(v any, indent string) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}

@@ -1,0 +1,196 @@
+package license
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/license/host"
+)
+
+// Standing is where a deployment stands with its license, or without one. It
+// never changes, but what it answers does as time goes by: the state is computed
+// from the clock whenever it is asked for, so no timer can be late. Any number of
+// goroutines may share one, and asking takes no lock and no memory.
+type Standing struct {
+	license *License // nil if missing or unreadable
+	fault   *Error   // why missing or invalid; nil for all other states
+	refused []error
+
+	hosts    *host.Matcher
+	every    bool // every feature is granted
+	features map[string]struct{}
+
+	times timeline
+	now   func() time.Time
+
+	// Made beforehand, so that a refusal costs no memory either.
+	notYet, expired, otherHost *Error
+}
+
+// Missing is the standing of a deployment without a license; detail says where
+// one was looked for.
+func Missing(detail string) *Standing {
+	return &Standing{fault: refuse(ReasonMissing, "", "there is no license: %s", detail)}
+}
+
+// Invalid is the standing of a deployment whose license cannot even be read;
+// detail says why.
+func Invalid(detail string) *Standing {
+	return &Standing{fault: badForm("", "%s", detail)}
+}
+
+func invalid(err error) *Standing {
+	var fault *Error
+	if !errors.As(err, &fault) {
+		fault = badForm("", "%v", err)
+	}
+	return &Standing{fault: fault}
+}
+
+// stand makes the standing of a license that is to be believed.
+func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Standing {
+	p := &l.Payload
+	s := &Standing{
+		license:   l,
+		refused:   refused,
+		hosts:     hosts,
+		every:     p.Features == nil || slices.Equal(p.Features, []string{EveryFeature}),
+		features:  make(map[string]struct{}, len(p.Features)),
+		times:     newTimeline(p, v.config.Warn, v.config.Grace),
+		now:       v.config.Now,
+		otherHost: refuse(ReasonHost, "", "the license does not cover the host of this request"),
+	}
+	for _, f := range p.Features {
+		s.features[f] = struct{}{}
+	}
+	s.notYet = refuse(ReasonNotYetValid, "", "%s", s.words(StateNotYetValid))
+	s.expired = refuse(ReasonExpired, "", "%s", s.words(StateExpired))
+	return s
+}
+
+// State computes the state from the clock.
+func (s *Standing) State() State {
+	if s.fault != nil {
+		return s.broken()
+	}
+	return s.times.state(s.now().Unix())
+}
+
+func (s *Standing) broken() State {
+	if s.fault.Reason == ReasonMissing {
+		return StateMissing
+	}
+	return StateInvalid
+}
+
+// Explain computes the state from the clock and puts its reason into words.
+func (s *Standing) Explain() (State, string) {
+	state := s.State()
+	return state, s.words(state)
+}
+
+func (s *Standing) words(state State) string {
+	switch state {
+	case StateMissing, StateInvalid:
+		return s.fault.Error()
+	case StateNotYetValid:
+		return "the license is not valid before " + stamp(s.times.opens)
+	case StateExpiring:
+		return "the license ends soon, on " + stamp(s.times.ends)
+	case StateGrace:
+		return "the license ended on " + stamp(s.times.ends) + " and is honored until " + stamp(s.times.closes)
+	case StateExpired:
+		return "the license ended on " + stamp(s.times.ends)
+	}
+	return "the license is valid until " + stamp(s.times.ends)
+}
+
+// Err is nil in the states that let pass, and otherwise the reason, an [*Error].
+func (s *Standing) Err() error {
+	if s.fault != nil {
+		return s.fault
+	}
+	switch s.times.state(s.now().Unix()) {
+	case StateNotYetValid:
+		return s.notYet
+	case StateExpired:
+		return s.expired
+	}
+	return nil
+}
+
+// Check decides about a request: time, then its Host, port included or not, then
+// the features it needs. The error is the first that fails, an [*Error].
+func (s *Standing) Check(hostport string, features ...string) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if !s.hosts.Match(hostport) {
+		return s.otherHost
+	}
+	for _, f := range features {
+		if !s.has(f) {
+			return refuse(ReasonFeature, "", "the license does not grant the feature %s", quote(f))
+		}
+	}
+	return nil
+}
+
+// Grants reports whether the license is in a state that lets pass and grants all
+// of the features.
+func (s *Standing) Grants(features ...string) bool {
+	if s.Err() != nil {
+		return false
+	}
+	for _, f := range features {
+		if !s.has(f) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Standing) has(feature string) bool {
+	if s.every {
+		return true
+	}
+	_, ok := s.features[feature]
+	return ok
+}
+
+// Genuine reports whether form, key and signature hold, whatever the time: the
+// license is to be believed, though it may not yet or no more be valid. A new
+// license that is not genuine should not replace one that is.
+func (s *Standing) Genuine() bool { return s.fault == nil }
+
+// License is a copy of the license, or nil if there is none that can be read. It
+// is there for an invalid license too, and then nothing in it is to be believed.
+func (s *Standing) License() *License {
+	if s.license == nil {
+		return nil
+	}
+	return &License{KeyID: s.license.KeyID, Payload: s.license.Payload.Clone(), Signature: s.license.Signature}
+}
+
+// Hosts is what the license's patterns match, whatever the state; nil, which
+// matches nothing, unless the license is genuine.
+func (s *Standing) Hosts() *host.Matcher { return s.hosts }
+
+// RefusedHosts has an error for each of the license's patterns that match
+// nothing because they are malformed; the license is honored for the others.
+func (s *Standing) RefusedHosts() []error { return slices.Clone(s.refused) }
+
+// NextChange gives the moment at which the state will change by itself, for those
+// who want to tell of a change that no request has noticed; false if it will not
+// change any more.
+func (s *Standing) NextChange() (time.Time, bool) {
+	if s.fault != nil {
+		return time.Time{}, false
+	}
+	at, ok := s.times.next(s.now().Unix())
+	if !ok {
+		return time.Time{}, false
+	}
+	return time.Unix(at, 0), true
+}

@@ -1,0 +1,125 @@
+package license
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/license/host"
+)
+
+// Config says whom and what a [Verifier] believes. The zero Config trusts no
+// key.
+type Config struct {
+	// Keys are the trusted keys.
+	Keys *KeySet
+
+	// RevokedIDs are the ids (UUIDs) of licenses that are good no more.
+	RevokedIDs []string
+
+	// Warn is how long before its end a license is in [StateExpiring]; in
+	// whole seconds, 0 for never.
+	Warn time.Duration
+
+	// Grace is how long after its end a license is in [StateGrace], unless it
+	// carries a grace of its own; in whole seconds, 0 for not at all.
+	Grace time.Duration
+
+	// Understands adds to the names that a license may list as critical:
+	// those that the calling program enforces itself. Understood without are
+	// id, issuer, not_before, grace and features. Limits and environment are
+	// not: they are only shown, so a license that calls them critical is
+	// refused unless they are named here.
+	Understands []string
+
+	// Now is the clock; nil for time.Now.
+	Now func() time.Time
+}
+
+// Verifier says whether to believe a license. It never changes, so any number of
+// goroutines may share it.
+type Verifier struct {
+	config  Config
+	revoked map[string]bool
+}
+
+// NewVerifier makes a verifier. A malformed revoked id and a negative duration
+// are errors.
+func NewVerifier(c Config) (*Verifier, error) {
+	v := &Verifier{config: c, revoked: make(map[string]bool, len(c.RevokedIDs))}
+	for _, id := range c.RevokedIDs {
+		if !uuidForm.MatchString(id) {
+			return nil, fmt.Errorf("revoked license id %s: want a UUID as in 5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11", quote(id))
+		}
+		v.revoked[strings.ToLower(id)] = true
+	}
+	if c.Warn < 0 || c.Grace < 0 {
+		return nil, fmt.Errorf("warn is %s and grace is %s; want neither below 0", c.Warn, c.Grace)
+	}
+	if c.Now == nil {
+		v.config.Now = time.Now
+	}
+	return v, nil
+}
+
+// Open decodes and verifies a license. It always returns a standing: that of a
+// license which is not to be believed is [StateInvalid], with the reason.
+func (v *Verifier) Open(data []byte) *Standing {
+	l, err := Decode(data)
+	if err != nil {
+		return invalid(err)
+	}
+	return v.Verify(l)
+}
+
+// Verify checks form, key and signature, in this order; what depends on time,
+// host and feature is for the [Standing] to say, each time it is asked.
+func (v *Verifier) Verify(l *License) *Standing {
+	own := &License{KeyID: l.KeyID, Payload: l.Payload.Clone(), Signature: l.Signature}
+	hosts, refused := host.Compile(own.Payload.AllowedHosts)
+	if err := v.check(own, hosts); err != nil {
+		s := invalid(err)
+		s.license, s.refused = own, refused
+		return s
+	}
+	return v.stand(own, hosts, refused)
+}
+
+func (v *Verifier) check(l *License, hosts *host.Matcher) error {
+	data, err := signedBytes(l.KeyID, &l.Payload)
+	if err != nil {
+		return err
+	}
+	sig, err := l.signature()
+	if err != nil {
+		return err
+	}
+	if err := v.checkCrit(&l.Payload); err != nil {
+		return err
+	}
+	if hosts == nil {
+		return badForm("payload.allowed_hosts", "holds no usable host pattern; want names, *.name, IP addresses or *")
+	}
+	key, err := v.config.Keys.find(l.KeyID, l.Payload.IssuedAt)
+	if err != nil {
+		return err
+	}
+	if !verify(key, data, sig) {
+		return refuse(ReasonSignature, "signature", "is not the key's signature of this payload; it was changed after it was signed, or signed by another key")
+	}
+	if v.revoked[strings.ToLower(l.Payload.ID)] {
+		return refuse(ReasonRevokedID, "payload.id", "%s has been revoked; ask for a new license", l.Payload.ID)
+	}
+	return nil
+}
+
+func (v *Verifier) checkCrit(p *Payload) error {
+	own := []string{"id", "issuer", "not_before", "grace", "features"}
+	for i, name := range p.Crit {
+		if !slices.Contains(own, name) && !slices.Contains(v.config.Understands, name) {
+			return badForm(index("payload.crit", i), "asks a verifier to understand %q, which this one does not; use a newer version", name)
+		}
+	}
+	return nil
+}
