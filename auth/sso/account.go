@@ -1,0 +1,210 @@
+package sso
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+const (
+	maxCodeBytes  = 256
+	scopeOpenID   = "openid"
+	endpointField = "authorization_endpoint"
+)
+
+// defaultScopes are asked for where an account names none.
+var defaultScopes = []string{scopeOpenID, "email", "profile"}
+
+// Account says where the people of one customer account log in. Strings are
+// taken as they are: placeholders are the caller's to resolve.
+type Account struct {
+	// Code is the `customer_account_code` of requests, compared byte for byte.
+	// At most 256 bytes. Required.
+	Code string
+
+	// AuthorizationEndpoint is the address of the login page: https, or http on
+	// loopback, without a fragment; parameters of its own are kept. Either this
+	// or Metadata is required.
+	AuthorizationEndpoint string
+
+	// Metadata is asked for the endpoint instead: an *issuer.Engine for the
+	// account's issuer.
+	Metadata MetadataSource
+
+	// Preset names the provider where it takes something else than `id_token
+	// token` for the implicit grant; see [Presets]. Empty: plain OpenID Connect.
+	Preset string
+
+	// ClientID is the application at the provider. Required.
+	ClientID string
+
+	// RedirectURIs are the addresses that a login may lead back to; the first is
+	// used where a request names none. Each is https, http on loopback (then of
+	// any port), or of an application's own scheme. At least one is required.
+	RedirectURIs []string
+
+	// Scopes are asked for. Empty: openid email profile.
+	Scopes []string
+
+	// Params are sent along, like kc_idp_hint (Keycloak), identity_provider
+	// (Cognito), domain_hint (Entra) or idp (Okta).
+	Params map[string]string
+
+	// Products are those that the account has, of Config.Products. Empty: all.
+	Products []string
+
+	// ResponseType is what an absent `response_type` means: ResponseTypeCode or
+	// ResponseTypeToken. Empty: ResponseTypeToken.
+	ResponseType string
+
+	// NoImplicitFlow refuses the implicit grant, as OAuth 2.0's best current
+	// practice advises (RFC 9700, section 2.1.2).
+	NoImplicitFlow bool
+}
+
+// account is an Account made ready.
+type account struct {
+	endpoint     endpoint
+	clientID     string
+	redirects    []redirect
+	scopes       []string
+	params       map[string]string
+	products     []string // nil: all
+	responseType string   // where a request names none
+	implicit     string   // what is sent for `token`; empty: refused
+}
+
+// compile checks the account and makes it ready.
+func (a Account) compile(cfg Config) (*account, error) {
+	if a.Code == "" || len(a.Code) > maxCodeBytes {
+		return nil, fmt.Errorf("account: code %.32q has %d bytes: it must have 1 to %d", a.Code, len(a.Code), maxCodeBytes)
+	}
+	ready, err := a.assemble(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("account %q: %w", a.Code, err)
+	}
+	return ready, nil
+}
+
+func (a Account) assemble(cfg Config) (*account, error) {
+	if a.ClientID == "" {
+		return nil, errors.New("client_id is empty: give the id of the application at the provider")
+	}
+	if err := a.checkProducts(cfg.Products); err != nil {
+		return nil, err
+	}
+	if err := a.checkParams(); err != nil {
+		return nil, err
+	}
+	ready := &account{
+		clientID: a.ClientID,
+		params:   maps.Clone(a.Params),
+		products: slices.Clone(a.Products),
+		scopes:   slices.Clone(a.Scopes),
+	}
+	if len(ready.scopes) == 0 {
+		ready.scopes = defaultScopes
+	}
+	if err := a.setFlow(ready); err != nil {
+		return nil, err
+	}
+	if err := a.setRedirects(ready); err != nil {
+		return nil, err
+	}
+	return ready, ready.endpoint.set(a)
+}
+
+func (a Account) checkProducts(known []string) error {
+	for _, p := range a.Products {
+		if !slices.Contains(known, p) {
+			return fmt.Errorf("product %q is not one of the products %q", p, known)
+		}
+	}
+	return nil
+}
+
+// ownParams are set by the service itself, so that nothing else may.
+var ownParams = []string{
+	"client_id", paramChallenge, paramChallengeMethod, paramNonce, paramRedirect, paramResponseType, "scope", paramState,
+}
+
+func (a Account) checkParams() error {
+	for _, name := range slices.Sorted(maps.Keys(a.Params)) {
+		if name == "" {
+			return errors.New("param has an empty name: give one like kc_idp_hint")
+		}
+		if slices.Contains(ownParams, name) {
+			return fmt.Errorf("param %q is set by the service itself: remove it, and use the option for it", name)
+		}
+	}
+	return nil
+}
+
+// setFlow settles what the response types of requests mean.
+func (a Account) setFlow(ready *account) error {
+	implicit, err := implicitType(a.Preset)
+	if err != nil {
+		return err
+	}
+	if err := checkScopes(ready.scopes); err != nil {
+		return err
+	}
+	ready.responseType = a.ResponseType
+	switch a.ResponseType {
+	case "":
+		ready.responseType = ResponseTypeToken
+	case ResponseTypeCode, ResponseTypeToken:
+	default:
+		return fmt.Errorf("response_type %q is not known: use %s or %s", a.ResponseType, ResponseTypeCode, ResponseTypeToken)
+	}
+	if a.NoImplicitFlow {
+		if ready.responseType == ResponseTypeToken {
+			return errors.New("the implicit flow is off, but response_type is token, the default: set it to code")
+		}
+		return nil
+	}
+	if implicit == idTokenAndToken && !slices.Contains(ready.scopes, scopeOpenID) {
+		return fmt.Errorf("scope %q lacks openid, without which there is no ID token: add it, or turn the implicit flow off", strings.Join(ready.scopes, " "))
+	}
+	ready.implicit = implicit
+	return nil
+}
+
+func checkScopes(scopes []string) error {
+	for _, s := range scopes {
+		if s == "" || !isQuoted(s) || strings.Contains(s, " ") {
+			return fmt.Errorf(`scope %q is none: it must be visible ASCII without " and \ (RFC 6749, section 3.3)`, s)
+		}
+	}
+	return nil
+}
+
+func (a Account) setRedirects(ready *account) error {
+	if len(a.RedirectURIs) == 0 {
+		return errors.New("redirect_uri is missing: give the address that a login leads back to")
+	}
+	for _, address := range a.RedirectURIs {
+		r, err := newRedirect(address)
+		if err != nil {
+			return fmt.Errorf("redirect_uri %q %w", address, err)
+		}
+		ready.redirects = append(ready.redirects, r)
+	}
+	return nil
+}
+
+// has tells whether the account has the product.
+func (a *account) has(product string) bool {
+	return len(a.products) == 0 || slices.Contains(a.products, product)
+}
+
+// redirectTo is where a login leads back to: the wanted address if it is on the
+// list, the list's first if none is wanted.
+func (a *account) redirectTo(wanted string) (address string, ok bool) {
+	if wanted == "" {
+		return a.redirects[0].exact, true
+	}
+	return wanted, slices.ContainsFunc(a.redirects, func(r redirect) bool { return r.fits(wanted) })
+}

@@ -1,0 +1,141 @@
+package sso
+
+import (
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// DefaultMaxSkew is how far a Date may be off where nothing else is said.
+	DefaultMaxSkew = 15 * time.Minute
+
+	maxMaxSkew = 24 * time.Hour
+)
+
+// Config is what a Service is made of. Formatting it shows no secret.
+type Config struct {
+	// Products are the codes that requests may name, compared byte for byte. At
+	// least one is required.
+	Products []string
+
+	// Credentials are who may ask by HMAC. None: only bearers of a token may ask.
+	Credentials []Credential
+
+	// Accounts are the customer accounts that log in somewhere. At least one is
+	// required.
+	Accounts []Account
+
+	// ResponseSigningKey signs every address answered (LicenseSignature); see
+	// [ParseSigningKey]. Nil: none is signed.
+	ResponseSigningKey *rsa.PrivateKey
+
+	// MaxSkew is how far the Date of a request may be off, either way. Zero: 15
+	// minutes; at most 24 hours.
+	MaxSkew time.Duration
+
+	// RateLimit is how many signed requests a second each credential is answered.
+	// Zero: no limit.
+	RateLimit int
+
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// Service answers requests. It is safe for concurrent use, owns no goroutine and
+// needs no closing. Rate limits are counted in it, so a new one begins anew.
+type Service struct {
+	products    []string
+	credentials map[string]*credential
+	accounts    map[string]*account
+	signingKey  *rsa.PrivateKey
+	maxSkew     time.Duration
+	dateDiff    *Refusal
+	now         func() time.Time
+	random      func() string // 128 random bits in base64url
+}
+
+// New checks the configuration and makes a service of it. It does no I/O. Errors
+// name the field, what was found and what would be right, and hold no secret.
+func New(cfg Config) (*Service, error) {
+	s := &Service{
+		products:   slices.Clone(cfg.Products),
+		signingKey: cfg.ResponseSigningKey,
+		maxSkew:    cfg.MaxSkew,
+		now:        cfg.Now,
+		random:     randomText,
+	}
+	if s.maxSkew == 0 {
+		s.maxSkew = DefaultMaxSkew
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s.dateDiff = refuse(CodeDateDiff, fmt.Sprintf("The Date header must be the current time, at most %d seconds off, like %s",
+		s.maxSkew/time.Second, dateExample))
+	if err := s.addCredentials(cfg); err != nil {
+		return nil, err
+	}
+	if err := s.addAccounts(cfg); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// check holds the fields against their bounds that are not of one account or
+// credential.
+func (cfg Config) check() error {
+	switch {
+	case len(cfg.Products) == 0:
+		return errors.New("product is missing: name at least one")
+	case slices.Contains(cfg.Products, ""):
+		return errors.New("product is empty: give its code")
+	case len(cfg.Accounts) == 0:
+		return errors.New("account is missing: declare at least one")
+	case cfg.MaxSkew < 0 || cfg.MaxSkew > maxMaxSkew:
+		return fmt.Errorf("max_skew is %s: it must be between 0s and %s", cfg.MaxSkew, maxMaxSkew)
+	case cfg.RateLimit < 0:
+		return fmt.Errorf("rate_limit is %d: it must be 1 or more a second, or left out", cfg.RateLimit)
+	case cfg.ResponseSigningKey == nil:
+		return nil
+	}
+	if err := checkSigningKey(cfg.ResponseSigningKey); err != nil {
+		return fmt.Errorf("response_signing_key: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) addCredentials(cfg Config) error {
+	s.credentials = make(map[string]*credential, len(cfg.Credentials))
+	for _, c := range cfg.Credentials {
+		ready, err := c.compile(cfg)
+		if err != nil {
+			return err
+		}
+		if s.credentials[c.APIKey] != nil {
+			return fmt.Errorf("credential %q is declared twice: declare it once, with all its products and accounts", c.APIKey)
+		}
+		s.credentials[c.APIKey] = ready
+	}
+	return nil
+}
+
+func (s *Service) addAccounts(cfg Config) error {
+	s.accounts = make(map[string]*account, len(cfg.Accounts))
+	for _, a := range cfg.Accounts {
+		ready, err := a.compile(cfg)
+		if err != nil {
+			return err
+		}
+		if s.accounts[a.Code] != nil {
+			return fmt.Errorf("account %q is declared twice: declare it once", a.Code)
+		}
+		s.accounts[a.Code] = ready
+	}
+	return nil
+}
