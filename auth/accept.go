@@ -3,6 +3,7 @@ package auth
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // notAccessTokens are media types of signed JWTs that are plainly something
@@ -35,7 +36,7 @@ func (a *authority) check(h *header, c claimSet, now float64) *Refusal {
 }
 
 func (a *authority) checkAlgorithm(h *header) *Refusal {
-	if !slices.Contains(a.Algorithms, h.Algorithm) {
+	if !slices.Contains(a.Algorithms, h.algorithm) {
 		return ErrAlgorithm
 	}
 	return nil
@@ -43,11 +44,10 @@ func (a *authority) checkAlgorithm(h *header) *Refusal {
 
 // checkType refuses what says of itself that it is no access token.
 func (a *authority) checkType(h *header, c claimSet) *Refusal {
-	mediaType := h.mediaType()
-	if a.TokenType != "" && mediaType != a.TokenType {
+	if a.TokenType != "" && h.mediaType != a.TokenType {
 		return ErrTokenType
 	}
-	if a.TokenType == "" && slices.Contains(notAccessTokens, mediaType) {
+	if a.TokenType == "" && slices.Contains(notAccessTokens, h.mediaType) {
 		return ErrTokenType
 	}
 	if c.is("token_use", "id") || a.preset.clientAsAudience && !c.is("token_use", "access") {
@@ -97,7 +97,7 @@ func (a *authority) checkAudience(c claimSet) *Refusal {
 	if containsAny(audiences, a.Audiences) {
 		return nil
 	}
-	if !a.preset.clientAsAudience {
+	if audiences != nil || !a.preset.clientAsAudience {
 		return ErrAudience
 	}
 	client, ok := c.text("client_id")
@@ -119,30 +119,37 @@ func checkBinding(c claimSet) *Refusal {
 	return nil
 }
 
-// principal reads the caller out of the claims.
-func (a *authority) principal(c claimSet, payload []byte) (*Principal, *Refusal) {
+// describe reads the caller out of the claims of a token that was verified.
+func (a *authority) describe(p *Principal, c claimSet, payload string) *Refusal {
 	subject, refusal := a.subject(c)
 	if refusal != nil {
-		return nil, refusal
+		return refusal
 	}
-	tokenID, ok := c.text("jti")
-	if !ok {
-		return nil, ErrMalformedClaims
+	if _, ok := c.text("jti"); !ok {
+		return ErrMalformedClaims
 	}
 	expiry, _, _ := c.date("exp")
-	p := &Principal{
-		issuer:  a.Name,
-		kind:    a.kind(c, subject),
-		subject: subject,
-		client:  a.client(c),
-		tokenID: tokenID,
-		groups:  a.groups(c),
-		scopes:  a.scopes(c),
-		expires: int64(math.Floor(expiry)),
-		payload: payload,
+	p.payload = payload
+	p.subject = part(payload, subject)
+	p.client = part(payload, a.client(c))
+	p.expires = int64(math.Floor(expiry))
+	p.standing = a.shelf.share(&standing{
+		issuer: a.Name,
+		kind:   a.kind(c),
+		leeway: int64(math.Ceil(a.Leeway.Seconds())),
+		groups: a.groups(c),
+		scopes: a.scopes(c),
+	})
+	return nil
+}
+
+// part gives s as a part of the payload where it stands there letter by letter,
+// so that it needs no memory of its own.
+func part(payload, s string) string {
+	if i := strings.Index(payload, s); i >= 0 {
+		return payload[i : i+len(s)]
 	}
-	p.lastMoment = p.expires + int64(math.Ceil(a.Leeway.Seconds()))
-	return p, nil
+	return s
 }
 
 func (a *authority) subject(c claimSet) (string, *Refusal) {
@@ -164,11 +171,12 @@ func (a *authority) subject(c claimSet) (string, *Refusal) {
 	return subject, nil
 }
 
-func (a *authority) kind(c claimSet, subject string) Kind {
+func (a *authority) kind(c claimSet) Kind {
 	if a.preset.kind != "" {
 		return a.preset.kind
 	}
-	if a.preset.machine(c, subject) {
+	sub, _ := c.text("sub")
+	if a.preset.machine(c, sub) {
 		return KindServiceAccount
 	}
 	return KindUser

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -9,25 +10,96 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// claimSet is a token's claims set (RFC 7519, section 4), one level decoded.
-type claimSet map[string]jsontext.Value
+// claimSet is a token's claims set (RFC 7519, section 4), one level decoded: a
+// dozen members or two, fewer than a map would pay for.
+type claimSet []claim
+
+// claim is a member as parts of the payload.
+type claim struct {
+	name  []byte
+	value jsontext.Value
+}
+
+// usualClaims is room enough for the claims of almost all tokens.
+const usualClaims = 16
 
 // parseClaims decodes one JSON object, strictly: a member that stands twice
-// anywhere, or text that is not UTF-8, makes it no claims set at all.
+// anywhere, or text that is not UTF-8, makes it no claims set at all. What it
+// gives are parts of the payload, which must not be changed.
 func parseClaims(payload []byte) (claimSet, bool) {
-	var claims claimSet
-	if err := json.Unmarshal(payload, &claims); err != nil || claims == nil {
-		return nil, false
+	d := claimDecoder{payload: payload}
+	err := json.Unmarshal(payload, &d)
+	return d.claims, err == nil
+}
+
+// claimDecoder lets the JSON package do what it is good at and keeps it from
+// copying.
+type claimDecoder struct {
+	payload []byte
+	claims  claimSet
+}
+
+var errNoObject = errors.New("not a JSON object")
+
+// UnmarshalJSONFrom reads one object.
+func (c *claimDecoder) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '{' {
+		return errNoObject
 	}
-	return claims, true
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	c.claims = make(claimSet, 0, usualClaims)
+	for d.PeekKind() != '}' {
+		name, err := c.next(d)
+		if err != nil {
+			return err
+		}
+		value, err := c.next(d)
+		if err != nil {
+			return err
+		}
+		plain, err := unquote(name)
+		if err != nil {
+			return err
+		}
+		c.claims = append(c.claims, claim{plain, value})
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+// next reads a value, and gives it as a part of the payload: what the decoder
+// gives is its own.
+func (c *claimDecoder) next(d *jsontext.Decoder) (jsontext.Value, error) {
+	value, err := d.ReadValue()
+	end := int(d.InputOffset())
+	return c.payload[end-len(value) : end : end], err
+}
+
+// get finds a top-level claim.
+func (c claimSet) get(name string) (jsontext.Value, bool) {
+	for i := range c {
+		if string(c[i].name) == name {
+			return c[i].value, true
+		}
+	}
+	return nil, false
+}
+
+// present tells whether a top-level claim is there at all, whatever its value.
+func (c claimSet) present(name string) bool {
+	_, ok := c.get(name)
+	return ok
 }
 
 // lookup finds a claim by its path: members joined by dots. At each level the
 // longest member name that fits wins, so that names which hold dots themselves
-// ("kubernetes.io", "https://acme.com/roles") can be reached.
+// ("kubernetes.io", "https://acme.com/roles") can be reached. Members do not
+// overlap, so no part of a token is read more often than the path has dots.
 func (c claimSet) lookup(path string) (jsontext.Value, bool) {
 	for end := len(path); end > 0; end = strings.LastIndexByte(path[:end], '.') {
-		value, ok := c[path[:end]]
+		value, ok := c.get(path[:end])
 		if !ok {
 			continue
 		}
@@ -47,27 +119,31 @@ func (c claimSet) lookup(path string) (jsontext.Value, bool) {
 
 // text gives a string claim: "" if absent, not ok if it is of another type.
 func (c claimSet) text(name string) (s string, ok bool) {
-	value, present := c[name]
+	value, present := c.get(name)
 	if !present {
 		return "", true
 	}
 	return stringOf(value)
 }
 
-// present tells whether a top-level claim is there at all, whatever its value.
-func (c claimSet) present(name string) bool {
-	_, ok := c[name]
-	return ok
+// is tells whether a top-level claim is exactly this string. An empty string is
+// no claim's value.
+func (c claimSet) is(name, want string) bool {
+	if want == "" {
+		return false
+	}
+	s, ok := c.text(name)
+	return ok && s == want
 }
 
-// maxNumericDate is the largest number of seconds that a JSON number holds
-// exactly; anything beyond is nonsense as a date.
-const maxNumericDate = 1 << 53
+// maxNumericDate is the end of the year 9999, the last that RFC 3339 can write;
+// beyond it lie only mistakes, such as milliseconds for seconds.
+const maxNumericDate = 253402300799
 
 // date gives a NumericDate (RFC 7519, section 2) in Unix seconds, possibly with
 // a fraction. Not ok: present, but no number or out of range.
 func (c claimSet) date(name string) (seconds float64, present, ok bool) {
-	value, present := c[name]
+	value, present := c.get(name)
 	if !present {
 		return 0, false, true
 	}
@@ -84,7 +160,7 @@ func (c claimSet) date(name string) (seconds float64, present, ok bool) {
 // audiences gives the aud claim: a string or an array of strings (RFC 7519,
 // section 4.1.3). Nil if absent; not ok if of another type.
 func (c claimSet) audiences() (list []string, ok bool) {
-	value, present := c["aud"]
+	value, present := c.get("aud")
 	if !present {
 		return nil, true
 	}
@@ -92,10 +168,13 @@ func (c claimSet) audiences() (list []string, ok bool) {
 		s, ok := stringOf(value)
 		return []string{s}, ok
 	}
-	if value.Kind() != '[' {
-		return nil, false
-	}
-	return list, json.Unmarshal(value, &list) == nil
+	list = []string{}
+	array := eachElement(value, func(element jsontext.Value) bool {
+		s, ok := stringOf(element)
+		list = append(list, s)
+		return ok
+	})
+	return list, array
 }
 
 // texts gives a claim as a list: the strings of an array, or one string as one
@@ -105,11 +184,8 @@ func (c claimSet) texts(path string) []string {
 	if !ok {
 		return nil
 	}
-	if value.Kind() == '"' {
-		if s, ok := stringOf(value); ok && s != "" {
-			return []string{s}
-		}
-		return nil
+	if s, ok := stringOf(value); ok && s != "" {
+		return []string{s}
 	}
 	return stringsOf(value)
 }
@@ -121,66 +197,8 @@ func (c claimSet) words(path string) []string {
 	if !ok {
 		return nil
 	}
-	if value.Kind() == '"' {
-		s, _ := stringOf(value)
-		return strings.Fields(s)
+	if s, ok := stringOf(value); ok {
+		return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
 	}
 	return stringsOf(value)
-}
-
-// scalars gives a claim as texts to compare or show: a string as it is, a
-// number or a boolean as it is written, an array's scalars one by one, null as
-// nothing, an object as its JSON.
-func scalars(value jsontext.Value) (list []string, array bool) {
-	if value.Kind() != '[' {
-		if s, ok := scalar(value); ok {
-			return []string{s}, false
-		}
-		return nil, false
-	}
-	var elements []jsontext.Value
-	if json.Unmarshal(value, &elements) != nil {
-		return nil, true
-	}
-	for _, element := range elements {
-		if s, ok := scalar(element); ok {
-			list = append(list, s)
-		}
-	}
-	return list, true
-}
-
-func scalar(value jsontext.Value) (string, bool) {
-	switch value.Kind() {
-	case '"':
-		return stringOf(value)
-	case 'n':
-		return "", false
-	}
-	return string(value), true
-}
-
-func stringOf(value jsontext.Value) (string, bool) {
-	if value.Kind() != '"' {
-		return "", false
-	}
-	var s string
-	return s, json.Unmarshal(value, &s) == nil
-}
-
-func stringsOf(value jsontext.Value) []string {
-	if value.Kind() != '[' {
-		return nil
-	}
-	var elements []jsontext.Value
-	if json.Unmarshal(value, &elements) != nil {
-		return nil
-	}
-	var list []string
-	for _, element := range elements {
-		if s, ok := stringOf(element); ok && s != "" {
-			list = append(list, s)
-		}
-	}
-	return list
 }

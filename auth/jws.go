@@ -3,9 +3,6 @@ package auth
 import (
 	"encoding/base64"
 	"strings"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // compact is a token in JWS compact serialization (RFC 7515, section 7.1),
@@ -20,11 +17,10 @@ type compact struct {
 // header is the JOSE header (RFC 7515, section 4.1) as far as it matters here.
 // Members that would bring a key along (jku, jwk, x5u, x5c) are never read.
 type header struct {
-	Algorithm string         `json:"alg"`
-	KeyID     *string        `json:"kid"`
-	Type      string         `json:"typ"`
-	Critical  jsontext.Value `json:"crit"`
-	Base64    *bool          `json:"b64"`
+	algorithm string
+	keyID     string
+	hasKeyID  bool
+	mediaType string // typ as section 4.1.9 reads it: lower case, without "application/"
 }
 
 // parseCompact takes a token apart, strictly: three parts of unpadded base64url
@@ -50,42 +46,43 @@ func parseCompact(token string) (*compact, *Refusal) {
 	if c.signature, ok = decodeBase64URL(tail); !ok {
 		return nil, ErrNotJWS
 	}
-	if err := json.Unmarshal(headerJSON, &c.header); err != nil || !isJSONObject(headerJSON) {
-		return nil, ErrNotJWS
-	}
-	return c, c.header.check()
+	var refusal *Refusal
+	c.header, refusal = parseHeader(headerJSON)
+	return c, refusal
 }
 
-// check refuses headers that ask for what is not understood here: any critical
-// extension (RFC 7515, section 4.1.11) and unencoded payloads (RFC 7797).
-func (h *header) check() *Refusal {
-	if h.Critical != nil {
-		return ErrCritical
+// parseHeader refuses headers that ask for what is not understood here: any
+// critical extension (RFC 7515, section 4.1.11) and unencoded payloads (RFC
+// 7797).
+func parseHeader(text []byte) (h header, refusal *Refusal) {
+	members, ok := parseClaims(text)
+	if !ok {
+		return h, ErrNotJWS
 	}
-	if h.Base64 != nil && !*h.Base64 {
-		return ErrCritical
+	algorithm, ok1 := members.text("alg")
+	keyID, ok2 := members.text("kid")
+	typ, ok3 := members.text("typ")
+	if !ok1 || !ok2 || !ok3 {
+		return h, ErrNotJWS
 	}
-	return nil
+	if encoded, ok := members.get("b64"); members.present("crit") || ok && encoded.Kind() != 't' {
+		return h, ErrCritical
+	}
+	return header{algorithm, keyID, members.present("kid"), mediaType(typ)}, nil
 }
 
-// mediaType is the header's typ as RFC 7515, section 4.1.9, reads it: case
-// does not matter and "application/" may be left out.
-func (h *header) mediaType() string {
-	return strings.TrimPrefix(strings.ToLower(h.Type), "application/")
+// mediaType normalizes a typ: case does not matter and "application/" may be
+// left out.
+func mediaType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
 // decodeBase64URL decodes unpadded base64url. Go's decoder passes over line
 // breaks, so the alphabet is checked first.
 func decodeBase64URL(s string) ([]byte, bool) {
-	if s == "" || strings.ContainsAny(s, "\r\n") {
+	if s == "" || strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
 		return nil, false
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return b, err == nil
-}
-
-// isJSONObject tells whether a JSON text, known to be valid, is an object: null
-// would decode into anything.
-func isJSONObject(text []byte) bool {
-	return jsontext.Value(text).Kind() == '{'
 }

@@ -82,7 +82,8 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// MaxLeeway is the longest leeway; it keeps a slip of the pen from making tokens last for days.
+// MaxLeeway is the longest leeway; it keeps a slip of the pen from making
+// tokens last for days.
 const MaxLeeway = time.Hour
 
 // authority is an issuer whose tokens are accepted: its policy, compiled, and
@@ -91,6 +92,7 @@ type authority struct {
 	Policy
 	preset preset
 	keys   *issuer.Engine
+	shelf  shelf
 }
 
 func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
@@ -101,7 +103,7 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 	if len(a.Algorithms) == 0 {
 		a.Algorithms = Algorithms
 	}
-	a.TokenType = (&header{Type: p.TokenType}).mediaType()
+	a.TokenType = mediaType(p.TokenType)
 	return a, nil
 }
 

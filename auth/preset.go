@@ -24,8 +24,10 @@ type preset struct {
 	// kind is set where every token is a machine's.
 	kind Kind
 
-	// machine tells a machine's token from a person's.
-	machine func(claims claimSet, subject string) bool
+	// machine tells a machine's token from a person's, by the claim sub and not
+	// by whatever claim the policy calls the subject: the client, say, would
+	// make everybody a machine.
+	machine func(claims claimSet, sub string) bool
 }
 
 // generic is used where no preset is named.
@@ -44,23 +46,23 @@ var presets = map[string]preset{
 		clients: []string{"azp", "appid"},
 		groups:  []string{"roles"},
 		scopes:  []string{"scp"},
-		machine: func(c claimSet, subject string) bool {
-			return c.is("idtyp", "app") || c.is("oid", subject) && !c.present("scp")
+		machine: func(c claimSet, sub string) bool {
+			return c.is("idtyp", "app") || c.is("oid", sub) && !c.present("scp")
 		},
 	},
 	"auth0": {
 		clients: []string{"azp", "client_id"},
 		groups:  []string{"permissions"},
 		scopes:  []string{"scope"},
-		machine: func(c claimSet, subject string) bool {
-			return c.is("gty", "client-credentials") || c.isClientsSubject(subject)
+		machine: func(c claimSet, sub string) bool {
+			return c.is("gty", "client-credentials") || c.isClientsSubject(sub)
 		},
 	},
 	"okta": {
 		clients: []string{"cid"},
 		groups:  []string{"groups"},
 		scopes:  []string{"scp"},
-		machine: func(c claimSet, subject string) bool { return c.is("cid", subject) },
+		machine: func(c claimSet, sub string) bool { return c.is("cid", sub) },
 	},
 	"keycloak": {
 		clients:       []string{"azp", "client_id"},
@@ -68,9 +70,8 @@ var presets = map[string]preset{
 		scopes:        []string{"scope"},
 		audienceRoles: true,
 		machine: func(c claimSet, _ string) bool {
-			username, _ := c.text("preferred_username")
-			client, found := strings.CutPrefix(username, serviceAccountPrefix)
-			return found && (c.is("azp", client) || c.is("client_id", client))
+			client, found := c.serviceAccountUser()
+			return found && (c.isFolded("azp", client) || c.isFolded("client_id", client))
 		},
 	},
 	"cognito": {
@@ -78,7 +79,7 @@ var presets = map[string]preset{
 		groups:           []string{"cognito:groups"},
 		scopes:           []string{"scope"},
 		clientAsAudience: true,
-		machine:          func(c claimSet, subject string) bool { return c.is("client_id", subject) },
+		machine:          func(c claimSet, sub string) bool { return c.is("client_id", sub) },
 	},
 	"google": {
 		clients: []string{"azp"},
@@ -106,36 +107,41 @@ const serviceAccountPrefix = "service-account-"
 
 // looksLikeMachine tells a client-credentials or workload token by any of the
 // marks that the known providers leave.
-func looksLikeMachine(c claimSet, subject string) bool {
+func looksLikeMachine(c claimSet, sub string) bool {
 	if c.is("gty", "client-credentials") || c.is("idtyp", "app") {
 		return true
 	}
 	for _, name := range clientClaims {
-		if c.is(name, subject) {
+		if c.is(name, sub) {
 			return true
 		}
 	}
-	if c.isClientsSubject(subject) || strings.HasPrefix(subject, "system:serviceaccount:") {
+	if c.isClientsSubject(sub) || strings.HasPrefix(sub, "system:serviceaccount:") {
 		return true
 	}
-	username, _ := c.text("preferred_username")
-	return strings.HasPrefix(username, serviceAccountPrefix)
+	client, found := c.serviceAccountUser()
+	return found && (!c.present("azp") || c.isFolded("azp", client))
 }
 
-// is tells whether a top-level claim is exactly this string. An empty string is
-// no claim's value.
-func (c claimSet) is(name, want string) bool {
-	if want == "" {
-		return false
-	}
+// serviceAccountUser gives the client whose service account the token names as
+// its user. A person may have chosen such a name too, so where the token tells
+// the client it was issued to, that must be the same.
+func (c claimSet) serviceAccountUser() (client string, found bool) {
+	username, _ := c.text("preferred_username")
+	return strings.CutPrefix(username, serviceAccountPrefix)
+}
+
+// isFolded is like is, but case does not matter: Keycloak lowers user names and
+// leaves client ids as they are.
+func (c claimSet) isFolded(name, want string) bool {
 	s, ok := c.text(name)
-	return ok && s == want
+	return ok && s != "" && strings.EqualFold(s, want)
 }
 
 // isClientsSubject tells whether the subject is "<client>@clients", as Auth0
 // writes it.
-func (c claimSet) isClientsSubject(subject string) bool {
-	client, found := strings.CutSuffix(subject, "@clients")
+func (c claimSet) isClientsSubject(sub string) bool {
+	client, found := strings.CutSuffix(sub, "@clients")
 	if !found {
 		return false
 	}

@@ -1,10 +1,11 @@
 package auth
 
 import (
-	"bytes"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
 // Kind is what a caller is.
@@ -19,25 +20,41 @@ const (
 // Principal is a caller whose token was verified. It is shared by all requests
 // with that token and never changes.
 type Principal struct {
-	issuer     string
-	kind       Kind
-	subject    string
-	client     string
-	tokenID    string
-	groups     []string
-	scopes     []string
-	expires    int64 // exp, Unix seconds
-	lastMoment int64 // exp + leeway, Unix seconds
-	payload    []byte
-	recalled   recalled
-	attached   any
+	standing *standing
+	subject  string
+	client   string
+	expires  int64            // exp, Unix seconds
+	payload  string           // the JSON of the claims
+	account  *account.Account // that it is registered as; nil: none
+	recalled atomic.Pointer[recalled]
+	enrolled atomic.Pointer[enrolled]
+	attached any
+}
+
+// standing is what a token says that many tokens say alike. It never changes,
+// so that one copy serves them all.
+type standing struct {
+	issuer string
+	kind   Kind
+	leeway int64 // seconds
+	groups []string
+	scopes []string
 }
 
 // Issuer is the configured name of the token's issuer.
-func (p *Principal) Issuer() string { return p.issuer }
+func (p *Principal) Issuer() string { return p.standing.issuer }
 
 // Kind tells a person from a machine.
-func (p *Principal) Kind() Kind { return p.kind }
+func (p *Principal) Kind() Kind { return p.standing.kind }
+
+// ID names the caller for the API: the id of the account it is registered as,
+// else its subject.
+func (p *Principal) ID() string {
+	if p.account == nil {
+		return p.subject
+	}
+	return p.account.ID()
+}
 
 // Subject is the caller's name at its issuer; never empty.
 func (p *Principal) Subject() string { return p.subject }
@@ -47,20 +64,23 @@ func (p *Principal) Subject() string { return p.subject }
 func (p *Principal) ClientID() string { return p.client }
 
 // TokenID is the token's jti; empty if it has none.
-func (p *Principal) TokenID() string { return p.tokenID }
+func (p *Principal) TokenID() string { return p.claim(claimsKey + "jti").text }
 
 // Groups lists the caller's groups. The slice must not be changed.
-func (p *Principal) Groups() []string { return p.groups }
+func (p *Principal) Groups() []string { return p.standing.groups }
 
 // Scopes lists the token's scopes. The slice must not be changed.
-func (p *Principal) Scopes() []string { return p.scopes }
+func (p *Principal) Scopes() []string { return p.standing.scopes }
 
 // ExpiresAt is the token's exp, in UTC.
 func (p *Principal) ExpiresAt() time.Time { return time.Unix(p.expires, 0).UTC() }
 
 // Deadline is when the token stops to count: its expiry plus the issuer's
 // leeway.
-func (p *Principal) Deadline() time.Time { return time.Unix(p.lastMoment, 0).UTC() }
+func (p *Principal) Deadline() time.Time { return time.Unix(p.lastMoment(), 0).UTC() }
+
+// lastMoment is the [Principal.Deadline] in Unix seconds.
+func (p *Principal) lastMoment() int64 { return p.expires + p.standing.leeway }
 
 // Attached is what [VerifierConfig.Attach] made of this principal.
 func (p *Principal) Attached() any { return p.attached }
@@ -83,26 +103,29 @@ func (p *Principal) Text(key string) (text string, partial, ok bool) {
 	case "id":
 		return p.subject, false, true
 	case "kind":
-		return string(p.kind), false, true
+		return string(p.standing.kind), false, true
 	case "issuer":
-		return p.issuer, false, true
+		return p.standing.issuer, false, true
 	case "client_id":
 		return p.client, false, true
 	case "token_id":
-		return p.tokenID, false, true
+		return p.TokenID(), false, true
 	case "expires_at":
 		return p.ExpiresAt().Format(time.RFC3339), false, true
 	case "name":
+		if p.account != nil && p.account.Name() != "" {
+			return p.account.Name(), false, true
+		}
 		text, partial = p.claim(claimsKey + "name").joined()
 		return text, partial, true
 	case "email":
 		text, partial = p.claim(claimsKey + "email").joined()
 		return text, partial, true
 	case "groups":
-		text, partial = p.recall(key, func() values { return newValues(p.groups, true) }).joined()
+		text, partial = p.recall(key, func() values { return newValues(p.standing.groups, true) }).joined()
 		return text, partial, true
 	case "scopes":
-		text, partial = p.recall(key, func() values { return newValues(p.scopes, true) }).joined()
+		text, partial = p.recall(key, func() values { return newValues(p.standing.scopes, true) }).joined()
 		return text, partial, true
 	}
 	if len(key) <= len(claimsKey) || !strings.HasPrefix(key, claimsKey) {
@@ -124,7 +147,7 @@ func (p *Principal) claim(key string) values {
 }
 
 func (p *Principal) readClaim(path string) values {
-	claims, ok := parseClaims(p.payload)
+	claims, ok := parseClaims([]byte(p.payload))
 	if !ok {
 		return values{}
 	}
@@ -135,73 +158,9 @@ func (p *Principal) readClaim(path string) values {
 	return newValues(scalars(value))
 }
 
-// values is a property's texts and how they look when joined.
-type values struct {
-	list    []string
-	text    string
-	partial bool
-}
-
-func newValues(list []string, array bool) values {
-	v := values{list: list}
-	if !array {
-		v.text = strings.Join(list, "")
-		return v
-	}
-	whole := make([]string, 0, len(list))
-	for _, s := range list {
-		if strings.Contains(s, ",") {
-			v.partial = true
-			continue
-		}
-		whole = append(whole, s)
-	}
-	v.text = strings.Join(whole, ",")
-	return v
-}
-
-func (v values) joined() (string, bool) { return v.text, v.partial }
-
-// recalled holds what was asked of a principal before, so that a remembered
-// token's claims are read once and not with every request. What a
-// configuration asks for is a handful of fixed paths.
-type recalled struct {
-	list atomic.Pointer[[]recalledValue]
-}
-
-type recalledValue struct {
-	key    string
-	values values
-}
-
-// maxRecalled bounds what one principal recalls; beyond it values are read anew
-// each time.
-const maxRecalled = 16
-
-func (p *Principal) recall(key string, read func() values) values {
-	list := p.recalled.list.Load()
-	if list != nil {
-		for i := range *list {
-			if (*list)[i].key == key {
-				return (*list)[i].values
-			}
-		}
-	}
-	found := recalledValue{key: key, values: read()}
-	if list == nil {
-		p.recalled.list.CompareAndSwap(nil, &[]recalledValue{found})
-		return found.values
-	}
-	if len(*list) < maxRecalled {
-		longer := append((*list)[:len(*list):len(*list)], found)
-		p.recalled.list.CompareAndSwap(list, &longer)
-	}
-	return found.values
-}
-
 // Same tells whether two principals were made from the same claims.
 func (p *Principal) Same(other *Principal) bool {
-	return p == other || other != nil && p.issuer == other.issuer && bytes.Equal(p.payload, other.payload)
+	return p == other || other != nil && p.standing.issuer == other.standing.issuer && p.payload == other.payload
 }
 
 // String names the caller without giving away what else the token says; "" for

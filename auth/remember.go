@@ -12,24 +12,24 @@ import (
 type remembered struct {
 	sum       fingerprint
 	key       *issuer.Key
-	principal *Principal
 	asked     atomic.Bool // since eviction last came by
+	principal Principal
 }
 
 // holds tells whether the token still counts: its key is still its issuer's,
 // and it has not expired.
 func (r *remembered) holds(now int64) bool {
-	return now < r.principal.lastMoment && r.key.Trusted()
+	return now < r.principal.lastMoment() && r.key.Trusted()
 }
 
 // memory remembers verified tokens: a table of buckets of slots, found by the
 // token's fingerprint. Reading takes no lock and allocates nothing: a slot is an
 // atomic pointer to what never changes. A token that finds its bucket full
 // takes the place of one that no longer holds, else of one not asked for lately.
-// Slots outnumber tokens by four to eight, so full buckets are rare.
+// There are four slots for each token, so full buckets are rare: one token in
+// ten thousand meets one.
 type memory struct {
 	slots []atomic.Pointer[remembered]
-	mask  uint64
 	limit int64
 	count atomic.Int64
 	hand  atomic.Uint64 // where eviction goes on when the limit is reached
@@ -46,16 +46,16 @@ func newMemory(limit int) *memory {
 	if limit <= 0 {
 		return nil
 	}
-	slots := max(bucketSlots, 1<<bits.Len(uint(limit*slotsPerToken-1)))
+	buckets := (limit*slotsPerToken + bucketSlots - 1) / bucketSlots
 	return &memory{
-		slots: make([]atomic.Pointer[remembered], slots),
-		mask:  uint64(slots/bucketSlots - 1),
+		slots: make([]atomic.Pointer[remembered], buckets*bucketSlots),
 		limit: int64(limit),
 	}
 }
 
 func (m *memory) bucket(place uint64) []atomic.Pointer[remembered] {
-	start := (place & m.mask) * bucketSlots
+	index, _ := bits.Mul64(place, uint64(len(m.slots)/bucketSlots))
+	start := index * bucketSlots
 	return m.slots[start : start+bucketSlots]
 }
 
@@ -83,25 +83,28 @@ func (m *memory) find(sum fingerprint, now int64) *remembered {
 	return nil
 }
 
-// add remembers a token. Two requests that add the same one at once may leave
-// it twice, which costs a slot and does no harm.
+// add remembers a token, and forgets another where the limit is reached. Two
+// requests that add the same one at once may leave it twice, which costs a slot
+// and does no harm.
 func (m *memory) add(r *remembered, now int64) {
 	if m == nil {
 		return
 	}
-	if m.count.Load() >= m.limit {
-		m.evict(now)
+	// Counting before adding keeps the limit whatever happens at once: who
+	// counted beyond it has taken out another before it puts in its own.
+	if m.count.Add(1) > m.limit && !m.evict(now) {
+		m.count.Add(-1)
+		return
 	}
+	r.asked.Store(true) // so that it stays until eviction comes by again
 	bucket := m.bucket(r.sum.place())
 	for i := range bucket {
 		if bucket[i].CompareAndSwap(nil, r) {
-			m.count.Add(1)
 			return
 		}
 	}
-	slot := victim(bucket, now)
-	if old := slot.Swap(r); old == nil {
-		m.count.Add(1)
+	if old := victim(bucket, now).Swap(r); old != nil {
+		m.count.Add(-1)
 	}
 }
 
@@ -123,27 +126,34 @@ func victim(bucket []atomic.Pointer[remembered], now int64) *atomic.Pointer[reme
 
 // evict forgets one token to make room: the hand walks on over the table and
 // takes the first that no longer holds or was not asked for since it last came
-// by, or else the last of a bounded number that it met.
-func (m *memory) evict(now int64) {
+// by, or else whatever it meets after a bounded number. It fails only if all
+// the table's tokens were taken out meanwhile.
+func (m *memory) evict(now int64) bool {
 	met := 0
-	for range m.slots {
+	for range 2 * len(m.slots) { // the second time nothing counts as asked for
 		slot := &m.slots[m.hand.Add(1)%uint64(len(m.slots))]
 		r := slot.Load()
 		if r == nil {
 			continue
 		}
 		met++
-		if met == evictionTries || !r.holds(now) || !r.asked.Swap(false) {
-			m.forget(slot, r)
-			return
+		if met < evictionTries && r.holds(now) && r.asked.Swap(false) {
+			continue
+		}
+		if m.forget(slot, r) {
+			return true
 		}
 	}
+	return false
 }
 
-func (m *memory) forget(slot *atomic.Pointer[remembered], r *remembered) {
-	if slot.CompareAndSwap(r, nil) {
-		m.count.Add(-1)
+// forget empties a slot, unless it holds something else by now.
+func (m *memory) forget(slot *atomic.Pointer[remembered], r *remembered) bool {
+	if !slot.CompareAndSwap(r, nil) {
+		return false
 	}
+	m.count.Add(-1)
+	return true
 }
 
 // len is how many tokens are remembered now.

@@ -92,25 +92,25 @@ func isScopeToken(s string) bool {
 // Check holds the rules against a caller and gives the first refusal, or nil.
 // It allocates nothing once the claims it asks for have been read.
 func (p *Predicate) Check(caller *Principal) *Refusal {
-	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.issuer) {
+	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.standing.issuer) {
 		return ErrIssuer
 	}
 	if len(p.audiences) > 0 && !containsAny(caller.claim(audienceKey).list, p.audiences) {
 		return ErrAudience
 	}
-	if p.machines == "only" && caller.kind != KindServiceAccount {
+	if p.machines == "only" && caller.standing.kind != KindServiceAccount {
 		return ErrOnlyMachines
 	}
-	if p.machines == "deny" && caller.kind == KindServiceAccount {
+	if p.machines == "deny" && caller.standing.kind == KindServiceAccount {
 		return ErrNoMachines
 	}
 	for _, scope := range p.scopes {
-		if !slices.Contains(caller.scopes, scope) {
+		if !slices.Contains(caller.standing.scopes, scope) {
 			return p.scope
 		}
 	}
 	for _, line := range p.groups {
-		if !containsAny(caller.groups, line) {
+		if !containsAny(caller.standing.groups, line) {
 			return ErrGroup
 		}
 	}

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +15,8 @@ type VerifierConfig struct {
 	// Issuers whose tokens are accepted; identifiers and names must differ.
 	Issuers []AcceptedIssuer
 
-	// Remember is how many verified tokens are remembered; 0 means none.
+	// Remember is how many verified tokens are remembered, [MaxRemember] at
+	// most; 0 means none.
 	Remember int
 
 	// Attach, if set, is called once for each principal, and what it gives can
@@ -26,6 +26,10 @@ type VerifierConfig struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
+
+// MaxRemember is the largest number of tokens to remember: they would take some
+// 10 GB.
+const MaxRemember = 20_000_000
 
 // AcceptedIssuer is an issuer's policy together with its keys.
 type AcceptedIssuer struct {
@@ -47,6 +51,9 @@ type Verifier struct {
 
 // NewVerifier checks the policies and makes a verifier of them.
 func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
+	if cfg.Remember < 0 || cfg.Remember > MaxRemember {
+		return nil, fmt.Errorf("tokens to remember: found %d, expected 0 to %d", cfg.Remember, MaxRemember)
+	}
 	prints, err := newFingerprinter()
 	if err != nil {
 		return nil, err
@@ -103,7 +110,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	now := v.now()
 	sum := v.prints.of(token)
 	if r := v.memory.find(sum, now.Unix()); r != nil {
-		return Verdict{Principal: r.principal, Issuer: r.principal.issuer, Remembered: true}
+		return Verdict{Principal: &r.principal, Issuer: r.principal.standing.issuer, Remembered: true}
 	}
 	return v.verifyNew(ctx, token, sum, now)
 }
@@ -135,135 +142,36 @@ func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint,
 	if verdict.Refusal = a.check(&parts.header, claims, seconds); verdict.Refusal != nil {
 		return verdict
 	}
-	principal, refusal := a.principal(claims, parts.payload)
-	if refusal != nil {
-		verdict.Refusal = refusal
-		return verdict
-	}
-	verdict.Principal, verdict.Refusal = v.authenticate(ctx, a, parts, sum, principal)
+	verdict.Principal, verdict.Refusal = v.authenticate(ctx, a, parts, claims, sum)
 	return verdict
 }
 
-// authenticate lets the signature decide whether the principal is who the
-// token says, and remembers it. Requests with the same new token share one
+// authenticate lets the signature decide, and only then reads who the caller is
+// and remembers the token. Requests with the same new token share one
 // verification.
-func (v *Verifier) authenticate(ctx context.Context, a *authority, parts *compact, sum fingerprint, claimed *Principal) (*Principal, *Refusal) {
+func (v *Verifier) authenticate(ctx context.Context, a *authority, parts *compact, claims claimSet, sum fingerprint) (*Principal, *Refusal) {
 	key, refusal := v.signedBy(ctx, a, parts, sum)
 	if refusal != nil {
 		return nil, refusal
 	}
+	now := v.now().Unix()
+	if r := v.memory.find(sum, now); r != nil {
+		return &r.principal, nil
+	}
+	r := &remembered{sum: sum, key: key}
+	if refusal := a.describe(&r.principal, claims, string(parts.payload)); refusal != nil {
+		return nil, refusal
+	}
+	// Waiting for a key takes time, in which both may have changed.
 	if !key.Trusted() {
 		return nil, ErrUnknownKey
 	}
-	now := v.now().Unix()
-	if r := v.memory.find(sum, now); r != nil {
-		return r.principal, nil
+	if !r.holds(now) {
+		return nil, ErrExpired
 	}
 	if v.attach != nil {
-		claimed.attached = v.attach(claimed)
+		r.principal.attached = v.attach(&r.principal)
 	}
-	v.memory.add(&remembered{sum: sum, key: key, principal: claimed}, now)
-	return claimed, nil
-}
-
-// signedBy finds the issuer's key that signed the token. A key id that is not
-// known, or a token without one that no key signed, waits once for the issuer's
-// current set. What fails under a known key id does not wait, but has the set
-// fetched in the background in case the key was replaced.
-func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, sum fingerprint) (*issuer.Key, *Refusal) {
-	before := a.keys.Set()
-	candidates, known := parts.header.candidates(before)
-	if key := v.verifySignature(candidates, parts, sum); key != nil {
-		return key, nil
-	}
-	if known {
-		a.keys.Suspect()
-		if len(candidates) == 0 {
-			return nil, ErrAlgorithm
-		}
-		return nil, ErrSignature
-	}
-	set, err := a.keys.Await(ctx, func(s *issuer.Set) bool {
-		fitting, _ := parts.header.candidates(s)
-		return s != before && len(fitting) > 0
-	})
-	if err != nil {
-		return nil, keyRefusal(err, len(candidates) > 0)
-	}
-	candidates, _ = parts.header.candidates(set)
-	if key := v.verifySignature(candidates, parts, sum); key != nil {
-		return key, nil
-	}
-	return nil, ErrSignature
-}
-
-// maxCandidates bounds how many keys are tried for one token.
-const maxCandidates = 8
-
-// candidates are the keys of a set that may have signed the token: those that
-// fit its algorithm and, if it names a key id, have it. Known tells that the
-// set holds a key of that id, fitting or not.
-func (h *header) candidates(set *issuer.Set) (fitting []*issuer.Key, known bool) {
-	if set == nil {
-		return nil, false
-	}
-	keys := set.All()
-	if h.KeyID != nil {
-		keys = set.Find(*h.KeyID)
-		known = len(keys) > 0
-	}
-	for _, key := range keys {
-		if key.Fits(h.Algorithm) && len(fitting) < maxCandidates {
-			fitting = append(fitting, key)
-		}
-	}
-	return fitting, known
-}
-
-// verifySignature gives the first of the keys under which the signature holds,
-// or nil. Requests with the same token share one attempt; one that failed may
-// have been made with other keys, so it convinces only who made it.
-func (v *Verifier) verifySignature(keys []*issuer.Key, parts *compact, sum fingerprint) *issuer.Key {
-	if len(keys) == 0 {
-		return nil
-	}
-	flight := &v.flights[int(sum[0])%len(v.flights)]
-	found, _, shared := flight.Do(string(sum[:]), func() (any, error) {
-		return parts.verify(keys), nil
-	})
-	if key := found.(*issuer.Key); key != nil || !shared {
-		return key
-	}
-	return parts.verify(keys)
-}
-
-// verify tries the keys one by one.
-func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
-	verifier := verifiers[c.header.Algorithm]
-	for _, key := range keys {
-		if verifier.Verify([]byte(c.signed), c.signature, key.Public()) == nil {
-			return key
-		}
-	}
-	return nil
-}
-
-// keyRefusal turns the reason why a key could not be had into a refusal. Where
-// keys had been tried before, a good answer without news means that none of
-// them signed the token.
-func keyRefusal(err error, tried bool) *Refusal {
-	if errors.Is(err, issuer.ErrUnknownKey) {
-		if tried {
-			return ErrSignature
-		}
-		return ErrUnknownKey
-	}
-	refusal := *ErrKeysUnavailable
-	refusal.Cause = err
-	refusal.RetryAfter = 5 * time.Second
-	var unavailable *issuer.UnavailableError
-	if errors.As(err, &unavailable) && unavailable.RetryAfter > 0 {
-		refusal.RetryAfter = unavailable.RetryAfter
-	}
-	return &refusal
+	v.memory.add(r, now)
+	return &r.principal, nil
 }

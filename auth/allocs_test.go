@@ -1,0 +1,66 @@
+//go:build !race
+
+// Under the race detector a sync.Pool forgets at random, and so allocates.
+
+package auth
+
+import (
+	"strings"
+	"testing"
+)
+
+// A token that was verified before costs no allocation, whatever the route asks
+// and the upstream is told.
+func TestRememberedTokenCostsNoAllocation(t *testing.T) {
+	g := newGate(t, "RS256")
+	v := g.verifier()
+	token := g.usualToken("RS256")
+	p, err := Rules{
+		Issuers: []string{"acme"}, Audiences: []string{"https://gateway.example.com"}, Scopes: []string{"gateway.read"},
+		Groups: [][]string{{"nobody", "operators"}}, Claims: []ClaimRule{{"tenant.plan", []string{"free", "pro"}}}, ServiceAccount: "deny",
+	}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refusal := p.Check(letIn(t, v, token)); refusal != nil {
+		t.Fatal(refusal)
+	}
+	ctx := t.Context()
+	fields := []string{"Bearer " + token}
+	if n := testing.AllocsPerRun(1000, func() {
+		token, _ := ParseAuthorization(fields)
+		verdict := v.Verify(ctx, token)
+		if !verdict.Remembered || p.Check(verdict.Principal) != nil {
+			t.Error("not remembered, or refused")
+		}
+		for _, key := range []string{"id", "groups", "scopes", "token_id", "claims.tenant.plan"} {
+			if text, _, _ := verdict.Principal.Text(key); text == "" {
+				t.Errorf("%s is empty", key)
+			}
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, expected none", n)
+	}
+}
+
+func TestParseAuthorizationCopiesNothing(t *testing.T) {
+	fields := []string{"Bearer " + strings.Repeat("a", 800)}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, refusal := ParseAuthorization(fields); refusal != nil {
+			t.Error(refusal)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, expected none", n)
+	}
+}
+
+func TestFingerprintCostsNoAllocation(t *testing.T) {
+	f, err := newFingerprinter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.Repeat("a", 865)
+	if n := testing.AllocsPerRun(1000, func() { _ = f.of(token) }); n != 0 {
+		t.Errorf("%v allocations, expected none", n)
+	}
+}

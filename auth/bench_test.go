@@ -1,0 +1,192 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"fmt"
+	"math/big"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var benchAlgorithms = []string{"RS256", "ES256", "EdDSA"}
+
+// BenchmarkFloor is the bare cryptography of a token, hash included, and the
+// parts of a remembered one: what cannot be saved.
+func BenchmarkFloor(b *testing.B) {
+	g := newGate(b, benchAlgorithms...)
+	for _, algorithm := range benchAlgorithms {
+		token := g.usualToken(algorithm)
+		parts, refusal := parseCompact(token)
+		if refusal != nil {
+			b.Fatal(refusal)
+		}
+		public := g.idp.PublicKey(parts.header.keyID)
+		signed := []byte(parts.signed)
+		b.Run(algorithm, func(b *testing.B) {
+			for b.Loop() {
+				if !bareVerify(public, signed, parts.signature) {
+					b.Fatal("the signature does not hold")
+				}
+			}
+		})
+	}
+	token := g.usualToken("RS256")
+	b.Run("map", func(b *testing.B) {
+		var mu sync.RWMutex
+		known := map[string]*Principal{token: {}}
+		for b.Loop() {
+			mu.RLock()
+			found := known[token]
+			mu.RUnlock()
+			if found == nil {
+				b.Fatal("not found")
+			}
+		}
+	})
+	b.Run("GMAC", func(b *testing.B) {
+		prints, err := newFingerprinter()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			_ = prints.of(token)
+		}
+	})
+}
+
+func bareVerify(public crypto.PublicKey, signed, signature []byte) bool {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		digest := sha256.Sum256(signed)
+		return rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) == nil
+	case *ecdsa.PublicKey:
+		digest := sha256.Sum256(signed)
+		r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+		return ecdsa.Verify(key, digest[:], r, s)
+	case ed25519.PublicKey:
+		return ed25519.Verify(key, signed, signature)
+	}
+	return false
+}
+
+// BenchmarkVerify is the whole of it, to be held against BenchmarkFloor of the
+// same run.
+func BenchmarkVerify(b *testing.B) {
+	g := newGate(b, benchAlgorithms...)
+	remembering := g.verifier()
+	forgetful := g.verifier(func(c *VerifierConfig) { c.Remember = 0 })
+	for name, v := range map[string]*Verifier{"remembered": remembering, "new": forgetful} {
+		for _, algorithm := range benchAlgorithms {
+			token := g.usualToken(algorithm)
+			letIn(b, v, token)
+			ctx := b.Context()
+			b.Run(name+"/"+algorithm, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if v.Verify(ctx, token).Principal == nil {
+						b.Fatal("refused")
+					}
+				}
+			})
+			b.Run(name+"/"+algorithm+"/parallel", func(b *testing.B) {
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if v.Verify(ctx, token).Principal == nil {
+							b.Error("refused")
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// BenchmarkRefused is what a token costs that is not let in.
+func BenchmarkRefused(b *testing.B) {
+	g := newGate(b, "RS256")
+	v := g.verifier()
+	good := g.usualToken("RS256")
+	letIn(b, v, good)
+	expired := g.idp.Mint(map[string]any{"exp": at(-1)})
+	tokens := map[string]string{
+		"garbage": "garbage", "expired": expired, "bad signature": good[:len(good)-4] + "AAAA",
+	}
+	for name, token := range tokens {
+		b.Run(strings.ReplaceAll(name, " ", "_"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if v.Verify(b.Context(), token).Refusal == nil {
+					b.Fatal("let in")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMemory measures the live heap that a remembered token takes, with
+// and without claims that routes ask for.
+func BenchmarkMemory(b *testing.B) {
+	for _, asked := range []int{0, 1} {
+		b.Run(fmt.Sprintf("claims=%d", asked), func(b *testing.B) { measureMemory(b, asked) })
+	}
+}
+
+func measureMemory(b *testing.B, asked int) {
+	const tokens = 100_000
+	g := newGate(b, "RS256")
+	a, err := newAuthority(g.policy(), g.engine)
+	if err != nil {
+		b.Fatal(err)
+	}
+	letIn(b, g.verifier(), g.usualToken("RS256"))
+	key := g.engine.Set().All()[0]
+	prints, err := newFingerprinter()
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := g.clock.now().Unix()
+	// One token's parts, with another subject each time: signing 100 000 tokens
+	// would take minutes and change nothing in memory.
+	token := g.usualToken("RS256")
+	parts, refusal := parseCompact(token)
+	if refusal != nil {
+		b.Fatal(refusal)
+	}
+	claims, _ := parseClaims(parts.payload)
+	subject, _ := claims.text("sub")
+	for b.Loop() {
+		before := liveHeap()
+		m := newMemory(tokens)
+		for i := range tokens {
+			own := fmt.Sprintf("%0*d", len(subject), i)
+			payload := strings.Replace(string(parts.payload), subject, own, 1)
+			claims, _ := parseClaims([]byte(payload))
+			r := &remembered{sum: prints.of(token[:len(token)-10] + own[len(own)-10:]), key: key}
+			if refusal := a.describe(&r.principal, claims, payload); refusal != nil {
+				b.Fatal(refusal)
+			}
+			if asked > 0 {
+				r.principal.Claim("tenant.plan")
+			}
+			m.add(r, now)
+		}
+		b.ReportMetric(float64(liveHeap()-before)/float64(m.len()), "B/token")
+		b.ReportMetric(float64(m.len()), "tokens")
+		runtime.KeepAlive(m)
+	}
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}

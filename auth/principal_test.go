@@ -1,0 +1,206 @@
+package auth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// richPrincipal is a caller with a claim of each kind.
+func richPrincipal(t *testing.T) *Principal {
+	t.Helper()
+	g := newGate(t)
+	v := g.verifier(with(func(p *Policy) { p.Leeway = 30 * time.Second }))
+	return letIn(t, v, g.idp.Mint(map[string]any{
+		"sub": "alice", "azp": "web", "jti": "id-1", "name": "Alice A.", "email": "alice@example.com",
+		"groups": []string{"ops", "a,b", "dev"}, "scope": "read write", "exp": at(time.Hour),
+		"tenant": map[string]any{"plan": "pro", "seats": 12, "trial": false, "none": nil},
+		"list":   []any{"x", 1, true, nil, "y,z"}, "empty": []string{},
+	}))
+}
+
+func TestPrincipalText(t *testing.T) {
+	p := richPrincipal(t)
+	tests := []struct {
+		key, want string
+		partial   bool
+	}{
+		{"id", "alice", false},
+		{"kind", "user", false},
+		{"issuer", "acme", false},
+		{"client_id", "web", false},
+		{"name", "Alice A.", false},
+		{"email", "alice@example.com", false},
+		{"groups", "ops,dev", true},
+		{"scopes", "read,write", false},
+		{"token_id", "id-1", false},
+		{"expires_at", "2026-09-01T13:00:00Z", false},
+		{"claims.sub", "alice", false},
+		{"claims.tenant.plan", "pro", false},
+		{"claims.tenant.seats", "12", false},
+		{"claims.tenant.trial", "false", false},
+		{"claims.tenant.none", "", false},
+		{"claims.tenant", `{"none":null,"plan":"pro","seats":12,"trial":false}`, false},
+		{"claims.list", "x,1,true", true},
+		{"claims.empty", "", false},
+		{"claims.absent", "", false},
+		{"claims.absent.too", "", false},
+		{"claims..", "", false},
+	}
+	for range 2 { // read anew, then recalled
+		for _, tt := range tests {
+			text, partial, ok := p.Text(tt.key)
+			if text != tt.want || partial != tt.partial || !ok {
+				t.Errorf("%s: got %q, %t, %t; expected %q, %t", tt.key, text, partial, ok, tt.want, tt.partial)
+			}
+		}
+	}
+	for _, key := range []string{"", "claims", "claims.", "ID", "subject", "claimsx.sub", "group"} {
+		if text, _, ok := p.Text(key); ok || text != "" {
+			t.Errorf("%q is said to be a key: %q", key, text)
+		}
+	}
+	for _, key := range PrincipalKeys {
+		if _, _, ok := p.Text(key); !ok {
+			t.Errorf("%q is listed and not known", key)
+		}
+	}
+}
+
+// A single value keeps its commas: only lists are joined.
+func TestTextOfOneValue(t *testing.T) {
+	g := newGate(t)
+	p := letIn(t, g.verifier(), g.idp.Mint(map[string]any{"x": "a,b", "groups": "c,d"}))
+	if text, partial, _ := p.Text("claims.x"); text != "a,b" || partial {
+		t.Errorf("got %q, %t", text, partial)
+	}
+	if text, partial, _ := p.Text("groups"); text != "" || !partial {
+		t.Errorf("a group with a comma: got %q, %t; expected it to be left out", text, partial)
+	}
+}
+
+func TestPrincipalProperties(t *testing.T) {
+	p := richPrincipal(t)
+	if got := p.ExpiresAt(); !got.Equal(epoch.Add(time.Hour)) || got.Location() != time.UTC {
+		t.Errorf("expires at %v", got)
+	}
+	if got := p.Deadline(); !got.Equal(epoch.Add(time.Hour + 30*time.Second)) {
+		t.Errorf("the deadline is %v", got)
+	}
+	if p.TokenID() != "id-1" || p.String() != "alice" || fmt.Sprint(p) != "alice" {
+		t.Errorf("token %q, shown as %v", p.TokenID(), p)
+	}
+	if got := p.Claim("list"); !slices.Equal(got, []string{"x", "1", "true", "y,z"}) {
+		t.Errorf("the claim's texts are %q", got)
+	}
+	if p.Claim("absent") != nil || p.Claim("") != nil {
+		t.Error("an absent claim has texts")
+	}
+	var nobody *Principal
+	if nobody.String() != "" {
+		t.Error("nobody has a name")
+	}
+}
+
+func TestSame(t *testing.T) {
+	g := newGate(t)
+	one, other := g.verifier(), g.verifier(with(func(p *Policy) { p.Name = "other" }))
+	token := g.idp.Mint(nil)
+	p := letIn(t, one, token)
+	if !p.Same(p) || !p.Same(letIn(t, g.verifier(), token)) {
+		t.Error("the same claims are said to differ")
+	}
+	if p.Same(nil) || p.Same(letIn(t, other, token)) || p.Same(letIn(t, one, g.idp.Mint(nil))) {
+		t.Error("different callers are said to be the same")
+	}
+}
+
+func TestRecallIsBounded(t *testing.T) {
+	p := richPrincipal(t)
+	for i := range 3 * maxRecalled {
+		p.Claim(fmt.Sprintf("absent-%d", i))
+	}
+	length := 0
+	for r := p.recalled.Load(); r != nil; r = r.rest {
+		length++
+	}
+	if length != maxRecalled {
+		t.Errorf("%d values are recalled, expected %d", length, maxRecalled)
+	}
+	if text, _, _ := p.Text("claims.tenant.plan"); text != "pro" {
+		t.Errorf("beyond the bound a claim reads %q", text)
+	}
+}
+
+func TestRecallTogether(t *testing.T) {
+	p := richPrincipal(t)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 100 {
+				for _, key := range []string{"groups", "scopes", "name", "claims.list", "claims.tenant.plan"} {
+					if text, _, ok := p.Text(key); !ok || text == "" {
+						t.Errorf("%s: got %q, %t", key, text, ok)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// Callers with the same groups and scopes share one standing; others never do,
+// however their names are put together.
+func TestShelf(t *testing.T) {
+	base := standing{issuer: "i", kind: KindUser, leeway: 1, groups: []string{"a", "b"}, scopes: []string{"s"}}
+	var f shelf
+	kept := base
+	if f.share(&kept) != &kept {
+		t.Fatal("the first is not kept")
+	}
+	equal := standing{issuer: "i", kind: KindUser, leeway: 1, groups: []string{"a", "b"}, scopes: []string{"s"}}
+	if f.share(&equal) != &kept {
+		t.Error("an equal one is not shared")
+	}
+	changes := []func(*standing){
+		func(s *standing) { s.issuer = "j" },
+		func(s *standing) { s.kind = KindServiceAccount },
+		func(s *standing) { s.leeway = 2 },
+		func(s *standing) { s.groups = []string{"a\nb"} },
+		func(s *standing) { s.groups = []string{"a"} },
+		func(s *standing) { s.groups, s.scopes = []string{"a", "b", "", "s"}, nil },
+		func(s *standing) { s.groups, s.scopes = nil, []string{"a", "b", "s"} },
+		func(s *standing) { s.scopes = nil },
+	}
+	for i, change := range changes {
+		var f shelf
+		kept, other := base, base
+		f.share(&kept)
+		change(&other)
+		if got := f.share(&other); got != &other {
+			t.Errorf("change %d: shared with another", i)
+		}
+	}
+	for i := range 3 * shelfSize {
+		f.share(&standing{issuer: "i", groups: []string{fmt.Sprint(i)}})
+	}
+	if n := len(f.all); n > shelfSize {
+		t.Errorf("%d standings are kept, expected %d at most", n, shelfSize)
+	}
+	long := &standing{groups: []string{strings.Repeat("x", shelfKey)}}
+	if f.share(long); f.all[long.key()] != nil {
+		t.Error("a huge one is kept")
+	}
+}
+
+func TestPart(t *testing.T) {
+	payload := `{"sub":"alice"}`
+	for _, s := range []string{"alice", "", "bob"} {
+		if got := part(payload, s); got != s {
+			t.Errorf("got %q, expected %q", got, s)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The set is closed: whatever this package answers, a caller has been promised
+// to be able to enumerate.
+func TestRefusals(t *testing.T) {
+	codes := map[int][]string{
+		http.StatusBadRequest:         {"invalid_request"},
+		http.StatusUnauthorized:       {"", "invalid_token"},
+		http.StatusForbidden:          {"insufficient_scope"},
+		http.StatusServiceUnavailable: {""},
+	}
+	reason := regexp.MustCompile(`^[a-z][a-z_]*$`)
+	message := regexp.MustCompile(`^[a-z][\x20-\x21\x23-\x5B\x5D-\x7E]*[a-zA-Z]$`)
+	reasons, messages := map[string]bool{}, map[string]bool{}
+	for _, r := range Refusals() {
+		if !reason.MatchString(r.Reason) || reasons[r.Reason] {
+			t.Errorf("the reason %q is malformed or not unique", r.Reason)
+		}
+		if !message.MatchString(r.Message) || messages[r.Message] {
+			t.Errorf("%s: the message %q is malformed or not unique", r.Reason, r.Message)
+		}
+		if !slices.Contains(codes[r.Status], r.Code) {
+			t.Errorf("%s: code %q with status %d", r.Reason, r.Code, r.Status)
+		}
+		if r.Scope != "" || r.RetryAfter != 0 && r.Status != http.StatusServiceUnavailable || r.Cause != nil {
+			t.Errorf("%s carries details of a request", r.Reason)
+		}
+		if r.Error() != r.Message {
+			t.Errorf("%s: the error is %q", r.Reason, r.Error())
+		}
+		reasons[r.Reason], messages[r.Message] = true, true
+	}
+	if ErrNoToken.Status != http.StatusUnauthorized || ErrNoToken.Code != "" {
+		t.Error("a request without a token is told of an error (RFC 6750, section 3.1)")
+	}
+	Refusals()[0] = nil
+	if Refusals()[0] == nil {
+		t.Error("a caller can change the set")
+	}
+}
+
+// Every refusal in the source is made by define, and so is listed.
+func TestRefusalsAreAllListed(t *testing.T) {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared, literals := 0, 0
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			switch node := node.(type) {
+			case *ast.ValueSpec:
+				if strings.HasPrefix(node.Names[0].Name, "Err") {
+					declared++
+				}
+			case *ast.CompositeLit:
+				if kind, ok := node.Type.(*ast.Ident); ok && kind.Name == "Refusal" {
+					literals++
+				}
+			}
+			return true
+		})
+	}
+	if declared != len(Refusals()) || literals != 1 {
+		t.Errorf("%d refusals are declared and %d listed, made in %d places; expected one", declared, len(Refusals()), literals)
+	}
+}
+
+func TestRefusalIs(t *testing.T) {
+	cause := errors.New("cause")
+	detailed := *ErrKeysUnavailable
+	detailed.Cause = cause
+	err := fmt.Errorf("context: %w", &detailed)
+	if !errors.Is(err, ErrKeysUnavailable) || !errors.Is(err, cause) {
+		t.Error("neither the refusal nor its cause is found")
+	}
+	if errors.Is(err, ErrExpired) || errors.Is(cause, ErrExpired) || ErrExpired.Unwrap() != nil {
+		t.Error("another refusal is found")
+	}
+}

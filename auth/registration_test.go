@@ -1,0 +1,144 @@
+package auth
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+// roll is a small list of accounts.
+type roll struct {
+	unread bool
+	known  []*account.Account
+}
+
+func (r *roll) Loaded() bool { return !r.unread }
+
+func (r *roll) Lookup(issuer, subject string) (*account.Account, bool) {
+	for _, a := range r.known {
+		if a.Issuer() == issuer && a.Subject() == subject {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+func (r *roll) register(t *testing.T, d account.Draft) {
+	t.Helper()
+	if d.Status == "" {
+		d.Status = account.StatusActive
+	}
+	if d.Issuer == "" {
+		d.Issuer = "acme"
+	}
+	if err := d.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r.known = slices.DeleteFunc(r.known, func(a *account.Account) bool { return a.Subject() == d.Subject })
+	r.known = append(r.known, declare(t, d))
+}
+
+func declare(t *testing.T, d account.Draft) *account.Account {
+	t.Helper()
+	list, err := account.NewDeclared([]account.Draft{d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := account.View{Declared: list}.Get(d.Subject)
+	return a
+}
+
+func TestRegistration(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier()
+	machine := letIn(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci", "groups": []string{"token"}}))
+	pod := letIn(t, v, g.idp.Mint(map[string]any{"sub": "uuid-7", "azp": "ci", "gty": "client-credentials"}))
+	person := letIn(t, v, g.idp.Mint(map[string]any{"sub": "ann", "azp": "ci"}))
+	in := account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"deployers"}}
+	off := account.Draft{Subject: "ci", Status: account.StatusInactive}
+	ended := account.Draft{Subject: "ci", ExpiresAt: epoch}
+	tests := []struct {
+		name     string
+		optional bool
+		unread   bool
+		accounts []account.Draft
+		caller   *Principal
+		want     *Refusal
+		kind     Kind
+	}{
+		{name: "registered", accounts: []account.Draft{in}, caller: machine, kind: KindServiceAccount},
+		{name: "found by client id", accounts: []account.Draft{in}, caller: pod, kind: KindServiceAccount},
+		{name: "unknown", caller: machine, want: ErrAccountUnknown},
+		{name: "unknown, optional", optional: true, caller: machine, kind: KindServiceAccount},
+		{name: "switched off", accounts: []account.Draft{off}, caller: machine, want: ErrAccountInactive},
+		{name: "switched off, optional", optional: true, accounts: []account.Draft{off}, caller: machine, want: ErrAccountInactive},
+		{name: "switched off by client id", accounts: []account.Draft{off}, caller: pod, want: ErrAccountInactive},
+		{name: "expired", accounts: []account.Draft{ended}, caller: machine, want: ErrAccountExpired},
+		{name: "of another issuer", accounts: []account.Draft{{Subject: "ci", Issuer: "other"}}, caller: machine, want: ErrAccountUnknown},
+		{name: "not read yet", unread: true, caller: machine, want: ErrAccountsUnavailable},
+		{name: "not read yet, optional", unread: true, optional: true, caller: machine, kind: KindServiceAccount},
+		{name: "not read yet, but known", unread: true, accounts: []account.Draft{in}, caller: machine, kind: KindServiceAccount},
+		{name: "a person", caller: person, kind: KindUser},
+		{name: "a person of a registered application", accounts: []account.Draft{off}, caller: person, kind: KindUser},
+		{name: "a registered subject", accounts: []account.Draft{{Subject: "ann"}}, caller: person, kind: KindServiceAccount},
+		{name: "a registered subject, switched off", accounts: []account.Draft{{Subject: "ann", Status: account.StatusInactive}}, caller: person, want: ErrAccountInactive},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			accounts := &roll{unread: test.unread}
+			for _, d := range test.accounts {
+				accounts.register(t, d)
+			}
+			registration := &Registration{Accounts: accounts, Required: !test.optional}
+			admitted, refusal := registration.Admit(test.caller, epoch)
+			if refusal != test.want {
+				t.Fatalf("refused with %v, expected %v", refusal, test.want)
+			}
+			if refusal == nil && admitted.Kind() != test.kind {
+				t.Errorf("found the kind %s, expected %s", admitted.Kind(), test.kind)
+			}
+		})
+	}
+}
+
+func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
+	g := newGate(t)
+	accounts := &roll{}
+	registration := &Registration{Accounts: accounts, Required: true, Attach: func(p *Principal) any { return p.Groups() }}
+	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{
+		"sub": "ci", "azp": "ci", "groups": []string{"token", "both"}, "name": "as the token says",
+	}))
+	accounts.register(t, account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"both", "deployers"}})
+	first, _ := registration.Admit(caller, epoch)
+	if want := []string{"token", "both", "deployers"}; !slices.Equal(first.Groups(), want) {
+		t.Errorf("found the groups %v, expected %v", first.Groups(), want)
+	}
+	if attached := first.Attached().([]string); len(attached) != 3 {
+		t.Errorf("attached was %v, expected the joined groups", attached)
+	}
+	if name, _, _ := first.Text("name"); name != "CI deploys" {
+		t.Errorf("found the name %q, expected the account's", name)
+	}
+	if first.ID() != account.ID("ci") || caller.ID() != "ci" {
+		t.Errorf("found the ids %q and %q, expected the account's and the subject", first.ID(), caller.ID())
+	}
+	if !first.Same(caller) {
+		t.Error("the registered caller counts as somebody else than the token's")
+	}
+	if again, _ := registration.Admit(caller, epoch); again != first {
+		t.Error("the same account made the principal anew")
+	}
+	accounts.register(t, account.Draft{Subject: "ci"})
+	changed, _ := registration.Admit(caller, epoch)
+	if want := []string{"token", "both"}; !slices.Equal(changed.Groups(), want) {
+		t.Errorf("found the groups %v after a change, expected %v", changed.Groups(), want)
+	}
+	if name, _, _ := changed.Text("name"); name != "as the token says" {
+		t.Errorf("found the name %q, expected the token's", name)
+	}
+	if changed.Deadline() != caller.Deadline() || caller.Deadline().Before(epoch.Add(time.Second)) {
+		t.Error("the account changed how long the token counts")
+	}
+}

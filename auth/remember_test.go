@@ -1,0 +1,277 @@
+package auth
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+)
+
+// anyKey is a key that no engine will ever withdraw.
+func anyKey(t *testing.T) *issuer.Key {
+	t.Helper()
+	g := newGate(t)
+	set, _, err := issuer.ParseSet(g.idp.JWKS())
+	if err != nil || len(set.All()) != 1 {
+		t.Fatalf("no key: %v", err)
+	}
+	return set.All()[0]
+}
+
+// entries makes remembered tokens with fingerprints spread as real ones are.
+func entries(key *issuer.Key, n int, expires int64) []*remembered {
+	random := rand.New(rand.NewPCG(1, uint64(n)))
+	list := make([]*remembered, n)
+	for i := range list {
+		r := &remembered{key: key}
+		binary.LittleEndian.PutUint64(r.sum[:8], random.Uint64())
+		binary.LittleEndian.PutUint64(r.sum[8:], random.Uint64())
+		r.principal.standing, r.principal.expires = &standing{}, expires
+		list[i] = r
+	}
+	return list
+}
+
+// held counts what is really in the table.
+func (m *memory) held() (n int) {
+	for i := range m.slots {
+		if m.slots[i].Load() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func TestMemory(t *testing.T) {
+	key := anyKey(t)
+	m := newMemory(1000)
+	list := entries(key, 1000, 100)
+	for _, r := range list {
+		if m.find(r.sum, 0) != nil {
+			t.Fatal("found before it was added")
+		}
+		m.add(r, 0)
+	}
+	missing := 0
+	for _, r := range list {
+		if found := m.find(r.sum, 99); found == nil {
+			missing++
+		} else if found != r {
+			t.Fatal("found another's token")
+		}
+	}
+	// A few buckets of eight may have been full.
+	if missing > 5 || m.len() != 1000-missing {
+		t.Errorf("%d of 1000 tokens are missing, %d are counted", missing, m.len())
+	}
+	for _, r := range list {
+		if m.find(r.sum, 100) != nil {
+			t.Fatal("found though it has expired")
+		}
+	}
+	if m.len() != 0 || m.held() != 0 {
+		t.Errorf("%d tokens are counted and %d held after all have expired", m.len(), m.held())
+	}
+}
+
+func TestNoMemory(t *testing.T) {
+	for _, limit := range []int{0, -1} {
+		m := newMemory(limit)
+		r := entries(anyKey(t), 1, 100)[0]
+		m.add(r, 0)
+		if m.find(r.sum, 0) != nil || m.len() != 0 {
+			t.Errorf("limit %d: something is remembered", limit)
+		}
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	key := anyKey(t)
+	for _, limit := range []int{1, 2, 7, 100, 1000} {
+		m := newMemory(limit)
+		for _, r := range entries(key, 5*limit+50, 100) {
+			m.add(r, 0)
+			if m.len() > limit || m.held() > limit {
+				t.Fatalf("limit %d: %d tokens are counted, %d held", limit, m.len(), m.held())
+			}
+			if m.find(r.sum, 0) != r {
+				t.Fatalf("limit %d: the token just added is not found", limit)
+			}
+		}
+		if limit >= 100 && m.len() < limit*99/100 {
+			t.Errorf("limit %d: only %d tokens are remembered", limit, m.len())
+		}
+	}
+}
+
+func TestMemoryIsBoundedTogether(t *testing.T) {
+	key := anyKey(t)
+	const limit, writers = 64, 8
+	m := newMemory(limit)
+	var group sync.WaitGroup
+	for w := range writers {
+		list := entries(key, 3000+w, 100)
+		group.Go(func() {
+			for i, r := range list {
+				m.add(r, 0)
+				if n := m.len(); n > limit+writers {
+					t.Errorf("%d tokens are counted, expected %d and one for each writer at most", n, limit)
+					return
+				}
+				m.find(list[i/2].sum, 0)
+			}
+		})
+	}
+	group.Wait()
+	if m.len() > limit || m.len() != m.held() {
+		t.Errorf("afterwards %d tokens are counted and %d held, limit %d", m.len(), m.held(), limit)
+	}
+}
+
+// Tokens that no longer hold make room before those that do.
+func TestEvictionPrefersDeadTokens(t *testing.T) {
+	key := anyKey(t)
+	const limit = 400
+	m := newMemory(limit)
+	list := entries(key, 2*limit, 100)
+	dying, living, later := list[:limit/2], list[limit/2:limit], list[limit:limit+limit/4]
+	for i := range limit / 2 {
+		dying[i].principal.expires = 10
+		m.add(dying[i], 0)
+		m.add(living[i], 0)
+	}
+	present := func(list []*remembered, now int64) (n int) {
+		for _, r := range list {
+			if m.find(r.sum, now) != nil {
+				n++
+			}
+		}
+		return n
+	}
+	before := present(living, 10) // marks them as asked for, too
+	for _, r := range later {
+		m.add(r, 10)
+	}
+	if after := present(living, 10); after < before-2 {
+		t.Errorf("of %d living tokens %d are left, though %d dead ones could go", before, after, len(dying))
+	}
+	if n := present(later, 10); n < len(later)-2 {
+		t.Errorf("of %d new tokens %d are remembered", len(later), n)
+	}
+}
+
+// What is asked for all the time survives a flood of what is seen once.
+func TestEvictionSparesWhatIsAsked(t *testing.T) {
+	key := anyKey(t)
+	const limit = 400
+	m := newMemory(limit)
+	list := entries(key, 20*limit, 100)
+	popular, flood := list[:20], list[20:]
+	for _, r := range popular {
+		m.add(r, 0)
+	}
+	lost := 0
+	for _, r := range flood {
+		m.add(r, 0)
+		for _, p := range popular {
+			if m.find(p.sum, 0) == nil {
+				lost++
+				m.add(p, 0)
+			}
+		}
+	}
+	if lost > 40 {
+		t.Errorf("popular tokens were forgotten %d times in %d", lost, len(flood)*len(popular))
+	}
+}
+
+// A token whose bucket is full takes a place there.
+func TestFullBucket(t *testing.T) {
+	key := anyKey(t)
+	m := newMemory(1000)
+	list := entries(key, 3*bucketSlots, 100)
+	for i, r := range list {
+		binary.LittleEndian.PutUint64(r.sum[:8], 0) // all to the first bucket
+		m.add(r, 0)
+		if m.find(r.sum, 0) != r {
+			t.Fatal("the token just added is not found")
+		}
+		if want := min(i+1, bucketSlots); m.len() != want || m.held() != want {
+			t.Fatalf("%d tokens are counted and %d held, expected %d", m.len(), m.held(), want)
+		}
+	}
+	// Of a full bucket the dead go first.
+	dead := m.slots[5].Load()
+	dead.principal.expires = -1
+	fresh := entries(key, 1000, 100)[999]
+	binary.LittleEndian.PutUint64(fresh.sum[:8], 0)
+	m.add(fresh, 0)
+	if m.slots[5].Load() != fresh {
+		t.Error("a living token was forgotten though a dead one could go")
+	}
+}
+
+// The same token added twice at once is one caller all the same.
+func TestAddedTwice(t *testing.T) {
+	m := newMemory(10)
+	r := entries(anyKey(t), 1, 100)[0]
+	again := &remembered{sum: r.sum, key: r.key}
+	again.principal.standing, again.principal.expires = &standing{}, 100
+	m.add(r, 0)
+	m.add(again, 0)
+	if found := m.find(r.sum, 0); found != r && found != again {
+		t.Error("not found")
+	}
+	m.find(r.sum, 100)
+	m.find(r.sum, 100)
+	if m.len() != 0 || m.held() != 0 {
+		t.Errorf("%d tokens are counted and %d held after it has expired", m.len(), m.held())
+	}
+}
+
+// The whole verifier, with a memory that is too small, keys that come and go
+// and a clock that runs, used by many at once: nobody gets in with another's
+// name, and nobody after the end.
+func TestVerifierTogether(t *testing.T) {
+	g := newGate(t, "ES256", "EdDSA")
+	v := g.verifier(func(c *VerifierConfig) { c.Remember = 16 })
+	type known struct{ token, subject string }
+	var tokens []known
+	for i := range 40 {
+		subject := string(rune('A' + i))
+		algorithm := []string{"ES256", "EdDSA"}[i%2]
+		tokens = append(tokens, known{g.idp.Mint(map[string]any{"sub": subject, "exp": at(time.Hour)}, idp.WithAlg(algorithm)), subject})
+	}
+	var group sync.WaitGroup
+	for w := range 2 * runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for i := range 200 {
+				k := tokens[(i*7+w)%len(tokens)]
+				verdict := v.Verify(t.Context(), k.token)
+				if verdict.Refusal != nil || verdict.Principal.Subject() != k.subject {
+					t.Errorf("%s: got %+v", k.subject, verdict)
+					return
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		for range 5 {
+			g.refresh()
+			g.clock.advance(time.Second)
+		}
+	})
+	group.Wait()
+	if n := v.Remembered(); n > 16 {
+		t.Errorf("%d tokens are remembered, the limit is 16", n)
+	}
+	g.clock.advance(time.Hour)
+	for _, k := range tokens {
+		refused(t, v, k.token, ErrExpired)
+	}
+}
