@@ -35,7 +35,7 @@ type Access struct {
 	// Names the protected space in challenges. Default: gatehouse.
 	Realm string `json:"realm,omitempty"`
 
-	app       *App
+	entrance  *entrance // outlives the app for requests that end late
 	predicate *auth.Predicate
 }
 
@@ -52,7 +52,7 @@ type Claim struct {
 const defaultRealm = "gatehouse"
 
 func (a *Access) provision(app *App) error {
-	a.app = app
+	a.entrance = app.entrance
 	names := app.issuerNames()
 	for _, name := range a.Issuers {
 		if !slices.Contains(names, name) {

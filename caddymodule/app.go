@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // appID is the app's module ID, and its name in a configuration's apps.
@@ -31,10 +33,23 @@ type App struct {
 	// not be checked again. 0 turns it off. Default: 100000.
 	TokenCache *int `json:"token_cache,omitempty"`
 
-	ctx    caddy.Context
-	logger *zap.Logger
-	gate   *gate
-	detach []func()
+	// How machines become known, and which are declared here. Default: machines
+	// must be registered over the API.
+	ServiceAccounts *ServiceAccounts `json:"service_accounts,omitempty"`
+
+	// The addresses of customer accounts' login pages. Default: none.
+	SSO *SSO `json:"sso,omitempty"`
+
+	// Who may use the HTTP API.
+	API *APIConfig `json:"api,omitempty"`
+
+	ctx      caddy.Context
+	logger   *zap.Logger
+	gate     *gate
+	accounts *accounts
+	entrance *entrance
+	api      *api.API
+	detach   []func()
 }
 
 // CaddyModule tells Caddy about the app.
@@ -54,6 +69,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if len(a.Issuers) == 0 {
 		return errors.New("gatehouse: no issuer is configured: add `issuer https://… { audience … }`")
 	}
+	if n := a.tokenCache(); n < 0 || n > maxTokenCache {
+		return fmt.Errorf("gatehouse: token_cache: found %d, expected 0 to %d", n, maxTokenCache)
+	}
 	if err := a.provisionIssuers(); err != nil {
 		return err
 	}
@@ -62,7 +80,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	a.gate = gate
-	return nil
+	if a.accounts, err = takeAccounts(ctx.Storage(), a.ServiceAccounts, a.issuerNames()); err != nil {
+		return fmt.Errorf("gatehouse: service_accounts: %w", err)
+	}
+	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required())
+	if a.SSO != nil {
+		if err := a.SSO.provision(a.logger); err != nil {
+			return fmt.Errorf("gatehouse: sso: %w", err)
+		}
+	}
+	return a.provisionAPI()
 }
 
 // provisionIssuers resolves the issuers' placeholders and gives each a name.
@@ -81,14 +108,6 @@ func (a *App) provisionIssuers() error {
 	return nil
 }
 
-// Validate checks what Provision has no need to know.
-func (a *App) Validate() error {
-	if n := a.tokenCache(); n < 0 || n > maxTokenCache {
-		return fmt.Errorf("gatehouse: token_cache: found %d, expected 0 to %d", n, maxTokenCache)
-	}
-	return nil
-}
-
 func (a *App) tokenCache() int {
 	if a.TokenCache == nil {
 		return defaultTokenCache
@@ -102,13 +121,32 @@ func (a *App) Start() error {
 	if err := a.checkResourceRoutes(); err != nil {
 		return err
 	}
-	for name, engine := range a.gate.engines {
+	for name, engine := range a.allEngines() {
 		a.detach = append(a.detach, engine.Attach(issuer.Host{
 			Storage: a.ctx.Storage(),
 			Observe: issuerLog{a.logger.With(zap.String("issuer", name))}.observe,
 		}))
 	}
+	a.detach = append(a.detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(),
+		accountLog{a.logger, a.accounts.view, a.entrance.registration}.observe))
+	streams.recheck(a.entrance.registration)
 	return nil
+}
+
+// allEngines gives the engines of the issuers of tokens, by name, and of those
+// that only login pages are asked of, by identifier.
+func (a *App) allEngines() map[string]*issuer.Engine {
+	all := maps.Clone(a.gate.engines)
+	if a.SSO == nil {
+		return all
+	}
+	shared := slices.Collect(maps.Values(all))
+	for _, engine := range a.SSO.hosts {
+		if !slices.Contains(shared, engine) {
+			all[engine.Status().Issuer] = engine
+		}
+	}
+	return all
 }
 
 // Stop takes storage and log back; a newer configuration may have lent its own
@@ -127,12 +165,19 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	if a.gate == nil {
-		return nil
+	var errs []error
+	if a.SSO != nil {
+		errs = append(errs, a.SSO.release())
 	}
-	gate := a.gate
-	a.gate = nil
-	return gate.release()
+	if a.accounts != nil {
+		errs = append(errs, a.accounts.release())
+		a.accounts = nil
+	}
+	if a.gate != nil {
+		errs = append(errs, a.gate.release())
+		a.gate = nil
+	}
+	return errors.Join(errs...)
 }
 
 // issuerNames gives the configured names, in the order of the configuration.
@@ -181,6 +226,5 @@ func hostOf(identifier string) string {
 var (
 	_ caddy.App          = (*App)(nil)
 	_ caddy.Provisioner  = (*App)(nil)
-	_ caddy.Validator    = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 )

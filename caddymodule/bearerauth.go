@@ -45,7 +45,8 @@ type BearerAuth struct {
 
 	// `pass` lets CORS preflight requests through without a token: OPTIONS
 	// with Origin and Access-Control-Request-Method, without a body and
-	// without Upgrade. Default: they need a token like all else.
+	// without Upgrade. Credentials, which browsers never send with them, are
+	// removed. Default: they need a token like all else.
 	Preflight string `json:"preflight,omitempty"`
 
 	// The identifier (an https URL) of the resource protected here. Its
@@ -115,6 +116,7 @@ func (b *BearerAuth) Validate() error {
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	b.identity.clean(r)
 	if b.Preflight == "pass" && isPreflight(r) {
+		dropCredentials(r, b.TokenFrom)
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
@@ -126,7 +128,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if refusal != nil {
 		return b.refuser.refuse(w, r, refusal, "")
 	}
-	verdict := b.app.gate.verifier.Verify(r.Context(), token)
+	verdict := b.entrance.verify(r.Context(), token)
 	refusal = verdict.Refusal
 	if refusal == nil {
 		refusal = b.predicate.Check(verdict.Principal)

@@ -37,6 +37,9 @@ func parseBlock(d *caddyfile.Dispenser, known options) error {
 	seen := make(map[string]int)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
+		if word == "{" {
+			return d.Errf("found a block, but the line before it takes none")
+		}
 		option, ok := known[word]
 		if !ok {
 			return d.Errf("found %q, expected one of: %s", word, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
@@ -70,15 +73,11 @@ func oneWord(d *caddyfile.Dispenser, into *string) error {
 	return noMore(d, option)
 }
 
-// checkedWord reads one word and lets check say what is wrong with it. A
-// placeholder can only be checked once it is resolved.
+// checkedWord reads one word and lets check say what is wrong with it.
 func checkedWord(d *caddyfile.Dispenser, into *string, check func(string) error) error {
 	option := d.Val()
 	if err := oneWord(d, into); err != nil {
 		return err
-	}
-	if hasPlaceholder(*into) {
-		return nil
 	}
 	if err := check(*into); err != nil {
 		return d.Errf("%s: %v", option, err)
@@ -91,6 +90,9 @@ func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
 // oneOf reads one word out of a few.
 func oneOf(d *caddyfile.Dispenser, into *string, allowed ...string) error {
 	option := d.Val()
+	if d.CountRemainingArgs() == 0 {
+		return d.Errf("%s: expected %s", option, strings.Join(allowed, " or "))
+	}
 	if err := oneWord(d, into); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"net/url"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -10,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
 // parseGlobalOption reads the global option. Syntax:
@@ -17,9 +17,13 @@ import (
 //	gatehouse {
 //	    issuer <identifier> { … }    # see parseIssuer; repeatable
 //	    token_cache <number>
+//	    service_accounts { … }       # see parseServiceAccounts
+//	    sso { … }                    # see parseSSO
+//	    api { … }                    # see parseAPI
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next()
 		return nil, d.Err("the global option gatehouse stands twice: put everything into one")
 	}
 	app := new(App)
@@ -28,8 +32,11 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			return nil, err
 		}
 		err := parseBlock(d, options{
-			"issuer":      repeatable(app.parseIssuer),
-			"token_cache": once(func(d *caddyfile.Dispenser) error { return number(d, &app.TokenCache, 0, maxTokenCache) }),
+			"issuer":           repeatable(app.parseIssuer),
+			"token_cache":      once(func(d *caddyfile.Dispenser) error { return number(d, &app.TokenCache, 0, maxTokenCache) }),
+			"service_accounts": once(app.parseServiceAccounts),
+			"sso":              once(app.parseSSO),
+			"api":              once(app.parseAPI),
 		})
 		if err != nil {
 			return nil, err
@@ -72,9 +79,6 @@ func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 	i.Issuer = d.Val()
 	line := d.Token()
 	if err := noMore(d, "issuer"); err != nil {
-		return err
-	}
-	if err := i.checkIdentifier(d); err != nil {
 		return err
 	}
 	if err := parseBlock(d, i.options()); err != nil {
@@ -133,15 +137,15 @@ func (i *Issuer) parseLeeway(d *caddyfile.Dispenser) error {
 	return duration(d, i.Leeway, 0, caddy.Duration(auth.MaxLeeway))
 }
 
-func (i *Issuer) checkIdentifier(d *caddyfile.Dispenser) error {
-	if hasPlaceholder(i.Issuer) {
+// checkSource checks where the keys come from, as far as that is written out: a
+// placeholder can only be checked once it is resolved.
+func (i *Issuer) checkSource() error {
+	if hasPlaceholder(i.Issuer) || hasPlaceholder(i.JWKSURI) {
 		return nil
 	}
-	u, err := url.Parse(i.Issuer)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return d.Errf("issuer: found %q, expected an https URL such as https://login.example.com", i.Issuer)
-	}
-	return nil
+	return issuer.Config{
+		Issuer: i.Issuer, JWKSURI: i.JWKSURI, JWKSFile: i.JWKSFile, InsecureHTTP: i.InsecureHTTP,
+	}.Validate()
 }
 
 // checkWhole checks what no single line shows, and says the line on which the
@@ -150,8 +154,8 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 	if len(i.Audiences) == 0 && !auth.PresetHasNoAudience(i.Preset) {
 		return d.Errf("issuer %s: expected at least one audience: without it, tokens meant for other services would be let in", i.Issuer)
 	}
-	if i.JWKSURI != "" && i.JWKSFile != "" {
-		return d.Errf("issuer %s: found jwks_uri and jwks_file, expected one of them at most", i.Issuer)
+	if err := i.checkSource(); err != nil {
+		return d.WrapErr(err)
 	}
 	for _, other := range others {
 		if other.Issuer == i.Issuer {

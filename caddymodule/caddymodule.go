@@ -1,6 +1,7 @@
 // Package caddymodule makes Gatehouse a part of Caddy: the app "gatehouse" with
-// its global option, the handler and directive bearer_auth, the matcher
-// principal, and the provider bearer for Caddy's own authentication handler.
+// its global option, the handlers and directives bearer_auth and
+// gatehouse_api, the matcher principal, the provider bearer for Caddy's own
+// authentication handler, and the HTTP API on Caddy's admin endpoint.
 //
 // It adapts the packages auth and license to Caddy and is the only one that
 // imports Caddy. What decides about tokens and licenses is never here.
@@ -15,12 +16,16 @@ import (
 // order of registration is the order in which directives run.
 func init() {
 	caddy.RegisterModule(App{})
+	caddy.RegisterModule(AdminAPI{})
+	caddy.RegisterModule(GatehouseAPI{})
 	caddy.RegisterModule(BearerAuth{})
 	caddy.RegisterModule(ResourceMetadata{})
 	caddy.RegisterModule(BearerProvider{})
 	caddy.RegisterModule(MatchPrincipal{})
 
 	httpcaddyfile.RegisterGlobalOption("gatehouse", parseGlobalOption)
+	httpcaddyfile.RegisterHandlerDirective("gatehouse_api", parseGatehouseAPI)
+	httpcaddyfile.RegisterDirectiveOrder("gatehouse_api", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirective("bearer_auth", parseBearerAuth)
 	httpcaddyfile.RegisterDirectiveOrder("bearer_auth", httpcaddyfile.Before, "basic_auth")
 }

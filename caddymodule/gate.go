@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -65,10 +66,11 @@ func newGate(key string, issuers []*Issuer, remember int) (*gate, error) {
 	g := &gate{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
 	config := auth.VerifierConfig{Remember: remember, Attach: attachResolver}
 	for _, i := range issuers {
-		engine, err := g.takeEngine(i.source)
+		engine, err := takeEngine(i.source)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("issuer %s: %w", i.Issuer, err), g.Destruct())
 		}
+		g.taken = append(g.taken, i.source.ID())
 		g.engines[i.policy.Name] = engine
 		config.Issuers = append(config.Issuers, auth.AcceptedIssuer{Policy: i.policy, Keys: engine})
 	}
@@ -80,16 +82,16 @@ func newGate(key string, issuers []*Issuer, remember int) (*gate, error) {
 	return g, nil
 }
 
-func (g *gate) takeEngine(source issuer.Config) (*issuer.Engine, error) {
-	key := source.ID()
-	taken, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
+// takeEngine gives the engine of an issuer; giving its key back to engines.Delete
+// releases it.
+func takeEngine(source issuer.Config) (*issuer.Engine, error) {
+	taken, _, err := engines.LoadOrNew(source.ID(), func() (caddy.Destructor, error) {
 		engine, err := issuer.New(source, issuer.Options{})
 		return pooledEngine{engine}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.taken = append(g.taken, key)
 	return taken.(pooledEngine).Engine, nil
 }
 
@@ -113,5 +115,16 @@ func (g *gate) Destruct() error {
 // pooledEngine ends an engine when its last user is gone.
 type pooledEngine struct{ *issuer.Engine }
 
-// Destruct ends the engine's background work.
-func (e pooledEngine) Destruct() error { return e.Close() }
+// lateRequests is how long an engine outlives the last configuration with it:
+// Caddy cleans a configuration up while requests that came to it are still being
+// served, and those must not find their keys gone.
+const lateRequests = 10 * time.Second
+
+// Destruct ends the engine's background work, a little later.
+func (e pooledEngine) Destruct() error {
+	if caddy.Exiting() {
+		return e.Close()
+	}
+	time.AfterFunc(lateRequests, func() { _ = e.Close() })
+	return nil
+}

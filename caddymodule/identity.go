@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -42,6 +43,7 @@ type identityHeader struct {
 var notForIdentity = map[string]struct{}{
 	"authorization": {}, "host": {}, "connection": {}, "content-length": {}, "cookie": {},
 	"transfer-encoding": {}, "upgrade": {}, "te": {}, "trailer": {}, "keep-alive": {},
+	"proxy-authorization": {}, "proxy-authenticate": {}, "proxy-connection": {},
 }
 
 func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders, error) {
@@ -119,7 +121,7 @@ func appendFolded(dst []byte, name string) []byte {
 // ones removed later by naming them in Connection (RFC 9110, section 7.6.1).
 func (h *identityHeaders) clean(r *http.Request) {
 	h.drop(r.Header)
-	h.drop(r.Trailer)
+	h.dropTrailers(r)
 	fields, ok := r.Header["Connection"]
 	if !ok {
 		return
@@ -130,6 +132,35 @@ func (h *identityHeaders) clean(r *http.Request) {
 			return
 		}
 	}
+}
+
+// dropTrailers removes the trailers that were announced, and those that turn up
+// without it at the end of the body.
+func (h *identityHeaders) dropTrailers(r *http.Request) {
+	if len(h.headers) == 0 || r.Trailer == nil {
+		return
+	}
+	h.drop(r.Trailer)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &trailedBody{ReadCloser: r.Body, trailer: r.Trailer, headers: h}
+	}
+}
+
+// trailedBody is a request's body that cleans the trailers, which the server
+// fills in when it reaches the body's end.
+type trailedBody struct {
+	io.ReadCloser
+	trailer http.Header
+	headers *identityHeaders
+}
+
+// Read reads on; whoever sees the end of the body finds the trailers clean.
+func (b *trailedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.headers.drop(b.trailer)
+	}
+	return n, err
 }
 
 func (h *identityHeaders) drop(headers http.Header) {

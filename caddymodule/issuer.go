@@ -161,6 +161,15 @@ func (r *resolver) text(option, value string) string {
 	return resolved
 }
 
+// secret is text whose error does not show the value.
+func (r *resolver) secret(option, value string) string {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("%s: a placeholder is unknown or empty", option)
+	}
+	return resolved
+}
+
 func (r *resolver) list(option string, values []string) []string {
 	list := make([]string, 0, len(values))
 	for _, value := range values {

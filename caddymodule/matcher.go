@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
-	"slices"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types/ref"
@@ -116,16 +114,12 @@ func (*MatchPrincipal) CELLibrary(ctx caddy.Context) (cel.Library, error) {
 }
 
 func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
-	native, err := data.ConvertToNative(reflect.TypeFor[map[string]any]())
+	options, err := caddyhttp.CELValueToMapStrList(data)
 	if err != nil {
-		return nil, fmt.Errorf("principal: %w", err)
+		return nil, fmt.Errorf("principal: expected a text or a list of texts for each of kind, group and scope: %w", err)
 	}
 	m := new(MatchPrincipal)
-	for key, value := range native.(map[string]any) {
-		words, err := celStrings(value)
-		if err != nil {
-			return nil, fmt.Errorf("principal: %s: %w", key, err)
-		}
+	for key, words := range options {
 		switch {
 		case key == "kind" && len(words) == 1:
 			m.Kind = words[0]
@@ -138,27 +132,6 @@ func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 		}
 	}
 	return m, nil
-}
-
-// celStrings gives a text, or a list of texts, of an expression.
-func celStrings(value any) ([]string, error) {
-	switch v := value.(type) {
-	case string:
-		return []string{v}, nil
-	case []string:
-		return slices.Clone(v), nil
-	case []ref.Val:
-		var words []string
-		for _, element := range v {
-			word, ok := element.Value().(string)
-			if !ok {
-				return nil, fmt.Errorf("found %v in the list, expected a text", element.Value())
-			}
-			words = append(words, word)
-		}
-		return words, nil
-	}
-	return nil, fmt.Errorf("found %v, expected a text or a list of texts", value)
 }
 
 // Interface guards

@@ -68,7 +68,7 @@ func (p *BearerProvider) verify(r *http.Request) (*auth.Principal, *auth.Refusal
 		logRefusal(p.logger, refusal, "")
 		return nil, refusal
 	}
-	verdict := p.app.gate.verifier.Verify(r.Context(), token)
+	verdict := p.entrance.verify(r.Context(), token)
 	refusal = verdict.Refusal
 	if refusal == nil {
 		refusal = p.predicate.Check(verdict.Principal)

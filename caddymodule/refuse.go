@@ -2,9 +2,9 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -124,5 +124,13 @@ func grpcStatus(status int) int {
 // grpcMessage percent-encodes a message as grpc-message wants it: what is not
 // printable ASCII, and the percent sign.
 func grpcMessage(message string) string {
-	return strings.ReplaceAll(url.PathEscape(message), "%20", " ")
+	var encoded strings.Builder
+	for i := range len(message) {
+		if c := message[i]; c >= ' ' && c <= '~' && c != '%' {
+			encoded.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&encoded, "%%%02X", message[i])
+	}
+	return encoded.String()
 }

@@ -3,10 +3,11 @@ package caddymodule
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 )
 
 // A stream outlives the moment at which its token was looked at, so it is
-// closed when the token expires. Requests that may become one are told by what
+// closed when the token expires, or when its service account is switched off. Requests that may become one are told by what
 // they ask for; only those whose response confirms it are watched and cut. An
 // ordinary request, however slow, is left to end by itself.
 
@@ -37,8 +38,39 @@ func isStreamCandidate(r *http.Request) bool {
 
 const eventStream = "text/event-stream"
 
-// errTokenExpired is why the context of a cut stream ended.
-var errTokenExpired = errors.New("the token of the stream has expired")
+// streams are those that are open now, over all configurations.
+var streams = streamSet{open: make(map[*streamGuard]struct{})}
+
+// streamSet finds the streams of callers who are no longer let in.
+type streamSet struct {
+	mu   sync.Mutex
+	open map[*streamGuard]struct{}
+}
+
+func (s *streamSet) add(g *streamGuard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[g] = struct{}{}
+}
+
+func (s *streamSet) remove(g *streamGuard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, g)
+}
+
+// recheck cuts the streams of callers whom the registration lets in no more.
+func (s *streamSet) recheck(registration *auth.Registration) {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, g := range all {
+		_, refusal := registration.Admit(g.caller)
+		if refusal != nil && refusal.Status != http.StatusServiceUnavailable {
+			g.end(refusal)
+		}
+	}
+}
 
 // serveStream serves a request that may become a stream, and cuts the stream at
 // the caller's deadline.
@@ -48,16 +80,18 @@ func serveStream(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
 	g := &streamGuard{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		request:               r,
-		deadline:              caller.Deadline(),
+		caller:                caller,
 		cancel:                cancel,
 	}
 	err := g.serve(next, r.WithContext(ctx))
 	g.disarm()
-	if g.wasCut() {
-		g.finish()
-		return nil
+	if !g.wasCut() {
+		return err
 	}
-	return err
+	if g.grpc {
+		g.endGRPC()
+	}
+	return nil
 }
 
 // streamGuard is the response writer of a request that may become a stream. It
@@ -65,7 +99,7 @@ func serveStream(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
 type streamGuard struct {
 	*caddyhttp.ResponseWriterWrapper
 	request  *http.Request
-	deadline time.Time
+	caller   *auth.Principal
 	cancel   context.CancelCauseFunc
 	headSeen bool
 	grpc     bool
@@ -73,7 +107,7 @@ type streamGuard struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	conn  net.Conn
-	cut   bool
+	cut   *auth.Refusal // why the stream was cut
 	ended bool
 }
 
@@ -113,6 +147,12 @@ func (g *streamGuard) ReadFrom(r io.Reader) (int64, error) {
 	return g.ResponseWriterWrapper.ReadFrom(r)
 }
 
+// FlushError sends the head first, if nobody has.
+func (g *streamGuard) FlushError() error {
+	g.seeHead(http.StatusOK)
+	return http.NewResponseController(g.ResponseWriter).Flush()
+}
+
 func (g *streamGuard) seeHead(status int) {
 	if g.headSeen {
 		return
@@ -120,6 +160,7 @@ func (g *streamGuard) seeHead(status int) {
 	g.headSeen = true
 	g.grpc = isGRPCType(g.Header().Get("Content-Type"))
 	if g.confirms(status) {
+		g.limitWrites()
 		g.arm()
 	}
 }
@@ -141,7 +182,7 @@ func (g *streamGuard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conn = conn
-	if g.cut {
+	if g.cut != nil {
 		return conn, buffered, conn.Close()
 	}
 	return conn, buffered, nil
@@ -152,7 +193,8 @@ func (g *streamGuard) arm() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.timer == nil {
-		g.timer = time.AfterFunc(time.Until(g.deadline), g.expire)
+		g.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { g.end(auth.ErrExpired) })
+		streams.add(g)
 	}
 }
 
@@ -163,46 +205,34 @@ func (g *streamGuard) disarm() {
 	g.ended = true
 	if g.timer != nil {
 		g.timer.Stop()
+		streams.remove(g)
 	}
 }
 
-// unblockAfter is how long a cut stream may take to end in good order before
-// writing to a client that does not read is given up.
-const unblockAfter = time.Second
-
-// expire cuts the stream: a hijacked connection is closed; else the upstream's
+// end cuts the stream: a hijacked connection is closed; else the upstream's
 // side ends by the context, and this side when the handler returns.
-func (g *streamGuard) expire() {
+func (g *streamGuard) end(why *auth.Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ended {
 		return
 	}
-	g.cut = true
-	g.cancel(errTokenExpired)
+	g.cut = why
+	g.cancel(why)
 	if g.conn != nil {
 		_ = g.conn.Close()
-		return
 	}
-	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(time.Now().Add(unblockAfter))
 }
 
 func (g *streamGuard) wasCut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.cut
+	return g.cut != nil
 }
 
-// finish ends a cut stream in good order. The deadline of its end must not hit
-// the next request on the connection. A gRPC stream ends with the status that
-// tells the client to get a new token.
-func (g *streamGuard) finish() {
-	if g.conn == nil {
-		_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(time.Time{})
-	}
-	if !g.grpc {
-		return
-	}
+// endGRPC ends a cut gRPC stream with the status that tells the client to get a
+// new token.
+func (g *streamGuard) endGRPC() {
 	header := g.Header()
 	for name := range header {
 		if strings.HasPrefix(name, http.TrailerPrefix) {
@@ -210,7 +240,7 @@ func (g *streamGuard) finish() {
 		}
 	}
 	header.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(grpcUnauthenticated))
-	header.Set(http.TrailerPrefix+"Grpc-Message", grpcMessage(auth.ErrExpired.Message))
+	header.Set(http.TrailerPrefix+"Grpc-Message", grpcMessage(g.cut.Message))
 }
 
 // Unwrap lets http.ResponseController reach what lies below.
@@ -218,6 +248,7 @@ func (g *streamGuard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 
 // Interface guards
 var (
-	_ http.ResponseWriter = (*streamGuard)(nil)
-	_ http.Hijacker       = (*streamGuard)(nil)
+	_ http.ResponseWriter             = (*streamGuard)(nil)
+	_ http.Hijacker                   = (*streamGuard)(nil)
+	_ interface{ FlushError() error } = (*streamGuard)(nil)
 )

@@ -1,0 +1,73 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// Caller is who asks the API to do something.
+type Caller struct {
+	// Principal is nil for a caller of the admin endpoint without a token.
+	Principal *auth.Principal
+
+	// Admin tells whether the caller may administer.
+	Admin bool
+}
+
+// adminEndpoint names callers of the admin endpoint without a token.
+const adminEndpoint = "admin-endpoint"
+
+// Name is what the audit log calls the caller: the issuer's name and the
+// subject.
+func (c Caller) Name() string {
+	if c.Principal == nil {
+		return adminEndpoint
+	}
+	return c.Principal.Issuer() + "/" + c.Principal.Subject()
+}
+
+const noIssuer = "several issuers are configured: the option `api { issuer … }` must say whose tokens may administer"
+
+// who says which callers an endpoint lets in.
+type who int
+
+const (
+	anyone   who = iota // no token is looked at
+	anyToken            // a good token of the API's issuer
+	admins              // … of the admin group
+	signers             // … of the group that may sign licenses
+)
+
+// authenticate tells who is calling, and refuses callers that are not let in.
+func (a *API) authenticate(w http.ResponseWriter, r *http.Request, place Place, who who) (Caller, error) {
+	if place.Trusted && len(r.Header["Authorization"]) == 0 {
+		return Caller{Admin: true}, nil
+	}
+	if a.services.Authenticate == nil {
+		return Caller{}, problem(http.StatusForbidden, noIssuer)
+	}
+	principal, refusal := a.services.Authenticate(r)
+	if refusal != nil {
+		return Caller{}, a.refused(w, refusal)
+	}
+	caller := Caller{Principal: principal, Admin: slices.Contains(principal.Groups(), a.services.AdminGroup)}
+	if who == admins && !caller.Admin {
+		return caller, a.refused(w, auth.ErrGroup)
+	}
+	if who == signers && !slices.Contains(principal.Groups(), a.services.SigningGroup) {
+		return caller, a.refused(w, auth.ErrGroup)
+	}
+	return caller, nil
+}
+
+// refused words a refusal, with the challenge that belongs to it.
+func (a *API) refused(w http.ResponseWriter, refusal *auth.Refusal) error {
+	if challenge := (auth.Challenge{Realm: realm}).Header(refusal); challenge != "" {
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	return &Problem{Status: refusal.Status, Message: refusal.Message, RetryAfter: refusal.RetryAfter}
+}
+
+const realm = "gatehouse"

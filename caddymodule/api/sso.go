@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+)
+
+// ssoURL answers with the address of an account's login page. Its errors have
+// the shape that its clients know.
+func (a *API) ssoURL(c *call) error {
+	if a.services.SSO == nil {
+		return problem(http.StatusNotFound, "single sign-on is not configured: add the option `sso { … }`")
+	}
+	answer := a.services.SSO.Answer(c.r.Context(), sso.Request{
+		Header:       c.r.Header,
+		RawQuery:     c.r.URL.RawQuery,
+		Authenticate: func(context.Context) *sso.Refusal { return a.judge(c) },
+	})
+	if answer.Refusal != nil && answer.Status >= http.StatusInternalServerError {
+		a.services.logError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
+	}
+	header := c.w.Header()
+	for name, values := range answer.Header {
+		header[name] = slices.Clone(values)
+	}
+	c.w.WriteHeader(answer.Status)
+	_, _ = c.w.Write(answer.Body) // an error means that the caller is gone
+	return nil
+}
+
+// judge decides about a caller without an HMAC.
+func (a *API) judge(c *call) *sso.Refusal {
+	if c.place.Trusted && len(c.r.Header["Authorization"]) == 0 {
+		return nil
+	}
+	if a.services.Authenticate == nil {
+		return &sso.Refusal{Code: sso.CodeInsufficientScope, Message: noIssuer}
+	}
+	caller, refusal := a.services.Authenticate(c.r)
+	if refusal == nil && !slices.Contains(caller.Groups(), a.services.SSOGroup) {
+		refusal = auth.ErrGroup
+	}
+	if refusal == nil {
+		return nil
+	}
+	return &sso.Refusal{
+		Code:       ssoCodes[refusal.Status],
+		Message:    refusal.Message,
+		Challenge:  auth.Challenge{Realm: realm}.Header(refusal),
+		RetryAfter: refusal.RetryAfter,
+	}
+}
+
+// ssoCodes words the statuses of our refusals as that API's clients expect them.
+var ssoCodes = map[int]sso.Code{
+	http.StatusBadRequest:         sso.CodeInvalidHeaders,
+	http.StatusUnauthorized:       sso.CodeInvalidToken,
+	http.StatusForbidden:          sso.CodeInsufficientScope,
+	http.StatusServiceUnavailable: sso.CodeTemporarilyUnavailable,
+}

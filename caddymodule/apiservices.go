@@ -1,0 +1,60 @@
+package caddymodule
+
+import (
+	"cmp"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+)
+
+// provisionAPI makes the API of this configuration.
+func (a *App) provisionAPI() error {
+	names := a.issuerNames()
+	issuer, err := a.API.issuer(names)
+	if err != nil {
+		return err
+	}
+	audit := a.logger.Named("audit")
+	services := api.Services{
+		AdminGroup:   a.API.adminGroup(),
+		SigningGroup: a.API.adminGroup(),
+		Issuers:      names,
+		Accounts:     a.accounts.view,
+		Audit: func(e api.AuditEntry) {
+			audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
+		},
+		LogError: func(p *api.Problem) {
+			a.logger.Error("the API failed", zap.Int("status", p.Status), zap.String("message", p.Message), zap.NamedError("cause", p.Cause))
+		},
+	}
+	if a.SSO != nil {
+		services.SSO, services.SSOGroup = a.SSO.service, cmp.Or(a.SSO.Group, services.AdminGroup)
+	}
+	if issuer != "" {
+		services.Authenticate, err = a.entrance.authenticator(issuer)
+	}
+	a.api = api.New(services)
+	return err
+}
+
+// authenticator tells whose token of one issuer a request carries.
+func (e *entrance) authenticator(issuer string) (func(*http.Request) (*auth.Principal, *auth.Refusal), error) {
+	ours, err := auth.Rules{Issuers: []string{issuer}}.Compile()
+	if err != nil {
+		return nil, err
+	}
+	return func(r *http.Request) (*auth.Principal, *auth.Refusal) {
+		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
+		if refusal != nil {
+			return nil, refusal
+		}
+		verdict := e.verify(r.Context(), token)
+		if verdict.Refusal != nil {
+			return nil, verdict.Refusal
+		}
+		return verdict.Principal, ours.Check(verdict.Principal)
+	}, nil
+}

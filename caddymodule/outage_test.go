@@ -1,0 +1,195 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+)
+
+const twoIssuers = `{
+	GLOBALS
+	servers {
+		protocols h1 h2c
+	}
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+		issuer OTHER {
+			name other
+			audience https://gateway.example.com
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	bearer_auth /json/* {
+		error_body json
+	}
+	@none not path /json/*
+	bearer_auth @none
+	respond "in"
+	handle_errors {
+		respond "handled"
+	}
+}
+`
+
+// kept is everything that is kept in storage.
+func (g *gateway) kept(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(filepath.Join(g.dir, "storage", "gatehouse"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil // not there yet, or gone meanwhile
+		}
+		if data, err := os.ReadFile(path); err == nil {
+			all.Write(data)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
+}
+
+// all sends one request for each token at once and counts the statuses.
+func (g *gateway) all(tokens []string) map[int]int {
+	counts := make(map[int]int)
+	var mu sync.Mutex
+	var requests sync.WaitGroup
+	for _, token := range tokens {
+		requests.Go(func() {
+			got, err := try(g.client, http.MethodGet, "http://"+g.site+"/", bearer(token))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				got.status = -1
+			}
+			counts[got.status]++
+		})
+	}
+	requests.Wait()
+	return counts
+}
+
+func TestIssuerDownAtStart(t *testing.T) {
+	issuer, other := newIssuer(t, idp.WithStopped()), newIssuer(t)
+	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)
+	unavailable := refused{503, "", "the keys of the token's issuer cannot be had at the moment"}
+	token := mint(issuer, nil)
+	for name, c := range map[string]struct{ path, body string }{
+		"plain, not by handle_errors": {"/x", ""},
+		"json":                        {"/json/x", unavailable.jsonBody()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := g.get(c.path, bearer(token))
+			unavailable.check(t, got, c.body)
+			if after, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || after < 1 || after > 5 {
+				t.Errorf("got Retry-After %q, want 1 to 5 seconds", got.header.Get("Retry-After"))
+			}
+		})
+	}
+	t.Run("gRPC", func(t *testing.T) { g.refusesGRPC(t, unavailable, "", bearer(token)) })
+	t.Run("the other issuer is unharmed", func(t *testing.T) {
+		if got := g.get("/", bearer(mint(other, nil))); got.status != 200 {
+			t.Errorf("got %d %v", got.status, got.header)
+		}
+	})
+	log := g.log()
+	if n := strings.Count(log, `"level":"warn"`) - strings.Count(log, "admin endpoint disabled"); n != 1 || strings.Contains(log, `"level":"error"`) {
+		t.Errorf("the log has %d warnings, or errors; want one warning for the outage:\n%s", n, log)
+	}
+	t.Run("it recovers by itself", func(t *testing.T) {
+		if err := issuer.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the token is let in", func() bool { return g.get("/", bearer(token)).status == 200 })
+		if !strings.Contains(g.log(), "can be fetched again") {
+			t.Error("the log does not say that the outage is over")
+		}
+	})
+}
+
+func TestIssuerDownAtARestart(t *testing.T) {
+	issuer, other := newIssuer(t), newIssuer(t)
+	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)
+	token := mint(issuer, nil)
+	if got := g.get("/", bearer(token)); got.status != 200 {
+		t.Fatalf("got %d %v", got.status, got.header)
+	}
+	eventually(t, "the keys are kept in storage", func() bool { return strings.Contains(g.kept(t), issuer.URL) })
+	g.stop()
+	if err := issuer.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.load(twoIssuers); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("/", bearer(token)); got.status != 200 {
+		t.Errorf("got %d %v, want the kept keys to serve", got.status, got.header)
+	}
+	if got := g.get("/", bearer(flip(token))); got.status != 401 {
+		t.Errorf("got %d for a forged token, want 401", got.status)
+	}
+}
+
+func TestRotationRefusesNobody(t *testing.T) {
+	issuer, other := newIssuer(t), newIssuer(t)
+	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)
+	old := mint(issuer, nil)
+	if got := g.get("/", bearer(old)); got.status != 200 {
+		t.Fatalf("got %d", got.status)
+	}
+	before := issuer.JWKSFetches()
+	kid := issuer.Rotate("ES256", idp.WithdrawOld)
+	fresh := make([]string, 40)
+	for i := range fresh {
+		fresh[i] = mint(issuer, claims{"sub": fmt.Sprint(i)}, idp.WithKey(kid))
+	}
+	if counts := g.all(fresh); counts[200] != len(fresh) {
+		t.Errorf("got the statuses %v, want 200 only", counts)
+	}
+	if n := issuer.JWKSFetches() - before; n > 2 {
+		t.Errorf("the rotation cost %d fetches, want at most 2", n)
+	}
+	// The old key left the set: what it had signed is remembered, and refused.
+	if got := g.get("/", bearer(old)); got.status != 401 {
+		t.Errorf("a token of the withdrawn key: got %d, want 401", got.status)
+	}
+}
+
+func TestInventedKeyIDs(t *testing.T) {
+	issuer, other := newIssuer(t), newIssuer(t)
+	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)
+	token := mint(issuer, nil)
+	if got := g.get("/", bearer(token)); got.status != 200 {
+		t.Fatalf("got %d", got.status)
+	}
+	before := issuer.JWKSFetches()
+	known := g.traffic(2, func(int) string { return token })
+	invented := make([]string, 300)
+	for i := range invented {
+		invented[i] = mint(issuer, nil, idp.WithHeader("kid", fmt.Sprint("invented-", i)))
+	}
+	counts := g.all(invented)
+	if counts[401] != len(invented) {
+		t.Errorf("got the statuses %v, want 401 only", counts)
+	}
+	if failed := known.end(); len(failed) > 0 {
+		t.Errorf("%d requests with a known key failed, the first with %s", len(failed), failed[0])
+	}
+	if n := issuer.JWKSFetches() - before; n > 1 {
+		t.Errorf("invented key ids cost %d fetches, want 1 at most", n)
+	}
+}
