@@ -28,6 +28,9 @@ type Registration struct {
 	// Required refuses machines that are not registered.
 	Required bool
 
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+
 	// Attach, if set, is called once for each principal that an account makes,
 	// as [VerifierConfig.Attach] is for those that a token makes.
 	Attach func(*Principal) any
@@ -51,14 +54,14 @@ func retrySoon(r *Refusal) *Refusal {
 // whatever its token looks like. An account is found by the client id only if
 // the token itself says that it is a machine's: people carry the client id of
 // the application they logged in with.
-func (g *Registration) Admit(caller *Principal, now time.Time) (*Principal, *Refusal) {
+func (g *Registration) Admit(caller *Principal) (*Principal, *Refusal) {
 	known, ok := g.Accounts.Lookup(caller.Issuer(), caller.subject)
 	machine := caller.Kind() == KindServiceAccount
 	if !ok && machine && caller.client != "" {
 		known, ok = g.Accounts.Lookup(caller.Issuer(), caller.client)
 	}
 	if ok {
-		return g.admitKnown(caller, known, now)
+		return g.admitKnown(caller, known)
 	}
 	if !machine || !g.Required {
 		return caller, nil
@@ -69,8 +72,12 @@ func (g *Registration) Admit(caller *Principal, now time.Time) (*Principal, *Ref
 	return nil, ErrAccountUnknown
 }
 
-func (g *Registration) admitKnown(caller *Principal, known *account.Account, now time.Time) (*Principal, *Refusal) {
-	switch known.State(now) {
+func (g *Registration) admitKnown(caller *Principal, known *account.Account) (*Principal, *Refusal) {
+	now := time.Now
+	if g.Now != nil {
+		now = g.Now
+	}
+	switch known.State(now()) {
 	case account.Active:
 		return caller.enroll(known, g.Attach), nil
 	case account.Expired:

@@ -91,8 +91,8 @@ func TestRegistration(t *testing.T) {
 			for _, d := range test.accounts {
 				accounts.register(t, d)
 			}
-			registration := &Registration{Accounts: accounts, Required: !test.optional}
-			admitted, refusal := registration.Admit(test.caller, epoch)
+			registration := &Registration{Accounts: accounts, Required: !test.optional, Now: g.clock.now}
+			admitted, refusal := registration.Admit(test.caller)
 			if refusal != test.want {
 				t.Fatalf("refused with %v, expected %v", refusal, test.want)
 			}
@@ -106,12 +106,12 @@ func TestRegistration(t *testing.T) {
 func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	g := newGate(t)
 	accounts := &roll{}
-	registration := &Registration{Accounts: accounts, Required: true, Attach: func(p *Principal) any { return p.Groups() }}
+	registration := &Registration{Accounts: accounts, Required: true, Now: g.clock.now, Attach: func(p *Principal) any { return p.Groups() }}
 	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{
 		"sub": "ci", "azp": "ci", "groups": []string{"token", "both"}, "name": "as the token says",
 	}))
 	accounts.register(t, account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"both", "deployers"}})
-	first, _ := registration.Admit(caller, epoch)
+	first, _ := registration.Admit(caller)
 	if want := []string{"token", "both", "deployers"}; !slices.Equal(first.Groups(), want) {
 		t.Errorf("found the groups %v, expected %v", first.Groups(), want)
 	}
@@ -127,11 +127,11 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	if !first.Same(caller) {
 		t.Error("the registered caller counts as somebody else than the token's")
 	}
-	if again, _ := registration.Admit(caller, epoch); again != first {
+	if again, _ := registration.Admit(caller); again != first {
 		t.Error("the same account made the principal anew")
 	}
 	accounts.register(t, account.Draft{Subject: "ci"})
-	changed, _ := registration.Admit(caller, epoch)
+	changed, _ := registration.Admit(caller)
 	if want := []string{"token", "both"}; !slices.Equal(changed.Groups(), want) {
 		t.Errorf("found the groups %v after a change, expected %v", changed.Groups(), want)
 	}
