@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -135,7 +136,7 @@ func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint,
 	}
 	a, ok := v.authorities[name]
 	if !ok {
-		return Verdict{Refusal: ErrIssuer}
+		return Verdict{Refusal: v.unknownIssuer(name)}
 	}
 	verdict := Verdict{Issuer: a.Name}
 	seconds := float64(now.UnixNano()) / float64(time.Second)
@@ -144,6 +145,22 @@ func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint,
 	}
 	verdict.Principal, verdict.Refusal = v.authenticate(ctx, a, parts, claims, sum)
 	return verdict
+}
+
+// unknownIssuer refuses a token of an issuer that is not configured, and tells
+// the operator if only the slash at the end differs, which is the usual slip.
+func (v *Verifier) unknownIssuer(name string) *Refusal {
+	twin, hadSlash := strings.CutSuffix(name, "/")
+	if !hadSlash {
+		twin = name + "/"
+	}
+	a, ok := v.authorities[twin]
+	if !ok {
+		return ErrIssuer
+	}
+	refusal := *ErrIssuer
+	refusal.Cause = fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", a.Issuer)
+	return &refusal
 }
 
 // authenticate lets the signature decide, and only then reads who the caller is

@@ -283,3 +283,16 @@ func TestRealClock(t *testing.T) {
 	letIn(t, v, g.idp.Mint(nil))
 	refused(t, v, g.idp.Mint(map[string]any{"exp": time.Now().Add(-time.Hour).Unix()}), ErrExpired)
 }
+
+func TestIssuerThatDiffersByASlashIsTold(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier()
+	near := refused(t, v, g.idp.Mint(map[string]any{"iss": g.idp.URL + "/"}), ErrIssuer)
+	if near.Refusal.Cause == nil || !strings.Contains(near.Refusal.Cause.Error(), g.idp.URL+`" by the slash`) {
+		t.Errorf("the cause is %v, expected the slash", near.Refusal.Cause)
+	}
+	far := refused(t, v, g.idp.Mint(map[string]any{"iss": g.idp.URL + "//"}), ErrIssuer)
+	if far.Refusal.Cause != nil {
+		t.Errorf("the cause is %v, expected none", far.Refusal.Cause)
+	}
+}
