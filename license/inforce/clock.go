@@ -1,0 +1,101 @@
+package inforce
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+const (
+	clockEvery = time.Hour   // between two writes of the time
+	clockRetry = time.Minute // after a failure
+	// clockStep is by how much the time must have moved on to be written.
+	clockStep = time.Minute
+	// maxTime is the end of the year 9999: a later time is a damaged record.
+	maxTime = 253402300799
+)
+
+// clockState is what is known of the time, in Unix seconds.
+type clockState struct {
+	own    int64 // the highest that this process saw
+	stored int64 // the highest that any node saw, as storage had it
+}
+
+// clockRecord is the highest time ever seen, as storage keeps it. Nodes that
+// write at once may lose an hour of it, which is no matter beside a day, so it is
+// written without a lock.
+type clockRecord struct {
+	Highest int64 `json:"highest"`
+}
+
+// keepClock reads the highest time seen and moves it on: when a configuration
+// starts, when the state changes, and once an hour.
+func (k *Keeper) keepClock() time.Duration {
+	h, _ := k.current()
+	if h == nil {
+		return idle
+	}
+	err := k.syncClock(h)
+	if h.ctx.Err() != nil {
+		return 0 // it detached meanwhile; perhaps another one is there
+	}
+	k.outage("clock", err)
+	if err != nil {
+		return spread(clockRetry)
+	}
+	return spread(clockEvery)
+}
+
+func (k *Keeper) syncClock(h *hosting) error {
+	data, err := h.vault.find(h.ctx, clockKey)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	now, due := k.learnTime(data, err == nil)
+	k.tellers.ring()
+	if !due {
+		return nil
+	}
+	value, err := json.Marshal(clockRecord{Highest: now})
+	if err != nil {
+		return err
+	}
+	if err := h.vault.storeChecked(h.ctx, clockKey, value); err != nil && !errors.Is(err, errReadBack) {
+		return err // another node's time read back is as good
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.clock.stored = now
+	return nil
+}
+
+// learnTime takes the time that was stored, if any, and says whether a later one
+// is to be stored.
+func (k *Keeper) learnTime(data []byte, found bool) (now int64, due bool) {
+	now = k.now().Unix()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	highest, err := parseClock(data)
+	switch {
+	case !found:
+		k.clock.stored = 0
+	case err != nil:
+		k.note(Event{Kind: Damaged, Err: err})
+	default:
+		k.clock.stored = highest
+	}
+	step := int64(clockStep / time.Second)
+	return now, now >= k.clock.stored+step && now >= k.clock.own-step
+}
+
+func parseClock(data []byte) (int64, error) {
+	var rec clockRecord
+	if len(data) > 1<<10 || json.Unmarshal(data, &rec, json.RejectUnknownMembers(true)) != nil ||
+		rec.Highest <= 0 || rec.Highest > maxTime {
+		return 0, fmt.Errorf("%s is damaged; want the highest time seen, in Unix seconds", clockKey)
+	}
+	return rec.Highest, nil
+}

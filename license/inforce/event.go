@@ -1,0 +1,114 @@
+package inforce
+
+import (
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// EventKind says what happened. The set is closed.
+type EventKind string
+
+// The kinds of events.
+const (
+	// StateChanged: the state is To now and was From before; From is empty the
+	// first time. Words says why; Standing is what is in force; Err is what is
+	// wrong, if the state is missing or invalid.
+	StateChanged EventKind = "state_changed"
+	// Replaced: another license than before, Standing, is in force.
+	Replaced EventKind = "replaced"
+	// Deferred: Standing is a genuine license that was found and does not let
+	// pass now, Err says why. The one in force stays until its end or until the
+	// other's time has come. After a restart it would not be in force.
+	Deferred EventKind = "deferred"
+	// Rejected: what was found is no genuine license or cannot be read, Err says
+	// why. What was in force stays.
+	Rejected EventKind = "rejected"
+	// Vanished: the license in force is no longer where it came from. It stays in
+	// force.
+	Vanished EventKind = "vanished"
+	// Mended: what was rejected or had vanished is well again.
+	Mended EventKind = "mended"
+	// Unavailable: storage cannot be read or written, Err says why. Said once an
+	// outage. What was known goes on.
+	Unavailable EventKind = "unavailable"
+	// Recovered: storage answers again.
+	Recovered EventKind = "recovered"
+	// ClockSuspect: the clock is more than a day behind a time that was seen
+	// before; Words says both.
+	ClockSuspect EventKind = "clock_suspect"
+	// ClockFine: it is not any more.
+	ClockFine EventKind = "clock_fine"
+	// Damaged: the record of the highest time seen was of no use, Err says why. It
+	// is written anew.
+	Damaged EventKind = "damaged"
+)
+
+// Event is one thing that happened to the license or what it depends on.
+type Event struct {
+	Kind EventKind
+	Time time.Time
+	// Source names where the license comes from, for logs.
+	Source string
+	// From and To are the states of StateChanged.
+	From, To license.State
+	// Words is a sentence for people, and names no path: of StateChanged,
+	// ClockSuspect and ClockFine.
+	Words string
+	// Standing is the license that the event is about, of StateChanged, Replaced
+	// and Deferred.
+	Standing *license.Standing
+	// Err is for logs and not for callers: it may name paths, or be the
+	// storage's own.
+	Err error
+}
+
+// maxEvents bounds the events that wait for an observer.
+const maxEvents = 256
+
+// note queues an event; k.mu is held. When nobody takes them the oldest give way.
+func (k *Keeper) note(ev Event) {
+	ev.Time, ev.Source = k.now(), k.source.String()
+	if len(k.events) == maxEvents {
+		k.events = k.events[1:]
+	}
+	k.events = append(k.events, ev)
+}
+
+// deliver hands queued events to the newest host, in order and without a lock.
+// Only the teller calls it.
+func (k *Keeper) deliver() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.events) > 0 && len(k.hosts) > 0 {
+		ev := k.events[0]
+		k.events = k.events[1:]
+		observe := k.newest().host.Observe
+		if observe == nil {
+			continue
+		}
+		k.mu.Unlock()
+		observe(ev)
+		k.mu.Lock()
+	}
+}
+
+// outage tells once that storage is out of reach, whatever it was asked for, and
+// once that all of it is back.
+func (k *Keeper) outage(topic string, err error) {
+	defer k.tellers.ring()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before := len(k.outages)
+	if err == nil {
+		delete(k.outages, topic)
+	} else {
+		k.outages[topic] = struct{}{}
+	}
+	switch {
+	case before == 0 && err != nil:
+		k.note(Event{Kind: Unavailable, Err: err})
+	case before > 0 && len(k.outages) == 0:
+		k.note(Event{Kind: Recovered})
+	}
+}

@@ -1,0 +1,60 @@
+package inforce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+const (
+	// fileLook is the time between two looks at a file.
+	fileLook = 2 * time.Second
+	// secondLook is the time to the look that confirms bad news.
+	secondLook = 500 * time.Millisecond
+)
+
+// watchFile looks at the file. It is read each time, because a file can change
+// and keep its time and size; of a license's size that costs no more than asking
+// for the time of change.
+func (k *Keeper) watchFile() time.Duration {
+	data, err := within(k.ctx, &k.stuck, func(context.Context) ([]byte, error) { return readFile(k.source.value) })
+	if k.ctx.Err() != nil || k.look(sighting{data, err}, 0) {
+		return fileLook
+	}
+	return secondLook
+}
+
+// readFile reads a license file. It must be a regular one: opening a pipe would
+// wait for its other end.
+func readFile(path string) ([]byte, error) {
+	if err := checkFile(os.Stat(path)); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, license.MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+func checkFile(info os.FileInfo, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errors.New("it is not a regular file")
+	case info.Size() > license.MaxSize:
+		return fmt.Errorf("it has %d bytes; want at most %d", info.Size(), license.MaxSize)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package inforce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// hostile is a storage with a switch for what real ones are found to do.
+type hostile struct {
+	t  *testing.T
+	mu sync.Mutex
+
+	values map[string][]byte
+	held   bool
+	freed  chan struct{} // closed and made anew at each Unlock
+
+	down       bool  // Load finds nothing, all else fails
+	err        error // of every call
+	lockErr    error // Lock fails at once
+	lockNever  bool  // Lock never returns, and ignores its context
+	lockShared bool  // Lock is granted to everybody
+	noFolder   error // of List where nothing is; nil: an empty list
+	listing    func([]string) []string
+	listErrs   []error       // of the next calls of List
+	gate       chan struct{} // calls but Lock and Unlock wait for it
+	deaf       bool          // and ignore their context meanwhile
+	stored     func(key string)
+
+	loads, stores, lists, locks int
+}
+
+func newHostile(t *testing.T) *hostile {
+	return &hostile{t: t, values: map[string][]byte{}, freed: make(chan struct{}), noFolder: fs.ErrNotExist}
+}
+
+var (
+	// tempGone: a temporary file went away while its folder was listed.
+	tempGone = &fs.PathError{Op: "lstat", Path: "/data/" + folder + "/8674665223", Err: fs.ErrNotExist}
+	errDown  = errors.New("connection refused")
+	safeKey  = regexp.MustCompile(`^[a-z0-9._/-]+$`)
+)
+
+func (h *hostile) enter(ctx context.Context) error {
+	h.mu.Lock()
+	gate, deaf, err := h.gate, h.deaf, h.err
+	h.mu.Unlock()
+	over := ctx.Done()
+	if deaf {
+		over = nil
+	}
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-over:
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (h *hostile) Load(ctx context.Context, key string) ([]byte, error) {
+	err := h.enter(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.loads++
+	if err != nil {
+		return nil, err
+	}
+	value, ok := h.values[key]
+	if !ok || h.down {
+		return nil, fs.ErrNotExist
+	}
+	return slices.Clone(value), nil
+}
+
+func (h *hostile) Store(ctx context.Context, key string, value []byte) error {
+	err := h.enter(ctx)
+	h.mu.Lock()
+	h.stores++
+	if err == nil && h.down {
+		err = errDown
+	}
+	if len(value) == 0 || !safeKey.MatchString(key) {
+		h.t.Errorf("storing %d bytes as %q, which not every storage takes", len(value), key)
+	}
+	if err == nil {
+		h.values[key] = slices.Clone(value)
+	}
+	after := h.stored
+	h.mu.Unlock()
+	if err == nil && after != nil {
+		after(key)
+	}
+	return err
+}
+
+func (h *hostile) List(ctx context.Context, path string, recursive bool) ([]string, error) {
+	err := h.enter(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lists++
+	if recursive {
+		h.t.Error("a recursive listing, which not every storage does")
+	}
+	if len(h.listErrs) > 0 {
+		err, h.listErrs = h.listErrs[0], h.listErrs[1:]
+	}
+	if err == nil && h.down {
+		err = errDown
+	}
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for key := range h.values {
+		if strings.HasPrefix(key, path+"/") {
+			keys = append(keys, key)
+		}
+	}
+	if h.listing != nil {
+		keys = h.listing(keys)
+	}
+	if len(keys) == 0 {
+		return nil, h.noFolder
+	}
+	return keys, nil
+}
+
+func (h *hostile) Lock(ctx context.Context, name string) error {
+	for {
+		h.mu.Lock()
+		h.locks++
+		err, freed, never := h.lockErr, h.freed, h.lockNever
+		if h.down {
+			err = errDown
+		}
+		if err == nil && !never && (!h.held || h.lockShared) {
+			h.held = true
+			h.mu.Unlock()
+			return nil
+		}
+		h.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		over := ctx.Done()
+		if never {
+			over = nil
+		}
+		select {
+		case <-freed:
+		case <-over:
+			return ctx.Err()
+		}
+	}
+}
+
+func (h *hostile) Unlock(_ context.Context, name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.held {
+		return fmt.Errorf("%s is not locked", name)
+	}
+	h.held = false
+	h.free()
+	return nil
+}
+
+// free wakes all who wait for the lock; h.mu is held.
+func (h *hostile) free() {
+	close(h.freed)
+	h.freed = make(chan struct{})
+}
+
+// do changes the storage or its switches.
+func (h *hostile) do(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
+}
+
+func (h *hostile) put(key string, value []byte) { h.do(func() { h.values[key] = value }) }
+
+func (h *hostile) get(key string) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.values[key]
+}
+
+// count reads one of the counters.
+func (h *hostile) count(counter *int) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return *counter
+}
+
+// isHeld reports whether anybody holds the lock.
+func (h *hostile) isHeld() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.held
+}
+
+// open lets all calls go that wait.
+func (h *hostile) open() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lockNever = false
+	if h.gate != nil {
+		close(h.gate)
+		h.gate = nil
+	}
+	h.free()
+}

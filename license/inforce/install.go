@@ -1,0 +1,114 @@
+package inforce
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// Install verifies a license and makes it the one in force, here at once and on
+// every node that shares the storage within its refresh interval. Which hosts the
+// license should cover is for the caller to check before.
+//
+// Errors: [ErrConfigured]; a [*license.Error] if the license does not verify, or
+// would not let pass now; [ErrBusy] when storage could not be written within 15
+// seconds; [ErrClosed]; or the context's, after which the license may be
+// installed all the same.
+func (k *Keeper) Install(ctx context.Context, data []byte) error {
+	if k.source.Configured() {
+		return ErrConfigured
+	}
+	found := k.verifier.Open(data)
+	if err := found.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+callGrace, ErrBusy)
+	defer cancel()
+	done := make(chan error, 1)
+	job := held{found, bytes.Clone(data)}
+	if !k.spawn(func() { done <- k.install(job) }) {
+		return ErrClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// spawn starts work that Close waits for; false after Close.
+func (k *Keeper) spawn(work func()) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.work.Go(work)
+	return true
+}
+
+func (k *Keeper) install(job held) error {
+	ctx, cancel := context.WithTimeout(k.ctx, k.writeLimit)
+	defer cancel()
+	select {
+	case k.writing <- struct{}{}:
+		defer func() { <-k.writing }()
+	case <-ctx.Done():
+		return k.unlessClosed(ErrBusy)
+	}
+	if err := insist(ctx, func() error { return k.writeLicense(ctx, job.text) }); err != nil {
+		return k.unlessClosed(err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.search.writes++
+	k.adopt(job)
+	k.endLook()
+	k.tellState()
+	k.tellers.ring()
+	return nil
+}
+
+func (k *Keeper) unlessClosed(err error) error {
+	if k.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return err
+}
+
+// lockTrust is how long after it was granted a lock is relied upon; a process may
+// have been stopped meanwhile.
+const lockTrust = 3 * time.Second
+
+var errSlow = errors.New("writing took too long")
+
+// writeLicense writes the license under the storage's lock, and reads it back.
+func (k *Keeper) writeLicense(ctx context.Context, text []byte) error {
+	h := k.use()
+	if h == nil {
+		return errNoStorage
+	}
+	defer h.using.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)()
+	unlock, err := h.vault.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	granted := time.Now()
+	old, err := h.vault.load(ctx, installedKey)
+	switch {
+	case err == nil && bytes.Equal(old, text):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case time.Since(granted) > lockTrust:
+		return errSlow
+	}
+	return h.vault.storeChecked(ctx, installedKey, text)
+}

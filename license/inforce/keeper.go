@@ -1,0 +1,171 @@
+package inforce
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// DefaultWriteLimit is how long a write waits for storage.
+const DefaultWriteLimit = 15 * time.Second
+
+// Config says what license a [Keeper] keeps.
+type Config struct {
+	// Source says where it comes from.
+	Source Source
+	// Verifier says whether to believe it. Required.
+	Verifier *license.Verifier
+	// Known is the text of the license that was in force before, from
+	// [Keeper.Known] of another keeper with the same source: it goes on, if this
+	// verifier believes it, until something better is found. nil: none.
+	Known []byte
+}
+
+// Options are for tests.
+type Options struct {
+	// Now is the clock, which must be the verifier's; nil: time.Now.
+	Now func() time.Time
+	// WriteLimit is how long Install waits for storage. Zero: 15 seconds.
+	WriteLimit time.Duration
+}
+
+// Keeper keeps the license in force. Its methods are safe for concurrent use.
+type Keeper struct {
+	source     Source
+	verifier   *license.Verifier
+	now        func() time.Time
+	writeLimit time.Duration
+
+	view    atomic.Pointer[view]
+	told    atomic.Pointer[license.State] // the state that was told last; empty: none yet
+	noticed atomic.Bool                   // a request met another one
+	suspect atomic.Bool                   // the clock
+	stuck   atomic.Int32                  // looks at the file that never came back
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	tellers bell // each wakes one goroutine
+	watches bell
+	clocks  bell
+	looked  chan struct{} // closed at the end of the first look
+	writing chan struct{} // one write at a time
+
+	mu      sync.Mutex // guards all below; never held while waiting
+	closed  bool
+	running bool
+	hosts   []*hosting
+	events  []Event
+	outages map[string]struct{}
+	search  search
+	clock   clockState
+}
+
+// New makes a keeper and reads the license if it is in a file or in the
+// configuration. Whatever is wrong with it is a state and not an error; the only
+// error is a configuration without a verifier. New starts nothing and does not
+// touch storage.
+func New(cfg Config, opts Options) (*Keeper, error) {
+	if cfg.Verifier == nil {
+		return nil, errors.New("keeping a license: no verifier; want one that says whom to trust")
+	}
+	k := &Keeper{
+		source: cfg.Source, verifier: cfg.Verifier, now: opts.Now, writeLimit: opts.WriteLimit,
+		tellers: newBell(), watches: newBell(), clocks: newBell(),
+		looked: make(chan struct{}), writing: make(chan struct{}, 1), outages: map[string]struct{}{},
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	if k.writeLimit <= 0 {
+		k.writeLimit = DefaultWriteLimit
+	}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.told.Store(new(license.State))
+	k.begin(cfg.Known)
+	return k, nil
+}
+
+// begin sets the first view.
+func (k *Keeper) begin(known []byte) {
+	k.view.Store(&view{good: held{standing: license.Missing("storage has not been read yet")}})
+	if s := k.verifier.Open(known); len(known) > 0 && s.Genuine() {
+		k.search.seen = bytes.Clone(known)
+		k.view.Store(&view{good: held{s, k.search.seen}})
+	}
+	switch k.source.kind {
+	case file:
+		data, err := readFile(k.source.value)
+		k.look(sighting{data, err}, 0)
+	case inline:
+		k.look(textSighting(k.source.value), 0)
+	}
+}
+
+// Standing is what is in force at this moment, never nil. It takes no lock,
+// allocates nothing and waits for nothing; a state that was not told yet is told
+// soon after. It goes on after Close.
+func (k *Keeper) Standing() *license.Standing {
+	s := k.view.Load().now().standing
+	if s.State() != *k.told.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
+		k.tellers.ring()
+	}
+	return s
+}
+
+// Known is the text of the license in force if it is genuine, else nil. See
+// [Config.Known].
+func (k *Keeper) Known() []byte { return bytes.Clone(k.view.Load().now().text) }
+
+// Fault is what is wrong with the source, as events told it; nil if what it holds
+// is in force or waits for its time. It may name a path, which is for operators.
+func (k *Keeper) Fault() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.search.cause
+}
+
+// Source is where the license comes from.
+func (k *Keeper) Source() Source { return k.source }
+
+// Looked reports whether the first look for the license has ended, or whether
+// one was known beforehand. Until then nobody can say that there is none. For a
+// file and for text it is true from the beginning.
+func (k *Keeper) Looked() bool {
+	select {
+	case <-k.looked:
+		return true
+	default:
+		return k.view.Load().good.text != nil
+	}
+}
+
+// Await waits until [Keeper.Looked]. Its error is the context's, or [ErrClosed].
+func (k *Keeper) Await(ctx context.Context) error {
+	if k.Looked() {
+		return nil
+	}
+	select {
+	case <-k.looked:
+		return nil
+	case <-k.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the background work and waits for it. It may be called repeatedly.
+func (k *Keeper) Close() error {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	k.cancel()
+	k.work.Wait()
+	return nil
+}

@@ -1,0 +1,147 @@
+package inforce
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// sighting is what a look at the source found.
+type sighting struct {
+	data []byte
+	err  error // fs.ErrNotExist: there is none
+}
+
+func textSighting(text string) sighting {
+	if strings.TrimSpace(text) == "" {
+		return sighting{err: fs.ErrNotExist}
+	}
+	return sighting{data: []byte(text)}
+}
+
+// search is what is known of the source.
+type search struct {
+	ended   bool   // the first look
+	seen    []byte // the text of the newest genuine license that was found
+	fault   string // what is wrong with the source, as it was reported
+	cause   error  // of the fault
+	absent  bool   // the fault is that there is none
+	bad     []byte // the text that is at fault, not to be verified again; nil: another fault
+	doubted bool   // the last look was the first to find a fault
+	writes  uint64 // licenses that were installed here
+}
+
+// look deals with a sighting that was begun after so many writes; one that was
+// overtaken by a write is of the past. It reports false if it is to be repeated
+// soon, because bad news is believed the second time only.
+func (k *Keeper) look(s sighting, writes uint64) (settled bool) {
+	defer k.tellers.ring()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if writes != k.search.writes {
+		return false
+	}
+	defer func() {
+		k.endLook()
+		k.tellState()
+	}()
+	if s.err == nil && k.search.seen != nil && bytes.Equal(s.data, k.search.seen) {
+		k.mend()
+		return true
+	}
+	if s.err != nil {
+		return k.doubt(k.lacking(s.err), s.err, nil)
+	}
+	if k.search.bad != nil && bytes.Equal(s.data, k.search.bad) {
+		k.search.doubted = false
+		return true
+	}
+	found := k.verifier.Open(s.data)
+	if !found.Genuine() {
+		return k.doubt(found, found.Err(), s.data)
+	}
+	k.adopt(held{found, s.data})
+	return true
+}
+
+// endLook ends the first look; k.mu is held.
+func (k *Keeper) endLook() {
+	if !k.search.ended {
+		k.search.ended = true
+		close(k.looked)
+	}
+}
+
+// mend ends the reported fault, if any; k.mu is held.
+func (k *Keeper) mend() {
+	search := &k.search
+	if search.fault != "" && search.seen != nil {
+		k.note(Event{Kind: Mended})
+	}
+	search.fault, search.cause, search.bad, search.absent, search.doubted = "", nil, nil, false, false
+}
+
+// adopt puts a genuine license in force, now or when its time comes; k.mu is
+// held.
+func (k *Keeper) adopt(found held) {
+	k.mend()
+	k.search.seen = found.text
+	old := *k.view.Load().now()
+	if bytes.Equal(found.text, old.text) {
+		k.view.Store(&view{good: old})
+		return
+	}
+	if err := found.standing.Err(); err != nil && old.standing.Err() == nil {
+		k.view.Store(&view{good: old, next: &found})
+		k.note(Event{Kind: Deferred, Standing: found.standing, Err: err})
+		return
+	}
+	k.view.Store(&view{good: found})
+	if old.text != nil {
+		k.note(Event{Kind: Replaced, Standing: found.standing})
+	}
+}
+
+// doubt deals with bad news: where a genuine license is known it stays, and
+// otherwise instead is what stands; k.mu is held.
+func (k *Keeper) doubt(instead *license.Standing, cause error, text []byte) (settled bool) {
+	search := &k.search
+	if search.fault == cause.Error() {
+		search.doubted, search.bad = false, text
+		return true
+	}
+	if search.ended && !search.doubted {
+		search.doubted = true
+		return false
+	}
+	search.fault, search.cause, search.doubted = cause.Error(), cause, false
+	search.absent, search.bad = errors.Is(cause, fs.ErrNotExist), text
+	known := search.seen != nil
+	switch {
+	case known && search.absent:
+		k.note(Event{Kind: Vanished, Err: cause})
+	case known || k.view.Load().good.standing.State() == instead.State() && !search.absent:
+		k.note(Event{Kind: Rejected, Err: cause})
+	}
+	if !known {
+		k.view.Store(&view{good: held{standing: instead}})
+	}
+	return true
+}
+
+// lacking is the standing without a license that can be read.
+func (k *Keeper) lacking(err error) *license.Standing {
+	if errors.Is(err, fs.ErrNotExist) {
+		return license.Missing(k.source.absent())
+	}
+	why := err
+	var atPath *fs.PathError
+	if errors.As(err, &atPath) {
+		why = atPath.Err // clients may read it
+	}
+	return license.Invalid(fmt.Sprintf("the configured file cannot be read: %v", why))
+}
