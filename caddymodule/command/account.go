@@ -1,0 +1,91 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+// accountsPath is where the API keeps the service accounts.
+const accountsPath = "/api/serviceaccounts"
+
+// accountInfo is a service account as the API shows it.
+type accountInfo struct {
+	ID        string         `json:"id"`
+	Subject   string         `json:"subject"`
+	Name      string         `json:"name"`
+	Status    account.Status `json:"status"`
+	Groups    []string       `json:"groups"`
+	Issuer    string         `json:"issuer"`
+	ExpiresAt moment         `json:"expires_at"`
+	CreatedAt moment         `json:"created_at"` // zero: declared in the configuration
+	UpdatedAt moment         `json:"updated_at"`
+}
+
+// serviceAccount is the command that holds those about service accounts.
+func (p *program) serviceAccount() *cobra.Command {
+	var c connection
+	cmd := &cobra.Command{
+		Use:   "service-account",
+		Short: "Looks after the known machines of a running server",
+		Long: `
+Looks after the service accounts of a running server: machines that are known by the
+subject of their tokens, have groups, and can be switched off at once, on every node.
+
+All commands below it need a token of the admin group.
+`,
+		Example: `  caddy gatehouse service-account list
+  caddy gatehouse service-account create ci-deploy --groups deployers
+  caddy gatehouse service-account disable ci-deploy`,
+	}
+	group(cmd)
+	c.flags(cmd.PersistentFlags())
+	cmd.AddCommand(
+		p.accountList(&c), p.accountCreate(&c), p.accountShow(&c),
+		p.accountSwitch(&c, switchOn), p.accountSwitch(&c, switchOff),
+		p.accountDelete(&c), p.accountExport(&c), p.accountImport(&c),
+	)
+	return cmd
+}
+
+// state is what the account is worth now.
+func (a *accountInfo) state(now time.Time) string {
+	if a.Status == account.StatusActive && !a.ExpiresAt.IsZero() && !now.Before(a.ExpiresAt.Time) {
+		return "expired"
+	}
+	return string(a.Status)
+}
+
+// printAccount shows one account.
+func (p *program) printAccount(cmd *cobra.Command, s *server, text json.RawMessage, asJSON bool) error {
+	var a accountInfo
+	if err := s.read(text, &a); err != nil {
+		return err
+	}
+	if a.Subject == "" {
+		return errors.New("the answer of " + s.place + " holds no subject; is it Caddy's admin endpoint?")
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), text)
+	}
+	t := table{}
+	t.add("Subject", a.Subject)
+	t.add("Name", a.Name)
+	t.add("Status", a.state(p.now()))
+	t.add("Issuer", a.Issuer)
+	t.add("Groups", strings.Join(a.Groups, ", "))
+	t.add("Expires", first(p.stamp(a.ExpiresAt.Time), "never"))
+	if a.CreatedAt.IsZero() {
+		t.add("Created", "declared in the configuration")
+	} else {
+		t.add("Created", p.stamp(a.CreatedAt.Time))
+		t.add("Updated", p.stamp(a.UpdatedAt.Time))
+	}
+	t.add("ID", a.ID)
+	return t.print(cmd.OutOrStdout())
+}

@@ -1,0 +1,184 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	// importWait is how long the answer to one chunk may take.
+	importWait = 10 * time.Minute
+	// maxResult bounds a line of the answer, in bytes.
+	maxResult = 64 << 10
+)
+
+// importResult is what became of one line.
+type importResult struct {
+	Line    int    `json:"line"`
+	Subject string `json:"subject"`
+	Result  string `json:"result"` // created, updated, unchanged or refused
+	Message string `json:"message,omitempty"`
+}
+
+// importer sends accounts and tells what became of them.
+type importer struct {
+	server *server
+	mode   string
+	asJSON bool
+	out    *bufio.Writer
+	bar    *progress
+	counts map[string]int
+}
+
+func (p *program) accountImport(c *connection) *cobra.Command {
+	var mode string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Registers machines of a file of JSON lines",
+		Long: `
+Registers the machines of a file of JSON lines, one account a line as the command export
+prints them; FILE may be - for stdin. The whole file is checked before anything is sent.
+Then says of each line whether its account was created, updated, left as it was
+(unchanged), or refused. With --json these are JSON lines.
+
+Exits with 0 only if none was refused.
+`,
+		Example: `  caddy gatehouse service-account import accounts.jsonl
+  caddy gatehouse service-account import --mode upsert --json - < accounts.jsonl`,
+		Args: one("FILE, of JSON lines, or - for stdin"),
+	}
+	cmd.Flags().StringVar(&mode, "mode", "create", "create: refuse accounts that exist; upsert: update them")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the results as JSON lines")
+	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+		if mode != "create" && mode != "upsert" {
+			return fmt.Errorf("--mode is %.40q; want create or upsert", mode)
+		}
+		lines, err := readLines(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		if err := s.checkLines(ctx, args[0], lines); err != nil {
+			return err
+		}
+		i := &importer{
+			server: s, mode: mode, asJSON: asJSON, out: bufio.NewWriter(cmd.OutOrStdout()),
+			bar:    &progress{w: cmd.ErrOrStderr(), live: p.terminal(cmd.ErrOrStderr()), total: len(lines)},
+			counts: map[string]int{},
+		}
+		return i.run(ctx, cmd, lines)
+	})
+	return cmd
+}
+
+// run sends all lines. What was sent before an error is written and told.
+func (i *importer) run(ctx context.Context, cmd *cobra.Command, lines []line) error {
+	done := 0
+	var failure error
+	for chunk := range chunks(lines) {
+		i.bar.show(done)
+		if failure = i.send(ctx, chunk); failure != nil {
+			if done > 0 {
+				failure = fmt.Errorf("the import stopped at line %d; those before are written: %w", chunk[0].number, failure)
+			}
+			break
+		}
+		done += len(chunk)
+	}
+	i.bar.finish(done)
+	note(cmd.ErrOrStderr(), "created %d, updated %d, unchanged %d, refused %d",
+		i.counts["created"], i.counts["updated"], i.counts["unchanged"], i.counts["refused"])
+	if failure == nil && i.counts["refused"] > 0 {
+		failure = fmt.Errorf("%d of %d accounts were refused", i.counts["refused"], len(lines))
+	}
+	return failure
+}
+
+func (i *importer) send(ctx context.Context, chunk []line) error {
+	a := ask{
+		method: http.MethodPost, path: accountsPath + ":import", query: url.Values{"mode": {i.mode}},
+		body: joinLines(chunk), lines: true, wait: importWait,
+	}
+	answered := 0
+	err := i.server.exchange(ctx, a, func(r io.Reader) error {
+		i.bar.clear()
+		scanner := bufio.NewScanner(r)
+		scanner.Buffer(make([]byte, 0, 4096), maxResult)
+		for scanner.Scan() {
+			if err := i.result(scanner.Bytes(), chunk); err != nil {
+				return err
+			}
+			answered++
+		}
+		return errors.Join(scanner.Err(), i.out.Flush())
+	})
+	if err != nil {
+		return errors.Join(renumbered(err, chunk), i.out.Flush())
+	}
+	if answered != len(chunk) {
+		return fmt.Errorf("%s told of %d lines of %d; list the accounts to see what is written", i.server.place, answered, len(chunk))
+	}
+	return nil
+}
+
+// result prints what became of one line, by its number in the file.
+func (i *importer) result(text []byte, chunk []line) error {
+	var r importResult
+	if err := i.server.read(text, &r); err != nil {
+		return err
+	}
+	if r.Line < 1 || r.Line > len(chunk) {
+		return fmt.Errorf("%s told of a line %d, and there are %d", i.server.place, r.Line, len(chunk))
+	}
+	r.Line = chunk[r.Line-1].number
+	r.Message = i.server.tame(r.Message)
+	switch r.Result {
+	case "created", "updated", "unchanged", "refused":
+		i.counts[r.Result]++
+	default:
+		return fmt.Errorf("%s told of line %d that it was %.40q; want created, updated, unchanged or refused", i.server.place, r.Line, r.Result)
+	}
+	if i.asJSON {
+		text, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		_, err = i.out.Write(append(inertJSON(text), '\n'))
+		return err
+	}
+	words := fmt.Sprintf("line %-6d  %-9s  %s", r.Line, r.Result, plain(r.Subject))
+	if r.Message != "" {
+		words += ": " + r.Message
+	}
+	_, err := fmt.Fprintln(i.out, words)
+	return err
+}
+
+// namedLine is how the server says which line of a chunk is at fault.
+var namedLine = regexp.MustCompile(`^line (\d+):`)
+
+// renumbered makes a refusal name the line of the file.
+func renumbered(err error, chunk []line) error {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	if found := namedLine.FindStringSubmatch(r.message); found != nil {
+		n, err := strconv.Atoi(found[1])
+		if err == nil && n >= 1 && n <= len(chunk) {
+			r.message = fmt.Sprintf("line %d:%s", chunk[n-1].number, r.message[len(found[0]):])
+		}
+	}
+	return err
+}

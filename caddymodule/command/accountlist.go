@@ -1,0 +1,139 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// accountPage is how many accounts are asked for at once, the most there may be.
+const accountPage = 1000
+
+func (p *program) accountList(c *connection) *cobra.Command {
+	var limit int
+	var after string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Lists service accounts",
+		Long:  "\nLists the service accounts of a running server by subject, declared ones included.\n",
+		Example: `  caddy gatehouse service-account list
+  caddy gatehouse service-account list --limit 50 --after ci-deploy --json`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
+	cmd.Flags().StringVar(&after, "after", "", "Begin behind this subject")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		if err := checkLimit(cmd, limit); err != nil {
+			return err
+		}
+		if asJSON {
+			return listJSON(ctx, cmd.OutOrStdout(), s, after, limit)
+		}
+		return p.listAccounts(ctx, cmd.OutOrStdout(), s, after, limit)
+	})
+	return cmd
+}
+
+// listAccounts prints page by page, so that a million accounts need not fit in
+// memory; columns are as wide as each page needs.
+func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, after string, most int) error {
+	t := table{header: []string{"SUBJECT", "NAME", "STATUS", "ISSUER", "GROUPS", "EXPIRES"}}
+	now := p.now()
+	started := false
+	err := s.accounts(ctx, after, most, func(page []json.RawMessage) error {
+		for _, raw := range page {
+			var a accountInfo
+			if err := s.read(raw, &a); err != nil {
+				return err
+			}
+			t.add(a.Subject, clip(a.Name), a.state(now), a.Issuer, clip(strings.Join(a.Groups, ",")), date(a.ExpiresAt.Time))
+		}
+		err := t.print(w)
+		t, started = table{}, true
+		return err
+	})
+	if err == nil && !started {
+		err = t.print(w)
+	}
+	return err
+}
+
+// listJSON prints an array, page by page as well.
+func listJSON(ctx context.Context, w io.Writer, s *server, after string, most int) error {
+	before := "["
+	err := s.accounts(ctx, after, most, func(page []json.RawMessage) error {
+		for _, raw := range page {
+			text, err := json.MarshalIndent(raw, "  ", "  ")
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "%s\n  %s", before, inertJSON(text)); err != nil {
+				return err
+			}
+			before = ","
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	end := "\n]\n"
+	if before == "[" {
+		end = "[]\n"
+	}
+	_, err = io.WriteString(w, end)
+	return err
+}
+
+// accounts hands on the accounts behind a subject as the server sent them, page
+// by page and none of them empty; most is 0 for all.
+func (s *server) accounts(ctx context.Context, after string, most int, each func([]json.RawMessage) error) error {
+	for done := 0; ; {
+		limit := accountPage
+		if most > 0 {
+			limit = min(limit, most-done)
+		}
+		query := url.Values{"limit": {strconv.Itoa(limit)}}
+		if after != "" {
+			query.Set("after", after)
+		}
+		var page []json.RawMessage
+		if _, err := s.get(ctx, ask{method: http.MethodGet, path: accountsPath, query: query}, &page); err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		if err := each(page); err != nil {
+			return err
+		}
+		done += len(page)
+		if len(page) != limit || done == most {
+			return nil
+		}
+		last, err := s.subjectOf(page[len(page)-1])
+		if err != nil {
+			return err
+		}
+		if last <= after {
+			return errors.New("the list of " + s.place + " does not go on from page to page")
+		}
+		after = last
+	}
+}
+
+func (s *server) subjectOf(raw json.RawMessage) (string, error) {
+	var a accountInfo
+	err := s.read(raw, &a)
+	return a.Subject, err
+}

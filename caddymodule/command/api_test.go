@@ -1,0 +1,137 @@
+package command
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// keySet stands for an issuer's keys.
+type keySet struct{ status issuer.Status }
+
+func (k keySet) Status() issuer.Status         { return k.status }
+func (k keySet) Refresh(context.Context) error { return nil }
+
+// newAPI serves the API itself, as it is on an admin endpoint that is trusted.
+func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
+	t.Helper()
+	registry := account.New(account.Options{})
+	t.Cleanup(func() { _ = registry.Close() })
+	t.Cleanup(registry.Attach(account.Host{Storage: &certmagic.FileStorage{Path: t.TempDir()}}))
+	services := api.Services{
+		Issuers: []string{"acme"}, AdminGroup: "admin", SigningGroup: "admin",
+		Accounts: account.View{Registry: registry},
+		Audit:    func(api.AuditEntry) {},
+		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
+	}
+	services.Operation.Registry = registry
+	services.Operation.Refusals = func() map[string]int { return nil }
+	set(&services)
+	whole := api.New(services)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !whole.ServeHTTP(w, r, api.Place{AdminEndpoint: true, Trusted: true}) {
+			api.Fail(w, http.StatusNotFound, "there is no such route")
+		}
+	}))
+	t.Cleanup(server.Close)
+	if err := registry.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := newShell(t)
+	s.connection = []string{"--address", server.Listener.Addr().String()}
+	return registry, s
+}
+
+// TestOperationAgainstTheAPI reads what operators ask about from the API itself.
+func TestOperationAgainstTheAPI(t *testing.T) {
+	_, s := newAPI(t, func(services *api.Services) {
+		o := &services.Operation
+		o.Version = "v0.1.0"
+		o.Issuers = []api.IssuerKeys{{Name: "acme", Keys: keySet{issuer.Status{
+			Issuer: "https://login.acme.example", Source: "discovery", FetchedAt: noon,
+			Keys: []issuer.KeyStatus{{ID: "2026-06", Type: "RSA", Algorithm: "RS256", Use: "sig"}},
+		}}}}
+		o.License = func() api.LicenseStatus {
+			return api.LicenseStatus{Status: license.Missing("none was installed").Status(""), Sealed: true}
+		}
+		o.Refusals = func() map[string]int { return map[string]int{"expired": 7} }
+		held := false
+		o.Explain = func(context.Context, string) auth.Explanation {
+			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []auth.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
+		}
+	})
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"status"}, []string{"Gatehouse v0.1.0", "missing", "Sealed build  yes", "acme  good", "expired  7", "Active     0"}},
+		{[]string{"keys"}, []string{"acme    2026-06  RSA   RS256      sig", "now"}},
+		{[]string{"keys", "refresh"}, []string{"acme  refreshed  1"}},
+		{[]string{"licenses"}, []string{"SIGNED AT"}},
+		{[]string{"token", "explain"}, []string{"Verdict  refused", "no    expiry", "-     account", "yesterday"}},
+	} {
+		r := s.typed("aaaa.bbbb.cccc").must(c.args...)
+		for _, part := range c.want {
+			if !strings.Contains(r.stdout, part) {
+				t.Errorf("%v does not tell %q:\n%s", c.args, part, r.stdout)
+			}
+		}
+	}
+	if r := s.run("keys", "refresh", "nobody"); r.err == nil || !strings.Contains(r.stderr, "HTTP 404 Not Found: there is no such issuer") {
+		t.Errorf("an unknown issuer: %v", r.err)
+	}
+	s.fails([]string{"HTTP 404 Not Found: single sign-on is not configured"}, "sso-url", "--product", "p", "--account", "a")
+	s.typed(s.license()).fails([]string{"HTTP 409 Conflict"}, "install", "-")
+}
+
+// TestAccountsAgainstTheAPI goes the way of a service account through the API.
+func TestAccountsAgainstTheAPI(t *testing.T) {
+	declared, err := account.NewDeclared([]account.Draft{{Subject: "declared", Status: account.StatusActive, Issuer: "acme"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, s := newAPI(t, func(services *api.Services) {
+		view := services.Accounts.(account.View) //nolint:forcetypeassert // Set above.
+		view.Declared = declared
+		services.Accounts = view
+	})
+
+	const subject = "repo:acme/shop:ref:refs/heads/../main"
+	s.must("service-account", "create", subject, "--groups", "deployers,readers", "--expires-at", "2199-01-31")
+	s.fails([]string{"HTTP 409 Conflict: resource already exists"}, "service-account", "create", subject)
+	s.must("service-account", "disable", subject)
+	if a, ok := registry.Get(subject); !ok || a.Status() != account.StatusInactive || strings.Join(a.Groups(), ",") != "deployers,readers" || a.ExpiresAt().Year() != 2199 {
+		t.Errorf("after disable: %+v", a)
+	}
+	s.must("service-account", "enable", account.ID(subject))
+	s.fails([]string{"HTTP 409", "declared in the configuration"}, "service-account", "disable", "declared")
+	if r := s.must("service-account", "list"); strings.Count(r.stdout, "\n") != 3 {
+		t.Errorf("listed %s", r.stdout)
+	}
+	exported := s.must("service-account", "export").stdout
+	s.must("service-account", "delete", subject)
+	s.fails([]string{"HTTP 404 Not Found: resource not found"}, "service-account", "show", subject)
+	if r := s.typed(exported).must("service-account", "import", "-"); !strings.Contains(r.stdout, "created    "+subject) {
+		t.Errorf("imported %s", r.stdout)
+	}
+	r := s.typed(exported+`{"subject":"declared","status":"active"}`).run("service-account", "import", "--mode", "upsert", "-")
+	if r.err == nil || !strings.Contains(r.stderr, "created 0, updated 0, unchanged 1, refused 1") {
+		t.Errorf("imported again: %v %s", r.err, r.stderr)
+	}
+	if r := s.typed(manyLines(10000)).must("service-account", "import", "-"); !strings.Contains(r.stderr, "created 10000") {
+		t.Errorf("imported many: %s", r.stderr)
+	}
+	if again := s.must("service-account", "export").stdout; strings.Count(again, "\n") != 10001 {
+		t.Errorf("exported %d lines", strings.Count(again, "\n"))
+	}
+}

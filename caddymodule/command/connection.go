@@ -1,0 +1,129 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// connection says where the running server is and who is asking.
+type connection struct {
+	address, config, adapter, tokenFile string
+}
+
+func (c *connection) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.address, "address", "", "The address of Caddy's admin endpoint, if not the default; or the URL of a site with gatehouse_api")
+	f.StringVarP(&c.config, "config", "c", "", "Configuration file to read the admin endpoint's address from, if --address is not used")
+	f.StringVarP(&c.adapter, "adapter", "a", "", "Name of config adapter to apply (when --config is used)")
+	f.StringVar(&c.tokenFile, "token-file", "", "File that holds the bearer token to send (default: the environment variable GATEHOUSE_TOKEN)")
+}
+
+// server is a running Gatehouse.
+type server struct {
+	place  string // what people call it
+	base   string // scheme, host and prefix of the path, no slash behind
+	origin string // for Caddy's enforce_origin; empty: not sent
+	far    bool   // requests go over a network, unencrypted
+	token  credential
+	client *http.Client
+
+	explained string // a token that is asked about, so that no error shows it
+}
+
+// asking makes the function of a command that asks a running server.
+func (p *program) asking(c *connection, do func(context.Context, *cobra.Command, *server, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := p.connect(cmd, c)
+		if err != nil {
+			return err
+		}
+		defer s.client.CloseIdleConnections()
+		return do(cmd.Context(), cmd, s, args)
+	}
+}
+
+// connect finds the server and the token. It sends nothing yet.
+func (p *program) connect(cmd *cobra.Command, c *connection) (*server, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(c.address, nil, c.config, c.adapter)
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
+	}
+	s, err := newServer(address)
+	if err != nil {
+		return nil, err
+	}
+	if s.token, err = p.credential(cmd, c.tokenFile); err != nil {
+		return nil, err
+	}
+	if s.far && s.token.text != "" {
+		note(cmd.ErrOrStderr(), "warning: the token goes to %s unencrypted; a site with gatehouse_api takes it over https", s.place)
+	}
+	return s, nil
+}
+
+func newServer(address string) (*server, error) {
+	if strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://") {
+		return siteServer(address)
+	}
+	parsed, err := caddy.ParseNetworkAddress(address)
+	if err != nil || parsed.PortRangeSize() > 1 || parsed.IsFdNetwork() {
+		return nil, fmt.Errorf("%.200q is no address of an admin endpoint; want one such as localhost:2019 or unix//run/caddy.sock", address)
+	}
+	s := &server{place: address, client: &http.Client{CheckRedirect: noRedirect}}
+	dialed := parsed.JoinHostPort(0)
+	if parsed.IsUnixNetwork() {
+		// Caddy writes the socket's mode behind its path.
+		dialed, _, _ = strings.Cut(parsed.Host, "|")
+		s.base = "http://127.0.0.1"
+	} else {
+		s.base = "http://" + dialed
+		s.origin = s.base
+		s.far = !isLocal(parsed.Host)
+	}
+	s.client.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, parsed.Network, dialed)
+		},
+		ExpectContinueTimeout: expectContinue,
+	}
+	return s, nil
+}
+
+// siteServer is a site, or a path on one, where gatehouse_api stands.
+func siteServer(address string) (*server, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("--address is no URL of a site; want one such as https://admin.example.com or https://example.com/gatehouse")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // It is one.
+	transport.ExpectContinueTimeout = expectContinue
+	return &server{
+		place:  address,
+		base:   strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"),
+		far:    u.Scheme == "http" && !isLocal(u.Hostname()),
+		client: &http.Client{CheckRedirect: noRedirect, Transport: transport},
+	}, nil
+}
+
+// noRedirect keeps the token from being carried elsewhere.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// isLocal tells whether a host is this machine. The unspecified address, dialed,
+// is.
+func isLocal(host string) bool {
+	if host == "" || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.Unmap().IsLoopback() || ip.IsUnspecified())
+}

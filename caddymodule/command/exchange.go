@@ -1,0 +1,134 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const (
+	// patience is how long an answer may take. The server itself gives up on
+	// its storage after 15 seconds.
+	patience = time.Minute
+	// expectContinue is how long a large body waits for the server to ask for
+	// it, so that a refusal comes before the body and not in the midst of it.
+	expectContinue = 2 * time.Second
+	// largeBody is the size from which a body waits.
+	largeBody = 256 << 10
+	// maxAnswer bounds an answer that is read as a whole, in bytes: a page of
+	// a thousand large accounts fits.
+	maxAnswer = 64 << 20
+)
+
+// ask is a request to the API.
+type ask struct {
+	method string
+	path   string // escaped
+	query  url.Values
+	body   []byte        // nil for none
+	lines  bool          // the body is JSON lines
+	wait   time.Duration // 0: patience
+}
+
+// exchange sends a request and hands the body of a good answer to read. Any
+// other answer is a [*refusal].
+func (s *server) exchange(ctx context.Context, a ask, read func(io.Reader) error) error {
+	if a.wait == 0 {
+		a.wait = patience
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.wait)
+	defer cancel()
+	req, err := s.request(ctx, a)
+	if err != nil {
+		return err
+	}
+	resp, err := s.client.Do(req) //nolint:gosec // The caller says whom to ask.
+	if err != nil {
+		return s.unanswered(err, a.wait)
+	}
+	defer resp.Body.Close() //nolint:errcheck // Only read.
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return s.refused(resp)
+	}
+	return read(resp.Body)
+}
+
+func (s *server) request(ctx context.Context, a ask) (*http.Request, error) {
+	address := s.base + a.path
+	if len(a.query) > 0 {
+		address += "?" + a.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, a.method, address, bytes.NewReader(a.body))
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	if a.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.lines {
+		req.Header.Set("Content-Type", "application/x-ndjson")
+	}
+	if len(a.body) >= largeBody {
+		req.Header.Set("Expect", "100-continue")
+	}
+	if s.origin != "" {
+		req.Header.Set("Origin", s.origin)
+	}
+	if s.token.text != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token.text)
+	}
+	return req, nil
+}
+
+// unanswered words why there is no answer, without the address of the request,
+// which may hold what need not be shown.
+func (s *server) unanswered(err error, wait time.Duration) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s did not answer within %s", s.place, wait)
+	}
+	if isDialError(err) {
+		return fmt.Errorf("no Caddy answers at %s: %w\nStart it, or name another with --address or --config", s.place, err)
+	}
+	return fmt.Errorf("asking %s: %w", s.place, err)
+}
+
+// fetch reads an answer as a whole.
+func (s *server) fetch(ctx context.Context, a ask) (body []byte, err error) {
+	err = s.exchange(ctx, a, func(r io.Reader) error {
+		body, err = readBounded(r, "the answer of "+s.place, maxAnswer)
+		return err
+	})
+	return body, err
+}
+
+// get reads an answer into a document, and gives its text as well.
+func (s *server) get(ctx context.Context, a ask, document any) ([]byte, error) {
+	body, err := s.fetch(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return body, s.read(body, document)
+}
+
+func (s *server) read(body []byte, document any) error {
+	err := json.Unmarshal(body, document)
+	if err == nil && isNull(body) {
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return fmt.Errorf("the answer of %s is not what Gatehouse answers (%w); is it Caddy's admin endpoint?", s.place, err)
+	}
+	return nil
+}
+
+func isNull(body []byte) bool { return string(bytes.TrimSpace(body)) == "null" }

@@ -1,0 +1,69 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// issuerStatus is how an issuer and its keys are.
+type issuerStatus struct {
+	Name        string      `json:"name"`
+	Issuer      string      `json:"issuer"`
+	Source      string      `json:"source"`
+	Healthy     bool        `json:"healthy"`
+	Keys        []keyStatus `json:"keys"`
+	FetchedAt   moment      `json:"fetched_at"`
+	NextRefresh moment      `json:"next_refresh"`
+	LastError   string      `json:"last_error"`
+	LastErrorAt moment      `json:"last_error_at"`
+	Restored    bool        `json:"restored"` // from storage, not fetched since
+}
+
+type keyStatus struct {
+	ID        string `json:"kid"`
+	Type      string `json:"kty"`
+	Algorithm string `json:"alg"`
+	Use       string `json:"use"`
+}
+
+// issuers asks for all issuers, and gives the answer's text as well.
+func (s *server) issuers(ctx context.Context) (list []issuerStatus, text json.RawMessage, err error) {
+	text, err = s.fetch(ctx, ask{method: http.MethodGet, path: "/api/issuers"})
+	if err == nil && !isNull(text) { // which is no issuers
+		err = s.read(text, &list)
+	}
+	return list, text, err
+}
+
+func (p *program) issuerTable(issuers []issuerStatus) table {
+	t := table{header: []string{"NAME", "HEALTH", "KEYS", "FETCHED", "NEXT REFRESH", "SOURCE", "LAST ERROR"}}
+	for i := range issuers {
+		s := &issuers[i]
+		failure := s.LastError
+		if s.LastError != "" && !s.LastErrorAt.IsZero() {
+			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
+		}
+		t.add(s.Name, s.health(), fmt.Sprint(len(s.Keys)), first(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
+	}
+	return t
+}
+
+func (s *issuerStatus) health() string {
+	switch {
+	case s.Healthy && s.Restored:
+		return "good (kept keys)"
+	case s.Healthy:
+		return "good"
+	}
+	return "bad"
+}
+
+// ago is a time as people talk of it; empty for none.
+func (p *program) ago(m moment) string {
+	if m.IsZero() {
+		return ""
+	}
+	return distance(m.Sub(p.now()))
+}

@@ -1,0 +1,170 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// licensePage is how many records are asked for at once.
+const licensePage = 200
+
+// licenseRecord is what a server keeps of a license that it signed.
+type licenseRecord struct {
+	ID       string `json:"id"`
+	KeyID    string `json:"key_id"`
+	SignedAt moment `json:"signed_at"`
+	Actor    string `json:"actor"`
+	Problem  string `json:"error"` // of a record that cannot be read; the rest is then empty
+	License  struct {
+		KeyID   string `json:"key_id"`
+		Payload struct {
+			ID           string       `json:"id"`
+			Type         license.Type `json:"type"`
+			ExpireAt     moment       `json:"expire_at"`
+			AllowedHosts []string     `json:"allowed_hosts"`
+			Description  string       `json:"description"`
+		} `json:"payload"`
+	} `json:"license"`
+}
+
+func (p *program) licenses() *cobra.Command {
+	var c connection
+	var limit int
+	var after string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "licenses",
+		Short: "Lists the licenses that a server has signed",
+		Long: `
+Lists the record of what a running server has signed over its API, the newest first:
+when, who asked, for whom, which hosts, until when, by which key.
+
+It needs a token of the signing group.
+`,
+		Example: `  caddy gatehouse licenses
+  caddy gatehouse licenses --limit 20 --token-file signer.token
+  caddy gatehouse licenses --json`,
+		Args: cobra.NoArgs,
+	}
+	c.flags(cmd.Flags())
+	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
+	cmd.Flags().StringVar(&after, "after", "", "Begin behind the record of this id")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON, licenses included")
+	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		if err := checkLimit(cmd, limit); err != nil {
+			return err
+		}
+		records, err := s.licenses(ctx, after, limit)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]any{"licenses": records})
+		}
+		return printRecords(cmd, s, records)
+	})
+	return cmd
+}
+
+// checkLimit refuses a --limit that was given and makes no sense.
+func checkLimit(cmd *cobra.Command, limit int) error {
+	if cmd.Flags().Changed("limit") && limit < 1 {
+		return errors.New("--limit is " + strconv.Itoa(limit) + "; want 1 or more, or leave it out")
+	}
+	return nil
+}
+
+// licenses gathers the record, as the server sent it, page by page; most is 0
+// for all. It never is nil.
+func (s *server) licenses(ctx context.Context, after string, most int) ([]json.RawMessage, error) {
+	all := []json.RawMessage{}
+	for {
+		limit := licensePage
+		if most > 0 {
+			limit = min(limit, most-len(all))
+		}
+		query := url.Values{"limit": {strconv.Itoa(limit)}}
+		if after != "" {
+			query.Set("after", after)
+		}
+		page, err := s.licensePage(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) != limit || len(all) == most {
+			return all, nil
+		}
+		last := after
+		if after = idOf(page[limit-1]); after == "" || after == last {
+			return nil, errors.New("the record of " + s.place + " does not go on from page to page; ask for less with --limit")
+		}
+	}
+}
+
+func (s *server) licensePage(ctx context.Context, query url.Values) ([]json.RawMessage, error) {
+	var answer struct {
+		Licenses *[]json.RawMessage `json:"licenses"`
+	}
+	if _, err := s.get(ctx, ask{method: http.MethodGet, path: "/api/orgs/licenses", query: query}, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Licenses == nil {
+		return nil, errors.New("the answer of " + s.place + " holds no licenses; is it Caddy's admin endpoint?")
+	}
+	return *answer.Licenses, nil
+}
+
+func idOf(record json.RawMessage) string {
+	var r licenseRecord
+	if json.Unmarshal(record, &r) != nil {
+		return ""
+	}
+	return r.ID
+}
+
+func printRecords(cmd *cobra.Command, s *server, records []json.RawMessage) error {
+	t := table{header: []string{"SIGNED AT", "ACTOR", "TYPE", "DESCRIPTION", "HOSTS", "EXPIRES", "KEY", "ID"}}
+	for _, raw := range records {
+		var r licenseRecord
+		if err := s.read(raw, &r); err != nil {
+			return err
+		}
+		l := &r.License.Payload
+		if r.Problem != "" {
+			l.Description = "(" + r.Problem + ")"
+		}
+		t.add(date(r.SignedAt.Time), clip(r.Actor), string(l.Type), clip(l.Description),
+			clip(strings.Join(l.AllowedHosts, ",")), date(l.ExpireAt.Time),
+			shortKey(first(r.KeyID, r.License.KeyID)), first(r.ID, l.ID))
+	}
+	return t.print(cmd.OutOrStdout())
+}
+
+// first is the first text that is not empty.
+func first(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// shortKey is as much of a key id as tells keys apart at a glance.
+func shortKey(id string) string {
+	const enough = 12
+	if len(id) <= enough {
+		return id
+	}
+	return id[:enough]
+}

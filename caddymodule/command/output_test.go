@@ -1,0 +1,132 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                        "",
+		"Ünïcode … 日本 🙂":          "Ünïcode … 日本 🙂",
+		"a\tb\nc":                 `a\tb\nc`,
+		"\x1b[31mred":             `\x1b[31mred`,
+		"\u009b2J":                `\u009b2J`,
+		"\u202eevil":              `\u202eevil`,
+		"\u200b":                  `\u200b`,
+		"\xff\xfe":                `\xff\xfe`,
+		"\ufffd":                  "\ufffd",
+		"cut \xe2\x82":            `cut \xe2\x82`,
+		"it's \"quoted\" \\ \x00": `it's "quoted" \ \x00`,
+	} {
+		if got := plain(in); got != want {
+			t.Errorf("plain(%q) is %q; want %q", in, got, want)
+		}
+	}
+}
+
+// FuzzPlain holds for whatever a server may say.
+func FuzzPlain(f *testing.F) {
+	f.Add("\x1b[31m")
+	f.Add("a\u202e\xff")
+	f.Fuzz(func(t *testing.T, s string) {
+		shown := plain(s)
+		for _, r := range shown {
+			if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+				t.Fatalf("%q shows %q", s, r)
+			}
+		}
+		document, err := json.Marshal(map[string]string{"text": s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after map[string]string
+		inert := inertJSON(document)
+		if json.Unmarshal(document, &before) != nil || json.Unmarshal(inert, &after) != nil || before["text"] != after["text"] {
+			t.Fatalf("%s became %s", document, inert)
+		}
+		if plain(string(inert)) != string(inert) {
+			t.Fatalf("%q is not inert", inert)
+		}
+	})
+}
+
+func TestClip(t *testing.T) {
+	if got := clip(strings.Repeat("ü", 60)); got != strings.Repeat("ü", 60) {
+		t.Errorf("got %q", got)
+	}
+	if got := clip(strings.Repeat("ü", 61)); got != strings.Repeat("ü", 57)+"..." {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "now", 500 * time.Millisecond: "now", -999 * time.Millisecond: "now", time.Second: "in 1 s", -59 * time.Second: "59 s ago",
+		time.Minute: "in 1 minute", 90 * time.Minute: "in 1 hour", -3 * time.Hour: "3 hours ago", 25 * time.Hour: "in 1 day",
+		-400 * 24 * time.Hour: "400 days ago", 1<<63 - 1: "in 106751 days", -1 << 63: "106751 days ago",
+	} {
+		if got := distance(d); got != want {
+			t.Errorf("distance(%s) is %q; want %q", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{0: "0 s", 48 * time.Hour: "2 days", 36 * time.Hour: "36h0m0s"} {
+		if got := exactly(d); got != want {
+			t.Errorf("exactly(%s) is %q; want %q", d, got, want)
+		}
+	}
+}
+
+func TestMomentsAreTolerant(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		`"2026-06-01T14:00:00+02:00"`: noon, `1780315200`: noon, `null`: {}, `""`: {}, `"soon"`: {}, `0`: {}, `{}`: {}, `1.5`: {}, `"0001-01-01T00:00:00Z"`: {},
+	} {
+		m := moment{noon.Add(time.Hour)}
+		if err := json.Unmarshal([]byte(text), &m); err != nil || !m.Equal(want) {
+			t.Errorf("%s is %v, %v; want %v", text, m, err, want)
+		}
+	}
+}
+
+// brokenPipe is a reader who left.
+type brokenPipe struct{}
+
+var errGone = errors.New("nobody reads")
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errGone }
+
+// TestNobodyReads wants an error, and so an exit status other than 0, where a
+// result could not be written.
+func TestNobodyReads(t *testing.T) {
+	g, s := newSite(t)
+	g.people()
+	g.status = `{"version":"v1","license":{"state":"valid"},"issuers":[],"accounts":{}}`
+	g.says("POST /api/tokens/explain", answer{status: 200, body: someExplanation})
+	g.says("GET /api/v4/sso_url", answer{status: 200, body: `{"url":"https://a.example"}`})
+	text := s.license()
+	path, key := s.file("license.json", text, 0o600), s.vendorKey()
+	accounts := s.file("accounts.jsonl", `{"subject":"new","status":"active"}`, 0o600)
+	for _, args := range [][]string{
+		{"keygen", "--out", t.TempDir() + "/a"}, {"verify", "--trusted-key", key + ".pub", path}, {"inspect", path},
+		{"sign", "--key", key, "--type", "oss", "--allowed-hosts", "*", "--description", "All", "--expire-at", "1h"},
+		{"status", "--address", g.address()}, {"keys", "--address", g.address()}, {"licenses", "--address", g.address()},
+		{"install", "--address", g.address(), path}, {"sso-url", "--product", "p", "--account", "a", "--address", g.address()},
+		{"token", "explain", "--address", g.address()}, {"keys", "refresh", "--address", g.address()},
+		{"service-account", "list", "--address", g.address()}, {"service-account", "export", "--address", g.address()},
+		{"service-account", "show", "off", "--address", g.address()}, {"service-account", "delete", "off", "--address", g.address()},
+		{"service-account", "list", "--json", "--address", g.address()}, {"service-account", "import", accounts, "--address", g.address()},
+	} {
+		caddy := s.caddy()
+		caddy.SetArgs(append([]string{"gatehouse"}, args...))
+		caddy.SetIn(strings.NewReader("aaaa.bbbb.cccc"))
+		caddy.SetOut(brokenPipe{})
+		caddy.SetErr(&bytes.Buffer{})
+		if err := caddy.Execute(); !errors.Is(err, errGone) {
+			t.Errorf("%v: got %v", args, err)
+		}
+	}
+}

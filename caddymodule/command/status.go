@@ -1,0 +1,140 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// serverStatus is how a server is.
+type serverStatus struct {
+	Version string `json:"version"`
+	License *struct {
+		license.Status
+		Sealed bool `json:"sealed"`
+	} `json:"license"` // nil: no license is asked for
+	Issuers  []issuerStatus `json:"issuers"`
+	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
+	Accounts *struct {
+		Active   int    `json:"active"`
+		Inactive int    `json:"inactive"`
+		Expired  int    `json:"expired"`
+		Loaded   bool   `json:"loaded"`
+		SyncedAt moment `json:"synced_at"`
+	} `json:"accounts"`
+}
+
+func (p *program) status() *cobra.Command {
+	var c connection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Shows license, issuers and accounts of a running server",
+		Long: `
+Shows on one screen how a running server is: its license, whether its build is sealed,
+its issuers and their keys, its service accounts and when storage last confirmed them,
+and how many requests were refused lately, by reason.
+
+It needs a token of the admin group.
+`,
+		Example: `  caddy gatehouse status
+  caddy gatehouse status --address unix//run/caddy-admin.sock
+  caddy gatehouse status --config /etc/caddy/Caddyfile --token-file admin.token --json`,
+		Args: cobra.NoArgs,
+	}
+	c.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		var status serverStatus
+		text, err := s.get(ctx, ask{method: http.MethodGet, path: "/api/status"}, &status)
+		if err != nil {
+			return err
+		}
+		if status.Accounts == nil {
+			return errors.New("the answer of " + s.place + " tells of no accounts; is it Caddy's admin endpoint?")
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
+		}
+		return p.printStatus(cmd.OutOrStdout(), s.place, &status)
+	})
+	return cmd
+}
+
+func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error {
+	title := "Gatehouse " + first(s.Version, "of unknown version") + " at " + place
+	if _, err := fmt.Fprintln(w, plain(title)); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		title string
+		table table
+	}{
+		{"LICENSE", p.licenseStanding(s)},
+		{"ISSUERS", p.issuerTable(s.Issuers)},
+		{"SERVICE ACCOUNTS", p.accountCounts(s)},
+		{"REFUSALS OF THE LAST HOUR", refusalCounts(s.Refusals)},
+	} {
+		if _, err := fmt.Fprintln(w, "\n"+part.title); err != nil {
+			return err
+		}
+		if err := part.table.print(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *program) licenseStanding(s *serverStatus) table {
+	if s.License == nil {
+		return table{rows: [][]string{{"State", "no license is asked for"}}}
+	}
+	t := p.statusTable(&s.License.Status)
+	t.add("Sealed build", yesNo(s.License.Sealed))
+	return t
+}
+
+// refusalCounts begins with the most frequent.
+func refusalCounts(counts map[string]int) table {
+	reasons := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
+	})
+	t := table{}
+	for _, reason := range reasons {
+		t.add(reason, fmt.Sprint(counts[reason]))
+	}
+	if len(reasons) == 0 {
+		t.add("none")
+	}
+	return t
+}
+
+func (p *program) accountCounts(s *serverStatus) table {
+	t := table{}
+	if !s.Accounts.Loaded {
+		t.add("Loaded", "no: storage was never read")
+	}
+	t.add("Active", fmt.Sprint(s.Accounts.Active))
+	t.add("Inactive", fmt.Sprint(s.Accounts.Inactive))
+	t.add("Expired", fmt.Sprint(s.Accounts.Expired))
+	t.add("Last sync", first(p.stamp(s.Accounts.SyncedAt.Time), "never"))
+	return t
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
