@@ -1,0 +1,114 @@
+package account_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+)
+
+func declare(t *testing.T, drafts ...*account.Draft) *account.Declared {
+	t.Helper()
+	var all []account.Draft
+	for _, d := range drafts {
+		all = append(all, *d)
+	}
+	declared, err := account.NewDeclared(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return declared
+}
+
+func TestView(t *testing.T) {
+	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	create(t, n, "a", "c", "e", "hidden")
+	v := account.View{Declared: declare(t, draft("d"), disabled("hidden"), draft("b")), Registry: n.Registry}
+
+	want := []string{"a", "b", "c", "d", "e", "hidden"}
+	if got := subjects(v.List("", 0)); !slices.Equal(got, want) {
+		t.Errorf("lists %q", got)
+	}
+	for after := range len(want) {
+		for limit := range 5 {
+			expect := want[after+1:]
+			if limit > 0 {
+				expect = expect[:min(limit, len(expect))]
+			}
+			if got := subjects(v.List(want[after], limit)); !slices.Equal(got, expect) {
+				t.Errorf("List(%q, %d) = %q; want %q", want[after], limit, got, expect)
+			}
+		}
+	}
+	hidden, ok := v.Lookup("acme", "hidden")
+	if !ok || hidden.Status() != account.StatusInactive {
+		t.Error("a stored account shines through a declared one")
+	}
+	if _, ok := v.Lookup("other", "hidden"); ok {
+		t.Error("found under another issuer")
+	}
+	if a, ok := v.Lookup("acme", "c"); !ok || a.Subject() != "c" {
+		t.Error("a stored account is not found")
+	}
+	if a, ok := v.Get(account.ID("d")); !ok || a.Subject() != "d" {
+		t.Error("a declared account is not found by its id")
+	}
+	if c := v.Counts(); c != (account.Counts{Active: 5, Inactive: 1}) {
+		t.Errorf("counts are %+v", c)
+	}
+	if !v.Loaded() || v.Synced().IsZero() {
+		t.Error("not loaded")
+	}
+}
+
+func TestViewRefusesDeclared(t *testing.T) {
+	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	create(t, n, "stored")
+	v := account.View{Declared: declare(t, draft("d")), Registry: n.Registry}
+	_, err := v.Create(t.Context(), draft("d"))
+	wantError(t, err, account.ErrExists)
+	wantError(t, err, account.ErrDeclared)
+	_, err = v.Replace(t.Context(), account.ID("d"), disabled("d"))
+	wantError(t, err, account.ErrDeclared)
+	_, err = v.Delete(t.Context(), "d")
+	wantError(t, err, account.ErrDeclared)
+	_, err = v.Create(t.Context(), nil)
+	if err == nil {
+		t.Error("created nothing")
+	}
+	results, err := v.Apply(t.Context(), []account.Change{
+		{Op: account.Upsert, Draft: draft("new")}, {Op: account.Upsert, Draft: draft("d")}, {Op: account.Delete, Key: "stored"},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, results[1].Err, account.ErrDeclared)
+	if results[0].Outcome != account.Created || results[1].Outcome != account.Refused || results[2].Outcome != account.Deleted {
+		t.Errorf("results are %+v", results)
+	}
+	holds(t, n, []string{"new"})
+	if _, err := v.Delete(t.Context(), "new"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewDeclaredRefuses(t *testing.T) {
+	for name, drafts := range map[string][]account.Draft{
+		"twice":      {*draft("a"), *draft("b"), *draft("a")},
+		"no subject": {*draft("")},
+		"no issuer":  {{Subject: "a", Status: account.StatusActive}},
+	} {
+		if _, err := account.NewDeclared(drafts); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	none, err := account.NewDeclared(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := account.View{Declared: none, Registry: account.New(account.Options{})}
+	if _, ok := v.Get("x"); ok || len(v.List("", 5)) != 0 || v.Loaded() {
+		t.Error("found something in nothing")
+	}
+}

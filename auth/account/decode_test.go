@@ -1,0 +1,171 @@
+package account_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+func TestDecode(t *testing.T) {
+	d, err := account.Decode([]byte(`{"subject":"ci","name":"CI","status":"inactive","groups":["a","b"],"issuer":"acme","expires_at":"2027-01-31T01:00:00.5+01:00"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Subject != "ci" || d.Name != "CI" || d.Status != account.StatusInactive || len(d.Groups) != 2 || d.Issuer != "acme" ||
+		!d.ExpiresAt.Equal(time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("decoded %+v", d)
+	}
+	least, err := account.Decode([]byte(" {\"subject\":\"ci\",\"status\":\"active\",\"groups\":null,\"expires_at\":null,\"name\":null}\n"))
+	if err != nil || least.Issuer != "" || least.Groups != nil {
+		t.Errorf("decoded %+v, %v", least, err)
+	}
+	if _, err := account.DecodeReplacement([]byte(`{"status":"active"}`)); err != nil {
+		t.Errorf("a replacement without a subject: %v", err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	long := strings.Repeat("x", 256)
+	base := `"subject":"ci","status":"active"`
+	for name, c := range map[string]struct {
+		body   string
+		class  account.Class
+		member string
+		text   string
+	}{
+		"nothing":            {``, account.Malformed, "", "not valid JSON"},
+		"text":               {`hello`, account.Malformed, "", "not valid JSON"},
+		"an array":           {`[]`, account.Malformed, "", "not a JSON object"},
+		"null":               {`null`, account.Malformed, "", "not a JSON object"},
+		"cut short":          {`{` + base, account.Malformed, "", "not valid JSON"},
+		"two objects":        {`{` + base + `}{}`, account.Malformed, "", "something follows"},
+		"garbage after":      {`{` + base + `} x`, account.Malformed, "", "something follows"},
+		"unknown":            {`{` + base + `,"admin":true}`, account.Malformed, "", `unknown member "admin"`},
+		"wrong case":         {`{` + base + `,"Name":"x"}`, account.Malformed, "", `unknown member "Name"; want "name"`},
+		"repeated":           {`{` + base + `,"status":"active"}`, account.Malformed, "", `"status" is repeated`},
+		"invalid UTF-8":      {"{" + base + ",\"name\":\"\xff\"}", account.Malformed, "", "not valid JSON"},
+		"lone surrogate":     {`{` + base + `,"name":"\ud800"}`, account.Malformed, "", "not valid JSON"},
+		"too large":          {`{` + base + `,"name":"` + strings.Repeat("x", 65<<10) + `"}`, account.Malformed, "", "want at most 65536"},
+		"bad form wins":      {`{"subject":1,"status":"active","x":1}`, account.Malformed, "", "unknown member"},
+		"no subject":         {`{"status":"active"}`, account.Invalid, "subject", "is missing"},
+		"null subject":       {`{"subject":null,"status":"active"}`, account.Invalid, "subject", "is missing"},
+		"empty subject":      {`{"subject":"","status":"active"}`, account.Invalid, "subject", "empty"},
+		"long subject":       {`{"subject":"` + long + `","status":"active"}`, account.Invalid, "subject", "has 256 bytes; want at most 255"},
+		"dot":                {`{"subject":".","status":"active"}`, account.Invalid, "subject", `is "."`},
+		"dots":               {`{"subject":"..","status":"active"}`, account.Invalid, "subject", `is ".."`},
+		"control":            {`{"subject":"a\u0000b","status":"active"}`, account.Invalid, "subject", "control character"},
+		"C1 control":         {`{"subject":"a\u0085b","status":"active"}`, account.Invalid, "subject", "control character"},
+		"subject a number":   {`{"subject":7,"status":"active"}`, account.Invalid, "subject", "is a number; want a string"},
+		"no status":          {`{"subject":"ci"}`, account.Invalid, "status", "is missing"},
+		"bad status":         {`{"subject":"ci","status":"Active"}`, account.Invalid, "status", `is "Active"; want "active" or "inactive"`},
+		"status a boolean":   {`{"subject":"ci","status":true}`, account.Invalid, "status", "is a boolean"},
+		"long name":          {`{` + base + `,"name":"` + long + `"}`, account.Invalid, "name", "256 bytes"},
+		"name an object":     {`{` + base + `,"name":{}}`, account.Invalid, "name", "is an object"},
+		"groups a string":    {`{` + base + `,"groups":"a"}`, account.Invalid, "groups", "is a string; want an array"},
+		"a group a number":   {`{` + base + `,"groups":[1]}`, account.Invalid, "groups", "holds a number"},
+		"a group empty":      {`{` + base + `,"groups":[""]}`, account.Invalid, "groups", "empty"},
+		"a group null":       {`{` + base + `,"groups":[null]}`, account.Invalid, "groups", "holds null"},
+		"a group twice":      {`{` + base + `,"groups":["a","a"]}`, account.Invalid, "groups", "twice"},
+		"a group long":       {`{` + base + `,"groups":["` + long + `"]}`, account.Invalid, "groups", "256 bytes"},
+		"many groups":        {`{` + base + `,"groups":[` + strings.Repeat(`"a",`, 100) + `"b"]}`, account.Invalid, "groups", "101 elements"},
+		"expiry a number":    {`{` + base + `,"expires_at":1}`, account.Invalid, "expires_at", "is a number"},
+		"expiry a date":      {`{` + base + `,"expires_at":"2027-01-31"}`, account.Invalid, "expires_at", "RFC 3339"},
+		"expiry in year 1":   {`{` + base + `,"expires_at":"0001-01-01T00:00:00Z"}`, account.Invalid, "expires_at", "year 1"},
+		"expiry long ago":    {`{` + base + `,"expires_at":"1970-01-01T00:00:00Z"}`, account.Invalid, "expires_at", "year 1970"},
+		"id of another":      {`{` + base + `,"id":"5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11"}`, account.Invalid, "id", "follows from the subject"},
+		"id no UUID":         {`{` + base + `,"id":"{5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11}"}`, account.Invalid, "id", "want a UUID"},
+		"org_id of another":  {`{` + base + `,"org_id":"x"}`, account.Invalid, "org_id", "263f45dd"},
+		"issuer with a tab":  {`{` + base + `,"issuer":"a\tb"}`, account.Invalid, "issuer", "control character"},
+		"created_at garbage": {`{` + base + `,"created_at":"now"}`, account.Invalid, "created_at", "RFC 3339"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := account.Decode([]byte(c.body))
+			var input *account.InputError
+			if !errors.As(err, &input) {
+				t.Fatalf("error is %v", err)
+			}
+			if input.Class != c.class || input.Member != c.member || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("class %d, member %q: %v\nwant class %d, member %q: …%s…", input.Class, input.Member, err, c.class, c.member, c.text)
+			}
+			if len(err.Error()) > 250 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
+			}
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	declared, err := account.NewDeclared([]account.Draft{{Subject: "<ü&>", Status: account.StatusActive, Issuer: "acme"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Get("<ü&>")
+	got, err := a.MarshalJSON()
+	want := `{"id":"` + a.ID() + `","org_id":"` + account.OrgID + `","subject":"<ü&>","name":"","status":"active","groups":[],"issuer":"acme"}`
+	if err != nil || string(got) != want {
+		t.Errorf("JSON is %s, %v\nwant %s", got, err, want)
+	}
+	if again, err := json.Marshal(a); err != nil || !json.Valid(again) {
+		t.Errorf("encoding/json makes %s, %v", again, err)
+	}
+}
+
+func TestID(t *testing.T) {
+	// python3 -c 'import uuid; print(uuid.uuid5(uuid.NAMESPACE_URL, "serviceaccount/ci-deploy"))'
+	if got := account.ID("ci-deploy"); got != "f13e516b-9137-54e6-9356-f79df03d98cd" {
+		t.Errorf("the id is %s", got)
+	}
+}
+
+func TestSetIssuer(t *testing.T) {
+	for _, c := range []struct {
+		given      string
+		configured []string
+		want, err  string
+	}{
+		{"", []string{"acme"}, "acme", ""},
+		{"acme", []string{"acme", "other"}, "acme", ""},
+		{"", []string{"acme", "other"}, "", "issuer is missing; want one of the configured: acme, other"},
+		{"x", []string{"acme"}, "x", `issuer is "x"; want one of the configured: acme`},
+	} {
+		d := account.Draft{Issuer: c.given}
+		err := d.SetIssuer(c.configured)
+		if d.Issuer != c.want || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
+			t.Errorf("%q of %q: %q, %v", c.given, c.configured, d.Issuer, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"subject":"ci","name":"CI","status":"inactive","groups":["a","b"],"issuer":"acme","expires_at":"2027-01-31T00:00:00Z"}`))
+	f.Add([]byte(`{"subject":"a/@:|ü","status":"active","id":"5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11","created_at":"2027-01-31T00:00:00+14:00"}`))
+	f.Add([]byte(`{"subject":"a","subject":"b"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		d, err := account.Decode(body)
+		if err != nil {
+			var input *account.InputError
+			if !errors.As(err, &input) || input.Class != account.Malformed && input.Class != account.Invalid {
+				t.Fatalf("error is %v", err)
+			}
+			return
+		}
+		_ = d.SetIssuer([]string{"acme", d.Issuer}[min(len(d.Issuer), 1):][:1])
+		declared, err := account.NewDeclared([]account.Draft{*d})
+		if err != nil {
+			t.Fatalf("decoded, but does not hold: %v", err)
+		}
+		a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Get(d.Subject)
+		shown, err := a.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := account.Decode(shown)
+		if err != nil || again.Subject != d.Subject || again.Name != d.Name || !again.ExpiresAt.Equal(d.ExpiresAt) || len(again.Groups) != len(d.Groups) {
+			t.Fatalf("%s came back as %+v, %v", shown, again, err)
+		}
+	})
+}

@@ -1,0 +1,118 @@
+package account
+
+import "time"
+
+// EventKind says what happened. The set is closed.
+type EventKind string
+
+// The kinds of events.
+const (
+	// Loaded: the accounts were read for the first time.
+	Loaded EventKind = "loaded"
+	// Updated: accounts are others than before, by this node or another one;
+	// Changes tells which.
+	Updated EventKind = "updated"
+	// Lapsed: the expires_at of accounts has come; Changes tells whose.
+	Lapsed EventKind = "lapsed"
+	// Unavailable: storage cannot be read, or not be written; Err says why. Said
+	// once an outage. The last known accounts stay.
+	Unavailable EventKind = "unavailable"
+	// Recovered: storage answers again.
+	Recovered EventKind = "recovered"
+	// Damaged: Record cannot be used; Err says why. Said once a record.
+	Damaged EventKind = "damaged"
+	// Mended: Record is well again, or no longer needed.
+	Mended EventKind = "mended"
+	// Overwritten: changes that were acknowledged were overwritten by another
+	// node that held the lock at the same time; they are made again.
+	Overwritten EventKind = "overwritten"
+)
+
+// Event is one thing that happened to the accounts or their storage.
+type Event struct {
+	Kind EventKind
+	Time time.Time
+	// Changes are those of Updated and Lapsed, never empty there.
+	Changes []Changed
+	// Record is the storage key of Damaged and Mended.
+	Record string
+	// Err is the reason of Unavailable and Damaged: possibly the storage's own
+	// error, which is for logs and not for callers.
+	Err error
+}
+
+// Changed is what became of one account.
+type Changed struct {
+	// Before is nil if the account is new, After if it was deleted. They are the
+	// same if it expired.
+	Before, After *Account
+}
+
+// Subject is the account's.
+func (c Changed) Subject() string { return c.either().subject }
+
+func (c Changed) either() *Account {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// Ended reports whether the account that was good is not any more at that time:
+// disabled, deleted, expired, or given to another issuer. What was let in on its
+// strength should end.
+func (c Changed) Ended(now time.Time) bool {
+	if c.Before == nil {
+		return false
+	}
+	return c.After == nil || c.After.State(now) != Active || c.After.issuer != c.Before.issuer
+}
+
+// maxEvents bounds the events that wait for an observer.
+const maxEvents = 256
+
+// note queues an event. When nobody takes them the oldest give way, except that
+// changes are never dropped: they join the last ones.
+func (r *Registry) note(ev Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ev.Time = r.now()
+	if len(r.hosts) == 0 && len(ev.Changes) > 0 {
+		return // nothing was let in that could end
+	}
+	if len(r.events) < maxEvents {
+		r.events = append(r.events, ev)
+		return
+	}
+	for i := len(r.events) - 1; i >= 0 && len(ev.Changes) > 0; i-- {
+		if r.events[i].Kind == ev.Kind {
+			r.events[i].Changes = append(r.events[i].Changes, ev.Changes...)
+			return
+		}
+	}
+	for i, old := range r.events {
+		if len(old.Changes) == 0 {
+			r.events = append(r.events[:i], r.events[i+1:]...)
+			break
+		}
+	}
+	r.events = append(r.events, ev)
+}
+
+// deliver hands queued events to the newest host, in order and without a lock.
+// Only the keeper calls it.
+func (r *Registry) deliver() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.events) > 0 && len(r.hosts) > 0 {
+		ev := r.events[0]
+		r.events = r.events[1:]
+		observe := r.newest().host.Observe
+		if observe == nil {
+			continue
+		}
+		r.mu.Unlock()
+		observe(ev)
+		r.mu.Lock()
+	}
+}

@@ -1,0 +1,252 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// maxQueue bounds the changes of one process that wait together.
+const maxQueue = 4096
+
+// request is one call of Apply or Repair on its way through the keeper.
+type request struct {
+	changes  []Change
+	repair   bool
+	now      int64 // of the time stamps
+	deadline time.Time
+
+	stage    atomic.Uint32
+	results  []Result
+	mended   []string
+	doubts   []doubt
+	progress chan int      // how many changes are written; a newer number replaces an older one
+	done     chan struct{} // closed when results or err are there
+	err      error
+}
+
+// The stages of a request. From waiting it goes either way, once.
+const (
+	waiting   uint32 = iota
+	taken            // by the keeper, which will answer soon
+	abandoned        // by its caller; it must not happen any more
+)
+
+// doubt is an attempt that may have succeeded.
+type doubt struct {
+	attempt acknowledged
+	results []Result
+}
+
+// Apply does changes, all in one revision: either all that are not refused
+// happen, or none. Changes that are refused do not hinder the others; their
+// results say why. The results are in the order of the changes.
+//
+// progress, if not nil, is told now and then how many changes are written; it is
+// called by the caller's own goroutine.
+//
+// The error is [ErrBusy] when storage could not be written in time (15 seconds,
+// and a little more for very many changes), [ErrClosed], or the context's.
+func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(done int)) ([]Result, error) {
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	req := r.newRequest()
+	req.changes = changes
+	req.deadline = req.deadline.Add(time.Duration(len(changes)) * time.Millisecond)
+	if err := r.perform(ctx, req, progress); err != nil {
+		return nil, err
+	}
+	return req.results, nil
+}
+
+// Create makes an account. Errors beside those of Apply: [ErrExists],
+// [ErrDamaged] or an [*InputError].
+func (r *Registry) Create(ctx context.Context, d *Draft) (*Account, error) {
+	return single(r.Apply(ctx, []Change{{Op: Create, Draft: d}}, nil))
+}
+
+// Replace makes the account with that subject or id what the draft says. Errors
+// beside those of Apply: [ErrNotFound], [ErrDamaged] or an [*InputError].
+func (r *Registry) Replace(ctx context.Context, key string, d *Draft) (*Account, error) {
+	return single(r.Apply(ctx, []Change{{Op: Replace, Key: key, Draft: d}}, nil))
+}
+
+// Delete removes the account with that subject or id, and returns what it was.
+// Errors beside those of Apply: [ErrNotFound] or [ErrDamaged].
+func (r *Registry) Delete(ctx context.Context, key string) (*Account, error) {
+	return single(r.Apply(ctx, []Change{{Op: Delete, Key: key}}, nil))
+}
+
+func single(results []Result, err error) (*Account, error) {
+	if err != nil {
+		return nil, err
+	}
+	return results[0].Account, results[0].Err
+}
+
+// Repair puts storage right from what this node knows, because an operator asks
+// for it: records that are damaged or gone are written again and, where this
+// node never had their content, replaced by the last good content that it had,
+// or by nothing. What can be read of the damaged ones is kept aside under names
+// that begin gatehouse/accounts/damaged-. If the storage was emptied, everything
+// known here is written anew. It returns the keys of the records at fault.
+func (r *Registry) Repair(ctx context.Context) (mended []string, err error) {
+	req := r.newRequest()
+	req.repair = true
+	if err := r.perform(ctx, req, nil); err != nil {
+		return nil, err
+	}
+	slices.Sort(req.mended)
+	return slices.Compact(req.mended), nil
+}
+
+func (r *Registry) newRequest() *request {
+	return &request{
+		now: r.now().Unix(), deadline: time.Now().Add(r.writeLimit),
+		progress: make(chan int, 1), done: make(chan struct{}),
+	}
+}
+
+// perform hands the request to the keeper and waits for its end.
+func (r *Registry) perform(ctx context.Context, req *request, progress func(done int)) error {
+	if err := r.enqueue(req); err != nil {
+		return err
+	}
+	late := time.NewTimer(time.Until(req.deadline))
+	defer late.Stop()
+	for {
+		select {
+		case <-req.done:
+			if progress != nil && req.err == nil {
+				progress(len(req.changes))
+			}
+			return req.err
+		case n := <-req.progress:
+			if progress != nil {
+				progress(n)
+			}
+		case <-ctx.Done():
+			req.stage.CompareAndSwap(waiting, abandoned)
+			return ctx.Err()
+		case <-late.C:
+			if req.stage.CompareAndSwap(waiting, abandoned) {
+				return fmt.Errorf("%w: %w", ErrBusy, *r.trouble.Load())
+			}
+			late.Reset(2 * r.callLimit) // it is being written just now
+			if time.Since(req.deadline) > 2*r.callLimit {
+				return fmt.Errorf("%w: %w", ErrBusy, errNoAnswer)
+			}
+		}
+	}
+}
+
+func (r *Registry) enqueue(req *request) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return ErrClosed
+	case len(r.hosts) == 0 || r.newest().host.Storage == nil:
+		return fmt.Errorf("%w: %w", ErrBusy, errNoStorage)
+	case len(r.queue) >= maxQueue:
+		return fmt.Errorf("%w: %d changes wait already", ErrBusy, len(r.queue))
+	}
+	r.queue = append(r.queue, req)
+	r.poke()
+	return nil
+}
+
+// take empties the queue of those that still want an answer.
+func (r *Registry) take() []*request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	queue := r.queue
+	r.queue = nil
+	return slices.DeleteFunc(queue, func(req *request) bool { return !req.stage.CompareAndSwap(waiting, taken) })
+}
+
+// putBack queues requests again that were taken and not answered.
+func (r *Registry) putBack(reqs []*request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, req := range reqs {
+		req.stage.Store(waiting)
+	}
+	r.queue = append(reqs, r.queue...)
+}
+
+// queued tells how many requests wait, whether one is a repair, and when the
+// first gives up.
+func (r *Registry) queued() (n int, repair bool, deadline time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, req := range r.queue {
+		repair = repair || req.repair
+		if deadline.IsZero() || req.deadline.Before(deadline) {
+			deadline = req.deadline
+		}
+	}
+	return len(r.queue), repair, deadline
+}
+
+// expire answers those whose time is over with what stood in their way, drops
+// those that were given up, and counts the former.
+func (r *Registry) expire() (expired int) {
+	now := time.Now()
+	for _, req := range r.remove(func(req *request) bool {
+		return !now.Before(req.deadline) || req.stage.Load() == abandoned
+	}) {
+		if !now.Before(req.deadline) {
+			expired++
+		}
+		if req.stage.CompareAndSwap(waiting, abandoned) {
+			req.fail(fmt.Errorf("%w: %w", ErrBusy, *r.trouble.Load()))
+		}
+	}
+	return expired
+}
+
+func (r *Registry) failAll(err error) {
+	for _, req := range r.remove(func(*request) bool { return true }) {
+		req.fail(err)
+	}
+}
+
+// remove takes those out of the queue that match.
+func (r *Registry) remove(match func(*request) bool) (removed []*request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = slices.DeleteFunc(r.queue, func(req *request) bool {
+		if match(req) {
+			removed = append(removed, req)
+			return true
+		}
+		return false
+	})
+	return removed
+}
+
+func (req *request) fail(err error) {
+	req.err = err
+	close(req.done)
+}
+
+func (req *request) succeed(results []Result) {
+	req.results = results
+	close(req.done)
+}
+
+// tell reports progress without waiting for the caller.
+func (req *request) tell(n int) {
+	select {
+	case <-req.progress:
+	default:
+	}
+	select {
+	case req.progress <- n:
+	default:
+	}
+}

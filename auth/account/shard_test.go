@@ -1,0 +1,259 @@
+package account
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func anAccount(subject string, i int) *Account {
+	d := Draft{Subject: subject, Name: fmt.Sprint("Name ", i%3), Status: StatusActive, Issuer: "acme"}
+	if i%2 == 0 {
+		d.Groups = []string{"a", "b"}
+	}
+	if i%5 == 0 {
+		d.Status = StatusInactive
+	}
+	if i%3 == 0 {
+		d.ExpiresAt = time.Unix(1_800_000_000+int64(i), 0)
+	}
+	return d.create(1_700_000_000 + int64(i))
+}
+
+// inShard makes subjects that belong to one shard.
+func inShard(shard, count int) []*Account {
+	var accounts []*Account
+	for i := 0; len(accounts) < count; i++ {
+		if s := fmt.Sprintf("sa/%d@ü", i); shardOf(s) == shard {
+			accounts = append(accounts, anAccount(s, i))
+		}
+	}
+	slices.SortFunc(accounts, bySubject)
+	return accounts
+}
+
+func TestHashIsFixed(t *testing.T) {
+	// It is part of the stored form: these must never change.
+	for subject, want := range map[string]string{"ci-deploy": "29", "": "ef", "Müller@example/x|y": "f2"} {
+		if got := shardName(shardOf(subject)); got != want {
+			t.Errorf("%q is in shard %s; want %s", subject, got, want)
+		}
+	}
+}
+
+func TestShardRecordRoundTrip(t *testing.T) {
+	accounts := inShard(7, 100)
+	record, digest := encodeShard(7, 3, "0123456789abcdef", accounts)
+	got, from, err := parseShard(7, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from != (origin{3, "0123456789abcdef", digest}) {
+		t.Errorf("it comes from %+v", from)
+	}
+	if !slices.EqualFunc(got, accounts, func(a, b *Account) bool { return a.equal(b) && a.id == b.id }) {
+		t.Error("the accounts are others")
+	}
+	again, _ := encodeShard(7, 3, "0123456789abcdef", got)
+	if !bytes.Equal(again, record) {
+		t.Error("the same content makes other bytes")
+	}
+	if _, _, err := parseShard(8, record); err == nil {
+		t.Error("taken for another shard")
+	}
+}
+
+// TestShardRecordRefuses damages what the checksum covers, with a checksum that
+// fits.
+func TestShardRecordRefuses(t *testing.T) {
+	accounts := inShard(7, 3)
+	record, _ := encodeShard(7, 3, "0123456789abcdef", accounts)
+	_, body, _ := bytes.Cut(record, []byte("\n"))
+	for name, change := range map[string]func(string) string{
+		"nothing":          func(string) string { return "" },
+		"count":            func(s string) string { return strings.Replace(s, `"accounts":3`, `"accounts":2`, 1) },
+		"revision":         func(s string) string { return strings.Replace(s, "0123456789abcdef", "../../etc/passwd", 1) },
+		"unknown member":   func(s string) string { return strings.Replace(s, `"issuer"`, `"admin":true,"issuer"`, 1) },
+		"repeated member":  func(s string) string { return strings.Replace(s, `"issuer"`, `"subject":"x","issuer"`, 1) },
+		"no issuer":        func(s string) string { return strings.Replace(s, `"issuer":"acme"`, `"issuer":""`, 1) },
+		"another shard":    func(s string) string { return strings.Replace(s, "sa/", "sb/", 1) },
+		"order":            func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + l[2] + l[1] + l[3] },
+		"repeated":         func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + l[1] + l[1] + l[3] },
+		"no line end":      func(s string) string { return s + "x" },
+		"not JSON":         func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + "\n" + l[2] + l[3] },
+		"group of nothing": func(s string) string { return strings.Replace(s, `"a","b"`, `"a",""`, 1) },
+	} {
+		changed := change(string(body))
+		sealed, _ := seal("shard", []byte(changed))
+		if _, _, err := parseShard(7, sealed); err == nil && changed != string(body) {
+			t.Errorf("%s: taken", name)
+		} else if changed == string(body) {
+			t.Errorf("%s: changes nothing", name)
+		}
+	}
+}
+
+// TestShardFinds holds a shard against a map, while accounts come and go.
+func TestShardFinds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		subject := rapid.StringMatching(`[a-d]{1,3}`)
+		var s *shard
+		model := map[string]*Account{}
+		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
+			changes := map[string]*Account{}
+			for _, sub := range rapid.SliceOf(subject).Draw(t, "subjects") {
+				if rapid.Bool().Draw(t, "delete") {
+					changes[sub] = nil
+				} else {
+					changes[sub] = anAccount(sub, rapid.IntRange(0, 30).Draw(t, "kind"))
+				}
+			}
+			s = newShard(s.with(changes), origin{})
+			maps.Copy(model, changes)
+			maps.DeleteFunc(model, func(_ string, a *Account) bool { return a == nil })
+			check(t, s, model)
+		}
+	})
+}
+
+func check(t *rapid.T, s *shard, model map[string]*Account) {
+	if len(s.accounts) != len(model) || !slices.IsSortedFunc(s.accounts, bySubject) {
+		t.Fatalf("%d accounts; want %d", len(s.accounts), len(model))
+	}
+	active := 0
+	for sub, a := range model {
+		if s.find(hash(sub), sub) != a || s.findID(newID(sub)) != a {
+			t.Fatalf("%q is not found", sub)
+		}
+		if !a.inactive {
+			active++
+		}
+	}
+	if s.find(hash("nobody"), "nobody") != nil || s.findID(newID("nobody")) != nil {
+		t.Fatal("found what is not there")
+	}
+	at := time.Unix(1_800_000_015, 0)
+	expired := 0
+	for _, a := range model {
+		if a.State(at) == Expired {
+			expired++
+		}
+	}
+	if s.active != active || s.expiredAt(at) != expired {
+		t.Fatalf("%d active and %d expired; want %d and %d", s.active, s.expiredAt(at), active, expired)
+	}
+}
+
+// TestFullShardOfOneSlot: subjects whose hashes are alike are told apart by the
+// subject.
+func TestFullShardOfOneSlot(t *testing.T) {
+	accounts := inShard(0, 3)
+	s := newShard(accounts, origin{})
+	for i := range s.bySubject {
+		if s.bySubject[i].account != nil {
+			s.bySubject[i].hash = 42 // as if all had the same
+		}
+	}
+	found := 0
+	for _, a := range accounts {
+		if s.find(42, a.subject) == a {
+			found++
+		}
+	}
+	if s.find(42, "nobody") != nil || found == 0 {
+		t.Errorf("%d found", found)
+	}
+}
+
+func TestRevisionRoundTrip(t *testing.T) {
+	v := &revision{Seq: 9, ID: newRevisionID(), History: []string{newRevisionID()}}
+	v.digests[0xa7] = strings.Repeat("0", 32)
+	got, err := parseRevision(v.encode())
+	if err != nil || got.Seq != 9 || got.digests != v.digests || !got.follows(v.History[0]) || got.follows("0") {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for range 2 * historySize {
+		v = v.next()
+	}
+	if len(v.History) != historySize || len(v.encode()) > maxRevision {
+		t.Errorf("the history has %d ids", len(v.History))
+	}
+	if v.forgot(9, got.ID) || !v.forgot(v.Seq-1, "0000000000000000") || !v.forgot(v.Seq+1, "0000000000000000") {
+		t.Error("what lies beyond the history counts as known, and only that")
+	}
+	for name, body := range map[string]string{
+		"shard name":  `{"seq":1,"id":"0123456789abcdef","history":[],"shards":{"A7":"` + strings.Repeat("0", 32) + `"}}`,
+		"shard path":  `{"seq":1,"id":"0123456789abcdef","history":[],"shards":{"a7":"../../../../../../../../etc/pass"}}`,
+		"id":          `{"seq":1,"id":"","history":[],"shards":{}}`,
+		"unknown":     `{"seq":1,"id":"0123456789abcdef","history":[],"shards":{},"x":1}`,
+		"not JSON":    `x`,
+		"long":        `{"seq":1,"id":"0123456789abcdef","history":[` + strings.Repeat(`"0123456789abcdef",`, 64) + `"0123456789abcdef"],"shards":{}}`,
+		"very long":   strings.Repeat(" ", maxRevision),
+		"too many 00": `{"seq":1,"id":"0123456789abcdef","history":[],"shards":{"0000":"` + strings.Repeat("0", 32) + `"}}`,
+	} {
+		record, _ := seal("revision", []byte(body))
+		if _, err := parseRevision(record); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func FuzzShard(f *testing.F) {
+	record, _ := encodeShard(7, 3, "0123456789abcdef", inShard(7, 3))
+	f.Add(record, false)
+	_, body, _ := bytes.Cut(record, []byte("\n"))
+	f.Add(body, true)
+	f.Add([]byte("gatehouse shard 1 \n"), false)
+	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
+		if sealed { // so that more than the checksum is tried
+			data, _ = seal("shard", data)
+		}
+		accounts, from, err := parseShard(7, data)
+		if err != nil {
+			return
+		}
+		again, digest := encodeShard(7, from.Seq, from.Revision, accounts)
+		same, _, err := parseShard(7, again)
+		if err != nil || !slices.EqualFunc(accounts, same, func(a, b *Account) bool { return a.equal(b) }) {
+			t.Fatalf("%s\nbecame\n%s\n%v", data, again, err)
+		}
+		if bytes.Equal(data, again) != (digest == from.Digest) {
+			t.Fatal("the digest does not tell content apart")
+		}
+		s := newShard(accounts, from)
+		for _, a := range accounts {
+			if s.find(hash(a.subject), a.subject) != a || s.findID(a.id) != a {
+				t.Fatalf("%q is not found", a.subject)
+			}
+		}
+	})
+}
+
+// FuzzRevision reads revision records.
+func FuzzRevision(f *testing.F) {
+	v := &revision{Seq: 9, ID: newRevisionID()}
+	v.digests[1] = strings.Repeat("0", 32)
+	_, body, _ := bytes.Cut(v.encode(), []byte("\n"))
+	f.Add(body)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		record, _ := seal("revision", body)
+		v, err := parseRevision(record)
+		if err != nil {
+			return
+		}
+		for i, d := range v.digests {
+			if d != "" && !shardKeyForm.MatchString(shardKey(i, d)) {
+				t.Fatalf("names the record %q", shardKey(i, d))
+			}
+		}
+		if again, err := parseRevision(v.encode()); err != nil || again.digests != v.digests || again.ID != v.ID {
+			t.Fatalf("%s came back as %+v, %v", body, again, err)
+		}
+	})
+}
