@@ -72,18 +72,21 @@ func (k *keeper) dropLock() {
 
 // giveBack unlocks what is held. Some storages keep a lock fresh for as long as
 // they were not told, so a failure is tried again while storage is away, for some
-// ten seconds. One that answers may mean that the lock is not held any more.
+// ten seconds. One that answers may mean that the lock is not held any more; one
+// that is away, "not found" included, says nothing about it.
 func (k *keeper) giveBack() {
 	if k.owed == nil || time.Now().Before(k.owedAt) {
 		return
 	}
 	err := k.owed.unlock()
+	settled := err == nil
 	if k.owedTry++; err != nil {
 		if _, away := k.owed.load(revisionKey); away == nil {
+			settled = errors.Is(err, fs.ErrNotExist)
 			k.owedTry += maxUnlocks / 2
 		}
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) || k.owedTry > maxUnlocks {
+	if settled || k.owedTry > maxUnlocks {
 		k.owed = nil
 		return
 	}
