@@ -1,0 +1,207 @@
+package caddymodule
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+)
+
+// parseLicense reads the part of the global option about the license. Syntax:
+//
+//	license {
+//	    file         <path>
+//	    inline       <license>
+//	    trusted_key  <path> {          # repeatable; the block is optional
+//	        not_after_issue <day>
+//	        revoked
+//	    }
+//	    revoked_id   <uuid...>         # repeatable
+//	    warn         <duration>
+//	    grace        <duration>
+//	    missing      deny|allow
+//	    enforcement  deny|log
+//	}
+func (a *App) parseLicense(d *caddyfile.Dispenser) error {
+	line := d.Token()
+	if err := noMore(d, "license"); err != nil {
+		return err
+	}
+	c := new(LicenseConfig)
+	a.License = c
+	if err := parseBlock(d, c.options()); err != nil {
+		return err
+	}
+	at := caddyfile.NewDispenser([]caddyfile.Token{line})
+	at.Next()
+	if c.File != "" && c.Inline != "" {
+		return at.Err("license: found file and inline, expected one of them, or neither")
+	}
+	if len(c.TrustedKeys) == 0 && !sealedBuild() {
+		return at.Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
+	}
+	return nil
+}
+
+func (c *LicenseConfig) options() options {
+	type d = caddyfile.Dispenser
+	return options{
+		"file":        once(func(d *d) error { return oneWord(d, &c.File) }),
+		"inline":      once(func(d *d) error { return oneWord(d, &c.Inline) }),
+		"trusted_key": repeatable(c.sealable(c.parseTrustedKey)),
+		"revoked_id":  repeatable(c.parseRevokedIDs),
+		"warn": once(func(d *d) error {
+			c.Warn = new(caddy.Duration)
+			return duration(d, c.Warn, 0, caddy.Duration(maxLicenseSpan))
+		}),
+		"grace": once(c.sealable(func(d *d) error {
+			c.Grace = new(caddy.Duration)
+			return duration(d, c.Grace, 0, caddy.Duration(maxLicenseSpan))
+		})),
+		"missing":     once(c.sealable(func(d *d) error { return oneOf(d, &c.Missing, answerDeny, answerAllow) })),
+		"enforcement": once(c.sealable(func(d *d) error { return oneOf(d, &c.Enforcement, answerDeny, answerLog) })),
+	}
+}
+
+// maxLicenseSpan bounds warn and grace: a typo must not honor a license for
+// good.
+const maxLicenseSpan = 10 * 366 * 24 * time.Hour
+
+// sealable is an option that a sealed build may refuse.
+func (c *LicenseConfig) sealable(parse func(*caddyfile.Dispenser) error) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		line := d.Token()
+		if err := parse(d); err != nil {
+			return err
+		}
+		if err := c.checkSealed(); err != nil {
+			at := caddyfile.NewDispenser([]caddyfile.Token{line})
+			at.Next()
+			return at.WrapErr(err)
+		}
+		return nil
+	}
+}
+
+func (c *LicenseConfig) parseTrustedKey(d *caddyfile.Dispenser) error {
+	t := new(TrustedKey)
+	if err := oneWord(d, &t.File); err != nil {
+		return err
+	}
+	for _, other := range c.TrustedKeys {
+		if other.File == t.File {
+			return d.Errf("trusted_key %s stands twice", t.File)
+		}
+	}
+	c.TrustedKeys = append(c.TrustedKeys, t)
+	return parseBlock(d, options{
+		"not_after_issue": once(func(d *caddyfile.Dispenser) error {
+			if err := oneWord(d, &t.NotAfterIssue); err != nil {
+				return err
+			}
+			if _, err := parseDay(t.NotAfterIssue); err != nil {
+				return d.WrapErr(err)
+			}
+			return nil
+		}),
+		"revoked": once(func(d *caddyfile.Dispenser) error { return flag(d, &t.Revoked) }),
+	})
+}
+
+func (c *LicenseConfig) parseRevokedIDs(d *caddyfile.Dispenser) error {
+	list, err := words(d)
+	if err != nil {
+		return err
+	}
+	for _, id := range list {
+		if len(id) != 36 || uuid.Validate(id) != nil {
+			return d.Errf("revoked_id: found %q, expected the id of a license, a UUID such as 5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11", id)
+		}
+	}
+	c.RevokedIDs = append(c.RevokedIDs, list...)
+	return nil
+}
+
+// parseSigning reads the part of the global option about signing. Syntax:
+//
+//	signing {
+//	    key        <path>              # or: key env <name>
+//	    passphrase <passphrase>
+//	    group      <group>
+//	    max_ttl    <duration>
+//	}
+func (a *App) parseSigning(d *caddyfile.Dispenser) error {
+	line := d.Token()
+	if err := noMore(d, "signing"); err != nil {
+		return err
+	}
+	s := new(Signing)
+	a.Signing = s
+	err := parseBlock(d, options{
+		"key":        once(s.parseKey),
+		"passphrase": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Passphrase) }),
+		"group":      once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Group) }),
+		"max_ttl":    once(func(d *caddyfile.Dispenser) error { return duration(d, &s.MaxTTL, caddy.Duration(time.Second), 0) }),
+	})
+	if err != nil {
+		return err
+	}
+	if s.Key == "" && s.KeyEnv == "" {
+		at := caddyfile.NewDispenser([]caddyfile.Token{line})
+		at.Next()
+		return at.Err("signing: expected `key /path/to/vendor.key` or `key env NAME`")
+	}
+	return nil
+}
+
+func (s *Signing) parseKey(d *caddyfile.Dispenser) error {
+	list := d.RemainingArgs()
+	switch {
+	case len(list) == 1 && list[0] != "" && list[0] != "env":
+		s.Key = list[0]
+		return nil
+	case len(list) == 2 && list[0] == "env" && list[1] != "":
+		s.KeyEnv = list[1]
+		return nil
+	}
+	return d.Err("key: expected the path of a private key, or `env` and the name of an environment variable")
+}
+
+// parseRequireLicense reads the directive. Syntax:
+//
+//	require_license [<matcher>] {
+//	    feature    <name...>    # all of them; repeatable
+//	    error_body json|none
+//	}
+func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive's name
+	if err := noMore(h.Dispenser, "require_license"); err != nil {
+		return nil, err
+	}
+	l := new(RequireLicense)
+	return l, parseBlock(h.Dispenser, options{
+		"feature": repeatable(func(d *caddyfile.Dispenser) error { return appendFeatures(d, &l.Features) }),
+		"error_body": once(func(d *caddyfile.Dispenser) error {
+			return oneOf(d, &l.ErrorBody, errorBodyJSON, errorBodyNone)
+		}),
+	})
+}
+
+// appendFeatures adds a line's features to a list.
+func appendFeatures(d *caddyfile.Dispenser, into *[]string) error {
+	option := d.Val()
+	list, err := words(d)
+	if err != nil {
+		return err
+	}
+	for _, name := range list {
+		if err := checkFeature(name); err != nil {
+			return d.Errf("%s: %v", option, err)
+		}
+	}
+	*into = append(*into, list...)
+	return nil
+}

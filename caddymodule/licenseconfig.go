@@ -1,0 +1,233 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+)
+
+// LicenseConfig says where this deployment's license comes from, and whose
+// licenses are believed. A missing, wrong or expired license is a state and no
+// error of the configuration: the server starts, reloads and says so.
+type LicenseConfig struct {
+	// The file of the license. A change is seen within five seconds; one that
+	// does not verify is reported, and the last good one stays in force. Default:
+	// none; the license is then kept in Caddy's storage, where the API puts it
+	// for all nodes.
+	File string `json:"file,omitempty"`
+
+	// Instead, the license itself; use a placeholder such as `{env.NAME}`. Empty
+	// is the state `missing`. Default: none.
+	Inline string `json:"inline,omitempty"`
+
+	// The keys whose licenses are believed. At least one is required, except in a
+	// build with sealed keys, where none may be given.
+	TrustedKeys []*TrustedKey `json:"trusted_keys,omitempty"`
+
+	// The ids of licenses that are good no more. Default: none.
+	RevokedIDs []string `json:"revoked_ids,omitempty"`
+
+	// How long before its end a license is `expiring`; 0 for never. Default:
+	// 720h.
+	Warn *caddy.Duration `json:"warn,omitempty"`
+
+	// How long after its end a license is honored, in the state `grace`; 0 for
+	// not at all. A license that carries its own wins. Default: 168h.
+	Grace *caddy.Duration `json:"grace,omitempty"`
+
+	// `allow` lets requests pass while there is no license; `deny` refuses
+	// them. Default: deny.
+	Missing string `json:"missing,omitempty"`
+
+	// `log` never refuses a request for the license but only reports it; `deny`
+	// refuses. Default: deny.
+	Enforcement string `json:"enforcement,omitempty"`
+}
+
+// TrustedKey is a key whose licenses are believed.
+type TrustedKey struct {
+	// The PEM file of the public key; it may hold several. Required.
+	File string `json:"file,omitempty"`
+
+	// Retires the key: it is good only for licenses issued before this day (UTC)
+	// or time (RFC 3339). Default: no limit.
+	NotAfterIssue string `json:"not_after_issue,omitempty"`
+
+	// Makes the key good for no license at all. Default: false.
+	Revoked bool `json:"revoked,omitempty"`
+}
+
+// Values and defaults of [LicenseConfig].
+const (
+	answerAllow = "allow"
+	answerDeny  = "deny"
+	answerLog   = "log"
+
+	defaultWarn  = caddy.Duration(720 * time.Hour)
+	defaultGrace = caddy.Duration(168 * time.Hour)
+
+	// maxTrustedFile is the greatest size of a file of public keys.
+	maxTrustedFile = 64 << 10
+)
+
+// errNoTrust says what is missing where a license is asked for.
+var errNoTrust = errors.New("no key is trusted to sign licenses: add `license { trusted_key /path/to/vendor.pub }` to the global option gatehouse")
+
+// terms are a [LicenseConfig] with its files and placeholders read.
+type terms struct {
+	source   inforce.Source
+	verifier *license.Verifier
+	identity string // equal for equal terms; holds no secret but the license itself
+}
+
+// terms reads the configuration.
+func (c *LicenseConfig) terms() (terms, error) {
+	if err := c.check(); err != nil {
+		return terms{}, err
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return terms{}, err
+	}
+	if len(keys) == 0 {
+		return terms{}, errNoTrust
+	}
+	set, err := license.NewKeySet(keys...)
+	if err != nil {
+		return terms{}, fmt.Errorf("trusted_key: %w", err)
+	}
+	config := license.Config{
+		Keys: set, RevokedIDs: c.RevokedIDs,
+		Warn: durationOr(c.Warn, defaultWarn), Grace: durationOr(c.Grace, defaultGrace),
+	}
+	verifier, err := license.NewVerifier(config)
+	if err != nil {
+		return terms{}, err
+	}
+	source, err := c.source()
+	if err != nil {
+		return terms{}, err
+	}
+	identity, err := termsIdentity(source, c.Inline, keys, config)
+	return terms{source, verifier, identity}, err
+}
+
+// check refuses what no file can make right.
+func (c *LicenseConfig) check() error {
+	if c.File != "" && c.Inline != "" {
+		return errors.New("found file and inline; expected one of them, or neither")
+	}
+	if c.Missing != "" && c.Missing != answerAllow && c.Missing != answerDeny {
+		return fmt.Errorf("missing: found %q, expected %s or %s", c.Missing, answerDeny, answerAllow)
+	}
+	if c.Enforcement != "" && c.Enforcement != answerLog && c.Enforcement != answerDeny {
+		return fmt.Errorf("enforcement: found %q, expected %s or %s", c.Enforcement, answerDeny, answerLog)
+	}
+	return c.checkSealed()
+}
+
+func durationOr(d *caddy.Duration, otherwise caddy.Duration) time.Duration {
+	if d == nil {
+		return time.Duration(otherwise)
+	}
+	return time.Duration(*d)
+}
+
+func (c *LicenseConfig) source() (inforce.Source, error) {
+	if c.Inline != "" {
+		// An unset variable is no license, and a license holds braces of its own.
+		return inforce.Inline(caddy.NewReplacer().ReplaceKnown(c.Inline, "")), nil
+	}
+	if c.File == "" {
+		return inforce.Installed(), nil
+	}
+	var r resolver
+	path := r.text("file", c.File)
+	return inforce.File(path), r.err
+}
+
+// keys are the trusted keys: those of the build, or those configured.
+func (c *LicenseConfig) keys() ([]license.TrustedKey, error) {
+	if sealedBuild() {
+		return sealedKeys()
+	}
+	var keys []license.TrustedKey
+	for _, t := range c.TrustedKeys {
+		some, err := t.read()
+		if err != nil {
+			return nil, fmt.Errorf("trusted_key %s: %w", t.File, err)
+		}
+		keys = append(keys, some...)
+	}
+	return keys, nil
+}
+
+func (t *TrustedKey) read() ([]license.TrustedKey, error) {
+	retired, err := parseDay(t.NotAfterIssue)
+	if err != nil {
+		return nil, err
+	}
+	var r resolver
+	path := r.text("trusted_key", t.File)
+	if r.err != nil {
+		return nil, r.err
+	}
+	data, err := readSmall(path, maxTrustedFile)
+	if err != nil {
+		return nil, err
+	}
+	public, err := license.ParsePublicKeys(data)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]license.TrustedKey, 0, len(public))
+	for _, key := range public {
+		keys = append(keys, license.TrustedKey{Key: key, NotAfterIssue: retired, Revoked: t.Revoked})
+	}
+	return keys, nil
+}
+
+// parseDay reads a day or a time; empty is no time at all.
+func parseDay(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("not_after_issue: found %q, expected a day such as 2027-01-31 or a time such as 2027-01-31T12:00:00Z", text)
+}
+
+// readSmall reads a file that cannot be larger than a bound.
+func readSmall(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("%s is no file of at most %d KiB", path, most>>10)
+	}
+	return os.ReadFile(path)
+}
+
+// termsIdentity is what a keeper of a license is known by over reloads.
+func termsIdentity(source inforce.Source, inline string, keys []license.TrustedKey, config license.Config) (string, error) {
+	parts := []string{source.String(), inline, config.Warn.String(), config.Grace.String(), strings.Join(config.RevokedIDs, ",")}
+	for _, key := range keys {
+		id, err := license.KeyID(key.Key)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, fmt.Sprint(id, key.NotAfterIssue.Unix(), key.Revoked))
+	}
+	return strings.Join(parts, "\x00"), nil
+}

@@ -1,0 +1,217 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/host"
+)
+
+// sites are the site addresses that stand in front of require_license.
+type sites struct {
+	names []string // hosts as configured, sorted; without those that are not known
+	open  bool     // some site takes any host
+}
+
+// findSites walks the running HTTP app's routes. On its way it lets each
+// require_license follow the error_body of the site it is in.
+func findSites(ctx caddy.Context) (*sites, error) {
+	found := new(sites)
+	forms := make(map[*caddyhttp.MiddlewareHandler]*errorForm)
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		form := formOf(forms, around)
+		switch h := handler.(type) {
+		case *RequireLicense:
+			found.add(around)
+			form.licenses = append(form.licenses, h)
+		case *BearerAuth:
+			form.bearers++
+			if h.ErrorBody == errorBodyJSON {
+				form.json++
+			}
+		}
+		return nil
+	})
+	for _, form := range forms {
+		form.settle()
+	}
+	slices.Sort(found.names)
+	found.names = slices.Compact(found.names)
+	return found, err
+}
+
+// errorForm is how the handlers of one site answer refusals.
+type errorForm struct {
+	licenses      []*RequireLicense
+	bearers, json int
+}
+
+// formOf gives the form of the site that the outermost route is.
+func formOf(forms map[*caddyhttp.MiddlewareHandler]*errorForm, around []caddyhttp.Route) *errorForm {
+	site := &around[0].Handlers[0] // the route itself is a copy, its handlers are not
+	if forms[site] == nil {
+		forms[site] = new(errorForm)
+	}
+	return forms[site]
+}
+
+// settle makes the license's refusals look like the site's others, unless the
+// configuration says how they look.
+func (f *errorForm) settle() {
+	if f.bearers == 0 || f.json < f.bearers {
+		return
+	}
+	for _, l := range f.licenses {
+		if l.ErrorBody == "" {
+			l.json.Store(true)
+		}
+	}
+}
+
+// add notes the hosts of the innermost route that asks for some.
+func (s *sites) add(around []caddyhttp.Route) {
+	for _, route := range slices.Backward(around) {
+		hosts, narrows := routeHosts(route)
+		if !narrows {
+			continue
+		}
+		for _, name := range hosts {
+			if !hasPlaceholder(name) {
+				s.names = append(s.names, strings.ToLower(name))
+			}
+		}
+		return
+	}
+	s.open = true
+}
+
+// routeHosts are the hosts that a route takes; narrows is false if it takes any.
+func routeHosts(route caddyhttp.Route) (hosts []string, narrows bool) {
+	for _, set := range route.MatcherSets {
+		inSet, byHost := setHosts(set)
+		if !byHost {
+			return nil, false
+		}
+		hosts = append(hosts, inSet...)
+	}
+	return hosts, len(route.MatcherSets) > 0
+}
+
+func setHosts(set caddyhttp.MatcherSet) (hosts []string, byHost bool) {
+	for _, matcher := range set {
+		switch m := matcher.(type) {
+		case *caddyhttp.MatchHost:
+			return *m, true
+		case caddyhttp.MatchHost:
+			return m, true
+		}
+	}
+	return nil, false
+}
+
+// pattern is what a site's address is as a pattern of a license. An address with
+// a wildcard elsewhere than in front may be any host.
+func sitePattern(name string) host.Pattern {
+	pattern, err := host.Parse(name)
+	if err != nil {
+		pattern, _ = host.Parse("*")
+	}
+	return pattern
+}
+
+// uncovered are the addresses that a license does not wholly cover.
+func (s *sites) uncovered(covers *host.Matcher) []string {
+	return slices.DeleteFunc(slices.Clone(s.names), func(name string) bool {
+		return covers.Covers(sitePattern(name))
+	})
+}
+
+// served tells whether a license is of any use here: it covers a site, or
+// something that a site with a wildcard takes. Where a site takes any host, or
+// none is known, it is.
+func (s *sites) served(standing *license.Standing) bool {
+	if s.open || len(s.names) == 0 {
+		return true
+	}
+	patterns := make([]host.Pattern, 0, len(s.names))
+	for _, name := range s.names {
+		pattern := sitePattern(name)
+		if standing.Hosts().Covers(pattern) {
+			return true
+		}
+		patterns = append(patterns, pattern)
+	}
+	taken := host.NewMatcher(patterns...)
+	for _, text := range standing.License().Payload.AllowedHosts {
+		if pattern, err := host.Parse(text); err == nil && taken.Covers(pattern) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxShown bounds how many sites an error names.
+const maxShown = 10
+
+// shown are the sites that an error names.
+func (s *sites) shown() []string {
+	if len(s.names) <= maxShown {
+		return s.names
+	}
+	return append(slices.Clone(s.names[:maxShown]), fmt.Sprintf("and %d more", len(s.names)-maxShown))
+}
+
+// main is the host that a status is about where none is asked for: one that is
+// covered if there is any, and empty where no whole name is known.
+func (s *sites) main(covers *host.Matcher) string {
+	first := ""
+	for _, name := range s.names {
+		if strings.Contains(name, "*") {
+			continue
+		}
+		name = authority(name)
+		if covers.Match(name) {
+			return name
+		}
+		if first == "" {
+			first = name
+		}
+	}
+	return first
+}
+
+// authority writes a site's host as a Host header has it: an IPv6 address in
+// brackets.
+func authority(name string) string {
+	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
+		return "[" + name + "]"
+	}
+	return name
+}
+
+// compare warns once of the sites that a license does not cover, and of patterns
+// of its own that are of no use.
+func (l licenseLog) compare(standing *license.Standing) {
+	behind := l.sites.Load()
+	held := genuine(standing)
+	if behind == nil || held == nil {
+		return
+	}
+	missed := behind.uncovered(standing.Hosts())
+	about := held.Signature + strings.Join(missed, " ")
+	if before := l.compared.Swap(&about); before != nil && *before == about {
+		return
+	}
+	if len(missed) > 0 {
+		l.logger.Warn("the license does not cover all sites behind require_license", zap.Strings("sites", missed))
+	}
+	for _, err := range standing.RefusedHosts() {
+		l.logger.Warn("a host in the license is malformed and matches nothing", zap.Error(err))
+	}
+}

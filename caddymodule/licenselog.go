@@ -1,0 +1,136 @@
+package caddymodule
+
+import (
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+)
+
+// licenseLog writes one line for each thing that happens to the license, and
+// hands it on to next.
+type licenseLog struct {
+	*licensing
+	next func(inforce.Event)
+}
+
+func (l licenseLog) observe(e inforce.Event) {
+	l.write(e)
+	if e.Kind == inforce.StateChanged || e.Kind == inforce.Replaced {
+		l.compare(e.Standing)
+	}
+	if l.next != nil {
+		l.next(e)
+	}
+}
+
+func (l licenseLog) write(e inforce.Event) {
+	source := zap.String("source", e.Source)
+	switch e.Kind {
+	case inforce.StateChanged:
+		l.stateChanged(e, source)
+	case inforce.Replaced:
+		l.logger.Info("another license is in force", append(describeLicense(e.Standing), source)...)
+	case inforce.Deferred:
+		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
+	case inforce.Rejected:
+		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
+	case inforce.Vanished:
+		l.logger.Warn("the license is no longer where it came from; it stays in force until its end", source)
+	case inforce.Mended:
+		l.logger.Info("the license is where it should be again", source)
+	case inforce.Unavailable:
+		l.logger.Warn("the storage of the license cannot be used; what is known stays in force", zap.Error(e.Err))
+	case inforce.Recovered:
+		l.logger.Info("the storage of the license can be used again")
+	case inforce.ClockSuspect:
+		l.logger.Warn("the clock is behind a time that was seen before", zap.String("why", e.Words))
+	case inforce.ClockFine:
+		l.logger.Info("the clock is right again", zap.String("why", e.Words))
+	case inforce.Damaged:
+		l.logger.Warn("the record of the highest time seen was damaged and is written anew", zap.Error(e.Err))
+	}
+}
+
+func (l licenseLog) stateChanged(e inforce.Event, source zap.Field) {
+	fields := append([]zap.Field{
+		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
+	}, describeLicense(e.Standing)...)
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	switch {
+	case e.To == license.StateValid:
+		l.logger.Info("the license is valid", fields...)
+	case e.To.Passes():
+		l.logger.Warn("the license needs to be renewed", fields...)
+	case e.To == license.StateMissing && l.missingAllow:
+		l.logger.Info("there is no license, which is allowed", fields...)
+	case l.advisory:
+		l.logger.Warn("the license would not let requests pass; enforcement is log", fields...)
+	default:
+		l.logger.Error("the license does not let requests pass", fields...)
+	}
+}
+
+// describeLicense tells a genuine license from others.
+func describeLicense(standing *license.Standing) []zap.Field {
+	held := genuine(standing)
+	if held == nil {
+		return nil
+	}
+	return []zap.Field{
+		zap.String("key_id", held.KeyID),
+		zap.String("description", held.Payload.Description),
+		zap.Int64("expire_at", held.Payload.ExpireAt),
+	}
+}
+
+// genuine is the license if it is to be believed, whatever the time, else nil.
+func genuine(standing *license.Standing) *license.License {
+	if standing == nil || !standing.Genuine() {
+		return nil
+	}
+	return standing.License()
+}
+
+// maxAdvised bounds how many hosts are told of one by one.
+const maxAdvised = 256
+
+// advised is what has been told of requests that would have been refused.
+type advised struct {
+	mu   sync.Mutex
+	told map[string]struct{}
+}
+
+// first tells whether something is to be told of: it is new, and there is room.
+// last is true for the one that fills it.
+func (a *advised) first(what string) (is, last bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, again := a.told[what]; again || len(a.told) >= maxAdvised {
+		return false, false
+	}
+	if a.told == nil {
+		a.told = make(map[string]struct{})
+	}
+	a.told[what] = struct{}{}
+	return true, len(a.told) == maxAdvised
+}
+
+// advise tells once of each reason and host for which a request would have been
+// refused.
+func (l *licensing) advise(fault *license.Error, host string) {
+	is, last := l.advised.first(fault.Code() + " " + strings.ToLower(host))
+	if !is {
+		return
+	}
+	l.logger.Warn("a request would have been refused for the license; enforcement is log",
+		zap.String("code", fault.Code()), zap.String("host", host), zap.String("why", fault.Error()))
+	if last {
+		l.logger.Warn("further hosts are counted, but not told of")
+	}
+}

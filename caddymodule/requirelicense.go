@@ -1,0 +1,142 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// RequireLicense lets requests pass only where the deployment's license lets
+// them: it is in force, names the request's Host, and grants the features below.
+// Others are refused with 403. The app's `license` option says where the license
+// comes from.
+//
+// Behind it, `{http.license.state}` and, under the same prefix, `type`,
+// `description`, `expire_at` (Unix seconds), `key_id` and `features` (joined with
+// `,`) tell of the license; `{http.license.code}` tells `handle_errors` why a
+// request was refused, and is empty for others.
+type RequireLicense struct {
+	// Features that the license must all grant. Default: none.
+	Features []string `json:"features,omitempty"`
+
+	// `json` answers refusals with `{"message": "…", "code": "…"}`. `none`
+	// leaves the body to Caddy's `handle_errors`. Default: what the bearer_auth
+	// handlers of the same site have in common, else none.
+	ErrorBody string `json:"error_body,omitempty"`
+
+	licensing *licensing
+	logger    *zap.Logger
+	json      *atomic.Bool
+}
+
+// CaddyModule tells Caddy about the handler.
+func (RequireLicense) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.require_license", New: func() caddy.Module { return new(RequireLicense) }}
+}
+
+// Provision finds the license.
+func (l *RequireLicense) Provision(ctx caddy.Context) error {
+	l.logger, l.json = ctx.Logger(), new(atomic.Bool)
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return fmt.Errorf("require_license: %w", err)
+	}
+	if app.licensing == nil {
+		return fmt.Errorf("require_license: %w", errNoTrust)
+	}
+	l.licensing = app.licensing
+	l.json.Store(l.ErrorBody == errorBodyJSON)
+	return nil
+}
+
+// The values of the option error_body.
+const (
+	errorBodyJSON = "json"
+	errorBodyNone = "none"
+)
+
+// Validate checks the options.
+func (l *RequireLicense) Validate() error {
+	if l.ErrorBody != "" && l.ErrorBody != errorBodyJSON && l.ErrorBody != errorBodyNone {
+		return fmt.Errorf("require_license: error_body: found %q, expected json or none", l.ErrorBody)
+	}
+	for _, name := range l.Features {
+		if err := checkFeature(name); err != nil {
+			return fmt.Errorf("require_license: feature: %w", err)
+		}
+	}
+	return nil
+}
+
+// ServeHTTP lets the request pass or refuses it.
+func (l *RequireLicense) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	replacerOf(r).Map(l.licensing.placeholders)
+	if fault := l.licensing.check(r.Context(), r.Host, l.Features); fault != nil {
+		return l.refuse(w, r, fault)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// refuse answers as bearer_auth does: gRPC calls in gRPC's own way, where it is
+// asked for with a JSON body, and else by Caddy's own error handling.
+func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *license.Error) error {
+	code, message := fault.Code(), refusalWords(fault)
+	if c := l.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
+		c.Write(zap.String("code", code), zap.String("host", r.Host), zap.Error(fault))
+	}
+	replacerOf(r).Set(licenseCodePlaceholder, code)
+	w.Header().Set("Cache-Control", "no-store")
+	if isGRPC(r) {
+		return refuseGRPC(w, r, &auth.Refusal{Status: http.StatusForbidden, Message: message})
+	}
+	if l.json.Load() {
+		return writeCode(w, http.StatusForbidden, message, code)
+	}
+	return caddyhttp.Error(http.StatusForbidden, errors.New(message))
+}
+
+// refusalWords is the reason for anybody who asks. What exactly is wrong with a
+// license that is not to be believed is for the operator alone, who finds it in
+// the log and asks the API for it.
+func refusalWords(fault *license.Error) string {
+	switch fault.Code() {
+	case license.ReasonMissing.Code():
+		return "there is no license"
+	case license.ReasonForm.Code():
+		return "the license is not valid"
+	}
+	return fault.Error()
+}
+
+// writeCode answers with {"message": "…", "code": "…"}.
+func writeCode(w http.ResponseWriter, status int, message, code string) error {
+	body, err := json.Marshal(struct {
+		Message string `json:"message"`
+		Code    string `json:"code"`
+	}{message, code})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*RequireLicense)(nil)
+	_ caddy.Validator             = (*RequireLicense)(nil)
+	_ caddyhttp.MiddlewareHandler = (*RequireLicense)(nil)
+)

@@ -1,0 +1,138 @@
+package caddymodule
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
+)
+
+// Signing lets members of a group sign licenses over the API. The private key is
+// kept in memory only.
+type Signing struct {
+	// The file of the private key: PEM (PKCS #8, PKCS #1 or SEC 1), or such a
+	// file encrypted by age. It must not be readable by others than its owner.
+	Key string `json:"key,omitempty"`
+
+	// Instead, the environment variable that holds the key as PEM or as base64 of
+	// PEM. While it is unset, nothing can be signed.
+	KeyEnv string `json:"key_env,omitempty"`
+
+	// The passphrase of an age file; use a placeholder such as
+	// `{file./run/secrets/pass}` or `{env.NAME}`. Default: none.
+	Passphrase string `json:"passphrase,omitempty"`
+
+	// The group whose members may sign. Default: the admin group.
+	Group string `json:"group,omitempty"`
+
+	// The longest time that a license may be signed for. Default: 17520h.
+	MaxTTL caddy.Duration `json:"max_ttl,omitempty"`
+
+	signer *license.Signer
+}
+
+const defaultMaxTTL = caddy.Duration(17520 * time.Hour)
+
+// provision reads the key. Errors hold nothing of it.
+func (s *Signing) provision(logger *zap.Logger) error {
+	if s.Key != "" && s.KeyEnv != "" {
+		return errors.New("key: found a file and an environment variable; expected one of them")
+	}
+	if s.MaxTTL < 0 {
+		return fmt.Errorf("max_ttl: found %s, expected more than 0", time.Duration(s.MaxTTL))
+	}
+	if s.Passphrase != "" && !hasPlaceholder(s.Passphrase) {
+		logger.Warn("the passphrase of the signing key stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
+	}
+	key, err := s.privateKey()
+	if err != nil {
+		return err
+	}
+	if key == nil {
+		logger.Warn("there is no key to sign licenses with", zap.String("variable", s.KeyEnv))
+		return nil
+	}
+	maxTTL := s.MaxTTL
+	if maxTTL == 0 {
+		maxTTL = defaultMaxTTL
+	}
+	s.signer, err = license.NewSigner(license.SignerConfig{Key: key, MaxTTL: time.Duration(maxTTL)})
+	if err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	return nil
+}
+
+// privateKey is nil where there is none.
+func (s *Signing) privateKey() (crypto.Signer, error) {
+	passphrase, err := s.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	if s.Key != "" {
+		return s.keyFromFile(passphrase)
+	}
+	text := os.Getenv(s.KeyEnv)
+	if text == "" {
+		return nil, nil
+	}
+	key, err := keyfile.Parse([]byte(text), passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("key env %s: %w", s.KeyEnv, err)
+	}
+	return key, nil
+}
+
+func (s *Signing) passphrase() (string, error) {
+	if s.Passphrase == "" {
+		return "", nil
+	}
+	var r resolver
+	text := r.secret("passphrase", s.Passphrase)
+	return strings.TrimRight(text, "\r\n"), r.err
+}
+
+// keyFromFile names the path as it is configured: who puts the key itself where
+// its path belongs must not find it in a log.
+func (s *Signing) keyFromFile(passphrase string) (crypto.Signer, error) {
+	var r resolver
+	path := r.secret("key", s.Key)
+	if r.err != nil {
+		return nil, r.err
+	}
+	if strings.ContainsAny(path, "\r\n") || len(path) > 4096 {
+		return nil, errors.New("key: found something else than a path; write `key env NAME` for a key in the environment")
+	}
+	key, err := keyfile.Load(path, passphrase)
+	if err != nil && hasPlaceholder(s.Key) {
+		return nil, fmt.Errorf("key %s: %s", s.Key, strings.ReplaceAll(err.Error(), path, "the path that this stands for"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	return key, nil
+}
+
+// sign makes a license; a nil Signing has no key.
+func (s *Signing) sign(request license.Request) (*license.License, error) {
+	if s == nil {
+		return nil, license.ErrMissingKey
+	}
+	return s.signer.Sign(request)
+}
+
+// group is who may sign.
+func (s *Signing) group(admins string) string {
+	if s == nil || s.Group == "" {
+		return admins
+	}
+	return s.Group
+}
