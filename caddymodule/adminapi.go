@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -53,18 +54,46 @@ func runningApp() (*App, error) {
 }
 
 // reachedLocally tells whether a request reached the admin endpoint on a
-// loopback address or a unix socket. Where the connection came in decides, not
-// where it says it came from.
+// loopback address or a unix socket, straight from a program of this machine.
+// Where the connection came in decides, not where it says it came from.
 func reachedLocally(r *http.Request) bool {
 	address, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
+	if !ok || onBehalf(r) {
 		return false
 	}
 	if address.Network() == "unix" {
 		return true
 	}
 	local, err := netip.ParseAddrPort(address.String())
-	return err == nil && local.Addr().Unmap().IsLoopback()
+	return err == nil && local.Addr().Unmap().IsLoopback() && namesLoopback(r.Host)
+}
+
+// onBehalf tells whether the request was passed on by a proxy, or made by a page
+// of another site in a browser: those reach local addresses for somebody who may
+// be anywhere. An Origin has been checked by Caddy when it comes here.
+func onBehalf(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
+		if len(r.Header[name]) > 0 {
+			return true
+		}
+	}
+	for _, site := range r.Header["Sec-Fetch-Site"] {
+		if site != "same-origin" && site != "none" {
+			return true
+		}
+	}
+	return false
+}
+
+// namesLoopback tells whether a Host header means this machine. A name that its
+// owner lets point here (DNS rebinding) does not.
+func namesLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
 // Interface guards

@@ -17,8 +17,9 @@ type APIConfig struct {
 	AdminGroup string `json:"admin_group,omitempty"`
 
 	// Lets callers of Caddy's admin endpoint administer without a token, on
-	// connections that reach it on a loopback address or a unix socket. The
-	// audit log names them admin-endpoint. Default: false.
+	// connections that reach it on a loopback address or a unix socket. What a
+	// proxy passes on and what a page of another site sends needs a token all
+	// the same. The audit log names the callers admin-endpoint. Default: false.
 	TrustAdminEndpoint bool `json:"trust_admin_endpoint,omitempty"`
 }
 

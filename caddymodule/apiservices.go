@@ -23,6 +23,8 @@ func (a *App) provisionAPI() error {
 		SigningGroup: a.API.adminGroup(),
 		Issuers:      names,
 		Accounts:     a.accounts.view,
+		Operation:    a.operation(),
+		CountSSO:     countSSOURL,
 		Audit: func(e api.AuditEntry) {
 			audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
 		},
@@ -31,8 +33,9 @@ func (a *App) provisionAPI() error {
 		},
 	}
 	if a.SSO != nil {
-		services.SSO, services.SSOGroup = a.SSO.service, cmp.Or(a.SSO.Group, services.AdminGroup)
+		services.SSO, services.SSOGroup = a.SSO.service(), cmp.Or(a.SSO.Group, services.AdminGroup)
 	}
+	a.lendLicense(&services)
 	if issuer != "" {
 		services.Authenticate, err = a.entrance.authenticator(issuer)
 	}

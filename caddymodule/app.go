@@ -37,19 +37,31 @@ type App struct {
 	// must be registered over the API.
 	ServiceAccounts *ServiceAccounts `json:"service_accounts,omitempty"`
 
+	// The license of this deployment, and whose licenses are believed. Required
+	// by require_license and license_feature. Default: none.
+	License *LicenseConfig `json:"license,omitempty"`
+
+	// Who may sign licenses over the API, and with which key. Default: nobody
+	// can, as there is no key.
+	Signing *Signing `json:"signing,omitempty"`
+
 	// The addresses of customer accounts' login pages. Default: none.
 	SSO *SSO `json:"sso,omitempty"`
 
 	// Who may use the HTTP API.
 	API *APIConfig `json:"api,omitempty"`
 
-	ctx      caddy.Context
-	logger   *zap.Logger
-	gate     *gate
-	accounts *accounts
-	entrance *entrance
-	api      *api.API
-	detach   []func()
+	ctx       caddy.Context
+	logger    *zap.Logger
+	gate      *gate
+	accounts  *accounts
+	entrance  *entrance
+	licensing *licensing // nil: no license is asked for
+	api       *api.API
+	detach    []func()
+
+	events      *emitter
+	readLicense func() licenseReading // for metrics; nil: no license is asked for
 }
 
 // CaddyModule tells Caddy about the app.
@@ -83,11 +95,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.accounts, err = takeAccounts(ctx.Storage(), a.ServiceAccounts, a.issuerNames()); err != nil {
 		return fmt.Errorf("gatehouse: service_accounts: %w", err)
 	}
-	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required())
+	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required(), newMeters(a.issuerNames()))
+	if err := registerMetrics(ctx, gauges{gate.engines, a.accounts.view, a}); err != nil {
+		return fmt.Errorf("gatehouse: %w", err)
+	}
+	if a.events, err = newEmitter(ctx); err != nil {
+		return fmt.Errorf("gatehouse: %w", err)
+	}
 	if a.SSO != nil {
-		if err := a.SSO.provision(a.logger); err != nil {
+		if err := a.SSO.provision(a.logger, a.Issuers); err != nil {
 			return fmt.Errorf("gatehouse: sso: %w", err)
 		}
+	}
+	if err := a.provisionLicense(); err != nil {
+		return err
 	}
 	return a.provisionAPI()
 }
@@ -124,12 +145,17 @@ func (a *App) Start() error {
 	for name, engine := range a.allEngines() {
 		a.detach = append(a.detach, engine.Attach(issuer.Host{
 			Storage: a.ctx.Storage(),
-			Observe: issuerLog{a.logger.With(zap.String("issuer", name))}.observe,
+			Observe: issuerLog{a.knownName(name), a.logger.With(zap.String("issuer", name)), a.events}.observe,
 		}))
 	}
 	a.detach = append(a.detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(),
-		accountLog{a.logger, a.accounts.view, a.entrance.registration}.observe))
-	streams.recheck(a.entrance.registration)
+		accountLog{a.logger, a.accounts.view, a.entrance.registration, a.events}.observe))
+	if err := a.startLicense(); err != nil {
+		return err
+	}
+	if _, err := runningApp(); err != nil {
+		streams.recheck(a.entrance.registration) // there is none before it that hands over
+	}
 	return nil
 }
 
@@ -141,21 +167,25 @@ func (a *App) allEngines() map[string]*issuer.Engine {
 		return all
 	}
 	shared := slices.Collect(maps.Values(all))
-	for _, engine := range a.SSO.hosts {
+	for identifier, engine := range a.SSO.engines() {
 		if !slices.Contains(shared, engine) {
-			all[engine.Status().Issuer] = engine
+			all[identifier] = engine
 		}
 	}
 	return all
 }
 
 // Stop takes storage and log back; a newer configuration may have lent its own
-// by then.
+// by then, and judges the open streams from now on. That is done here and not
+// when it starts, because it might not get that far.
 func (a *App) Stop() error {
 	for _, detach := range a.detach {
 		detach()
 	}
 	a.detach = nil
+	if next, err := runningApp(); err == nil && next != a {
+		streams.recheck(next.entrance.registration)
+	}
 	return nil
 }
 
@@ -169,6 +199,10 @@ func (a *App) Cleanup() error {
 	if a.SSO != nil {
 		errs = append(errs, a.SSO.release())
 	}
+	if a.licensing != nil {
+		errs = append(errs, a.licensing.release())
+		a.licensing = nil
+	}
 	if a.accounts != nil {
 		errs = append(errs, a.accounts.release())
 		a.accounts = nil
@@ -178,6 +212,14 @@ func (a *App) Cleanup() error {
 		a.gate = nil
 	}
 	return errors.Join(errs...)
+}
+
+// knownName is the name if it is that of an issuer of tokens, else empty.
+func (a *App) knownName(name string) string {
+	if slices.Contains(a.issuerNames(), name) {
+		return name
+	}
+	return ""
 }
 
 // issuerNames gives the configured names, in the order of the configuration.

@@ -18,6 +18,8 @@ import (
 //	    issuer <identifier> { … }    # see parseIssuer; repeatable
 //	    token_cache <number>
 //	    service_accounts { … }       # see parseServiceAccounts
+//	    license { … }                # see parseLicense
+//	    signing { … }                # see parseSigning
 //	    sso { … }                    # see parseSSO
 //	    api { … }                    # see parseAPI
 //	}
@@ -35,6 +37,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			"issuer":           repeatable(app.parseIssuer),
 			"token_cache":      once(func(d *caddyfile.Dispenser) error { return number(d, &app.TokenCache, 0, maxTokenCache) }),
 			"service_accounts": once(app.parseServiceAccounts),
+			"license":          once(app.parseLicense),
+			"signing":          once(app.parseSigning),
 			"sso":              once(app.parseSSO),
 			"api":              once(app.parseAPI),
 		})

@@ -1,7 +1,8 @@
 // Package caddymodule makes Gatehouse a part of Caddy: the app "gatehouse" with
-// its global option, the handlers and directives bearer_auth and
-// gatehouse_api, the matcher principal, the provider bearer for Caddy's own
-// authentication handler, and the HTTP API on Caddy's admin endpoint.
+// its global option, the handlers and directives require_license, bearer_auth and
+// gatehouse_api, the matchers license_feature and principal, the provider bearer
+// for Caddy's own authentication handler, and the HTTP API on Caddy's admin
+// endpoint.
 //
 // It adapts the packages auth and license to Caddy and is the only one that
 // imports Caddy. What decides about tokens and licenses is never here.
@@ -10,6 +11,9 @@ package caddymodule
 import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/command"
 )
 
 // All modules and directives are registered here, in one place, because the
@@ -18,14 +22,20 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(AdminAPI{})
 	caddy.RegisterModule(GatehouseAPI{})
+	caddy.RegisterModule(RequireLicense{})
+	caddy.RegisterModule(MatchLicenseFeature{})
 	caddy.RegisterModule(BearerAuth{})
 	caddy.RegisterModule(ResourceMetadata{})
 	caddy.RegisterModule(BearerProvider{})
 	caddy.RegisterModule(MatchPrincipal{})
 
+	caddycmd.RegisterCommand(command.Command())
+
 	httpcaddyfile.RegisterGlobalOption("gatehouse", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("gatehouse_api", parseGatehouseAPI)
 	httpcaddyfile.RegisterDirectiveOrder("gatehouse_api", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterHandlerDirective("require_license", parseRequireLicense)
+	httpcaddyfile.RegisterDirectiveOrder("require_license", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirective("bearer_auth", parseBearerAuth)
 	httpcaddyfile.RegisterDirectiveOrder("bearer_auth", httpcaddyfile.Before, "basic_auth")
 }

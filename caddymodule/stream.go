@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,10 +16,11 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
 
-// A stream outlives the moment at which its token was looked at, so it is
-// closed when the token expires, or when its service account is switched off. Requests that may become one are told by what
-// they ask for; only those whose response confirms it are watched and cut. An
-// ordinary request, however slow, is left to end by itself.
+// A stream outlives the moment at which its token was looked at, so it is closed
+// when the token expires, or when its service account is good no more. Requests
+// that may become one are told by what they ask for; only those whose response
+// confirms it are watched and cut. An ordinary request, however slow, is left to
+// end by itself.
 
 // isStreamCandidate tells whether the request may become a stream.
 func isStreamCandidate(r *http.Request) bool {
@@ -37,40 +36,6 @@ func isStreamCandidate(r *http.Request) bool {
 }
 
 const eventStream = "text/event-stream"
-
-// streams are those that are open now, over all configurations.
-var streams = streamSet{open: make(map[*streamGuard]struct{})}
-
-// streamSet finds the streams of callers who are no longer let in.
-type streamSet struct {
-	mu   sync.Mutex
-	open map[*streamGuard]struct{}
-}
-
-func (s *streamSet) add(g *streamGuard) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.open[g] = struct{}{}
-}
-
-func (s *streamSet) remove(g *streamGuard) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, g)
-}
-
-// recheck cuts the streams of callers whom the registration lets in no more.
-func (s *streamSet) recheck(registration *auth.Registration) {
-	s.mu.Lock()
-	all := slices.Collect(maps.Keys(s.open))
-	s.mu.Unlock()
-	for _, g := range all {
-		_, refusal := registration.Admit(g.caller)
-		if refusal != nil && refusal.Status != http.StatusServiceUnavailable {
-			g.end(refusal)
-		}
-	}
-}
 
 // serveStream serves a request that may become a stream, and cuts the stream at
 // the caller's deadline.
@@ -191,10 +156,16 @@ func (g *streamGuard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // arm starts to wait for the deadline.
 func (g *streamGuard) arm() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.timer == nil {
+	armed := g.timer != nil
+	if !armed {
 		g.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { g.end(auth.ErrExpired) })
-		streams.add(g)
+	}
+	g.mu.Unlock()
+	if armed {
+		return
+	}
+	if refusal := streams.add(g); refusal != nil {
+		g.end(refusal)
 	}
 }
 

@@ -287,7 +287,9 @@ func TestExtendedConnectIsCutAtExpiry(t *testing.T) {
 	}
 	g, issuer := startStreams(t, "1.1")
 	token, expiry := brief(issuer)
+	//lint:ignore SA1019 the transport of net/http cannot send an extended CONNECT
 	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: dialPlain}
+	//lint:ignore SA1019 as above
 	t.Cleanup(transport.CloseIdleConnections)
 	reader, writer := io.Pipe()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://"+g.site+"/ws", reader)
@@ -297,6 +299,7 @@ func TestExtendedConnectIsCutAtExpiry(t *testing.T) {
 	request.Header.Set(":protocol", "websocket")
 	request.Header.Set("Sec-WebSocket-Version", "13")
 	bearer(token)(request)
+	//lint:ignore SA1019 as above
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)

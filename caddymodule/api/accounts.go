@@ -29,7 +29,7 @@ func (a *API) listAccounts(c *call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, a.services.Accounts.List(c.r.URL.Query().Get("after"), limit))
+	writeList(c.w, a.services.Accounts.List(c.r.URL.Query().Get("after"), limit))
 	return nil
 }
 
@@ -38,7 +38,7 @@ func (a *API) createAccount(c *call) error {
 	if err != nil {
 		return err
 	}
-	made, err := a.services.Accounts.Create(c.r.Context(), draft)
+	made, err := a.services.Accounts.Create(c.toTheEnd(), draft)
 	if err != nil {
 		return a.accountFailed(c, "create", draft.Subject, err)
 	}
@@ -69,7 +69,7 @@ func (a *API) putAccount(c *call) error {
 	if err != nil {
 		return err
 	}
-	made, err := a.services.Accounts.Replace(c.r.Context(), key, draft)
+	made, err := a.services.Accounts.Replace(c.toTheEnd(), key, draft)
 	if err != nil {
 		return a.accountFailed(c, "update", key, err)
 	}
@@ -83,7 +83,7 @@ func (a *API) deleteAccount(c *call) error {
 	if err != nil {
 		return err
 	}
-	gone, err := a.services.Accounts.Delete(c.r.Context(), key)
+	gone, err := a.services.Accounts.Delete(c.toTheEnd(), key)
 	if err != nil {
 		return a.accountFailed(c, "delete", key, err)
 	}
@@ -98,6 +98,9 @@ func (c *call) accountKey() (string, error) {
 	key, err := url.PathUnescape(c.rest)
 	if err != nil {
 		return "", problem(http.StatusBadRequest, "the subject in the path is not percent-encoded well")
+	}
+	if len(key) > account.MaxText {
+		return "", accountProblem(account.ErrNotFound) // nobody's, and too long for the audit log
 	}
 	return key, nil
 }
@@ -121,9 +124,19 @@ func (a *API) readDraft(c *call, decode func([]byte) (*account.Draft, error)) (*
 
 // accountFailed records an attempt that came to nothing, and words its error.
 func (a *API) accountFailed(c *call, action, subject string, err error) error {
-	a.auditOutcome(c, "service_account."+action, subject, "refused")
-	return accountProblem(err)
+	worded := accountProblem(err)
+	outcome := outcomeFailed
+	var p *Problem
+	if errors.As(worded, &p) && p.Status < http.StatusInternalServerError {
+		outcome = outcomeRefused
+	}
+	a.auditOutcome(c, "service_account."+action, subject, outcome)
+	return worded
 }
+
+// toTheEnd is the context of a change. A caller who goes away does not stop it
+// half-way, so that the audit log can tell what came of it; storage bounds it.
+func (c *call) toTheEnd() context.Context { return context.WithoutCancel(c.r.Context()) }
 
 // storageRetry is when a storage that could not be written may be asked again.
 const storageRetry = 5 * time.Second

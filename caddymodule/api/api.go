@@ -15,10 +15,12 @@ type Place struct {
 	Trusted bool
 }
 
-// API answers the routes. It is immutable and safe for concurrent use.
+// API answers the routes. It is safe for concurrent use.
 type API struct {
 	services Services
 	routes   []route
+
+	ssoFailures seldom
 }
 
 // New makes the API of one configuration.

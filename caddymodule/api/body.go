@@ -5,13 +5,18 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
+	"time"
 )
 
-// The most that a body may hold.
+// The most that a body may hold, and how long it may take to arrive.
 const (
-	maxBody   = 64 << 10
-	maxImport = 64 << 20
+	maxBody    = 64 << 10
+	maxImport  = 64 << 20
+	bodyTime   = 30 * time.Second
+	importTime = 10 * time.Minute
 )
 
 // readBody reads a JSON body of at most 64 KiB.
@@ -19,27 +24,41 @@ func (c *call) readBody() ([]byte, error) {
 	if err := checkContentType(c.r, "application/json"); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	return c.read(maxBody, "64 KiB", bodyTime)
+}
+
+// read reads a body of at most so many bytes. A server that gives a request a
+// time to arrive in goes on counting while the request is worked on, and takes
+// it for given up then; so the time is lifted once all has arrived.
+func (c *call) read(most int64, inWords string, within time.Duration) ([]byte, error) {
+	control := http.NewResponseController(c.w)
+	_ = control.SetReadDeadline(time.Now().Add(within)) // where it can be set
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, problem(http.StatusRequestEntityTooLarge, "the body is larger than 64 KiB")
-	}
-	if err != nil {
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, problem(http.StatusRequestEntityTooLarge, "the body is larger than "+inWords)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problem(http.StatusRequestTimeout, "the body took too long to arrive")
+	case err != nil:
 		return nil, problem(http.StatusBadRequest, "the body could not be read")
 	}
+	_ = control.SetReadDeadline(time.Time{})
 	return body, nil
 }
 
-// checkContentType wants one of the media types. A body without a type is taken
-// for what is wanted.
+// checkContentType wants one of the media types, in UTF-8. A body without a type
+// is taken for what is wanted; several types could be read in several ways.
 func checkContentType(r *http.Request, want ...string) error {
-	found := r.Header.Get("Content-Type")
-	if found == "" {
+	types := r.Header["Content-Type"]
+	if len(types) == 0 {
 		return nil
 	}
-	mediaType, _, err := mime.ParseMediaType(found)
+	mediaType, params, err := mime.ParseMediaType(types[0])
+	charset, named := params["charset"]
+	good := err == nil && len(types) == 1 && (!named || strings.EqualFold(charset, "utf-8"))
 	for _, one := range want {
-		if err == nil && mediaType == one {
+		if good && mediaType == one {
 			return nil
 		}
 	}
@@ -48,13 +67,17 @@ func checkContentType(r *http.Request, want ...string) error {
 
 // limit reads ?limit= from 1 to most; 0 means that it was not given.
 func (c *call) limit(most int) (int, error) {
-	if !c.r.URL.Query().Has("limit") {
+	given := c.r.URL.Query()["limit"]
+	if len(given) == 0 {
 		return 0, nil
 	}
-	text := c.r.URL.Query().Get("limit")
-	n, err := strconv.Atoi(text)
+	expected := "limit: expected one number from 1 to " + strconv.Itoa(most)
+	n, err := strconv.Atoi(given[0])
+	if len(given) > 1 || err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, problem(http.StatusBadRequest, expected)
+	}
 	if err != nil || n < 1 || n > most {
-		return 0, problem(http.StatusBadRequest, "limit: expected a number from 1 to "+strconv.Itoa(most))
+		return 0, problem(http.StatusUnprocessableEntity, expected)
 	}
 	return n, nil
 }

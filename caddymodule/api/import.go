@@ -3,9 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
@@ -29,25 +27,24 @@ func (a *API) importAccounts(c *call) error {
 	if err := checkContentType(c.r, "application/x-ndjson", "application/jsonl", "application/json", "text/plain"); err != nil {
 		return err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxImport))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return problem(http.StatusRequestEntityTooLarge, "the body is larger than 64 MiB")
-	}
+	body, err := c.read(maxImport, "64 MiB", importTime)
 	if err != nil {
-		return problem(http.StatusBadRequest, "the body could not be read")
+		return err
 	}
 	changes, lines, err := a.parseImport(body, op)
 	if err != nil {
 		return err
 	}
-	results, err := a.services.Accounts.Apply(c.r.Context(), changes, nil)
+	results, err := a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
 	if err != nil {
 		return a.accountFailed(c, "import", fmt.Sprintf("%d accounts", len(changes)), err)
 	}
 	for i, result := range results {
-		if result.Outcome == account.Created || result.Outcome == account.Replaced {
-			a.audit(c, "service_account.import", changes[i].Draft.Subject)
+		switch subject := changes[i].Draft.Subject; result.Outcome {
+		case account.Created, account.Replaced:
+			a.audit(c, "service_account.import", subject)
+		case account.Refused:
+			a.auditOutcome(c, "service_account.import", subject, outcomeRefused)
 		}
 	}
 	writeImport(c.w, changes, lines, results)
@@ -89,6 +86,7 @@ func (a *API) parseImport(body []byte, op account.Op) (changes []account.Change,
 
 func writeImport(w http.ResponseWriter, changes []account.Change, lines []int, results []account.Result) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)

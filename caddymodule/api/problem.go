@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"math"
@@ -39,7 +40,9 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	if !errors.As(err, &p) {
 		p = &Problem{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
 	}
-	if p.Status >= http.StatusInternalServerError {
+	// A refusal for want of an issuer's keys has no cause: who lost them logs
+	// that once, and not with every request.
+	if p.Status >= http.StatusInternalServerError && p.Cause != nil {
 		a.services.logError(p)
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -60,6 +63,29 @@ func writeJSON(w http.ResponseWriter, status int, document any) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// writeList answers with an array that may be long: it is written piece by piece.
+func writeList[T any](w http.ResponseWriter, list []T) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	out := bufio.NewWriterSize(w, 32<<10)
+	_ = out.WriteByte('[')
+	for i, element := range list {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		body, err := json.Marshal(element)
+		if err != nil {
+			panic(http.ErrAbortHandler) // a list that is cut short must not look whole
+		}
+		if _, err := out.Write(body); err != nil {
+			return // the caller is gone
+		}
+	}
+	_, _ = out.WriteString("]\n")
+	_ = out.Flush()
 }
 
 // Fail answers with an error, in the form that all errors of the API have.

@@ -26,6 +26,18 @@ func (a *API) table() []route {
 	return []route{
 		{path: "/api/v4/sso_url", methods: map[string]endpoint{get: {anyone, a.ssoURL}}},
 		{path: "/api/v4/sso_url/", methods: map[string]endpoint{get: {anyone, a.ssoURL}}},
+		{path: "/gatehouse/", methods: map[string]endpoint{get: {anyone, a.page}}},
+		{path: "/api/status", methods: map[string]endpoint{get: {admins, a.getStatus}}},
+		{path: "/api/issuers", methods: map[string]endpoint{get: {admins, a.listIssuers}}},
+		{path: "/api/issuers/", prefix: true, methods: map[string]endpoint{post: {admins, a.refreshIssuer}}},
+		{path: "/api/tokens/explain", methods: map[string]endpoint{post: {admins, a.explainToken}}},
+		{path: "/api/orgs/license/sign", methods: map[string]endpoint{post: {signers, a.signLicense}}},
+		{path: "/api/orgs/license", methods: map[string]endpoint{
+			get: {anyToken, a.licenseStatus},
+			put: {admins, a.putLicense},
+		}},
+		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned}}},
+		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo}}},
 		{path: "/api/userinfo", methods: map[string]endpoint{
 			get: {anyToken, a.userinfo},
 		}},

@@ -5,6 +5,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/inforce"
 )
 
 // Services is what the API works on: one configuration's.
@@ -31,6 +33,26 @@ type Services struct {
 	// SSOGroup is the group that may ask for them with a token.
 	SSOGroup string
 
+	// Operation is what operators ask about.
+	Operation Operation
+
+	// CountSSO counts an answer about a login page, with the response type asked
+	// for and the code of the error, empty for an address. Nil: not counted.
+	CountSSO func(responseType string, code sso.Code)
+
+	// License is the license in force; nil: none is asked for.
+	License Licensing
+
+	// Sign makes a license. Nil, or the error [license.ErrMissingKey]: there is
+	// no key to sign with.
+	Sign func(license.Request) (*license.License, error)
+
+	// Signed is the record of what Sign made; nil: nothing is signed here.
+	Signed Signed
+
+	// OnSigned is told of each license that was signed and recorded. May be nil.
+	OnSigned func(actor string, e inforce.Entry)
+
 	// Audit records what was asked for and what came of it. Required.
 	Audit func(AuditEntry)
 
@@ -43,7 +65,25 @@ type AuditEntry struct {
 	Actor   string // who: issuer/subject, or admin-endpoint
 	Action  string // what: service_account.create, …
 	Target  string // to what: a subject, a license id, …
-	Outcome string // done or refused
+	Outcome string // done, refused or, where it is the server's fault, failed
+}
+
+// The outcomes in the audit log.
+const (
+	outcomeDone    = "done"
+	outcomeRefused = "refused"
+	outcomeFailed  = "failed"
+)
+
+func (s *Services) countSSO(answer sso.Response) {
+	if s.CountSSO == nil {
+		return
+	}
+	var code sso.Code
+	if answer.Refusal != nil {
+		code = answer.Refusal.Code
+	}
+	s.CountSSO(answer.ResponseType, code)
 }
 
 func (s *Services) logError(p *Problem) {
@@ -52,7 +92,7 @@ func (s *Services) logError(p *Problem) {
 	}
 }
 
-func (a *API) audit(c *call, action, target string) { a.auditOutcome(c, action, target, "done") }
+func (a *API) audit(c *call, action, target string) { a.auditOutcome(c, action, target, outcomeDone) }
 
 func (a *API) auditOutcome(c *call, action, target, outcome string) {
 	if a.services.Audit != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
@@ -20,9 +22,8 @@ func (a *API) ssoURL(c *call) error {
 		RawQuery:     c.r.URL.RawQuery,
 		Authenticate: func(context.Context) *sso.Refusal { return a.judge(c) },
 	})
-	if answer.Refusal != nil && answer.Status >= http.StatusInternalServerError {
-		a.services.logError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
-	}
+	a.logSSO(answer)
+	a.services.countSSO(answer)
 	header := c.w.Header()
 	for name, values := range answer.Header {
 		header[name] = slices.Clone(values)
@@ -30,6 +31,23 @@ func (a *API) ssoURL(c *call) error {
 	c.w.WriteHeader(answer.Status)
 	_, _ = c.w.Write(answer.Body) // an error means that the caller is gone
 	return nil
+}
+
+// logSSO tells the operator why there is no address. A provider that is down
+// fails every request, so that one line a minute has to do.
+func (a *API) logSSO(answer sso.Response) {
+	if answer.Refusal == nil || answer.Refusal.Cause == nil || !a.ssoFailures.due(time.Now()) {
+		return
+	}
+	a.services.logError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
+}
+
+// seldom lets one through in a minute. The zero value is ready.
+type seldom struct{ next atomic.Int64 }
+
+func (s *seldom) due(now time.Time) bool {
+	next := s.next.Load()
+	return now.UnixNano() >= next && s.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano())
 }
 
 // judge decides about a caller without an HMAC.

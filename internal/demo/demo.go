@@ -21,6 +21,14 @@ const (
 	clientRobot = "robot" // a machine that may read
 	clientAdmin = "boss"  // one in the group admins
 	clientLate  = "late"  // one whose tokens have expired when it gets them
+	clientNew   = "rover" // one that nobody has registered
+)
+
+// What the login page is tried with. The password is the clients' secret.
+const (
+	application = "license-users" // what people log in to
+	guest       = "guest"         // who logs in
+	apiKey      = "demo"          // who may ask where
 )
 
 // Options of a Stage. The zero value takes free ports.
@@ -42,13 +50,15 @@ type Stage struct {
 
 	issuer   *idp.Issuer
 	upstream *upstream.Upstream
+	app      *app
 	secret   string
+	shared   string // key of the signatures
 }
 
-// New starts issuer and upstream on loopback, and finds ports for the gateway. A
-// taken port is an error that names it.
+// New starts issuer, upstream and application on loopback, and finds ports for the
+// gateway. A taken port is an error that names it.
 func New(o Options) (*Stage, error) {
-	s := &Stage{secret: rand.Text()[:10]}
+	s := &Stage{secret: rand.Text()[:10], shared: rand.Text()}
 	if err := s.start(o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -72,14 +82,25 @@ func (s *Stage) start(o Options) (err error) {
 	if s.Dir, err = os.MkdirTemp("", "gatehouse-demo-"); err != nil {
 		return fmt.Errorf("making a folder for the demo: %w", err)
 	}
+	if err = s.makeLicense(); err != nil {
+		return err
+	}
 	if s.upstream, err = upstream.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
-	s.issuer, err = newIssuer(s.Site, s.secret)
-	return err
+	listener, err := reserve(0)
+	if err != nil {
+		return err
+	}
+	callback := "http://" + listener.Addr().String() + callbackPath
+	if s.issuer, err = newIssuer(s.Site, s.secret, callback); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	s.app = startApp(listener, s.Site)
+	return nil
 }
 
-func newIssuer(audience, secret string) (*idp.Issuer, error) {
+func newIssuer(audience, secret, callback string) (*idp.Issuer, error) {
 	return idp.New(
 		idp.WithAudience(audience),
 		idp.WithClient(idp.Client{
@@ -94,6 +115,11 @@ func newIssuer(audience, secret string) (*idp.Issuer, error) {
 			ID: clientLate, Secret: secret, Lifetime: -time.Hour,
 			Scopes: []string{"gateway.read"},
 		}),
+		idp.WithClient(idp.Client{ID: clientNew, Secret: secret, Scopes: []string{"gateway.read"}}),
+		idp.WithClient(idp.Client{
+			ID: application, RedirectURIs: []string{callback}, Scopes: []string{"gateway.read"},
+		}),
+		idp.WithPerson(guest, secret, idp.Person{Subject: guest, Name: "Guest", Email: "guest@example.com"}),
 	)
 }
 
@@ -109,10 +135,13 @@ func reserve(port int) (net.Listener, error) {
 	return ln, nil
 }
 
-// Close ends issuer and upstream, and removes the folder. The gateway must have
-// stopped.
+// Close ends application, issuer and upstream, and removes the folder. The gateway
+// must have stopped.
 func (s *Stage) Close() error {
 	var errs []error
+	if s.app != nil {
+		errs = append(errs, s.app.close())
+	}
 	if s.issuer != nil {
 		errs = append(errs, s.issuer.Close())
 	}
@@ -127,16 +156,20 @@ func (s *Stage) Close() error {
 
 // Environment is what Caddyfile.example reads, and where Caddy is to write.
 func (s *Stage) Environment() map[string]string {
-	return map[string]string{
+	return s.licenseEnvironment(map[string]string{
 		"GATEHOUSE_SITE":     s.Site,
 		"GATEHOUSE_BIND":     "127.0.0.1",
 		"GATEHOUSE_ADMIN":    s.Admin,
 		"GATEHOUSE_ISSUER":   s.issuer.URL,
 		"GATEHOUSE_AUDIENCE": s.Site,
 		"GATEHOUSE_UPSTREAM": s.upstream.URL,
+		"GATEHOUSE_REDIRECT": s.app.url + callbackPath,
+
+		"GATEHOUSE_SSO_API_KEY":    apiKey,
+		"GATEHOUSE_SSO_SHARED_KEY": s.shared,
 		// Storage is configured; this is for what Caddy writes beside it.
 		"XDG_DATA_HOME": filepath.Join(s.Dir, "data"),
-	}
+	})
 }
 
 // Token is one that the gateway lets in.

@@ -101,13 +101,13 @@ func TestEnvironmentCoversTheExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := stage(t).Environment()
-	found := regexp.MustCompile(`\{\$(GATEHOUSE_[A-Z_]+):[^}]+\}`).FindAllSubmatch(text, -1)
+	found := regexp.MustCompile(`\{(?:\$(GATEHOUSE_[A-Z_]+):[^}]+|env\.(GATEHOUSE_[A-Z_]+))\}`).FindAllSubmatch(text, -1)
 	if len(found) == 0 {
 		t.Fatal("the example reads no variable")
 	}
 	for _, m := range found {
-		if env[string(m[1])] == "" {
-			t.Errorf("the demo does not set %s", m[1])
+		if name := string(m[1]) + string(m[2]); env[name] == "" {
+			t.Errorf("the demo does not set %s", name)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -13,6 +14,12 @@ type Step struct {
 	Line  string // for a POSIX shell, after the lines of the steps before
 }
 
+// Keeps tells whether the line sets what later lines use: a function or a
+// variable.
+func (s Step) Keeps() bool { return keeps.MatchString(s.Line) }
+
+var keeps = regexp.MustCompile(`^([a-z]+\(\)|[A-Z]+=)`)
+
 // Steps are in the order in which they are to be pasted: the first defines what
 // the others use.
 func (s *Stage) Steps() []Step {
@@ -20,7 +27,7 @@ func (s *Stage) Steps() []Step {
 	with := func(args string) string {
 		return `-H "Authorization: Bearer $(token ` + args + `)"`
 	}
-	return []Step{
+	steps := []Step{
 		{
 			"token", "a token by client credentials (RFC 6749, section 4.4), kept in $TOKEN",
 			s.tokenFunction() + `; TOKEN=$(token); echo "$TOKEN"`,
@@ -47,6 +54,9 @@ func (s *Stage) Steps() []Step {
 		{"open", "200: /open needs no token, and the upstream sees no subject", s.curl("-i", `-H "X-Auth-Subject: root"`, "/open/")},
 		{"metadata", "RFC 9728: where clients learn which issuer to ask", s.curl("", "/.well-known/oauth-protected-resource")},
 	}
+	steps = append(steps, s.machineSteps()...)
+	steps = append(steps, s.licenseSteps()...)
+	return append(steps, s.loginSteps()...)
 }
 
 // tokenFunction prints an access token; arguments go to curl, where a second -u

@@ -1,0 +1,224 @@
+package caddymodule_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// socketFolder is a folder with a short path.
+func socketFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// live is an open stream of a machine.
+type live struct {
+	kind  string
+	ended chan string // gets what there is to say about the end
+}
+
+// openStreams opens a stream of every kind, each confirmed by its first bytes.
+func (g *apiGateway) openStreams(t *testing.T, machine edit) []live {
+	t.Helper()
+	return []live{g.openEvents(t, machine), g.openSocket(t, machine), g.openGRPC(t, machine)}
+}
+
+func (g *apiGateway) openEvents(t *testing.T, machine edit) live {
+	t.Helper()
+	l := live{"events", make(chan string, 1)}
+	stream := open(t, g.client, "GET", "http://"+g.site+"/guarded/sse?every=20ms", machine, header("Accept", "text/event-stream"))
+	if _, err := io.ReadFull(stream.Body, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, err := io.Copy(io.Discard, stream.Body)
+		l.ended <- fmt.Sprint(err)
+	}()
+	return l
+}
+
+func (g *apiGateway) openSocket(t *testing.T, machine edit) live {
+	t.Helper()
+	l := live{"socket", make(chan string, 1)}
+	conn, err := net.Dial("tcp", g.site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	request, err := http.NewRequest("GET", "http://"+g.site+"/guarded/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range []edit{
+		machine, header("Connection", "Upgrade"), header("Upgrade", "websocket"),
+		header("Sec-Websocket-Version", "13"), header("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+	} {
+		edit(request)
+	}
+	if err := request.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	reader := bufio.NewReader(conn)
+	response, err := http.ReadResponse(reader, request)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %v, %v, want 101", response, err)
+	}
+	if err := echo(conn, reader, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, reader)
+		l.ended <- "<nil>"
+	}()
+	return l
+}
+
+func (g *apiGateway) openGRPC(t *testing.T, machine edit) live {
+	t.Helper()
+	l := live{"grpc", make(chan string, 1)}
+	stream := open(t, g.h2c, "POST", "http://"+g.site+"/guarded/grpc.Stream/Watch?every=20ms", machine,
+		header("Content-Type", "application/grpc"), header("Te", "trailers"))
+	if _, err := io.ReadFull(stream.Body, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, err := io.Copy(io.Discard, stream.Body)
+		l.ended <- fmt.Sprint(err, stream.Trailer["Grpc-Status"], stream.Trailer["Grpc-Message"])
+	}()
+	return l
+}
+
+// wantEnd waits for the ends. The tokens are good for years.
+func wantEnd(t *testing.T, streams []live, message string) {
+	t.Helper()
+	limit := time.After(15 * time.Second)
+	for _, l := range streams {
+		want := "<nil>"
+		if l.kind == "grpc" {
+			want = "<nil>[16] [" + message + "]"
+		}
+		select {
+		case got := <-l.ended:
+			if strings.ReplaceAll(got, "> [", ">[") != want {
+				t.Errorf("%s ended with %s, want %s", l.kind, got, want)
+			}
+		case <-limit:
+			t.Fatalf("%s has not ended after 15s", l.kind)
+		}
+	}
+}
+
+// wantOpen makes sure that a stream has not ended.
+func wantOpen(t *testing.T, streams []live) {
+	t.Helper()
+	for _, l := range streams {
+		select {
+		case got := <-l.ended:
+			t.Errorf("%s ended with %s", l.kind, got)
+		default:
+		}
+	}
+}
+
+func TestStreamsOfAnAccountThatIsGoodNoMore(t *testing.T) {
+	g := startAPI(t)
+	g.create("bystander", "")
+	others := g.openStreams(t, g.machine("bystander"))
+	for name, c := range map[string]struct {
+		end     func(subject string)
+		message string
+	}{
+		"disabled": {func(subject string) { g.disable(subject) }, "the service account is switched off"},
+		"deleted": {func(subject string) {
+			g.send("DELETE", "/api/serviceaccounts/"+subject, g.admin()).wants(t, 204, "")
+		}, "the service account is not registered"},
+		"expired": {func(subject string) {
+			soon := time.Now().Add(time.Second).UTC().Format(time.RFC3339)
+			g.send("PUT", "/api/serviceaccounts/"+subject, g.admin(), content(`{"status":"active","expires_at":"`+soon+`"}`))
+		}, "the service account has expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g.create(name, "")
+			streams := g.openStreams(t, g.machine(name))
+			wantOpen(t, streams)
+			c.end(name)
+			wantEnd(t, streams, c.message)
+			refusal := invalidToken(c.message)
+			refusal.check(t, g.get("/guarded/", g.machine(name)), refusal.jsonBody())
+		})
+	}
+	wantOpen(t, others)
+	g.disable("bystander")
+	wantEnd(t, others, "the service account is switched off")
+}
+
+// An account that a new configuration does not declare any more is out, and so are
+// its streams; a configuration that fails cuts nothing.
+func TestReloadThatDropsADeclaredAccount(t *testing.T) {
+	const both = "account kept\naccount dropped {\n name Dropped\n groups admin\n }"
+	g := startAPI(t, "ACCOUNTS", both)
+	if got := g.get("/api/userinfo", g.machine("dropped")); got.status != 200 || !strings.Contains(got.body, `"name":"Dropped","email":"","status":"active","groups":["admin"],"is_admin":true`) {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	kept := []live{g.openEvents(t, g.machine("kept")), g.openGRPC(t, g.machine("kept"))}
+	dropped := []live{g.openEvents(t, g.machine("dropped")), g.openGRPC(t, g.machine("dropped"))}
+	occupied := strings.TrimPrefix(newUpstream(t).URL, "http://")
+	if err := g.load(apiConfig() + "\nhttp://" + occupied + " {\n respond x\n}\n"); err == nil {
+		t.Fatal("it was loaded")
+	}
+	g.get("/guarded/", g.machine("dropped")).seen(t)
+	wantOpen(t, append(dropped, kept...))
+	if err := g.load(apiConfig("ACCOUNTS", "account kept\naccount dropped {\n status inactive\n }")); err != nil {
+		t.Fatal(err)
+	}
+	wantEnd(t, dropped, "the service account is switched off")
+	refusal := invalidToken("the service account is switched off")
+	refusal.check(t, g.get("/guarded/", g.machine("dropped")), refusal.jsonBody())
+	wantOpen(t, kept)
+	if err := g.load(apiConfig()); err != nil {
+		t.Fatal(err)
+	}
+	wantEnd(t, kept, "the service account is not registered")
+	refusal = invalidToken("the service account is not registered")
+	refusal.check(t, g.get("/guarded/", g.machine("kept")), refusal.jsonBody())
+}
+
+// Declared accounts stand in front of stored ones, and are known at once.
+func TestDeclaredBesideStored(t *testing.T) {
+	g := startAPI(t)
+	g.create("both", `,"groups":["stored"]`)
+	g.create("stored", "")
+	if err := g.load(apiConfig("ACCOUNTS", "account both {\n groups declared\n status inactive\n }")); err != nil {
+		t.Fatal(err)
+	}
+	refusal := invalidToken("the service account is switched off")
+	refusal.check(t, g.get("/guarded/", g.machine("both")), refusal.jsonBody())
+	if got := g.get("/api/serviceaccounts", g.admin()); listed(t, got) != "both stored" || !strings.Contains(got.body, `"groups":["declared"]`) {
+		t.Errorf("got %s", got.body)
+	}
+	if err := g.load(apiConfig()); err != nil {
+		t.Fatal(err)
+	}
+	g.get("/guarded/", g.machine("both")).seen(t)
+}
+
+func TestRegistrationOptional(t *testing.T) {
+	g := startAPI(t, "ACCOUNTS", "registration optional")
+	g.get("/guarded/", g.machine("never-seen")).seen(t)
+	g.create("known", "")
+	g.disable("known")
+	refusal := invalidToken("the service account is switched off")
+	refusal.check(t, g.get("/guarded/", g.machine("known")), refusal.jsonBody())
+}

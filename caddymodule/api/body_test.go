@@ -1,0 +1,79 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestBadBodies(t *testing.T) {
+	s := newSite(t)
+	s.send("POST", "/api/serviceaccounts", `{"subject":"there","status":"active"}`)
+	before := s.send("GET", "/api/serviceaccounts", "").body
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		text   string
+	}{
+		"nothing":          {"", 400, "JSON"},
+		"no JSON":          {"hello", 400, "JSON"},
+		"an array":         {`[{"subject":"a","status":"active"}]`, 400, "object"},
+		"two objects":      {`{"subject":"a","status":"active"}{}`, 400, "follows"},
+		"unknown member":   {`{"subject":"a","status":"active","admin":true}`, 400, "admin"},
+		"repeated member":  {`{"subject":"a","subject":"b","status":"active"}`, 400, "subject"},
+		"another spelling": {`{"Subject":"a","status":"active"}`, 400, "Subject"},
+		"invalid UTF-8":    {"{\"subject\":\"\xff\",\"status\":\"active\"}", 400, "JSON"},
+		"a byte order mark": {
+			"\ufeff" + `{"subject":"a","status":"active"}`, 400, "JSON",
+		},
+		"deep":           {strings.Repeat("[", 60000), 400, ""},
+		"no subject":     {`{"status":"active"}`, 422, "subject"},
+		"empty subject":  {`{"subject":"","status":"active"}`, 422, "subject"},
+		"long subject":   {`{"subject":"` + strings.Repeat("x", 256) + `","status":"active"}`, 422, "subject"},
+		"dots":           {`{"subject":"..","status":"active"}`, 422, "subject"},
+		"a line break":   {`{"subject":"a\r\nX: y","status":"active"}`, 422, "subject"},
+		"no status":      {`{"subject":"a"}`, 422, "status"},
+		"bad status":     {`{"subject":"a","status":"enabled"}`, 422, "status"},
+		"unknown issuer": {`{"subject":"a","status":"active","issuer":"other"}`, 422, "issuer"},
+		"groups a text":  {`{"subject":"a","status":"active","groups":"x"}`, 422, "groups"},
+		"bad expiry":     {`{"subject":"a","status":"active","expires_at":"soon"}`, 422, "expires_at"},
+		"too large":      {`{"subject":"a","status":"active","name":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "64 KiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.send("POST", "/api/serviceaccounts", c.body).fails(t, c.status, c.text)
+			if !strings.Contains(c.text, "subject") { // in the path
+				s.send("PUT", "/api/serviceaccounts/there", strings.Replace(c.body, `"subject":"a",`, "", 1)).fails(t, c.status, c.text)
+			}
+		})
+	}
+	if after := s.send("GET", "/api/serviceaccounts", "").body; after != before {
+		t.Errorf("something was stored: %s", after)
+	}
+}
+
+func TestContentTypes(t *testing.T) {
+	s := newSite(t)
+	for i, c := range []struct {
+		types  []string
+		status int
+	}{
+		{nil, 201},
+		{[]string{"application/json"}, 201},
+		{[]string{"Application/JSON; charset=UTF-8"}, 201},
+		{[]string{"application/json; charset=utf-16"}, 400},
+		{[]string{"text/plain"}, 400},
+		{[]string{"application/x-www-form-urlencoded"}, 400},
+		{[]string{"application/jsonp"}, 400},
+		{[]string{""}, 400},
+		{[]string{"application/json", "text/plain"}, 400},
+	} {
+		body := fmt.Sprintf(`{"subject":"s%d","status":"active"}`, i)
+		got := s.send("POST", "/api/serviceaccounts", body, func(r *http.Request) {
+			r.Header["Content-Type"] = c.types
+		})
+		if got.status != c.status {
+			t.Errorf("%q: got %d %s, want %d", c.types, got.status, got.body, c.status)
+		}
+	}
+}

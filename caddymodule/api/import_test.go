@@ -1,0 +1,139 @@
+package api_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+)
+
+var hostileDown = hostile.ErrDown
+
+func TestImport(t *testing.T) {
+	s := newSite(t)
+	s.send("POST", "/api/serviceaccounts", `{"subject":"old","status":"active"}`)
+	body := `{"subject":"new","status":"active"}` + "\r\n\n" + `{"subject":"old","status":"inactive"}` + "\n" + `{"subject":"new","status":"active"}`
+	got := s.send("POST", "/api/serviceaccounts:import", body, header("Content-Type", "application/x-ndjson"))
+	got.wants(t, 200, `{"line":1,"subject":"new","result":"created"}`+"\n"+
+		`{"line":3,"subject":"old","result":"refused","message":"resource already exists"}`+"\n"+
+		`{"line":4,"subject":"new","result":"refused","message":"resource already exists"}`+"\n")
+	if kind := got.header.Get("Content-Type"); kind != "application/x-ndjson" {
+		t.Errorf("got the type %q", kind)
+	}
+	s.send("POST", "/api/serviceaccounts:import?mode=upsert", body).wants(t, 200, `{"line":1,"subject":"new","result":"unchanged"}`+"\n"+
+		`{"line":3,"subject":"old","result":"updated"}`+"\n"+`{"line":4,"subject":"new","result":"unchanged"}`+"\n")
+	s.send("POST", "/api/serviceaccounts:import", "\n\n").wants(t, 200, "")
+	if got, want := s.trail(), `acme/alice service_account.create old done
+acme/alice service_account.import new done
+acme/alice service_account.import old refused
+acme/alice service_account.import new refused
+acme/alice service_account.import old done
+`; got != want {
+		t.Errorf("the audit log has\n%swant\n%s", got, want)
+	}
+}
+
+func TestImportRefusesAll(t *testing.T) {
+	s := newSite(t)
+	good := `{"subject":"good","status":"active"}` + "\n"
+	for name, c := range map[string]struct{ path, body, text string }{
+		"a bad line":     {"", good + "\n{}", "line 3: "},
+		"a bad member":   {"", good + `{"subject":"x","status":"active","admin":true}`, "line 2: "},
+		"a bad status":   {"", good + `{"subject":"x","status":"on"}`, "line 2: status"},
+		"another issuer": {"", good + `{"subject":"x","status":"active","issuer":"z"}`, "line 2: issuer"},
+		"an array":       {"", "[" + good + "]", "line 1: "},
+		"a long line":    {"", good + `{"subject":"x","status":"active","name":"` + strings.Repeat("x", 65<<10) + `"}`, "line 2: "},
+		"a mode":         {"?mode=replace", good, "mode"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.send("POST", "/api/serviceaccounts:import"+c.path, c.body).fails(t, 400, c.text)
+		})
+	}
+	s.send("POST", "/api/serviceaccounts:import", good, header("Content-Type", "multipart/form-data")).fails(t, 400, "content type")
+	s.send("POST", "/api/serviceaccounts:import", strings.Repeat("\n", 64<<20+1)).fails(t, 413, "64 MiB")
+	if list := s.registry.List("", 0); len(list) != 0 || s.trail() != "" {
+		t.Errorf("%d accounts were stored; the audit log has %q", len(list), s.trail())
+	}
+}
+
+// A caller who goes away does not stop a change, so that the audit log tells what
+// came of it.
+func TestCallerWhoGoesAway(t *testing.T) {
+	s := newSite(t)
+	arrived := make(chan struct{})
+	inner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		s.relay(w, r)
+	}))
+	defer inner.Close()
+	s.storage.SetDown(true)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(inner.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const body = `{"subject":"late","status":"active"}`
+	fmt.Fprintf(conn, "POST /api/serviceaccounts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n%s",
+		len(body), s.issuer.Mint(map[string]any{"sub": "alice", "groups": []string{"admin"}}), body)
+	<-arrived
+	conn.Close()
+	s.storage.SetDown(false)
+	for end := time.Now().Add(10 * time.Second); s.trail() != "acme/alice service_account.create late done\n"; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the audit log has %q", s.trail())
+		}
+	}
+	if _, ok := s.registry.Get("late"); !ok {
+		t.Error("the account is not there")
+	}
+}
+
+// A body that breaks off stores nothing.
+func TestBodiesThatDoNotEnd(t *testing.T) {
+	s := newSite(t)
+	address := strings.TrimPrefix(s.url, "http://")
+	for name, length := range map[string]int{"announced": 100, "cut short": 10} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "POST /api/serviceaccounts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n{\"subject",
+				length, s.issuer.Mint(map[string]any{"groups": []string{"admin"}}))
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			answer := make([]byte, 1<<10)
+			n, _ := conn.Read(answer)
+			if text := string(answer[:n]); n > 0 && !strings.HasPrefix(text, "HTTP/1.1 400 ") {
+				t.Errorf("got %q", text)
+			}
+		})
+	}
+	if list := s.registry.List("", 0); len(list) != 0 {
+		t.Errorf("%d accounts were stored", len(list))
+	}
+}
+
+// Caddy's admin endpoint gives a request ten seconds to arrive in, and Go takes it
+// for given up when that time comes during the work; a write may take longer.
+func TestWorkMayTakeLongerThanArriving(t *testing.T) {
+	s := newSite(t)
+	inner := httptest.NewUnstartedServer(s.relay)
+	inner.Config.ReadTimeout = 50 * time.Millisecond
+	inner.Start()
+	defer inner.Close()
+	s.storage.SetDown(true)
+	s.url = inner.URL
+	started := time.Now()
+	s.send("POST", "/api/serviceaccounts", `{"subject":"a","status":"active"}`).fails(t, 503, "")
+	s.send("DELETE", "/api/serviceaccounts/a", "").fails(t, 503, "")
+	if took := time.Since(started); took < 200*time.Millisecond {
+		t.Errorf("it took %s: nothing was waited for", took)
+	}
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// IssuerKeys is a configured issuer, and where its keys are kept.
+type IssuerKeys struct {
+	Name string
+	Keys Keys
+}
+
+// Keys are an issuer's keys: an [*issuer.Engine].
+type Keys interface {
+	Status() issuer.Status
+	Refresh(ctx context.Context) error
+}
+
+// issuerState tells how an issuer and its keys are. Times are null for never.
+type issuerState struct {
+	Name   string `json:"name"`
+	Issuer string `json:"issuer"` // its identifier
+	Source string `json:"source"`
+	// Healthy: there are keys that serve, and the last fetch went well.
+	Healthy     bool       `json:"healthy"`
+	Keys        []keyState `json:"keys"`
+	FetchedAt   *time.Time `json:"fetched_at"`
+	NextRefresh *time.Time `json:"next_refresh"`
+	LastError   string     `json:"last_error"` // of the last fetch; empty: it went well
+	LastErrorAt *time.Time `json:"last_error_at"`
+	Restored    bool       `json:"restored"` // the keys are from storage, not fetched since
+}
+
+type keyState struct {
+	ID        string `json:"kid"`
+	Type      string `json:"kty"`
+	Algorithm string `json:"alg"` // empty: the key names none
+	Use       string `json:"use"`
+}
+
+// refreshLimit is how long a caller waits for a fetch.
+const refreshLimit = 20 * time.Second
+
+// listIssuers answers with all issuers, in the order of the configuration.
+func (a *API) listIssuers(c *call) error {
+	writeJSON(c.w, http.StatusOK, a.issuerStates())
+	return nil
+}
+
+func (a *API) issuerStates() []issuerState {
+	states := make([]issuerState, 0, len(a.services.Operation.Issuers))
+	for _, one := range a.services.Operation.Issuers {
+		states = append(states, one.state())
+	}
+	return states
+}
+
+// refreshIssuer fetches an issuer's keys now.
+func (a *API) refreshIssuer(c *call) error {
+	name, found := strings.CutSuffix(c.rest, "/refresh")
+	for _, one := range a.services.Operation.Issuers {
+		if found && one.Name == unescaped(name) {
+			return a.refresh(c, one)
+		}
+	}
+	return problem(http.StatusNotFound, "there is no such issuer: expected the name of a configured one, and /refresh")
+}
+
+func (a *API) refresh(c *call, one IssuerKeys) error {
+	ctx, cancel := context.WithTimeout(c.r.Context(), refreshLimit)
+	defer cancel()
+	if err := one.Keys.Refresh(ctx); err != nil {
+		a.auditOutcome(c, "issuer.refresh", one.Name, outcomeFailed)
+		return &Problem{
+			Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second, Cause: err,
+			Message: "the keys could not be fetched; those known stay: " + err.Error(),
+		}
+	}
+	a.audit(c, "issuer.refresh", one.Name)
+	writeJSON(c.w, http.StatusOK, one.state())
+	return nil
+}
+
+func (k IssuerKeys) state() issuerState {
+	s := k.Keys.Status()
+	state := issuerState{
+		Name: k.Name, Issuer: s.Issuer, Source: s.Source,
+		Healthy: len(s.Keys) > 0 && !s.Stale && s.LastError == "",
+		Keys:    make([]keyState, 0, len(s.Keys)), Restored: s.FromStorage,
+		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),
+		LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
+	}
+	for _, key := range s.Keys {
+		state.Keys = append(state.Keys, keyState{key.ID, key.Type, key.Algorithm, key.Use})
+	}
+	return state
+}
+
+// momentOf is a time in UTC, in whole seconds; nil for never.
+func momentOf(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t
+}

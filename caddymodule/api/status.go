@@ -1,0 +1,83 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// Operation is what operators ask about.
+type Operation struct {
+	// Version is the version of the module in this build.
+	Version string
+
+	// Issuers are the issuers of tokens, in the order of the configuration.
+	Issuers []IssuerKeys
+
+	// Explain says what would become of a token.
+	Explain func(ctx context.Context, token string) auth.Explanation
+
+	// License is the license's status. Nil: no license is asked for.
+	License func() LicenseStatus
+
+	// Registry tells how many service accounts are known, and since when.
+	Registry Registry
+
+	// Refusals counts those of the last hour by reason.
+	Refusals func() map[string]int
+}
+
+// LicenseStatus is the license's status as operators see it.
+type LicenseStatus struct {
+	license.Status
+
+	// Sealed: the build fixes whom to trust.
+	Sealed bool `json:"sealed"`
+}
+
+// Registry is the part of the service accounts that operators ask about.
+type Registry interface {
+	Counts() account.Counts
+	Loaded() bool
+	Synced() time.Time
+}
+
+// status is all of it on one screen.
+type status struct {
+	Version  string         `json:"version"`
+	License  *LicenseStatus `json:"license"` // null: no license is asked for
+	Issuers  []issuerState  `json:"issuers"`
+	Accounts accountState   `json:"accounts"`
+	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
+}
+
+type accountState struct {
+	Active   int        `json:"active"`
+	Inactive int        `json:"inactive"`
+	Expired  int        `json:"expired"`
+	Loaded   bool       `json:"loaded"`    // they were read at least once
+	SyncedAt *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
+}
+
+// getStatus answers with license, issuers, accounts and recent refusals.
+func (a *API) getStatus(c *call) error {
+	o := &a.services.Operation
+	counts := o.Registry.Counts()
+	s := status{
+		Version: o.Version, Issuers: a.issuerStates(), Refusals: o.Refusals(),
+		Accounts: accountState{
+			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
+			Loaded: o.Registry.Loaded(), SyncedAt: momentOf(o.Registry.Synced()),
+		},
+	}
+	if o.License != nil {
+		now := o.License()
+		s.License = &now
+	}
+	writeJSON(c.w, http.StatusOK, s)
+	return nil
+}

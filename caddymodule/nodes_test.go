@@ -1,0 +1,162 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestTwoNodes(t *testing.T) {
+	dir, issuer := t.TempDir(), newIssuer(t)
+	first, second := startNode(t, dir, issuer), startNode(t, dir, issuer)
+	var want []string
+	var creating sync.WaitGroup
+	for i := range 30 {
+		for name, n := range map[string]*node{"first": first, "second": second} {
+			subject := fmt.Sprintf("%s-%02d", name, i)
+			want = append(want, subject)
+			creating.Go(func() {
+				if err := n.create(subject); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	creating.Wait()
+	slices.Sort(want)
+	for name, n := range map[string]*node{"first": first, "second": second} {
+		eventually(t, name+" knows all", func() bool { return slices.Equal(n.subjects(t), want) })
+	}
+
+	if status := second.status(t, "first-00"); status != http.StatusOK {
+		t.Fatalf("got %d, want the account known on the other node", status)
+	}
+	first.mustDisable(t, "first-00")
+	disabled := time.Now()
+	if status := first.status(t, "first-00"); status != http.StatusUnauthorized {
+		t.Errorf("got %d with the very next request, want 401", status)
+	}
+	for second.status(t, "first-00") != http.StatusUnauthorized {
+		if time.Since(disabled) > nodeRefresh+time.Second {
+			t.Fatalf("let in by the other node %s later", time.Since(disabled))
+		}
+	}
+	t.Logf("refused by the other node %s later", time.Since(disabled))
+}
+
+// Five nodes, each killed in the midst of writes: what was acknowledged is there
+// when the next one starts.
+func TestKilledInTheMidstOfWrites(t *testing.T) {
+	issuer := newIssuer(t)
+	for round := range 5 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			victim := startNode(t, dir, issuer)
+			acknowledged := killWhileWriting(victim, 8+7*round)
+			known := startNode(t, dir, issuer).subjects(t)
+			for _, subject := range acknowledged {
+				if !slices.Contains(known, subject) {
+					t.Errorf("%s was acknowledged and is not there", subject)
+				}
+			}
+			if len(acknowledged) < 8+7*round || len(known) > len(acknowledged)+writers {
+				t.Errorf("%d were acknowledged and %d are known", len(acknowledged), len(known))
+			}
+		})
+	}
+}
+
+const writers = 4
+
+// killWhileWriting creates accounts from several sides and kills the node once so
+// many are acknowledged. It gives the acknowledged ones.
+func killWhileWriting(n *node, after int) (acknowledged []string) {
+	created := make(chan string)
+	var writing sync.WaitGroup
+	for w := range writers {
+		writing.Go(func() {
+			for i := 0; ; i++ {
+				subject := fmt.Sprintf("writer-%d-%d", w, i)
+				if n.create(subject) != nil {
+					return // it is dead
+				}
+				created <- subject
+			}
+		})
+	}
+	go func() { writing.Wait(); close(created) }()
+	for subject := range created {
+		if acknowledged = append(acknowledged, subject); len(acknowledged) == after {
+			n.kill()
+		}
+	}
+	return acknowledged
+}
+
+// A node that loses its storage goes on with what it knows and says so once; a
+// change that waits meanwhile is made when the storage is back.
+func TestStorageLost(t *testing.T) {
+	issuer := newIssuer(t)
+	for name, occupy := range map[string]func(storage string) error{
+		"removed":  func(string) error { return nil },
+		"unusable": func(storage string) error { return os.WriteFile(storage, nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			n, storage := startNode(t, dir, issuer), filepath.Join(dir, "storage")
+			n.mustCreate(t, "good")
+			n.mustCreate(t, "off")
+			n.mustDisable(t, "off")
+			if err := os.Rename(storage, storage+".away"); err != nil {
+				t.Fatal(err)
+			}
+			if err := occupy(storage); err != nil {
+				t.Fatal(err)
+			}
+			waiting := make(chan error, 1)
+			go func() { waiting <- n.create("late") }()
+			const said = "the storage of the service accounts cannot be used"
+			eventually(t, "the node says so", func() bool { return n.logged(t, said) == 1 })
+			if good, off := n.status(t, "good"), n.status(t, "off"); good != 200 || off != 401 {
+				t.Errorf("got %d and %d, want what was known", good, off)
+			}
+			if known := n.subjects(t); !slices.Equal(known, []string{"good", "off"}) {
+				t.Errorf("got %q, want what was known", known)
+			}
+			// Without a lock that was held when it went: nobody would give it back.
+			if err := os.RemoveAll(filepath.Join(storage+".away", "locks")); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the storage is back", func() bool {
+				return os.RemoveAll(storage) == nil && os.Rename(storage+".away", storage) == nil
+			})
+			if err := <-waiting; err != nil {
+				t.Errorf("the change that waited: %v", err)
+			}
+			if known := n.subjects(t); !slices.Equal(known, []string{"good", "late", "off"}) {
+				t.Errorf("got %q, want all", known)
+			}
+			if times := n.logged(t, said); times != 1 {
+				t.Errorf("it was said %d times, want once", times)
+			}
+		})
+	}
+}
+
+// logged tells how many lines of the node's log hold a text.
+func (n *node) logged(t *testing.T, text string) int {
+	t.Helper()
+	log, err := os.ReadFile(n.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(log), text)
+}
