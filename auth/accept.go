@@ -16,25 +16,6 @@ var notAccessTokens = []string{
 	"entity-statement+jwt", "id_token+jwt", "kb+jwt", "jwk-set+jwt",
 }
 
-// check holds everything about a token but its signature against the policy, so
-// that what cannot pass costs no cryptography. It answers the first refusal, in
-// a fixed order: header, type, shape of the claims, time, audience, binding.
-func (a *authority) check(h *header, c claimSet, now float64) *Refusal {
-	if refusal := a.checkAlgorithm(h); refusal != nil {
-		return refusal
-	}
-	if refusal := a.checkType(h, c); refusal != nil {
-		return refusal
-	}
-	if refusal := a.checkTime(c, now); refusal != nil {
-		return refusal
-	}
-	if refusal := a.checkAudience(c); refusal != nil {
-		return refusal
-	}
-	return checkBinding(c)
-}
-
 func (a *authority) checkAlgorithm(h *header) *Refusal {
 	if !slices.Contains(a.Algorithms, h.algorithm) {
 		return ErrAlgorithm
@@ -64,30 +45,65 @@ func (a *authority) checkType(h *header, c claimSet) *Refusal {
 	return nil
 }
 
-// checkTime wants exp, and honors nbf and iat where they are there (RFC 7519,
-// sections 4.1.4 to 4.1.6).
-func (a *authority) checkTime(c claimSet, now float64) *Refusal {
-	expiry, hasExpiry, ok := c.date("exp")
-	notBefore, hasNotBefore, ok2 := c.date("nbf")
-	issued, hasIssued, ok3 := c.date("iat")
-	if !ok || !ok2 || !ok3 {
-		return ErrMalformedClaims
+// dates are the claims of RFC 7519, sections 4.1.4 to 4.1.6, in Unix seconds.
+type dates struct {
+	expiry, notBefore, issued          float64
+	hasExpiry, hasNotBefore, hasIssued bool
+}
+
+func (c claimSet) dates() (d dates, refusal *Refusal) {
+	var ok1, ok2, ok3 bool
+	d.expiry, d.hasExpiry, ok1 = c.date("exp")
+	d.notBefore, d.hasNotBefore, ok2 = c.date("nbf")
+	d.issued, d.hasIssued, ok3 = c.date("iat")
+	if !ok1 || !ok2 || !ok3 {
+		return d, ErrMalformedClaims
 	}
-	if !hasExpiry {
+	return d, nil
+}
+
+func (a *authority) checkExpiry(c claimSet, now float64) *Refusal {
+	d, refusal := c.dates()
+	switch {
+	case refusal != nil:
+		return refusal
+	case !d.hasExpiry:
 		return ErrNoExpiry
-	}
-	leeway := math.Ceil(a.Leeway.Seconds())
-	if now >= math.Floor(expiry)+leeway {
+	case now >= math.Floor(d.expiry)+a.leeway():
 		return ErrExpired
 	}
-	if hasNotBefore && now+leeway < notBefore || hasIssued && now+leeway < issued {
+	return nil
+}
+
+// checkBegin honors nbf and iat where they are there.
+func (a *authority) checkBegin(c claimSet, now float64) *Refusal {
+	d, refusal := c.dates()
+	if refusal != nil {
+		return refusal
+	}
+	now += a.leeway()
+	if d.hasNotBefore && now < d.notBefore || d.hasIssued && now < d.issued {
 		return ErrNotYetValid
 	}
-	if a.MaxLifetime > 0 && (!hasIssued || expiry-issued > a.MaxLifetime.Seconds()) {
+	return nil
+}
+
+func (a *authority) checkLifetime(c claimSet) *Refusal {
+	if a.MaxLifetime <= 0 {
+		return nil
+	}
+	d, refusal := c.dates()
+	if refusal != nil {
+		return refusal
+	}
+	if !d.hasIssued || d.expiry-d.issued > a.MaxLifetime.Seconds() {
 		return ErrLifetime
 	}
 	return nil
 }
+
+// leeway is the policy's in whole seconds, rounded up.
+func (a *authority) leeway() float64 { return math.Ceil(a.Leeway.Seconds()) }
 
 func (a *authority) checkAudience(c claimSet) *Refusal {
 	audiences, ok := c.audiences()
@@ -136,7 +152,7 @@ func (a *authority) describe(p *Principal, c claimSet, payload string) *Refusal 
 	p.standing = a.shelf.share(&standing{
 		issuer: a.Name,
 		kind:   a.kind(c),
-		leeway: int64(math.Ceil(a.Leeway.Seconds())),
+		leeway: int64(a.leeway()),
 		groups: a.groups(c),
 		scopes: a.scopes(c),
 	})

@@ -94,7 +94,8 @@ func FuzzClaims(f *testing.F) {
 		if !json.Valid(payload) {
 			t.Fatalf("taken as JSON: %q", payload)
 		}
-		refusal := a.check(&header{algorithm: "ES256"}, claims, float64(at(0)))
+		x := &examination{authority: a, claims: claims, parts: &compact{header: header{algorithm: "ES256"}}, now: g.clock.now()}
+		refusal := x.pass(policyChecks)
 		var p Principal
 		if refusal != nil || a.describe(&p, claims, string(payload)) != nil {
 			return

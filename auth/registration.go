@@ -51,19 +51,12 @@ func retrySoon(r *Refusal) *Refusal {
 
 // Admit gives the principal that the caller is with what is registered about
 // it, or the refusal. A caller whose subject is registered is a service account
-// whatever its token looks like. An account is found by the client id only if
-// the token itself says that it is a machine's: people carry the client id of
-// the application they logged in with.
+// whatever its token looks like.
 func (g *Registration) Admit(caller *Principal) (*Principal, *Refusal) {
-	known, ok := g.Accounts.Lookup(caller.Issuer(), caller.subject)
-	machine := caller.Kind() == KindServiceAccount
-	if !ok && machine && caller.client != "" {
-		known, ok = g.Accounts.Lookup(caller.Issuer(), caller.client)
-	}
-	if ok {
+	if known, ok := g.find(caller); ok {
 		return g.admitKnown(caller, known)
 	}
-	if !machine || !g.Required {
+	if caller.Kind() != KindServiceAccount || !g.Required {
 		return caller, nil
 	}
 	if !g.Accounts.Loaded() {
@@ -72,18 +65,32 @@ func (g *Registration) Admit(caller *Principal) (*Principal, *Refusal) {
 	return nil, ErrAccountUnknown
 }
 
-func (g *Registration) admitKnown(caller *Principal, known *account.Account) (*Principal, *Refusal) {
-	now := time.Now
-	if g.Now != nil {
-		now = g.Now
+// find gives the account of a caller. It is found by the client id only if the
+// token itself says that it is a machine's: people carry the client id of the
+// application they logged in with.
+func (g *Registration) find(caller *Principal) (*account.Account, bool) {
+	known, ok := g.Accounts.Lookup(caller.Issuer(), caller.subject)
+	if !ok && caller.Kind() == KindServiceAccount && caller.client != "" {
+		known, ok = g.Accounts.Lookup(caller.Issuer(), caller.client)
 	}
-	switch known.State(now()) {
+	return known, ok
+}
+
+func (g *Registration) admitKnown(caller *Principal, known *account.Account) (*Principal, *Refusal) {
+	switch known.State(g.now()) {
 	case account.Active:
 		return caller.enroll(known, g.Attach), nil
 	case account.Expired:
 		return nil, ErrAccountExpired
 	}
 	return nil, ErrAccountInactive
+}
+
+func (g *Registration) now() time.Time {
+	if g.Now == nil {
+		return time.Now()
+	}
+	return g.Now()
 }
 
 // enrolled is a principal as an account makes it.

@@ -100,6 +100,10 @@ type Verdict struct {
 
 	// Remembered tells that the token had been verified before.
 	Remembered bool
+
+	// Took is how long verifying the token took, with any wait for keys; zero
+	// for a remembered one.
+	Took time.Duration
 }
 
 // Verify tells whose token it is. It waits only for keys that are not at hand,
@@ -113,37 +117,27 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	if r := v.memory.find(sum, now.Unix()); r != nil {
 		return Verdict{Principal: &r.principal, Issuer: r.principal.standing.issuer, Remembered: true}
 	}
-	return v.verifyNew(ctx, token, sum, now)
+	began := time.Now()
+	verdict := v.verifyNew(ctx, token, sum, now)
+	verdict.Took = time.Since(began)
+	return verdict
 }
 
 // Remembered is how many tokens are remembered now.
 func (v *Verifier) Remembered() int { return v.memory.len() }
 
-// verifyNew verifies a token that is not remembered: form, issuer, claims, key,
-// and the signature last, as it costs most.
+// verifyNew verifies a token that is not remembered.
 func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint, now time.Time) Verdict {
-	parts, refusal := parseCompact(token)
+	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}
+	refusal := x.pass(checks)
+	verdict := Verdict{Refusal: refusal, Issuer: x.issuer()}
 	if refusal != nil {
-		return Verdict{Refusal: refusal}
-	}
-	claims, ok := parseClaims(parts.payload)
-	if !ok {
-		return Verdict{Refusal: ErrNotJWS}
-	}
-	name, ok := claims.text("iss")
-	if !ok {
-		return Verdict{Refusal: ErrMalformedClaims}
-	}
-	a, ok := v.authorities[name]
-	if !ok {
-		return Verdict{Refusal: v.unknownIssuer(name)}
-	}
-	verdict := Verdict{Issuer: a.Name}
-	seconds := float64(now.UnixNano()) / float64(time.Second)
-	if verdict.Refusal = a.check(&parts.header, claims, seconds); verdict.Refusal != nil {
 		return verdict
 	}
-	verdict.Principal, verdict.Refusal = v.authenticate(ctx, a, parts, claims, sum)
+	if x.known == nil {
+		x.known = v.remember(x.made, x.now)
+	}
+	verdict.Principal = &x.known.principal
 	return verdict
 }
 
@@ -163,32 +157,11 @@ func (v *Verifier) unknownIssuer(name string) *Refusal {
 	return &refusal
 }
 
-// authenticate lets the signature decide, and only then reads who the caller is
-// and remembers the token. Requests with the same new token share one
-// verification.
-func (v *Verifier) authenticate(ctx context.Context, a *authority, parts *compact, claims claimSet, sum fingerprint) (*Principal, *Refusal) {
-	key, refusal := v.signedBy(ctx, a, parts, sum)
-	if refusal != nil {
-		return nil, refusal
-	}
-	now := v.now().Unix()
-	if r := v.memory.find(sum, now); r != nil {
-		return &r.principal, nil
-	}
-	r := &remembered{sum: sum, key: key}
-	if refusal := a.describe(&r.principal, claims, string(parts.payload)); refusal != nil {
-		return nil, refusal
-	}
-	// Waiting for a key takes time, in which both may have changed.
-	if !key.Trusted() {
-		return nil, ErrUnknownKey
-	}
-	if !r.holds(now) {
-		return nil, ErrExpired
-	}
+// remember keeps what was made of a verified token.
+func (v *Verifier) remember(r *remembered, now time.Time) *remembered {
 	if v.attach != nil {
 		r.principal.attached = v.attach(&r.principal)
 	}
-	v.memory.add(r, now)
-	return &r.principal, nil
+	v.memory.add(r, now.Unix())
+	return r
 }

@@ -1,0 +1,257 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Explanation says what a verifier makes of a token, check by check. It shows
+// the token's claims and never its signature: it is for administrators.
+type Explanation struct {
+	// Refusal is why the token is refused; nil if it is let in.
+	Refusal *Refusal
+
+	// Issuer is the configured name of the issuer that the token claims.
+	Issuer string
+
+	// Rules are all checks, in the order in which they are made.
+	Rules []Rule
+
+	// Claims is the JSON of the claims; nil if they cannot be read.
+	Claims jsontext.Value
+}
+
+// Rule is one check of an [Explanation].
+type Rule struct {
+	// Rule is the check's name: bearer, form, issuer, algorithm, type, expiry,
+	// begin, lifetime, audience, binding, signature, subject, still_good or
+	// account.
+	Rule string `json:"rule"`
+
+	// Held tells whether the token stands up to it; nil: it was not asked,
+	// because an earlier check had to hold first.
+	Held *bool `json:"held"`
+
+	// Expected and Found are texts or lists of texts; nil if not known.
+	Expected any `json:"expected"`
+	Found    any `json:"found"`
+}
+
+// Explain holds the verifier's own checks against a token, and then the
+// registration's. The first that does not hold decides, as it does in
+// [Verifier.Verify]; those of the issuer's policy are all shown, whatever the
+// others say. Nothing is remembered.
+func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration) Explanation {
+	x := &examination{verifier: v, ctx: ctx, token: token, now: v.now(), sum: v.prints.of(token)}
+	e := Explanation{}
+	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
+	for i := range checks {
+		one := &checks[i]
+		if e.Refusal != nil && (x.authority == nil || !isPolicy(one)) {
+			e.Rules = append(e.Rules, Rule{Rule: one.name})
+			continue
+		}
+		refusal := one.run(x)
+		expected, found := one.shown(x)
+		e.add(one.name, refusal, expected, found)
+	}
+	e.Issuer = x.issuer()
+	if x.parts != nil {
+		e.Claims = jsontext.Value(x.parts.payload)
+	}
+	if e.Refusal != nil {
+		e.Rules = append(e.Rules, Rule{Rule: "account"})
+		return e
+	}
+	e.explainAccount(x.caller(), registration)
+	return e
+}
+
+func isPolicy(c *check) bool {
+	return slices.ContainsFunc(policyChecks, func(p check) bool { return p.name == c.name })
+}
+
+func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
+	if e.Refusal == nil {
+		e.Refusal = refusal
+	}
+	if refusal != nil && refusal.Cause != nil {
+		found = fmt.Sprintf("%v: %v", found, refusal.Cause)
+	}
+	held := refusal == nil
+	e.Rules = append(e.Rules, Rule{rule, &held, expected, found})
+}
+
+func (e *Explanation) explainAccount(caller *Principal, registration *Registration) {
+	_, refusal := registration.Admit(caller)
+	expected := "if it is registered, an active account"
+	if registration.Required && caller.Kind() == KindServiceAccount {
+		expected = "an active account, as machines must be registered"
+	}
+	e.add("account", refusal, expected, registration.shown(caller))
+}
+
+// shown says what is registered about a caller.
+func (g *Registration) shown(caller *Principal) string {
+	known, ok := g.find(caller)
+	switch {
+	case ok:
+		return known.State(g.now()).String() + " as " + known.Subject()
+	case !g.Accounts.Loaded():
+		return "the accounts have not been read yet"
+	case caller.Kind() == KindServiceAccount:
+		return "a machine that is not registered: subject " + quoted(caller.subject) + ", client " + quoted(caller.client)
+	}
+	return "a person"
+}
+
+func (x *examination) caller() *Principal {
+	if x.known != nil {
+		return &x.known.principal
+	}
+	return &x.made.principal
+}
+
+func (x *examination) showForm() (any, any) {
+	const expected = "a signed JWT in compact form, with no critical extension"
+	if x.parts == nil {
+		return expected, fmt.Sprintf("%d parts", strings.Count(x.token, ".")+1)
+	}
+	return expected, "such a JWT"
+}
+
+func (x *examination) showIssuer() (any, any) {
+	return slices.Sorted(maps.Keys(x.verifier.authorities)), x.raw("iss")
+}
+
+func (x *examination) showAlgorithm() (any, any) {
+	return x.authority.Algorithms, x.parts.header.algorithm
+}
+
+func (x *examination) showType() (any, any) {
+	expected := "an access token"
+	if x.authority.TokenType != "" {
+		expected = "typ " + x.authority.TokenType
+	}
+	var found []string
+	if typ := x.parts.header.mediaType; typ != "" {
+		found = append(found, "typ "+typ)
+	}
+	for _, claim := range []string{"token_use", "typ", "nonce", "at_hash"} {
+		if x.claims.present(claim) {
+			found = append(found, "claim "+claim+" "+fmt.Sprint(x.raw(claim)))
+		}
+	}
+	return expected, found
+}
+
+func (x *examination) showExpiry() (any, any) {
+	return "exp after " + stamp(x.seconds()-x.authority.leeway()) + " (now, less leeway)", x.date("exp")
+}
+
+func (x *examination) showBegin() (any, any) {
+	found := fmt.Sprintf("nbf %v, iat %v", x.date("nbf"), x.date("iat"))
+	return "nbf and iat, if any, not after " + stamp(x.seconds()+x.authority.leeway()) + " (now, plus leeway)", found
+}
+
+func (x *examination) showLifetime() (any, any) {
+	var found any
+	if d, refusal := x.claims.dates(); refusal == nil && d.hasIssued && d.hasExpiry {
+		found = time.Duration((d.expiry - d.issued) * float64(time.Second)).String()
+	}
+	if x.authority.MaxLifetime == 0 {
+		return "any", found
+	}
+	return "at most " + x.authority.MaxLifetime.String() + " from iat to exp", found
+}
+
+func (x *examination) showAudience() (any, any) {
+	if list, ok := x.claims.audiences(); ok && list != nil {
+		return x.authority.Audiences, list
+	}
+	if !x.claims.present("aud") && x.authority.preset.clientAsAudience {
+		return x.authority.Audiences, fmt.Sprintf("client_id %v", x.raw("client_id"))
+	}
+	return x.authority.Audiences, x.raw("aud")
+}
+
+func (x *examination) showBinding() (any, any) {
+	if x.claims.present("cnf") {
+		return "no cnf", "cnf: the token is for the holder of a key"
+	}
+	return "no cnf", nil
+}
+
+func (x *examination) showKey() (any, any) {
+	var expected []string
+	if set := x.authority.keys.Set(); set != nil {
+		for _, key := range set.All() {
+			expected = append(expected, key.ID())
+		}
+	}
+	if !x.parts.header.hasKeyID {
+		return expected, "no kid"
+	}
+	return expected, x.parts.header.keyID
+}
+
+func (x *examination) showSubject() (any, any) {
+	path := x.authority.SubjectClaim
+	if path == "" {
+		path = "sub"
+	}
+	expected := "a text in " + path
+	if value, ok := x.claims.lookup(path); ok {
+		return expected, plain(value)
+	}
+	return expected, nil
+}
+
+func (x *examination) showAgain() (any, any) {
+	return "key and token still good once the key was at hand", nil
+}
+
+// date shows a NumericDate for people.
+func (x *examination) date(name string) any {
+	seconds, present, ok := x.claims.date(name)
+	if !present {
+		return "absent"
+	}
+	if !ok {
+		return x.raw(name)
+	}
+	return stamp(seconds)
+}
+
+// raw shows a top-level claim: a text as it is, anything else as JSON.
+func (x *examination) raw(name string) any {
+	value, ok := x.claims.get(name)
+	if !ok {
+		return nil
+	}
+	return plain(value)
+}
+
+func plain(value jsontext.Value) string {
+	if s, ok := stringOf(value); ok {
+		return s
+	}
+	return string(value)
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+func stamp(seconds float64) string {
+	return time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339)
+}

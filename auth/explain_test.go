@@ -1,0 +1,115 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+// nobody is a registry without accounts.
+type nobody struct{}
+
+func (nobody) Lookup(string, string) (*account.Account, bool) { return nil, false }
+func (nobody) Loaded() bool                                   { return true }
+
+func ruleNames(e Explanation) (names []string) {
+	for _, rule := range e.Rules {
+		names = append(names, rule.Rule)
+	}
+	return names
+}
+
+// broken lists the rules that do not hold, and those that were not asked.
+func broken(e Explanation) (not, open []string) {
+	for _, rule := range e.Rules {
+		if rule.Held == nil {
+			open = append(open, rule.Rule)
+		} else if !*rule.Held {
+			not = append(not, rule.Rule)
+		}
+	}
+	return not, open
+}
+
+func TestExplainAgreesWithVerify(t *testing.T) {
+	g := newGate(t, "ES256")
+	v := g.verifier()
+	registration := &Registration{Accounts: nobody{}, Required: true}
+	good := g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0)})
+	for name, token := range map[string]string{
+		"good":      good,
+		"garbage":   "garbage",
+		"expired":   g.idp.Mint(map[string]any{"exp": at(-time.Hour), "iat": at(-2 * time.Hour)}),
+		"audience":  g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0), "aud": "x"}),
+		"issuer":    g.idp.Mint(map[string]any{"exp": at(time.Hour), "iss": "https://x.example.com"}),
+		"subject":   g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0), "sub": ""}),
+		"signature": good[:len(good)-6] + "AAAAAA",
+		"machine":   g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0), "gty": "client-credentials"}),
+	} {
+		e := v.Explain(context.Background(), token, registration)
+		verdict := v.Verify(context.Background(), token)
+		if verdict.Refusal == nil {
+			_, verdict.Refusal = registration.Admit(verdict.Principal)
+		}
+		if reasonOf(e.Refusal) != reasonOf(verdict.Refusal) || e.Issuer != verdict.Issuer {
+			t.Errorf("%s: explained as %q of %q, verified as %q of %q", name, reasonOf(e.Refusal), e.Issuer, reasonOf(verdict.Refusal), verdict.Issuer)
+		}
+		want := []string{"bearer", "form", "issuer", "algorithm", "type", "expiry", "begin", "lifetime", "audience", "binding", "signature", "subject", "still_good", "account"}
+		if names := ruleNames(e); !slices.Equal(names, want) {
+			t.Errorf("%s: the rules are %v, want %v", name, names, want)
+		}
+		not, open := broken(e)
+		if (e.Refusal == nil) != (len(not) == 0) || e.Refusal == nil && len(open) > 0 {
+			t.Errorf("%s: %v are broken and %v open, with %v", name, not, open, e.Refusal)
+		}
+	}
+}
+
+func reasonOf(r *Refusal) string {
+	if r == nil {
+		return ""
+	}
+	return r.Reason
+}
+
+// All of the policy's rules are shown, so that not one fault after the other
+// must be found.
+func TestExplainShowsEveryFaultOfThePolicy(t *testing.T) {
+	g := newGate(t, "ES256")
+	token := g.idp.Mint(map[string]any{"exp": at(-time.Hour), "iat": at(-2 * time.Hour), "aud": "x", "cnf": map[string]any{}})
+	e := g.verifier().Explain(context.Background(), token, &Registration{Accounts: nobody{}})
+	not, open := broken(e)
+	if !slices.Equal(not, []string{"expiry", "audience", "binding"}) || !slices.Equal(open, []string{"signature", "subject", "still_good", "account"}) {
+		t.Errorf("%v are broken and %v open", not, open)
+	}
+	if e.Refusal != ErrExpired {
+		t.Errorf("the verdict is %v, want that of the first", e.Refusal)
+	}
+}
+
+func TestExplainRemembersNothingAndShowsNoSignature(t *testing.T) {
+	g := newGate(t, "ES256")
+	v := g.verifier()
+	token := g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0)})
+	e := v.Explain(context.Background(), token, &Registration{Accounts: nobody{}})
+	if e.Refusal != nil || v.Remembered() != 0 {
+		t.Errorf("got %v, and %d tokens remembered", e.Refusal, v.Remembered())
+	}
+	text, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split(token, ".") {
+		if strings.Contains(string(text), part) {
+			t.Errorf("a part of the token is shown: %s", text)
+		}
+	}
+	if !json.Valid(e.Claims) || !strings.Contains(string(e.Claims), `"sub"`) {
+		t.Errorf("the claims are %s", e.Claims)
+	}
+}
