@@ -7,7 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -86,7 +85,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.logger)
+	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.logger, b.entrance.meters)
 	return nil
 }
 
@@ -139,6 +138,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if refusal != nil {
 		return b.refuser.refuse(w, r, refusal, verdict.Issuer)
 	}
+	b.entrance.meters.outcome(r, verdict.Issuer, verdict.Principal, nil)
 	if isStreamCandidate(r) {
 		return serveStream(w, r, next, verdict.Principal)
 	}
@@ -164,18 +164,6 @@ func isPreflight(r *http.Request) bool {
 		r.Header.Get("Access-Control-Request-Method") != "" &&
 		r.Header.Get("Upgrade") == "" &&
 		r.ContentLength == 0 && len(r.TransferEncoding) == 0
-}
-
-// logRefusal is the one line, at DEBUG, about a refused request.
-func logRefusal(logger *zap.Logger, refusal *auth.Refusal, issuer string) {
-	if c := logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
-		c.Write(
-			zap.String("reason", refusal.Reason),
-			zap.Int("status", refusal.Status),
-			zap.String("issuer", issuer),
-			zap.NamedError("cause", refusal.Cause),
-		)
-	}
 }
 
 // Interface guards

@@ -1,11 +1,13 @@
 package caddymodule
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 )
 
@@ -36,15 +38,17 @@ import (
 //	    group                <group>
 //	}
 func (a *App) parseSSO(d *caddyfile.Dispenser) error {
+	line := d.Token()
 	if err := noMore(d, "sso"); err != nil {
 		return err
 	}
 	s := new(SSO)
 	a.SSO = s
-	return parseBlock(d, options{
-		"credential":           repeatable(s.parseCredential),
+	p := ssoParser{SSO: s}
+	err := parseBlock(d, options{
+		"credential":           repeatable(p.parseCredential),
 		"product":              repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &s.Products) }),
-		"account":              repeatable(s.parseAccount),
+		"account":              repeatable(p.parseAccount),
 		"response_signing_key": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.ResponseSigningKey) }),
 		"max_skew": once(func(d *caddyfile.Dispenser) error {
 			return duration(d, &s.MaxSkew, caddy.Duration(time.Second), caddy.Duration(24*time.Hour))
@@ -52,6 +56,17 @@ func (a *App) parseSSO(d *caddyfile.Dispenser) error {
 		"rate_limit": once(s.parseRateLimit),
 		"group":      once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Group) }),
 	})
+	if err != nil {
+		return err
+	}
+	return p.check(line)
+}
+
+// ssoParser remembers on which lines credentials and accounts begin.
+type ssoParser struct {
+	*SSO
+	credentialLines []caddyfile.Token
+	accountLines    []caddyfile.Token
 }
 
 func (s *SSO) parseRateLimit(d *caddyfile.Dispenser) error {
@@ -63,12 +78,18 @@ func (s *SSO) parseRateLimit(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (s *SSO) parseCredential(d *caddyfile.Dispenser) error {
-	c := new(SSOCredential)
-	if !d.AllArgs(&c.APIKey, &c.SharedKey) {
+func (s *ssoParser) parseCredential(d *caddyfile.Dispenser) error {
+	c, line := new(SSOCredential), d.Token()
+	if !d.AllArgs(&c.APIKey, &c.SharedKey) || c.APIKey == "" || c.SharedKey == "" {
 		return d.Err("credential: expected an API key and a shared key such as `credential {env.LS_API_KEY} {env.LS_SHARED_KEY}`")
 	}
+	for _, other := range s.Credentials {
+		if other.APIKey == c.APIKey {
+			return d.Err("credential: this API key is declared twice: declare it once, with all its products and accounts")
+		}
+	}
 	s.Credentials = append(s.Credentials, c)
+	s.credentialLines = append(s.credentialLines, line)
 	return parseBlock(d, options{
 		"product":  repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &c.Products) }),
 		"account":  repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &c.Accounts) }),
@@ -76,8 +97,8 @@ func (s *SSO) parseCredential(d *caddyfile.Dispenser) error {
 	})
 }
 
-func (s *SSO) parseAccount(d *caddyfile.Dispenser) error {
-	c := new(SSOAccount)
+func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
+	c, line := new(SSOAccount), d.Token()
 	if !d.NextArg() || d.Val() == "" {
 		return d.Err("account: expected the code of a customer account")
 	}
@@ -85,7 +106,13 @@ func (s *SSO) parseAccount(d *caddyfile.Dispenser) error {
 	if err := noMore(d, "account"); err != nil {
 		return err
 	}
+	for _, other := range s.Accounts {
+		if other.Code == c.Code {
+			return d.Errf("account %s is declared twice", c.Code)
+		}
+	}
 	s.Accounts = append(s.Accounts, c)
+	s.accountLines = append(s.accountLines, line)
 	word := func(into *string) option {
 		return once(func(d *caddyfile.Dispenser) error { return oneWord(d, into) })
 	}
@@ -119,4 +146,66 @@ func (c *SSOAccount) parseParam(d *caddyfile.Dispenser) error {
 	}
 	c.Params[name] = value
 	return nil
+}
+
+// check holds the whole against what package sso wants, as far as it is written
+// out: a placeholder stands for something good until it is resolved. Errors name
+// the line on which the part in question begins.
+func (s *ssoParser) check(line caddyfile.Token) error {
+	config := sso.Config{Products: s.Products}
+	if len(s.Products) == 0 {
+		return at(line).Err("sso: no product: expected at least one, such as `product my-product`")
+	}
+	if len(s.Accounts) == 0 {
+		return at(line).Err("sso: no account: expected at least one `account <code> { … }`")
+	}
+	for i, a := range s.Accounts {
+		account, err := a.draft()
+		if err == nil {
+			_, err = sso.New(sso.Config{Products: s.Products, Accounts: []sso.Account{account}})
+		}
+		if err != nil {
+			return at(s.accountLines[i]).WrapErr(err)
+		}
+		config.Accounts = append(config.Accounts, account)
+	}
+	for i, c := range s.Credentials {
+		config.Credentials = []sso.Credential{c.credential(assumed("credential", c.APIKey), "assumed")}
+		if _, err := sso.New(config); err != nil {
+			return at(s.credentialLines[i]).WrapErr(err)
+		}
+	}
+	return nil
+}
+
+// at is for errors about a line that has been passed.
+func at(line caddyfile.Token) *caddyfile.Dispenser {
+	d := caddyfile.NewDispenser([]caddyfile.Token{line})
+	d.Next()
+	return d
+}
+
+// draft is the account as far as the Caddyfile alone tells it.
+func (c *SSOAccount) draft() (sso.Account, error) {
+	account := c.account(assumed)
+	if c.Issuer == "" {
+		return account, nil
+	}
+	account.Metadata = new(issuer.Engine) // it is not asked
+	if hasPlaceholder(c.Issuer) {
+		return account, nil
+	}
+	// Whether http will do is said where the issuer is, maybe further down.
+	if err := (issuer.Config{Issuer: c.Issuer, InsecureHTTP: true}).Validate(); err != nil {
+		return account, fmt.Errorf("account %q: %w", c.Code, err)
+	}
+	return account, nil
+}
+
+// assumed takes a placeholder for something that every option takes.
+func assumed(_, value string) string {
+	if hasPlaceholder(value) {
+		return "https://placeholder.example"
+	}
+	return value
 }

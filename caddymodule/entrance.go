@@ -12,10 +12,12 @@ import (
 type entrance struct {
 	verifier     *auth.Verifier
 	registration *auth.Registration
+	meters       *meters
 }
 
-func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool) *entrance {
+func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool, meters *meters) *entrance {
 	return &entrance{
+		meters:       meters,
 		verifier:     verifier,
 		registration: &auth.Registration{Accounts: known, Required: required, Attach: attachResolver},
 	}
@@ -24,6 +26,7 @@ func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool) *e
 // verify tells who the caller is, with what is registered about them.
 func (e *entrance) verify(ctx context.Context, token string) auth.Verdict {
 	verdict := e.verifier.Verify(ctx, token)
+	e.meters.verified(&verdict)
 	if verdict.Refusal == nil {
 		verdict.Principal, verdict.Refusal = e.registration.Admit(verdict.Principal)
 	}

@@ -6,11 +6,20 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
-// issuerLog writes one line for each change of state of an issuer's keys. What
-// goes well over and over again is no change and stays at DEBUG.
-type issuerLog struct{ logger *zap.Logger }
+// issuerLog writes one line for each change of state of an issuer's keys, counts
+// fetches and emits events. What goes well over and over again is no change and
+// stays at DEBUG.
+type issuerLog struct {
+	name   string // of the issuer; "" of one that only login pages are asked of
+	logger *zap.Logger
+	events *emitter
+}
 
 func (l issuerLog) observe(e issuer.Event) {
+	if l.name != "" {
+		countFetch(l.name, e)
+		l.events.issuerEvent(l.name, e)
+	}
 	switch e.Kind {
 	case issuer.FetchSucceeded:
 		l.logger.Debug("key set fetched")

@@ -81,15 +81,6 @@ func (m *MatchPrincipal) Provision(caddy.Context) error {
 // let in someone whom it was meant to keep out.
 var errNotAsked = errors.New("the matcher principal was asked where no bearer_auth has run yet: put it behind bearer_auth, inside a `route` block if the directive sorts before it")
 
-// Match is MatchWithError for callers that cannot take an error.
-func (m *MatchPrincipal) Match(r *http.Request) bool {
-	match, err := m.MatchWithError(r)
-	if err != nil {
-		caddyhttp.SetVar(r.Context(), caddyhttp.MatcherErrorVarKey, err)
-	}
-	return match
-}
-
 // MatchWithError tells whether the caller is meant.
 func (m *MatchPrincipal) MatchWithError(r *http.Request) (bool, error) {
 	caller, asked := principalOf(r)

@@ -66,6 +66,7 @@ func (p *BearerProvider) verify(r *http.Request) (*auth.Principal, *auth.Refusal
 	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 	if refusal != nil {
 		logRefusal(p.logger, refusal, "")
+		p.entrance.meters.outcome(r, "", nil, refusal)
 		return nil, refusal
 	}
 	verdict := p.entrance.verify(r.Context(), token)
@@ -76,6 +77,7 @@ func (p *BearerProvider) verify(r *http.Request) (*auth.Principal, *auth.Refusal
 	if refusal != nil {
 		logRefusal(p.logger, refusal, verdict.Issuer)
 	}
+	p.entrance.meters.outcome(r, verdict.Issuer, verdict.Principal, refusal)
 	return verdict.Principal, refusal
 }
 

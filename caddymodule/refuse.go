@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -20,10 +21,11 @@ type refuser struct {
 	challenge auth.Challenge
 	json      bool
 	logger    *zap.Logger
+	meters    *meters
 }
 
-func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger) *refuser {
-	return &refuser{challenge: challenge, json: json, logger: logger}
+func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger, meters *meters) *refuser {
+	return &refuser{challenge: challenge, json: json, logger: logger, meters: meters}
 }
 
 // refuse answers a refusal: gRPC calls in gRPC's own way, an outage and, where
@@ -31,6 +33,7 @@ func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger) *refuse
 // that handle_errors can shape it.
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal, issuer string) error {
 	logRefusal(f.logger, refusal, issuer)
+	f.meters.outcome(r, issuer, nil, refusal)
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	if challenge := f.challenge.Header(refusal); challenge != "" {
@@ -51,6 +54,18 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.R
 		return nil
 	}
 	return caddyhttp.Error(refusal.Status, refusal)
+}
+
+// logRefusal is the one line, at DEBUG, about a refused request.
+func logRefusal(logger *zap.Logger, refusal *auth.Refusal, issuer string) {
+	if c := logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
+		c.Write(
+			zap.String("reason", refusal.Reason),
+			zap.Int("status", refusal.Status),
+			zap.String("issuer", issuer),
+			zap.NamedError("cause", refusal.Cause),
+		)
+	}
 }
 
 // retryAfter is a delay in whole seconds, rounded up (RFC 9110, section 10.2.3).

@@ -75,6 +75,7 @@ type accountLog struct {
 	logger       *zap.Logger
 	view         account.View
 	registration *auth.Registration
+	events       *emitter
 }
 
 func (l accountLog) observe(e account.Event) {
@@ -84,6 +85,7 @@ func (l accountLog) observe(e account.Event) {
 	case account.Updated, account.Lapsed:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
 		streams.recheck(l.registration)
+		l.events.accountEvent(e)
 	case account.Unavailable:
 		l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
 	case account.Recovered:

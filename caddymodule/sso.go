@@ -1,13 +1,6 @@
 package caddymodule
 
 import (
-	"crypto/rsa"
-	"errors"
-	"fmt"
-	"os"
-	"strings"
-	"time"
-
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
@@ -35,17 +28,15 @@ type SSO struct {
 	// How far the Date of a request may be off, either way. Default: 15m.
 	MaxSkew caddy.Duration `json:"max_skew,omitempty"`
 
-	// How many signed requests a second each credential is answered. Default:
-	// no limit.
+	// How many signed requests a second each credential is answered. A reload
+	// that changes nothing about SSO counts on. Default: no limit.
 	RateLimit int `json:"rate_limit,omitempty"`
 
 	// The group whose members may ask with a bearer token. Default: the admin
 	// group.
 	Group string `json:"group,omitempty"`
 
-	service *sso.Service
-	engines []string // keys of the engines to give back
-	hosts   map[string]*issuer.Engine
+	taken *ssoService
 }
 
 // SSOCredential lets a client ask by HMAC.
@@ -73,8 +64,9 @@ type SSOAccount struct {
 	// The customer account's code. Required.
 	Code string `json:"code,omitempty"`
 
-	// The issuer whose metadata tell the login page's address. Either this or
-	// `authorization_endpoint` is required.
+	// The identifier of the issuer whose metadata tell the login page's address.
+	// One that the app has configured is asked as it says there (`ca`,
+	// `refresh`, …). Either this or `authorization_endpoint` is required.
 	Issuer string `json:"issuer,omitempty"`
 
 	// The login page's address itself.
@@ -108,97 +100,43 @@ type SSOAccount struct {
 	ImplicitFlow string `json:"implicit_flow,omitempty"`
 }
 
-// provision resolves secrets and takes the engines of the accounts' issuers.
-func (s *SSO) provision(logger *zap.Logger) error {
-	config := sso.Config{Products: s.Products, MaxSkew: time.Duration(s.MaxSkew), RateLimit: s.RateLimit}
-	var r resolver
-	for _, c := range s.Credentials {
-		if !hasPlaceholder(c.SharedKey) {
-			logger.Warn("a shared key stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
-		}
-		config.Credentials = append(config.Credentials, sso.Credential{
-			APIKey: r.text("credential", c.APIKey), SharedKey: sso.NewSecret(strings.TrimSpace(r.secret("credential", c.SharedKey))),
-			Disabled: c.Disabled, Products: c.Products, Accounts: c.Accounts,
-		})
-	}
-	for _, a := range s.Accounts {
-		account, err := s.account(&r, a)
-		if err != nil {
-			return fmt.Errorf("account %s: %w", a.Code, err)
-		}
-		config.Accounts = append(config.Accounts, account)
-	}
-	key, err := s.signingKey(&r)
-	if err = errors.Join(r.err, err); err != nil {
+// provision resolves the placeholders and takes the service. Accounts whose
+// issuer is one of issuers share its engine, and with it what is said there of
+// trust and of refreshing.
+func (s *SSO) provision(logger *zap.Logger, issuers []*Issuer) error {
+	plan, err := s.plan(issuers)
+	if err != nil {
 		return err
 	}
-	config.ResponseSigningKey = key
-	s.service, err = sso.New(config)
+	for _, c := range s.Credentials {
+		if !hasPlaceholder(c.SharedKey) {
+			logger.Warn("a shared key of sso stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
+		}
+	}
+	s.taken, err = takeSSO(plan)
 	return err
 }
 
-func (s *SSO) account(r *resolver, a *SSOAccount) (sso.Account, error) {
-	account := sso.Account{
-		Code: a.Code, AuthorizationEndpoint: r.text("authorization_endpoint", a.AuthorizationEndpoint),
-		Preset: a.Preset, ClientID: r.text("client_id", a.ClientID), RedirectURIs: r.list("redirect_uri", a.RedirectURIs),
-		Scopes: a.Scopes, Params: a.Params, Products: a.Products,
-		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == "off",
+// service answers requests; nil before provisioning.
+func (s *SSO) service() *sso.Service { return s.taken.Service }
+
+// engines gives the engines that are asked for metadata, by the issuer's
+// identifier.
+func (s *SSO) engines() map[string]*issuer.Engine {
+	all := make(map[string]*issuer.Engine, len(s.taken.engines))
+	for _, engine := range s.taken.engines {
+		all[engine.Status().Issuer] = engine
 	}
-	if a.ImplicitFlow != "" && a.ImplicitFlow != "off" && a.ImplicitFlow != "on" {
-		return account, fmt.Errorf("implicit_flow: found %q, expected on or off", a.ImplicitFlow)
-	}
-	if a.Issuer == "" {
-		return account, nil
-	}
-	engine, err := s.takeEngine(issuer.Config{Issuer: r.text("issuer", a.Issuer)})
-	if err != nil {
-		return account, fmt.Errorf("issuer %s: %w", a.Issuer, err)
-	}
-	account.Metadata = engine
-	return account, nil
+	return all
 }
 
-// takeEngine shares the engine of an issuer with whoever else asks it.
-func (s *SSO) takeEngine(source issuer.Config) (*issuer.Engine, error) {
-	key := source.ID()
-	if engine, ok := s.hosts[key]; ok {
-		return engine, nil
-	}
-	engine, err := takeEngine(source)
-	if err != nil {
-		return nil, err
-	}
-	if s.hosts == nil {
-		s.hosts = make(map[string]*issuer.Engine)
-	}
-	s.hosts[key] = engine
-	s.engines = append(s.engines, key)
-	return engine, nil
-}
-
-func (s *SSO) signingKey(r *resolver) (*rsa.PrivateKey, error) {
-	if s.ResponseSigningKey == "" {
-		return nil, nil
-	}
-	path := r.text("response_signing_key", s.ResponseSigningKey)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("response_signing_key: %w", err)
-	}
-	key, err := sso.ParseSigningKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("response_signing_key: %s: %w", path, err)
-	}
-	return key, nil
-}
-
-// release gives the engines back, each as often as it was taken.
+// release gives the service back, if it was taken.
 func (s *SSO) release() error {
-	var errs []error
-	for _, key := range s.engines {
-		_, err := engines.Delete(key)
-		errs = append(errs, err)
+	if s.taken == nil {
+		return nil
 	}
-	s.engines = nil
-	return errors.Join(errs...)
+	key := s.taken.key
+	s.taken = nil
+	_, err := ssoServices.Delete(key)
+	return err
 }

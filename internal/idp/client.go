@@ -7,13 +7,22 @@ import (
 	"time"
 )
 
-// Client may ask the token endpoint for tokens of its own (RFC 6749 §4.4).
+// Client may ask the token endpoint for tokens of its own (RFC 6749 §4.4), and
+// with RedirectURIs it is an application that people log in to.
 type Client struct {
-	// ID and Secret are what the client presents. Both are required.
+	// ID and Secret are what the client presents. Both are required, but an
+	// application without a secret is a public one: it has to use PKCE (RFC 7636)
+	// and gets no tokens of its own.
 	ID     string
 	Secret string
 
+	// RedirectURIs are where the login page may lead back to, compared byte for
+	// byte but for the port of an http address on loopback (RFC 8252 §7.3).
+	// Empty: nobody logs in to the client.
+	RedirectURIs []string
+
 	// Scopes are those the client may ask for; it gets all when it asks for none.
+	// An application may ask for openid, email and profile besides.
 	Scopes []string
 
 	// Groups becomes the claim `groups`. Empty: no such claim.
@@ -92,30 +101,42 @@ type Login struct {
 // PersonToken is the access token of a person, without the login that would lead
 // to it.
 func (i *Issuer) PersonToken(p Person, l Login, opts ...MintOption) string {
+	return i.Mint(accessClaims(p, l), opts...)
+}
+
+func accessClaims(p Person, l Login) map[string]any {
 	claims := personClaims(p, l)
 	scopes := l.Scopes
 	if len(scopes) == 0 {
-		scopes = []string{"openid", "email", "profile"}
+		scopes = loginScopes
 	}
 	claims["client_id"] = l.ClientID
 	claims["scope"] = strings.Join(scopes, " ")
 	if len(l.Audience) > 0 {
 		claims["aud"] = audienceClaim(l.Audience)
 	}
-	return i.Mint(claims, opts...)
+	return claims
 }
 
 // IDToken is the ID token of the same login (OpenID Connect Core §2): addressed to
 // the application, never meant for an API.
 func (i *Issuer) IDToken(p Person, l Login, opts ...MintOption) string {
+	claims := idClaims(p, l)
+	claims["at_hash"] = rand.Text()
+	return i.Mint(claims, append([]MintOption{WithHeader("typ", "JWT")}, opts...)...)
+}
+
+func idClaims(p Person, l Login) map[string]any {
 	claims := personClaims(p, l)
 	claims["aud"] = l.ClientID
-	claims["at_hash"] = rand.Text()
 	if l.Nonce != "" {
 		claims["nonce"] = l.Nonce
 	}
-	return i.Mint(claims, append([]MintOption{WithHeader("typ", "JWT")}, opts...)...)
+	return claims
 }
+
+// loginScopes are those that every application may ask for.
+var loginScopes = []string{"openid", "email", "profile"}
 
 func personClaims(p Person, l Login) map[string]any {
 	claims := map[string]any{"sub": p.Subject, "azp": l.ClientID}

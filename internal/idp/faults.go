@@ -15,6 +15,7 @@ const (
 	Metadata Endpoint = iota // both well-known addresses
 	JWKS
 	Token
+	LoginPage
 )
 
 // Answer replaces what an endpoint would say. Zero fields keep its own.
@@ -132,7 +133,7 @@ func (i *Issuer) SetWellKnown(openID, oauth bool) {
 func (i *Issuer) RequireBearer(token string) { i.fault(func(f *faults) { f.bearer = token }) }
 
 type counters struct {
-	metadata, jwks, token atomic.Int64
+	metadata, jwks, token, login atomic.Int64
 }
 
 // DiscoveryFetches counts the requests for metadata, failed and missing included.
@@ -144,6 +145,9 @@ func (i *Issuer) JWKSFetches() int { return int(i.counts.jwks.Load()) }
 // TokenRequests counts the requests to the token endpoint.
 func (i *Issuer) TokenRequests() int { return int(i.counts.token.Load()) }
 
+// LoginRequests counts the requests for the login page, forms sent included.
+func (i *Issuer) LoginRequests() int { return int(i.counts.login.Load()) }
+
 func (c *counters) count(e Endpoint) {
 	switch e {
 	case Metadata:
@@ -152,5 +156,7 @@ func (c *counters) count(e Endpoint) {
 		c.jwks.Add(1)
 	case Token:
 		c.token.Add(1)
+	case LoginPage:
+		c.login.Add(1)
 	}
 }

@@ -5,6 +5,9 @@
 // It signs with the standard library alone, so that a test which verifies its
 // tokens with the product's JOSE library compares two implementations.
 //
+// Applications (see Client) can send people to its login page: an HTML form for
+// a browser, the authorization code grant with PKCE and the implicit one.
+//
 // Its keys live in memory, and whoever reaches it gets tokens for the asking.
 // It never belongs into a build that serves anybody.
 package idp
@@ -38,6 +41,7 @@ type Issuer struct {
 
 	mu      sync.Mutex
 	clients map[string]Client
+	codes   codes
 }
 
 // Option changes how New builds an Issuer.
@@ -50,6 +54,7 @@ type options struct {
 	audience   []string
 	algorithms []string
 	clients    []Client
+	people     map[string]account
 	tls        bool
 	stopped    bool
 	now        func() time.Time
@@ -77,6 +82,22 @@ func WithAlgorithms(algs ...string) Option { return func(o *options) { o.algorit
 // WithClient registers a client of the token endpoint. Repeatable.
 func WithClient(c Client) Option {
 	return func(o *options) { o.clients = append(o.clients, c) }
+}
+
+// WithPerson lets somebody log in under a name with a password. Repeatable.
+func WithPerson(name, password string, p Person) Option {
+	return func(o *options) {
+		if o.people == nil {
+			o.people = make(map[string]account)
+		}
+		o.people[name] = account{password, p}
+	}
+}
+
+// account is what a person logs in with, and who that is.
+type account struct {
+	password string
+	person   Person
 }
 
 // WithTLS serves https with a certificate of its own; see CAPEM and HTTPClient.
@@ -126,7 +147,7 @@ func (o *options) check() error {
 		return fmt.Errorf("issuer path %q does not begin with a slash", o.path)
 	}
 	for _, c := range o.clients {
-		if c.ID == "" || c.Secret == "" {
+		if c.ID == "" || c.Secret == "" && len(c.RedirectURIs) == 0 {
 			return fmt.Errorf("client %q needs an id and a secret", c.ID)
 		}
 	}
@@ -174,6 +195,9 @@ func (i *Issuer) JWKSURL() string { return i.base + i.opts.jwksPath }
 // TokenURL is the token endpoint.
 func (i *Issuer) TokenURL() string { return i.base + i.path + "/token" }
 
+// LoginURL is the authorization endpoint, where the login page is.
+func (i *Issuer) LoginURL() string { return i.base + i.path + "/authorize" }
+
 // Host is the host:port that the Issuer listens on.
 func (i *Issuer) Host() string {
 	u, err := url.Parse(i.base)
@@ -195,6 +219,18 @@ func (i *Issuer) client(id string) (Client, bool) {
 	defer i.mu.Unlock()
 	c, ok := i.clients[id]
 	return c, ok
+}
+
+// hasApplication tells whether anybody could log in to anything.
+func (i *Issuer) hasApplication() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, c := range i.clients {
+		if len(c.RedirectURIs) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Algorithms lists every JWS algorithm that an Issuer can sign with, sorted.

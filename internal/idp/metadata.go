@@ -1,6 +1,7 @@
 package idp
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 )
@@ -32,10 +33,10 @@ func (i *Issuer) metadata(oauth bool) http.HandlerFunc {
 }
 
 // document has every member that OpenID Connect Discovery 1.0 §3 and RFC 8414 §2
-// require of an issuer that only serves client credentials; what a login page would
-// add, `authorization_endpoint` first, is not claimed.
+// require of an issuer that only serves client credentials; what a login page adds
+// is claimed only if there is an application to log in to.
 func (i *Issuer) document() map[string]any {
-	return map[string]any{
+	doc := map[string]any{
 		"issuer":                                i.URL,
 		"jwks_uri":                              i.JWKSURL(),
 		"token_endpoint":                        i.TokenURL(),
@@ -45,6 +46,17 @@ func (i *Issuer) document() map[string]any {
 		"grant_types_supported":                 []string{"client_credentials"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
 	}
+	if i.hasApplication() {
+		maps.Copy(doc, map[string]any{
+			"authorization_endpoint":                i.LoginURL(),
+			"response_types_supported":              []string{"code", "id_token", "id_token token", "token"},
+			"grant_types_supported":                 []string{"authorization_code", "client_credentials", "implicit"},
+			"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "none"},
+			"code_challenge_methods_supported":      []string{challengeS256},
+			"scopes_supported":                      loginScopes,
+		})
+	}
+	return doc
 }
 
 // algorithms lists those of the published keys, sorted.

@@ -26,6 +26,8 @@ func (i *Issuer) handler() http.Handler {
 			i.guard(w, r, JWKS, i.serveJWKS)
 		case i.path + "/token":
 			i.guard(w, r, Token, i.serveToken)
+		case i.path + "/authorize":
+			i.guard(w, r, LoginPage, i.serveLogin)
 		default:
 			http.NotFound(w, r)
 		}
@@ -47,7 +49,7 @@ func (i *Issuer) guard(w http.ResponseWriter, r *http.Request, e Endpoint, next 
 	if !methodAllowed(w, r, e) {
 		return
 	}
-	if e != Token && !bearerHeld(r, f.bearer) {
+	if e != Token && e != LoginPage && !bearerHeld(r, f.bearer) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -87,8 +89,11 @@ func pause(r *http.Request, d time.Duration) bool {
 func methodAllowed(w http.ResponseWriter, r *http.Request, e Endpoint) bool {
 	allow := "GET, HEAD"
 	ok := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if e == Token {
+	switch e {
+	case Token:
 		allow, ok = http.MethodPost, r.Method == http.MethodPost
+	case LoginPage:
+		allow, ok = "GET, HEAD, POST", ok || r.Method == http.MethodPost
 	}
 	if !ok {
 		w.Header().Set("Allow", allow)

@@ -27,11 +27,13 @@ func badRequest(code, description string) *oauthError {
 	return &oauthError{status: http.StatusBadRequest, Code: code, Description: description}
 }
 
-// grant is one way to a token; a login page adds its own beside
-// client_credentials.
+// grant is one way to a token.
 type grant func(i *Issuer, form url.Values, c Client) (tokenResponse, *oauthError)
 
-var grants = map[string]grant{"client_credentials": clientCredentials}
+var grants = map[string]grant{
+	"client_credentials": clientCredentials,
+	"authorization_code": authorizationCode,
+}
 
 // tokenResponse is the success of RFC 6749 §5.1.
 type tokenResponse struct {
@@ -39,6 +41,7 @@ type tokenResponse struct {
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int64  `json:"expires_in"`
 	Scope       string `json:"scope,omitempty"`
+	IDToken     string `json:"id_token,omitempty"`
 }
 
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -133,6 +136,9 @@ func invalidClient(description string) *oauthError {
 }
 
 func clientCredentials(i *Issuer, form url.Values, c Client) (tokenResponse, *oauthError) {
+	if c.Secret == "" {
+		return tokenResponse{}, badRequest("unauthorized_client", "a public client has no tokens of its own")
+	}
 	scopes := c.Scopes
 	if asked := strings.Fields(form.Get("scope")); len(asked) > 0 {
 		scopes = asked
@@ -149,10 +155,7 @@ func clientCredentials(i *Issuer, form url.Values, c Client) (tokenResponse, *oa
 	claims := i.clientClaims(c, audience, scopes)
 	token, err := i.mint(claims, minting{alg: c.Algorithm})
 	if err != nil {
-		return tokenResponse{}, &oauthError{
-			status: http.StatusInternalServerError, Code: "server_error",
-			Description: "no key for the client's algorithm",
-		}
+		return tokenResponse{}, errNoKey
 	}
 	return tokenResponse{
 		AccessToken: token,
@@ -160,6 +163,11 @@ func clientCredentials(i *Issuer, form url.Values, c Client) (tokenResponse, *oa
 		ExpiresIn:   secondsLeft(claims, i),
 		Scope:       strings.Join(scopes, " "),
 	}, nil
+}
+
+var errNoKey = &oauthError{
+	status: http.StatusInternalServerError, Code: "server_error",
+	Description: "no key for the client's algorithm",
 }
 
 func secondsLeft(claims map[string]any, i *Issuer) int64 {

@@ -1,0 +1,184 @@
+package caddymodule_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// refusalCase makes one refusal happen.
+type refusalCase struct {
+	path  string // of the route; empty: /all/
+	token string // that is sent, and explained; empty: only what edits say
+	edits []edit
+	route bool // the route's rules or the request's form refuse it, not the token
+	none  bool // the refusal names no issuer
+}
+
+func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string]refusalCase {
+	with := func(member string, value any) refusalCase {
+		return refusalCase{token: mint(issuer, claims{member: value})}
+	}
+	machine := func(subject string) string { return mint(issuer, claims{"sub": subject, "gty": "client-credentials"}) }
+	post(g, "http://"+admin+"/api/serviceaccounts", `{"subject":"lapsed","status":"active","issuer":"`+name+`","expires_at":"2020-01-01T00:00:00Z"}`)
+	now, good := time.Now().Unix(), mint(issuer, nil)
+	return map[string]refusalCase{
+		"no_token":         {route: true, none: true},
+		"several_headers":  {edits: []edit{header("Authorization", "Bearer "+good, "Bearer "+good)}, route: true, none: true},
+		"two_tokens":       {token: good, edits: []edit{header("Cookie", "session="+good)}, route: true, none: true},
+		"malformed_header": {token: good + " " + good, none: true},
+		"too_long":         {token: strings.Repeat("a", auth.MaxTokenBytes+1), none: true},
+		"not_jws":          {token: "opaque", none: true},
+		"malformed_claims": with("exp", "9999999999"),
+		"algorithm":        {token: secret(issuer.Mint(nil, idp.WithHeader("alg", "nOnE")))},
+		"critical":         {token: secret(issuer.Mint(nil, idp.WithHeader("crit", []string{"exp"}))), none: true},
+		"type":             {token: mint(issuer, nil, idp.WithHeader("typ", "logout+jwt"))},
+		"issuer":           {token: mint(issuer, claims{"iss": "https://other.example.com"}), none: true},
+		"no_subject":       with("sub", idp.Absent),
+		"no_expiry":        with("exp", idp.Absent),
+		"expired":          with("exp", now-1),
+		"not_yet_valid":    with("nbf", now+600),
+		"lifetime":         with("exp", now+36000),
+		"audience":         with("aud", "https://other.example.com"),
+		"bound":            with("cnf", claims{"jkt": "x"}),
+		"unknown_key":      {token: mint(issuer, nil, idp.WithHeader("kid", "theirs"))},
+		"signature":        {token: secret(flip(good))},
+		"header_value":     {path: "/header/", token: mint(issuer, claims{"evil": "a\r\nb"}), route: true},
+		"scope":            {path: "/scope/", token: good, route: true},
+		"group":            {path: "/group/", token: good, route: true},
+		"claim":            {path: "/claim/", token: good, route: true},
+		"kind":             {path: "/machines/", token: good, route: true},
+		"kind_denied":      {path: "/people/", token: machine("ci"), route: true},
+		"account_unknown":  {token: machine("nobody")},
+		"account_inactive": {token: machine("retired")},
+		"account_expired":  {token: machine("lapsed")},
+	}
+}
+
+// What a refusal is called must be the same wherever it shows: in the metric,
+// the log, the explanation and the README.
+func TestRefusalsAgreeEverywhere(t *testing.T) {
+	name := unique("drift")
+	g, issuer, admin := observe(t, name)
+	down := mint(issuer, claims{"iss": downURL(t, g)})
+	cases := refusalCases(issuer, name, admin, g)
+	cases["keys_unavailable"] = refusalCase{token: down}
+	for _, refusal := range auth.Refusals() {
+		c, ok := cases[refusal.Reason]
+		if !ok && refusal.Reason != "accounts_unavailable" { // has a test of its own
+			t.Errorf("no case makes %s happen", refusal.Reason)
+		}
+		if !ok {
+			continue
+		}
+		t.Run(refusal.Reason, func(t *testing.T) { g.agrees(t, c, refusal, name, admin) })
+	}
+}
+
+func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, name, admin string) {
+	t.Helper()
+	label, path := name, "/all/"
+	if c.none {
+		label = ""
+	}
+	if refusal.Reason == "keys_unavailable" {
+		label = name + "-down"
+	}
+	if c.path != "" {
+		path = c.path
+	}
+	edits := c.edits
+	if c.token != "" {
+		edits = append([]edit{bearer(c.token)}, edits...)
+	}
+	before, lines := g.scrape(), len(g.logged("request refused"))
+	if got := g.get(path, edits...); got.status != refusal.Status {
+		t.Errorf("got %d, want %d", got.status, refusal.Status)
+	}
+	if n := g.scrape().since(t, before, tokens(label, refusal.Reason)); n != 1 {
+		t.Errorf("the metric counted %v, want 1", n)
+	}
+	logged := g.logged("request refused")
+	if len(logged) != lines+1 || logged[lines]["reason"] != refusal.Reason || logged[lines]["issuer"] != label || logged[lines]["level"] != "debug" {
+		t.Errorf("the log says %v, want one line with the reason", logged[lines:])
+	}
+	if !c.route {
+		g.explains(t, c.token, refusal, label, admin)
+	}
+}
+
+func (g *gateway) explains(t *testing.T, token string, refusal *auth.Refusal, label, admin string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"token": token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := post(g, "http://"+admin+"/api/tokens/explain", string(body))
+	e := got.object(t)
+	if got.status != http.StatusOK || e["verdict"] != "refused" || e["reason"] != refusal.Reason || e["message"] != refusal.Message || e["issuer"] != label {
+		t.Errorf("the explanation is %d %v %v %v %v", got.status, e["verdict"], e["reason"], e["message"], e["issuer"])
+	}
+	broken := 0
+	for _, rule := range e["rules"].([]any) {
+		if held, asked := rule.(map[string]any)["held"].(bool); asked && !held {
+			broken++
+		}
+	}
+	if broken == 0 {
+		t.Errorf("no rule of the explanation is broken: %v", e["rules"])
+	}
+}
+
+// downURL is the issuer that is configured and never answers.
+func downURL(t *testing.T, g *gateway) string {
+	t.Helper()
+	for i, v := range g.vars {
+		if v == "DOWN" {
+			return g.vars[i+1]
+		}
+	}
+	t.Fatal("no issuer is down")
+	return ""
+}
+
+var troubleshootingRow = regexp.MustCompile("(?m)^\\| ([^|`]+) \\| `([a-z_]+)` \\|")
+
+func TestTheREADMEKnowsEveryRefusal(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, troubleshooting, found := strings.Cut(string(text), "\n## Troubleshooting\n")
+	if !found {
+		t.Fatal("the README has no chapter on troubleshooting")
+	}
+	rows := make(map[string]string)
+	for _, row := range troubleshootingRow.FindAllStringSubmatch(troubleshooting, -1) {
+		rows[row[2]] = row[1]
+	}
+	for _, refusal := range auth.Refusals() {
+		if rows[refusal.Reason] != refusal.Message {
+			t.Errorf("the README says %q of %s, want %q", rows[refusal.Reason], refusal.Reason, refusal.Message)
+		}
+		delete(rows, refusal.Reason)
+	}
+	for _, reason := range []license.Reason{
+		license.ReasonMissing, license.ReasonForm, license.ReasonExpired, license.ReasonNotYetValid, license.ReasonHost, license.ReasonFeature,
+	} {
+		if rows[reason.Code()] == "" {
+			t.Errorf("the README says nothing of %s", reason.Code())
+		}
+		delete(rows, reason.Code())
+	}
+	for reason := range rows {
+		t.Errorf("the README knows %s, which is no refusal", reason)
+	}
+}
