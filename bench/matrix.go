@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gatehouse-proxy/gatehouse/bench/internal/load"
+	"github.com/gatehouse-proxy/gatehouse/bench/internal/report"
+)
+
+// The servers of the matrix, in their order.
+const (
+	atBare = iota
+	atFloor
+	atGatehouse
+	atEverything
+	atHAProxy
+)
+
+// measureMatrix is the heart: remembered tokens of three algorithms, in sets of
+// several sizes, through each server.
+func measureMatrix(ctx context.Context, s *stage) error {
+	s.chart.Title = "Processor time of the server a request, remembered tokens"
+	s.chart.Unit = "µs, HTTP/1.1, 32 keep-alive connections, one core"
+	var memory, fresh []column
+	for _, algorithm := range algorithms {
+		m, f, err := s.measureAlgorithm(ctx, algorithm)
+		if err != nil {
+			return fmt.Errorf("%s: %w", algorithm, err)
+		}
+		memory, fresh = append(memory, m), append(fresh, f)
+	}
+	largest := s.size.sets[len(s.size.sets)-1]
+	s.columns(fmt.Sprintf("Memory with %d remembered tokens", largest), "MB, resident; beside it what is more than of the bare Caddy after the same load.", memory)
+	s.columns("A new token adds", "µs of processor time more than the bare Caddy's median, mean over all tokens of the largest set, each for the first time.", fresh)
+	return nil
+}
+
+// column is a figure of each server for one algorithm.
+type column struct {
+	algorithm string
+	names     []string
+	values    []string
+}
+
+func (s *stage) columns(title, note string, columns []column) {
+	section := s.report.Section(title, "server")
+	section.Note("%s", note)
+	for _, c := range columns {
+		section.Columns = append(section.Columns, c.algorithm)
+	}
+	for i, name := range columns[0].names {
+		row := []string{name}
+		for _, c := range columns {
+			cell := "–"
+			if i < len(c.values) {
+				cell = c.values[i]
+			}
+			row = append(row, cell)
+		}
+		section.Row(row...)
+	}
+}
+
+func (s *stage) startMatrix(ctx context.Context, algorithm string) ([]*server, error) {
+	floor, err := s.floorConfig(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := s.startAll(bareConfig(), floor, s.gatehouseConfig(), s.everythingConfig())
+	if err != nil || !haproxyFor(algorithm) {
+		return servers, err
+	}
+	haproxy, err := s.startHAProxy(ctx, algorithm)
+	if err != nil {
+		stopAll(servers)
+		return nil, err
+	}
+	return append(servers, haproxy), nil
+}
+
+func (s *stage) measureAlgorithm(ctx context.Context, algorithm string) (memory, fresh column, err error) {
+	servers, err := s.startMatrix(ctx, algorithm)
+	if err != nil {
+		return memory, fresh, err
+	}
+	defer stopAll(servers)
+	memory, fresh = column{algorithm: algorithm}, column{algorithm: algorithm}
+	for i, n := range s.size.sets {
+		list := requests(s.tokens(algorithm, n))
+		last := i == len(s.size.sets)-1
+		first, err := s.warm(servers, list)
+		if err != nil {
+			return memory, fresh, err
+		}
+		stopProfile := s.startProfile(servers[atEverything], algorithm == "RS256" && n == 1000)
+		found, err := s.rounds(ctx, servers, s.loaded(list), all(200))
+		if err := errorOf(err, stopProfile()); err != nil {
+			return memory, fresh, err
+		}
+		s.tell(algorithm, n, servers, found)
+		if !last {
+			continue
+		}
+		bare := found[atBare]
+		for at, v := range servers {
+			memory.names, fresh.names = append(memory.names, v.name), append(fresh.names, v.name)
+			memory.values = append(memory.values, fmt.Sprintf("%.0f (%+.0f)", found[at].memory.Median(), found[at].memory.Median()-bare.memory.Median()))
+			fresh.values = append(fresh.values, fmt.Sprintf("%.1f", first[at]-bare.cpu.Median()))
+		}
+		s.goal(fmt.Sprintf("memory, %d distinct valid tokens, %s", n, algorithm), " MB", 100,
+			found[atEverything].memory.Minus(bare.memory))
+	}
+	return memory, fresh, nil
+}
+
+// warm sends every token once to every server, and gives the processor time of
+// each request.
+func (s *stage) warm(servers []*server, list [][]byte) (cpu []float64, err error) {
+	for _, v := range servers {
+		one, r, err := v.cpuOf(func(c *load.Client) *load.Result { return c.Each(list) })
+		if err != nil {
+			return nil, err
+		}
+		if err := r.Check(200); err != nil {
+			return nil, named(v, err)
+		}
+		cpu = append(cpu, one)
+	}
+	return cpu, nil
+}
+
+// tell adds a table, a group of the chart, and goals.
+func (s *stage) tell(algorithm string, n int, servers []*server, found []figures) {
+	what := fmt.Sprintf("%s, %d %s", algorithm, n, plural(n, "token"))
+	section := s.report.Section(what, "server", "CPU µs a request", "to bare", "added µs", "requests a second", "p50 µs", "p99 µs")
+	bare := found[atBare].cpu
+	var bars []report.Bar
+	for i, v := range servers {
+		f := found[i]
+		section.Row(v.name, f.cpu.Show(1), f.cpu.To(bare).Show(3), f.cpu.Minus(bare).Show(1),
+			f.rate.Show(0), f.p50.Show(0), f.p99.Show(0))
+		bars = append(bars, report.Bar{Name: v.name, Values: f.cpu})
+	}
+	s.chart.Add(what, bars...)
+	s.goal("remembered token to bare Caddy, "+what, " ×", 1.05, found[atEverything].cpu.To(bare))
+	if len(servers) > atHAProxy {
+		s.goal("whole request beside HAProxy `jwt_verify`, "+what, " ×", 0.75, found[atEverything].cpu.To(found[atHAProxy].cpu))
+	}
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+func errorOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
