@@ -58,7 +58,7 @@ type App struct {
 	entrance  *entrance
 	licensing *licensing // nil: no license is asked for
 	api       *api.API
-	detach    []func()
+	lending   *lending
 
 	events      *emitter
 	readLicense func() licenseReading // for metrics; nil: no license is asked for
@@ -95,7 +95,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.accounts, err = takeAccounts(ctx.Storage(), a.ServiceAccounts, a.issuerNames()); err != nil {
 		return fmt.Errorf("gatehouse: service_accounts: %w", err)
 	}
-	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required(), newMeters(a.issuerNames()))
+	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required(), newMeters(a.issuerNames()), a.begin)
+	a.lending = new(lending)
 	if err := registerMetrics(ctx, gauges{gate.engines, a.accounts.view, a}); err != nil {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
@@ -142,21 +143,29 @@ func (a *App) Start() error {
 	if err := a.checkResourceRoutes(); err != nil {
 		return err
 	}
-	for name, engine := range a.allEngines() {
-		a.detach = append(a.detach, engine.Attach(issuer.Host{
-			Storage: a.ctx.Storage(),
-			Observe: issuerLog{a.knownName(name), a.logger.With(zap.String("issuer", name)), a.events}.observe,
-		}))
-	}
-	a.detach = append(a.detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(),
-		accountLog{a.logger, a.accounts.view, a.entrance.registration, a.events}.observe))
 	if err := a.startLicense(); err != nil {
 		return err
 	}
+	a.begin()
 	if _, err := runningApp(); err != nil {
 		streams.recheck(a.entrance.registration) // there is none before it that hands over
 	}
 	return nil
+}
+
+// begin lends storage and log to the issuers' engines and the registry of
+// accounts, and tells whether that had not been done yet.
+func (a *App) begin() bool {
+	return a.lending.begin(func() (detach []func()) {
+		for name, engine := range a.allEngines() {
+			detach = append(detach, engine.Attach(issuer.Host{
+				Storage: a.ctx.Storage(),
+				Observe: issuerLog{a.knownName(name), a.logger.With(zap.String("issuer", name)), a.events}.observe,
+			}))
+		}
+		return append(detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(),
+			accountLog{a.logger, a.accounts.view, a.entrance.registration, a.events}.observe))
+	})
 }
 
 // allEngines gives the engines of the issuers of tokens, by name, and of those
@@ -179,10 +188,13 @@ func (a *App) allEngines() map[string]*issuer.Engine {
 // by then, and judges the open streams from now on. That is done here and not
 // when it starts, because it might not get that far.
 func (a *App) Stop() error {
-	for _, detach := range a.detach {
-		detach()
+	if a.lending == nil {
+		return nil // provisioning failed before there was anything to lend
 	}
-	a.detach = nil
+	a.lending.end()
+	if a.licensing != nil {
+		a.licensing.detach()
+	}
 	if next, err := runningApp(); err == nil && next != a {
 		streams.recheck(next.entrance.registration)
 	}

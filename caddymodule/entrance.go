@@ -13,22 +13,33 @@ type entrance struct {
 	verifier     *auth.Verifier
 	registration *auth.Registration
 	meters       *meters
+	begin        func() bool // lends storage, if that was not done yet
 }
 
-func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool, meters *meters) *entrance {
+func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool, meters *meters, begin func() bool) *entrance {
 	return &entrance{
 		meters:       meters,
+		begin:        begin,
 		verifier:     verifier,
 		registration: &auth.Registration{Accounts: known, Required: required, Attach: attachResolver},
 	}
 }
 
-// verify tells who the caller is, with what is registered about them.
+// verify tells who the caller is, with what is registered about them. A request
+// that comes before this configuration has started may need what storage keeps:
+// keys of an issuer that is down.
 func (e *entrance) verify(ctx context.Context, token string) auth.Verdict {
 	verdict := e.verifier.Verify(ctx, token)
+	if isUnavailable(verdict.Refusal) && e.begin() {
+		verdict = e.verifier.Verify(ctx, token)
+	}
 	e.meters.verified(&verdict)
 	if verdict.Refusal == nil {
 		verdict.Principal, verdict.Refusal = e.registration.Admit(verdict.Principal)
 	}
 	return verdict
+}
+
+func isUnavailable(r *auth.Refusal) bool {
+	return r != nil && r.Reason == auth.ErrKeysUnavailable.Reason
 }

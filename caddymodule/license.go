@@ -30,6 +30,7 @@ type licensing struct {
 	placeholders caddy.ReplacerFunc
 	sites        atomic.Pointer[sites]  // nil until Start
 	compared     atomic.Pointer[string] // what was last said of them
+	detachHost   func()                 // nil until Start
 }
 
 var keepers = caddy.NewUsagePool()
@@ -100,13 +101,20 @@ func (l *licensing) release() error {
 
 // attach lends the keeper this configuration's storage and log, and compares the
 // sites with the license.
-func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, observe func(inforce.Event)) (detach func()) {
+func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, observe func(inforce.Event)) {
 	l.sites.Store(behind)
 	log := licenseLog{l, observe}
 	if l.keeper.Looked() {
 		log.compare(l.keeper.Standing())
 	}
-	return l.keeper.Attach(inforce.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
+	l.detachHost = l.keeper.Attach(inforce.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
+}
+
+// detach takes storage and log back; it may be called repeatedly.
+func (l *licensing) detach() {
+	if l.detachHost != nil {
+		l.detachHost()
+	}
 }
 
 // lookLimit is how long a request waits for the first look for a license, which

@@ -37,7 +37,7 @@ func (a *App) startLicense() error {
 	if err != nil || a.licensing == nil {
 		return err
 	}
-	a.detach = append(a.detach, a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events.licenseEvent))
+	a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events.licenseEvent)
 	return nil
 }
 
