@@ -211,6 +211,12 @@ func (h *identityHeaders) cleanConnection(r *http.Request, fields []string) {
 // set sets the true headers. A value that no header can carry is refused: a
 // claim could smuggle another header in.
 func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Refusal {
+	if len(h.headers) == 0 {
+		return nil
+	}
+	// One allocation for all, and none shared with other requests: handlers
+	// behind may change a header's values in place.
+	values := make([]string, len(h.headers))
 	var repl *caddy.Replacer
 	for i := range h.headers {
 		header := &h.headers[i]
@@ -233,7 +239,8 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 		if !httpguts.ValidHeaderFieldValue(value) {
 			return auth.ErrHeaderValue
 		}
-		r.Header[header.name] = []string{value}
+		values[i] = value
+		r.Header[header.name] = values[i : i+1 : i+1]
 	}
 	return nil
 }

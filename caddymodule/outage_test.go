@@ -49,8 +49,8 @@ func (g *gateway) kept(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	err := filepath.WalkDir(filepath.Join(g.dir, "storage", "gatehouse"), func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return nil // not there yet, or gone meanwhile
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".json") {
+			return nil // not there yet, gone meanwhile, or still being written
 		}
 		if data, err := os.ReadFile(path); err == nil {
 			all.Write(data)

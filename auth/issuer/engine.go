@@ -90,7 +90,10 @@ type hosting struct {
 	host   Host
 	ctx    context.Context // ends when it detaches
 	cancel context.CancelFunc
-	busy   atomic.Bool // its storage has not answered yet
+
+	mu      sync.Mutex
+	calling chan struct{} // closed when its storage has answered; nil: no call is under way
+	ended   bool          // no further call may begin
 }
 
 var errClosed = errors.New("the issuer's engine is closed")
@@ -126,8 +129,9 @@ func New(cfg Config, opts Options) (*Engine, error) {
 
 // Attach tells the engine that a configuration started: from now on the engine
 // uses its storage and tells its observer. detach ends that, and the
-// configuration attached before is used again; it may be called repeatedly.
-// The first Attach starts the background work.
+// configuration attached before is used again; it may be called repeatedly. It
+// waits, a second at most, for a call of the storage that is under way: the
+// storage may be gone afterwards. The first Attach starts the background work.
 func (e *Engine) Attach(h Host) (detach func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -149,8 +153,9 @@ func (e *Engine) Attach(h Host) (detach func()) {
 func (e *Engine) detach(host *hosting) {
 	host.cancel()
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.hosts = slices.DeleteFunc(e.hosts, func(h *hosting) bool { return h == host })
+	e.mu.Unlock()
+	host.settle()
 }
 
 // newest is the host in use, nil if there is none; e.mu is held.

@@ -54,6 +54,7 @@ func (e *Engine) restore(h *hosting) {
 		rec, set, err := e.readRecord(h)
 		e.takeRecord(h, rec, set, err)
 		e.deliver()
+		e.poke() // what was fetched meanwhile may be kept now
 	})
 }
 
@@ -171,7 +172,7 @@ func (e *Engine) dueRecord() (h *hosting, value []byte, fetchedAt time.Time, err
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	h, set, fetchedAt := e.newest(), e.set.Load(), e.keys.fetchedAt
-	if h == nil || h.host.Storage == nil || e.cfg.JWKSFile != "" || set == nil || e.keys.restored {
+	if h == nil || h.host.Storage == nil || e.cfg.JWKSFile != "" || set == nil || e.keys.restored || e.kept != nil {
 		return nil, nil, fetchedAt, nil
 	}
 	old := fetchedAt.Sub(e.record.fetchedAt) >= e.cfg.Refresh*8/10
@@ -192,15 +193,19 @@ var errStorageBusy = errors.New("storage has not answered the last request yet")
 // left behind, one call at most, so that it can hold up neither the background
 // nor Close.
 func (h *hosting) ask(call func(context.Context) error) error {
-	if !h.busy.CompareAndSwap(false, true) {
-		return errStorageBusy
+	answered, err := h.enter()
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, storageLimit)
 	defer cancel()
 	answer := make(chan error, 1)
 	go func() {
 		err := call(ctx)
-		h.busy.Store(false)
+		h.mu.Lock()
+		h.calling = nil
+		h.mu.Unlock()
+		close(answered)
 		answer <- err
 	}()
 	select {
@@ -215,5 +220,37 @@ func (h *hosting) ask(call func(context.Context) error) error {
 		return err
 	case <-late.C:
 		return fmt.Errorf("storage did not answer within %s", storageLimit)
+	}
+}
+
+// enter begins a call of the storage; what it returns is to be closed when the
+// storage has answered.
+func (h *hosting) enter() (chan struct{}, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return nil, context.Canceled
+	}
+	if h.calling != nil {
+		return nil, errStorageBusy
+	}
+	h.calling = make(chan struct{})
+	return h.calling, nil
+}
+
+// settle lets no further call begin and waits a moment for the one under way.
+func (h *hosting) settle() {
+	h.mu.Lock()
+	h.ended = true
+	calling := h.calling
+	h.mu.Unlock()
+	if calling == nil {
+		return
+	}
+	late := time.NewTimer(storageGrace)
+	defer late.Stop()
+	select {
+	case <-calling:
+	case <-late.C:
 	}
 }
