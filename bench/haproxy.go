@@ -23,16 +23,6 @@ func haproxyFor(algorithm string) bool {
 	return err == nil && algorithm != "EdDSA"
 }
 
-// haproxyVersion is the first line of `haproxy -v`, "" where it is not installed.
-func haproxyVersion() string {
-	out, err := exec.Command("haproxy", "-v").Output()
-	if err != nil {
-		return ""
-	}
-	first, _, _ := strings.Cut(string(out), " - ")
-	return strings.TrimSpace(first)
-}
-
 // haproxyConfig asks of a token what a careful operator of HAProxy can.
 const haproxyConfig = `global
 	nbthread 1
