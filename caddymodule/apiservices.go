@@ -37,27 +37,38 @@ func (a *App) provisionAPI() error {
 	}
 	a.lendLicense(&services)
 	if issuer != "" {
-		services.Authenticate, err = a.entrance.authenticator(issuer)
+		services.Authenticate, err = a.entrance.authenticator(issuer, a.logger)
 	}
 	a.api = api.New(services)
 	return err
 }
 
-// authenticator tells whose token of one issuer a request carries.
-func (e *entrance) authenticator(issuer string) (func(*http.Request) (*auth.Principal, *auth.Refusal), error) {
+// authenticator tells whose token of one issuer a request carries, and whether
+// the caller is in any of the groups that are asked for.
+func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.Request, ...string) (*auth.Principal, *auth.Refusal), error) {
 	ours, err := auth.Rules{Issuers: []string{issuer}}.Compile()
 	if err != nil {
 		return nil, err
 	}
-	return func(r *http.Request) (*auth.Principal, *auth.Refusal) {
+	return func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal) {
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {
+			logRefusal(logger, refusal, "")
+			e.meters.outcome(r, "", nil, refusal)
 			return nil, refusal
 		}
 		verdict := e.verify(r.Context(), token)
-		if verdict.Refusal != nil {
-			return nil, verdict.Refusal
+		refusal = verdict.Refusal
+		if refusal == nil {
+			refusal = ours.Check(verdict.Principal)
 		}
-		return verdict.Principal, ours.Check(verdict.Principal)
+		if refusal == nil {
+			refusal = api.CheckGroups(verdict.Principal, groups)
+		}
+		if refusal != nil {
+			logRefusal(logger, refusal, verdict.Issuer)
+		}
+		e.meters.outcome(r, verdict.Issuer, verdict.Principal, refusal)
+		return verdict.Principal, refusal
 	}, nil
 }

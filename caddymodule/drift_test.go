@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
-	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 // refusalCase makes one refusal happen.
@@ -73,7 +73,7 @@ func TestRefusalsAgreeEverywhere(t *testing.T) {
 	cases["keys_unavailable"] = refusalCase{token: down}
 	for _, refusal := range auth.Refusals() {
 		c, ok := cases[refusal.Reason]
-		if !ok && refusal.Reason != "accounts_unavailable" { // has a test of its own
+		if !ok && refusal != auth.ErrAccountsUnavailable { // TestRefusalsAgreeWithoutStorage has it
 			t.Errorf("no case makes %s happen", refusal.Reason)
 		}
 		if !ok {
@@ -81,6 +81,41 @@ func TestRefusalsAgreeEverywhere(t *testing.T) {
 		}
 		t.Run(refusal.Reason, func(t *testing.T) { g.agrees(t, c, refusal, name, admin) })
 	}
+}
+
+// A node that starts while storage is away knows only the accounts of its
+// configuration, and must not say of others that nobody registered them.
+func TestRefusalsAgreeWithoutStorage(t *testing.T) {
+	name := unique("unread")
+	g, issuer, admin := observable(t, name)
+	if err := os.Mkdir(filepath.Join(g.dir, "storage"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	occupied := filepath.Join(g.dir, "storage", "gatehouse")
+	if err := os.WriteFile(occupied, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.load(observed); err != nil {
+		t.Fatalf("storage is never a reason not to start: %v", err)
+	}
+	machine := func(subject string) string { return mint(issuer, claims{"sub": subject, "gty": "client-credentials"}) }
+	g.agrees(t, refusalCase{token: machine("nobody")}, auth.ErrAccountsUnavailable, name, admin)
+	if got := g.get("/all/", bearer(machine("nobody"))); got.header.Get("Retry-After") == "" || got.header.Get("WWW-Authenticate") != "" {
+		t.Errorf("got the header %v, want Retry-After and no challenge", got.header)
+	}
+	if got := g.get("/all/", bearer(machine("ci"))); got.status != http.StatusOK {
+		t.Errorf("got %d %v, want the declared account let in", got.status, got.header)
+	}
+	const said = "the storage of the service accounts cannot be used; those known stay in force"
+	eventually(t, "the log says so", func() bool { return len(g.logged(said)) > 0 })
+	if lines := g.logged(said); len(lines) != 1 || lines[0]["level"] != "warn" || lines[0]["error"] == nil {
+		t.Errorf("the log says %v, want one WARN with the cause", lines)
+	}
+	if err := os.Remove(occupied); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the accounts are read", func() bool { return len(g.logged("service accounts loaded")) == 1 })
+	g.agrees(t, refusalCase{token: machine("nobody")}, auth.ErrAccountUnknown, name, admin)
 }
 
 func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, name, admin string) {
@@ -151,32 +186,34 @@ func downURL(t *testing.T, g *gateway) string {
 
 var troubleshootingRow = regexp.MustCompile("(?m)^\\| ([^|`]+) \\| `([a-z_]+)` \\|")
 
-func TestTheREADMEKnowsEveryRefusal(t *testing.T) {
+// troubleshooting gives the README's messages of refusals by their reasons.
+func troubleshooting(t *testing.T) map[string]string {
+	t.Helper()
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, troubleshooting, found := strings.Cut(string(text), "\n## Troubleshooting\n")
+	_, chapter, found := strings.Cut(string(text), "\n## Troubleshooting\n")
 	if !found {
 		t.Fatal("the README has no chapter on troubleshooting")
 	}
 	rows := make(map[string]string)
-	for _, row := range troubleshootingRow.FindAllStringSubmatch(troubleshooting, -1) {
+	for _, row := range troubleshootingRow.FindAllStringSubmatch(chapter, -1) {
 		rows[row[2]] = row[1]
 	}
+	return rows
+}
+
+func TestTheREADMEKnowsEveryRefusal(t *testing.T) {
+	rows := troubleshooting(t)
 	for _, refusal := range auth.Refusals() {
 		if rows[refusal.Reason] != refusal.Message {
 			t.Errorf("the README says %q of %s, want %q", rows[refusal.Reason], refusal.Reason, refusal.Message)
 		}
 		delete(rows, refusal.Reason)
 	}
-	for _, reason := range []license.Reason{
-		license.ReasonMissing, license.ReasonForm, license.ReasonExpired, license.ReasonNotYetValid, license.ReasonHost, license.ReasonFeature,
-	} {
-		if rows[reason.Code()] == "" {
-			t.Errorf("the README says nothing of %s", reason.Code())
-		}
-		delete(rows, reason.Code())
+	for _, code := range licenseCodes() {
+		delete(rows, code) // TestLicenseRefusalsAgreeEverywhere reads those
 	}
 	for reason := range rows {
 		t.Errorf("the README knows %s, which is no refusal", reason)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,49 @@ func TestMetrics(t *testing.T) {
 	}
 	if n := now[`jwks_fetches_total{issuer="`+metered+`-down",result="failure"}`]; n < 1 {
 		t.Errorf("%v fetches failed, want some", n)
+	}
+}
+
+// The API has an entrance of its own, which counts and logs like the others. Who
+// needs no token is not counted.
+func TestTheAPICountsTokens(t *testing.T) {
+	name := unique("api")
+	g, issuer, admin := observe(t, name)
+	good := mint(issuer, nil)
+	before, lines := g.scrape(), len(g.logged("request refused"))
+	for _, c := range []struct {
+		path   string
+		edits  []edit
+		status int
+	}{
+		{"/api/userinfo", []edit{bearer(good)}, http.StatusOK},
+		{"/gw/api/userinfo", []edit{bearer(good)}, http.StatusOK},
+		{"/api/userinfo", nil, http.StatusUnauthorized},
+		{"/api/userinfo", []edit{bearer("opaque")}, http.StatusUnauthorized},
+		{"/api/userinfo", []edit{bearer(mint(issuer, claims{"exp": 1}))}, http.StatusUnauthorized},
+		{"/api/issuers", []edit{bearer(good)}, http.StatusForbidden},
+	} {
+		if got := g.get(c.path, c.edits...); got.status != c.status {
+			t.Errorf("%s: got %d %s, want %d", c.path, got.status, got.body, c.status)
+		}
+	}
+	if got := g.do(g.client, http.MethodGet, "http://"+admin+"/api/issuers"); got.status != http.StatusOK {
+		t.Errorf("got %d %s of the admin endpoint", got.status, got.body)
+	}
+	now := g.scrape()
+	for series, want := range map[string]float64{
+		tokens(name, "let_in"): 2, tokens("", "no_token"): 1, tokens("", "not_jws"): 1, tokens(name, "expired"): 1, tokens(name, "group"): 1,
+	} {
+		if got := now.since(t, before, series); got != want {
+			t.Errorf("%s grew by %v, want %v", series, got, want)
+		}
+	}
+	var reasons []any
+	for _, line := range g.logged("request refused")[lines:] {
+		reasons = append(reasons, line["reason"])
+	}
+	if want := []any{"no_token", "not_jws", "expired", "group"}; !slices.Equal(reasons, want) {
+		t.Errorf("the log has refusals for %v, want %v", reasons, want)
 	}
 }
 

@@ -97,19 +97,25 @@ http://SITE {
 }
 `
 
-// observe starts observed, with free addresses for the admin endpoint and for an
-// issuer that is down.
+// observe starts observed.
 func observe(t *testing.T, name string, vars ...string) (g *gateway, issuer *idp.Issuer, admin string) {
 	t.Helper()
-	issuer, admin = newIssuer(t), freeAddress(t)
-	own := strings.Replace(globals, "admin off", "admin "+admin, 1)
-	vars = append(vars, "OBSERVED", own, "ISSUER", issuer.URL, "DOWN", "http://"+freeAddress(t), "NAME", name, "VENDOR", newVendor(t).public())
-	g = prepare(t, append(vars, "MORE", "")...)
+	g, issuer, admin = observable(t, name, vars...)
 	if err := g.load(observed); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the service accounts are loaded", func() bool { return strings.Contains(g.log(), "service accounts loaded") })
 	return g, issuer, admin
+}
+
+// observable makes what observed needs, with free addresses for the admin endpoint
+// and for an issuer that is down.
+func observable(t *testing.T, name string, vars ...string) (g *gateway, issuer *idp.Issuer, admin string) {
+	t.Helper()
+	issuer, admin = newIssuer(t), freeAddress(t)
+	own := strings.Replace(globals, "admin off", "admin "+admin, 1)
+	vars = append(vars, "OBSERVED", own, "ISSUER", issuer.URL, "DOWN", "http://"+freeAddress(t), "NAME", name, "VENDOR", newVendor(t).public())
+	return prepare(t, append(vars, "MORE", "")...), issuer, admin
 }
 
 // unique is a name of an issuer that no other test uses, not even itself when

@@ -29,7 +29,11 @@ const reloadable = `{
 }
 http://SITE {
 	bind 127.0.0.1
-	bearer_auth
+	handle /metrics {
+		metrics
+	}
+	@guarded not path /metrics
+	bearer_auth @guarded
 	respond "VERSION {http.auth.user.id}"
 }
 `
@@ -141,23 +145,32 @@ func TestReloadsThatChangeTheIssuerUnderLoad(t *testing.T) {
 	}
 }
 
-// A token whose key is gone is good only if it is remembered, so it shows whether
-// a reload forgets. It must be judged anew when the rules have changed.
+// What was verified is remembered over a reload, as the metric tells; but it is
+// judged anew when the rules have changed.
 func TestRememberedTokensAndReloads(t *testing.T) {
 	issuer := newIssuer(t)
 	g := start(t, reloading("v1"), "ISSUER", issuer.URL)
 	token := mint(issuer, nil)
-	passes := func(want string) {
+	const hit, miss = `token_cache_total{result="hit"}`, `token_cache_total{result="miss"}`
+	passes := func(want, counted string) {
 		t.Helper()
+		before := g.scrape()
 		if got := g.get("/", bearer(token)); got.body != want {
 			t.Fatalf("got %d %q %s, want %q", got.status, got.body, got.header.Get("WWW-Authenticate"), want)
 		}
+		now := g.scrape()
+		for _, series := range []string{hit, miss} {
+			if n := now.since(t, before, series); (n == 1) != (series == counted) || n > 1 {
+				t.Errorf("%s: %s grew by %v, and %s was to grow by 1", want, series, n, counted)
+			}
+		}
 	}
-	passes("v1 subject")
+	passes("v1 subject", miss)
+	passes("v1 subject", hit)
 	if err := g.load(reloading("v2")); err != nil {
 		t.Fatal(err)
 	}
-	passes("v2 subject")
+	passes("v2 subject", hit)
 	if err := g.load(reloading("v3", "AUDIENCE", "https://other.example.com")); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +182,7 @@ func TestRememberedTokensAndReloads(t *testing.T) {
 	if err := g.load(reloading("v5", "MORE", "kind service_account")); err != nil {
 		t.Fatal(err)
 	}
-	passes("v5 subject")
+	passes("v5 subject", miss)
 	if n := issuer.JWKSFetches(); n != 1 {
 		t.Errorf("the keys were fetched %d times, want once: their source never changed", n)
 	}

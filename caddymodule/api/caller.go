@@ -48,18 +48,36 @@ func (a *API) authenticate(w http.ResponseWriter, r *http.Request, place Place, 
 	if a.services.Authenticate == nil {
 		return Caller{}, problem(http.StatusForbidden, noIssuer)
 	}
-	principal, refusal := a.services.Authenticate(r)
+	principal, refusal := a.services.Authenticate(r, a.groupsOf(who)...)
 	if refusal != nil {
-		return Caller{}, a.refused(w, refusal)
+		return Caller{Principal: principal}, a.refused(w, refusal)
 	}
-	caller := Caller{Principal: principal, Admin: slices.Contains(principal.Groups(), a.services.AdminGroup)}
-	if who == admins && !caller.Admin {
-		return caller, a.refused(w, auth.ErrGroup)
+	return Caller{Principal: principal, Admin: slices.Contains(principal.Groups(), a.services.AdminGroup)}, nil
+}
+
+// groupsOf names the groups of which a caller must be in one; none: no matter.
+func (a *API) groupsOf(who who) []string {
+	switch who {
+	case admins:
+		return []string{a.services.AdminGroup}
+	case signers:
+		return []string{a.services.SigningGroup}
 	}
-	if who == signers && !slices.Contains(principal.Groups(), a.services.SigningGroup) {
-		return caller, a.refused(w, auth.ErrGroup)
+	return nil
+}
+
+// CheckGroups refuses callers who are in none of the groups. Without groups it
+// refuses nobody.
+func CheckGroups(caller *auth.Principal, groups []string) *auth.Refusal {
+	for _, group := range groups {
+		if slices.Contains(caller.Groups(), group) {
+			return nil
+		}
 	}
-	return caller, nil
+	if len(groups) > 0 {
+		return auth.ErrGroup
+	}
+	return nil
 }
 
 // refused words a refusal, with the challenge that belongs to it.

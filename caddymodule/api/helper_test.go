@@ -86,7 +86,7 @@ func (s *site) serveTokens(services *api.Services) {
 		s.t.Fatal(err)
 	}
 	registration := &auth.Registration{Accounts: services.Accounts.(account.View)}
-	services.Authenticate = func(r *http.Request) (*auth.Principal, *auth.Refusal) {
+	services.Authenticate = func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal) {
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {
 			return nil, refusal
@@ -95,7 +95,11 @@ func (s *site) serveTokens(services *api.Services) {
 		if verdict.Refusal != nil {
 			return nil, verdict.Refusal
 		}
-		return registration.Admit(verdict.Principal)
+		caller, refusal := registration.Admit(verdict.Principal)
+		if refusal == nil {
+			refusal = api.CheckGroups(caller, groups)
+		}
+		return caller, refusal
 	}
 }
 

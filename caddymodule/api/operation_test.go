@@ -137,4 +137,9 @@ func TestPage(t *testing.T) {
 		t.Errorf("the page holds %q", found)
 	}
 	s.send(http.MethodPost, "/gatehouse/", "").fails(t, 405, "method not allowed")
+	const trusted = "<html data-trusted "
+	s.place = api.Place{AdminEndpoint: true, Trusted: true}
+	if known := s.send(http.MethodGet, "/gatehouse/", "", none).body; strings.Replace(known, trusted, "<html ", 1) != got.body || !strings.Contains(known, trusted) {
+		t.Errorf("who is trusted gets %.60q", known)
+	}
 }

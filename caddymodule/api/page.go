@@ -15,6 +15,10 @@ import (
 //go:embed page/index.html
 var statusPage string
 
+// trustedPage is the page for those who need no token, which it then does not ask
+// for.
+var trustedPage = strings.Replace(statusPage, "<html ", "<html data-trusted ", 1)
+
 // pagePolicy lets the page's own style and script run and fetch from where it
 // came from, and nothing else.
 var pagePolicy = strings.Join([]string{
@@ -45,6 +49,10 @@ func (a *API) page(c *call) error {
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Referrer-Policy", "same-origin") // Caddy's admin endpoint looks at it
 	c.w.WriteHeader(http.StatusOK)
-	_, _ = c.w.Write([]byte(statusPage))
+	body := statusPage
+	if c.place.Trusted {
+		body = trustedPage
+	}
+	_, _ = c.w.Write([]byte(body))
 	return nil
 }

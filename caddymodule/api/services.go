@@ -11,9 +11,11 @@ import (
 
 // Services is what the API works on: one configuration's.
 type Services struct {
-	// Authenticate tells whose token a request carries. Nil if the
-	// configuration does not say whose tokens may administer.
-	Authenticate func(r *http.Request) (*auth.Principal, *auth.Refusal)
+	// Authenticate tells whose token a request carries, and refuses callers whom
+	// [CheckGroups] refuses. Each request with a token, or refused for want of
+	// one, comes by once. Nil if the configuration does not say whose tokens may
+	// administer.
+	Authenticate func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal)
 
 	// AdminGroup is the group that may administer.
 	AdminGroup string

@@ -58,10 +58,7 @@ func (a *API) judge(c *call) *sso.Refusal {
 	if a.services.Authenticate == nil {
 		return &sso.Refusal{Code: sso.CodeInsufficientScope, Message: noIssuer}
 	}
-	caller, refusal := a.services.Authenticate(c.r)
-	if refusal == nil && !slices.Contains(caller.Groups(), a.services.SSOGroup) {
-		refusal = auth.ErrGroup
-	}
+	_, refusal := a.services.Authenticate(c.r, a.services.SSOGroup)
 	if refusal == nil {
 		return nil
 	}

@@ -74,7 +74,7 @@ func TestSSOWordsRefusals(t *testing.T) {
 	away.RetryAfter = 1500 * time.Millisecond
 	var refusal *auth.Refusal
 	s := newSite(t, withSSO, func(services *api.Services, _ *site) {
-		services.Authenticate = func(*http.Request) (*auth.Principal, *auth.Refusal) { return nil, refusal }
+		services.Authenticate = func(*http.Request, ...string) (*auth.Principal, *auth.Refusal) { return nil, refusal }
 	})
 	for code, with := range map[sso.Code]*auth.Refusal{
 		sso.CodeInvalidHeaders: auth.ErrTooLong, sso.CodeInvalidToken: auth.ErrSignature,

@@ -41,11 +41,15 @@ type visitor struct {
 
 func visit(t *testing.T) *visitor {
 	t.Helper()
+	return visitStage(t, running(t))
+}
+
+func visitStage(t *testing.T, stage *demo.Stage) *visitor {
+	t.Helper()
 	program, err := browser.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stage := running(t)
 	b, err := browser.Start(program, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -69,16 +73,22 @@ func visit(t *testing.T) *visitor {
 }
 
 func (v *visitor) keepScreenshot() {
-	wanted := os.Getenv("GATEHOUSE_SCREENSHOTS")
-	if !v.Failed() && wanted == "" {
-		return
+	if v.Failed() || os.Getenv(screenshots) != "" {
+		v.shoot("")
 	}
+}
+
+const screenshots = "GATEHOUSE_SCREENSHOTS"
+
+// shoot keeps what the browser shows now; the suffix tells it from others of the
+// test.
+func (v *visitor) shoot(suffix string) {
 	shot, err := v.page.Screenshot(v.ctx)
 	if err != nil {
 		v.Error(err)
 		return
 	}
-	path := filepath.Join(cmp.Or(wanted, os.TempDir()), "gatehouse-"+v.Name()+".png")
+	path := filepath.Join(cmp.Or(os.Getenv(screenshots), os.TempDir()), "gatehouse-"+v.Name()+suffix+".png")
 	if err := os.WriteFile(path, shot, 0o600); err != nil {
 		v.Error(err)
 	}

@@ -22,6 +22,16 @@ import (
 // running starts stage and gateway as the command does.
 func running(t *testing.T) *demo.Stage {
 	t.Helper()
+	file, err := demo.FindExample(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runningFrom(t, file)
+}
+
+// runningFrom is running with a Caddyfile of the test's own.
+func runningFrom(t *testing.T, file string) *demo.Stage {
+	t.Helper()
 	stage, err := demo.New(demo.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -31,10 +41,6 @@ func running(t *testing.T) *demo.Stage {
 			t.Error(err)
 		}
 	})
-	file, err := demo.FindExample(".")
-	if err != nil {
-		t.Fatal(err)
-	}
 	stop, err := startGateway(t.Context(), stage, file, false)
 	if err != nil {
 		t.Fatal(err)

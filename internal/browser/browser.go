@@ -38,9 +38,10 @@ type Browser struct {
 	from    *os.File
 	read    chan struct{} // closed when nothing more will come
 
-	mu      sync.Mutex
-	last    int64
-	waiting map[int64]chan reply
+	mu        sync.Mutex
+	last      int64
+	waiting   map[int64]chan reply
+	requested map[string][]string // addresses, by the page's session
 }
 
 // command and reply are the protocol's messages.
@@ -57,6 +58,17 @@ type reply struct {
 	Error  *struct {
 		Message string `json:"message"`
 	} `json:"error"`
+}
+
+// event is what the browser tells unasked. Only requests are of interest.
+type event struct {
+	Session string `json:"sessionId"`
+	Method  string `json:"method"`
+	Params  struct {
+		Request struct {
+			URL string `json:"url"`
+		} `json:"request"`
+	} `json:"params"`
 }
 
 var errGone = errors.New("the browser has ended")
@@ -96,13 +108,15 @@ func Start(program, profile string) (*Browser, error) {
 }
 
 func newBrowser(to, from *os.File) *Browser {
-	b := &Browser{to: to, from: from, read: make(chan struct{}), waiting: make(map[int64]chan reply)}
+	b := &Browser{
+		to: to, from: from, read: make(chan struct{}),
+		waiting: make(map[int64]chan reply), requested: make(map[string][]string),
+	}
 	go b.listen()
 	return b
 }
 
-// listen hands replies to who waits for them. Messages end with a zero byte;
-// events, which nobody asked for, are dropped.
+// listen hands replies to who waits for them. Messages end with a zero byte.
 func (b *Browser) listen() {
 	defer close(b.read)
 	in := bufio.NewReader(b.from)
@@ -111,8 +125,13 @@ func (b *Browser) listen() {
 		if err != nil {
 			return
 		}
+		message = bytes.TrimSuffix(message, []byte{0})
 		var r reply
-		if json.Unmarshal(bytes.TrimSuffix(message, []byte{0}), &r) != nil || r.ID == 0 {
+		if json.Unmarshal(message, &r) != nil {
+			continue
+		}
+		if r.ID == 0 {
+			b.note(message)
 			continue
 		}
 		b.mu.Lock()
@@ -123,6 +142,17 @@ func (b *Browser) listen() {
 			waiting <- r
 		}
 	}
+}
+
+// note keeps the requests that a page makes and drops all other events.
+func (b *Browser) note(message []byte) {
+	var e event
+	if json.Unmarshal(message, &e) != nil || e.Method != "Network.requestWillBeSent" {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.requested[e.Session] = append(b.requested[e.Session], e.Params.Request.URL)
 }
 
 // call sends a command and waits for what comes of it.

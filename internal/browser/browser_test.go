@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,8 @@ func peer(t *testing.T, answers map[string]string) (*Browser, chan command) {
 				answer = `"result":{}`
 			}
 			id, _ := json.Marshal(c.ID)
-			events := `{"method":"Page.loadEventFired","params":{}}` + "\x00" + "no JSON\x00"
+			events := `{"method":"Page.loadEventFired","params":{}}` + "\x00" + "no JSON\x00" +
+				`{"method":"Network.requestWillBeSent","sessionId":"s","params":{"request":{"url":"http://` + c.Method + `/"}}}` + "\x00"
 			_, _ = theirOut.WriteString(events + `{"id":` + string(id) + "," + answer + "}\x00")
 		}
 	}()
@@ -104,6 +106,40 @@ func TestScriptErrors(t *testing.T) {
 	defer cancel()
 	if err := p.WaitFor(ctx, "never()"); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "never()") {
 		t.Errorf("waited: %v", err)
+	}
+}
+
+func TestScreen(t *testing.T) {
+	b, asked := peer(t, nil)
+	p := &Page{browser: b, session: "s"}
+	if err := p.Show(t.Context(), Screen{Width: 360, Height: 700, Phone: true, Dark: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`Emulation.setDeviceMetricsOverride {"deviceScaleFactor":1,"height":700,"mobile":true,"width":360}`,
+		`Emulation.setEmulatedMedia {"features":[{"name":"prefers-color-scheme","value":"dark"}]}`,
+	} {
+		c := <-asked
+		if params, err := json.Marshal(c.Params); err != nil || c.Method+" "+string(params) != want {
+			t.Errorf("sent %s %s, want %s", c.Method, params, want)
+		}
+	}
+}
+
+func TestRequestsAndCookies(t *testing.T) {
+	b, _ := peer(t, map[string]string{"Network.getCookies": `"result":{"cookies":[{"name":"a"},{"name":"b"}]}`})
+	p := &Page{browser: b, session: "s"}
+	if err := p.Watch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := p.Cookies(t.Context()); !slices.Equal(names, []string{"a", "b"}) || err != nil {
+		t.Errorf("got the cookies %q, %v", names, err)
+	}
+	if got := p.Requests(); !slices.Equal(got, []string{"http://Network.enable/", "http://Network.getCookies/"}) {
+		t.Errorf("got the requests %q", got)
+	}
+	if got := (&Page{browser: b, session: "other"}).Requests(); len(got) > 0 {
+		t.Errorf("another page made the requests %q", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -29,12 +30,15 @@ func (b *Browser) NewPage(ctx context.Context) (*Page, error) {
 	return &Page{b, attached.Session}, err
 }
 
-// Open goes to an address.
-func (p *Page) Open(ctx context.Context, address string) error {
+// Open goes to an address, as if it had been typed in.
+func (p *Page) Open(ctx context.Context, address string) error { return p.OpenFrom(ctx, address, "") }
+
+// OpenFrom goes to an address as if by a link on the page at referrer.
+func (p *Page) OpenFrom(ctx context.Context, address, referrer string) error {
 	var opened struct {
 		Error string `json:"errorText"`
 	}
-	if err := p.call(ctx, "Page.navigate", map[string]any{"url": address}, &opened); err != nil {
+	if err := p.call(ctx, "Page.navigate", map[string]any{"url": address, "referrer": referrer}, &opened); err != nil {
 		return err
 	}
 	if opened.Error != "" {
@@ -114,6 +118,53 @@ func (p *Page) Screenshot(ctx context.Context) ([]byte, error) {
 	}
 	err := p.call(ctx, "Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
 	return shot.Data, err
+}
+
+// Screen is what a page is shown on.
+type Screen struct {
+	Width, Height int  // in CSS pixels
+	Phone         bool // lays pages out as phones do: by their own viewport
+	Dark          bool // prefers-color-scheme: dark
+}
+
+// Show changes the screen.
+func (p *Page) Show(ctx context.Context, s Screen) error {
+	metrics := map[string]any{"width": s.Width, "height": s.Height, "deviceScaleFactor": 1, "mobile": s.Phone}
+	if err := p.call(ctx, "Emulation.setDeviceMetricsOverride", metrics, nil); err != nil {
+		return err
+	}
+	scheme := map[string]string{"name": "prefers-color-scheme", "value": "light"}
+	if s.Dark {
+		scheme["value"] = "dark"
+	}
+	return p.call(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []any{scheme}}, nil)
+}
+
+// Watch begins to note the requests that the page makes.
+func (p *Page) Watch(ctx context.Context) error { return p.call(ctx, "Network.enable", nil, nil) }
+
+// Requests are the addresses that the page has asked for since Watch, in order;
+// those that its own policy forbade are among them only if they were sent.
+func (p *Page) Requests() []string {
+	p.browser.mu.Lock()
+	defer p.browser.mu.Unlock()
+	return slices.Clone(p.browser.requested[p.session])
+}
+
+// Cookies are the names of those that the browser would send to the page's
+// address, its scripts' and its server's.
+func (p *Page) Cookies(ctx context.Context) ([]string, error) {
+	var got struct {
+		Cookies []struct {
+			Name string `json:"name"`
+		} `json:"cookies"`
+	}
+	err := p.call(ctx, "Network.getCookies", nil, &got)
+	var names []string
+	for _, cookie := range got.Cookies {
+		names = append(names, cookie.Name)
+	}
+	return names, err
 }
 
 func (p *Page) call(ctx context.Context, method string, params, result any) error {

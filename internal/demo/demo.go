@@ -176,3 +176,8 @@ func (s *Stage) Environment() map[string]string {
 func (s *Stage) Token() string {
 	return s.issuer.Mint(map[string]any{"sub": clientRobot, "azp": clientRobot, "scope": "gateway.read"})
 }
+
+// AdminToken is one that may use the API, too.
+func (s *Stage) AdminToken() string {
+	return s.issuer.Mint(map[string]any{"sub": clientAdmin, "azp": clientAdmin, "scope": "gateway.read"})
+}
