@@ -123,7 +123,7 @@ const lookLimit = 5 * time.Second
 
 // check decides about a request: nil lets it pass.
 func (l *licensing) check(ctx context.Context, host string, features []string) *license.Error {
-	err := l.keeper.Standing().Check(host, features...)
+	err := l.keeper.Check(host, features...)
 	if err == nil {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (l *licensing) judge(ctx context.Context, host string, features []string, e
 			return nil
 		}
 		l.await(ctx)
-		err = l.keeper.Standing().Check(host, features...)
+		err = l.keeper.Check(host, features...)
 	}
 	var fault *license.Error
 	if !errors.As(err, &fault) {

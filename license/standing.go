@@ -107,11 +107,14 @@ func (s *Standing) words(state State) string {
 }
 
 // Err is nil in the states that let pass, and otherwise the reason, an [*Error].
-func (s *Standing) Err() error {
+func (s *Standing) Err() error { return s.refusal(s.State()) }
+
+// refusal is why a state does not let pass; nil if it does.
+func (s *Standing) refusal(state State) error {
 	if s.fault != nil {
 		return s.fault
 	}
-	switch s.times.state(s.now().Unix()) {
+	switch state {
 	case StateNotYetValid:
 		return s.notYet
 	case StateExpired:
@@ -123,18 +126,26 @@ func (s *Standing) Err() error {
 // Check decides about a request: time, then its Host, port included or not, then
 // the features it needs. The error is the first that fails, an [*Error].
 func (s *Standing) Check(hostport string, features ...string) error {
-	if err := s.Err(); err != nil {
-		return err
+	_, err := s.Judge(hostport, features...)
+	return err
+}
+
+// Judge is Check and State in one, for the path of a request: it reads the clock
+// once.
+func (s *Standing) Judge(hostport string, features ...string) (State, error) {
+	state := s.State()
+	if err := s.refusal(state); err != nil {
+		return state, err
 	}
 	if !s.hosts.Match(hostport) {
-		return s.otherHost
+		return state, s.otherHost
 	}
 	for _, f := range features {
 		if !s.has(f) {
-			return refuse(ReasonFeature, "", "the license does not grant the feature %s", quote(f))
+			return state, refuse(ReasonFeature, "", "the license does not grant the feature %s", quote(f))
 		}
 	}
-	return nil
+	return state, nil
 }
 
 // Grants reports whether the license is in a state that lets pass and grants all

@@ -112,10 +112,23 @@ func (k *Keeper) begin(known []byte) {
 // soon after. It goes on after Close.
 func (k *Keeper) Standing() *license.Standing {
 	s := k.view.Load().now().standing
-	if s.State() != *k.told.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
+	k.notice(s.State())
+	return s
+}
+
+// Check decides about a request as [license.Standing.Check] of the Standing does,
+// and reads the clock once for both.
+func (k *Keeper) Check(hostport string, features ...string) error {
+	state, err := k.view.Load().now().standing.Judge(hostport, features...)
+	k.notice(state)
+	return err
+}
+
+// notice has a state told that was not told yet.
+func (k *Keeper) notice(state license.State) {
+	if state != *k.told.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
 		k.tellers.ring()
 	}
-	return s
 }
 
 // Known is the text of the license in force if it is genuine, else nil. See
