@@ -64,8 +64,9 @@ type App struct {
 	readLicense func() licenseReading // for metrics; nil: no license is asked for
 }
 
-// CaddyModule tells Caddy about the app.
-func (App) CaddyModule() caddy.ModuleInfo {
+// CaddyModule tells Caddy about the app. Caddy asks for it with every event, at
+// times when the app is being cleaned up, so it must not copy the app.
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: appID, New: func() caddy.Module { return new(App) }}
 }
 

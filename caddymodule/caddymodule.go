@@ -19,7 +19,7 @@ import (
 // All modules and directives are registered here, in one place, because the
 // order of registration is the order in which directives run.
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(AdminAPI{})
 	caddy.RegisterModule(GatehouseAPI{})
 	caddy.RegisterModule(RequireLicense{})

@@ -202,7 +202,14 @@ func TestStorageThatCannotBeWritten(t *testing.T) {
 		t.Errorf("the audit log has\n%s", got)
 	}
 	s.storage.SetDown(false)
-	if got := s.send("DELETE", "/api/serviceaccounts/known", ""); got.status != 204 {
+	got := s.send("DELETE", "/api/serviceaccounts/known", "")
+	for range 5 { // a lock that could not be given back meanwhile is not free at once
+		if got.status != 503 {
+			break
+		}
+		got = s.send("DELETE", "/api/serviceaccounts/known", "")
+	}
+	if got.status != 204 {
 		t.Errorf("got %d %s with the storage back", got.status, got.body)
 	}
 }

@@ -47,7 +47,7 @@ type setting func(*api.Services, *site)
 func newSite(t *testing.T, settings ...setting) *site {
 	t.Helper()
 	s := &site{t: t, storage: hostile.New(hostile.Faults{})}
-	s.registry = account.New(account.Options{WriteLimit: 200 * time.Millisecond, CallLimit: 100 * time.Millisecond})
+	s.registry = account.New(account.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
 	services := api.Services{
 		AdminGroup: "admin", SigningGroup: "signers", Issuers: []string{"acme"},
 		Accounts: account.View{Registry: s.registry}, Audit: s.audit, LogError: s.logError,
