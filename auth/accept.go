@@ -3,7 +3,6 @@ package auth
 import (
 	"math"
 	"slices"
-	"strings"
 )
 
 // notAccessTokens are media types of signed JWTs that are plainly something
@@ -102,8 +101,8 @@ func (a *authority) checkLifetime(c claimSet) *Refusal {
 	return nil
 }
 
-// leeway is the policy's in whole seconds, rounded up.
-func (a *authority) leeway() float64 { return math.Ceil(a.Leeway.Seconds()) }
+// leeway is the policy's, in seconds.
+func (a *authority) leeway() float64 { return float64(a.leewaySeconds) }
 
 func (a *authority) checkAudience(c claimSet) *Refusal {
 	audiences, ok := c.audiences()
@@ -133,39 +132,6 @@ func checkBinding(c claimSet) *Refusal {
 		return ErrBound
 	}
 	return nil
-}
-
-// describe reads the caller out of the claims of a token that was verified.
-func (a *authority) describe(p *Principal, c claimSet, payload string) *Refusal {
-	subject, refusal := a.subject(c)
-	if refusal != nil {
-		return refusal
-	}
-	if _, ok := c.text("jti"); !ok {
-		return ErrMalformedClaims
-	}
-	expiry, _, _ := c.date("exp")
-	p.payload = payload
-	p.subject = part(payload, subject)
-	p.client = part(payload, a.client(c))
-	p.expires = int64(math.Floor(expiry))
-	p.standing = a.shelf.share(&standing{
-		issuer: a.Name,
-		kind:   a.kind(c),
-		leeway: int64(a.leeway()),
-		groups: a.groups(c),
-		scopes: a.scopes(c),
-	})
-	return nil
-}
-
-// part gives s as a part of the payload where it stands there letter by letter,
-// so that it needs no memory of its own.
-func part(payload, s string) string {
-	if i := strings.Index(payload, s); i >= 0 {
-		return payload[i : i+len(s)]
-	}
-	return s
 }
 
 func (a *authority) subject(c claimSet) (string, *Refusal) {

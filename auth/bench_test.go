@@ -169,7 +169,7 @@ func measureMemory(b *testing.B, asked int) {
 			payload := strings.Replace(string(parts.payload), subject, own, 1)
 			claims, _ := parseClaims([]byte(payload))
 			r := &remembered{sum: prints.of(token[:len(token)-10] + own[len(own)-10:]), key: key}
-			if refusal := a.describe(&r.principal, claims, payload); refusal != nil {
+			if refusal := a.describe(r, claims); refusal != nil {
 				b.Fatal(refusal)
 			}
 			if asked > 0 {

@@ -118,7 +118,7 @@ func (x *examination) describe() *Refusal {
 		return nil
 	}
 	x.made = &remembered{sum: x.sum, key: x.key}
-	return x.authority.describe(&x.made.principal, x.claims, string(x.parts.payload))
+	return x.authority.describe(x.made, x.claims)
 }
 
 // lookAgain looks at what may have changed while the key was waited for.

@@ -69,7 +69,7 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 		e.Rules = append(e.Rules, Rule{Rule: "account"})
 		return e
 	}
-	e.explainAccount(x.caller(), registration)
+	e.explainAccount(x.caller(), registration, x.now)
 	return e
 }
 
@@ -88,25 +88,25 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 	e.Rules = append(e.Rules, Rule{rule, &held, expected, found})
 }
 
-func (e *Explanation) explainAccount(caller *Principal, registration *Registration) {
-	_, refusal := registration.Admit(caller)
+func (e *Explanation) explainAccount(caller *Principal, registration *Registration, now time.Time) {
+	_, refusal := registration.Admit(caller, now)
 	expected := "if it is registered, an active account"
 	if registration.Required && caller.Kind() == KindServiceAccount {
 		expected = "an active account, as machines must be registered"
 	}
-	e.add("account", refusal, expected, registration.shown(caller))
+	e.add("account", refusal, expected, registration.shown(caller, now))
 }
 
 // shown says what is registered about a caller.
-func (g *Registration) shown(caller *Principal) string {
-	known, ok := g.find(caller)
+func (g *Registration) shown(caller *Principal, now time.Time) string {
+	known := g.find(caller)
 	switch {
-	case ok:
-		return known.State(g.now()).String() + " as " + known.Subject()
+	case known != nil:
+		return known.State(now).String() + " as " + known.Subject()
 	case !g.Accounts.Loaded():
 		return "the accounts have not been read yet"
 	case caller.Kind() == KindServiceAccount:
-		return "a machine that is not registered: subject " + quoted(caller.subject) + ", client " + quoted(caller.client)
+		return "a machine that is not registered: subject " + quoted(caller.Subject()) + ", client " + quoted(caller.ClientID())
 	}
 	return "a person"
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -90,16 +91,20 @@ const MaxLeeway = time.Hour
 // its keys.
 type authority struct {
 	Policy
-	preset preset
-	keys   *issuer.Engine
-	shelf  shelf
+	preset        preset
+	keys          *issuer.Engine
+	leewaySeconds int64 // the policy's, rounded up
+	shelves       shelves
 }
 
 func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	a := &authority{Policy: p, preset: presetOf(p), keys: keys}
+	a := &authority{
+		Policy: p, preset: presetOf(p), keys: keys,
+		leewaySeconds: int64(math.Ceil(p.Leeway.Seconds())),
+	}
 	if len(a.Algorithms) == 0 {
 		a.Algorithms = Algorithms
 	}

@@ -2,10 +2,7 @@ package auth
 
 import (
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
 // Kind is what a caller is.
@@ -20,29 +17,13 @@ const (
 // Principal is a caller whose token was verified. It is shared by all requests
 // with that token and never changes.
 type Principal struct {
+	token    *remembered
 	standing *standing
-	subject  string
-	client   string
-	expires  int64            // exp, Unix seconds
-	payload  string           // the JSON of the claims
-	account  *account.Account // that it is registered as; nil: none
-	recalled atomic.Pointer[recalled]
-	enrolled atomic.Pointer[enrolled]
 	attached any
 }
 
-// standing is what a token says that many tokens say alike. It never changes,
-// so that one copy serves them all.
-type standing struct {
-	issuer string
-	kind   Kind
-	leeway int64 // seconds
-	groups []string
-	scopes []string
-}
-
 // Issuer is the configured name of the token's issuer.
-func (p *Principal) Issuer() string { return p.standing.issuer }
+func (p *Principal) Issuer() string { return p.standing.authority.Name }
 
 // Kind tells a person from a machine.
 func (p *Principal) Kind() Kind { return p.standing.kind }
@@ -50,39 +31,42 @@ func (p *Principal) Kind() Kind { return p.standing.kind }
 // ID names the caller for the API: the id of the account it is registered as,
 // else its subject.
 func (p *Principal) ID() string {
-	if p.account == nil {
-		return p.subject
+	if p.standing.account == nil {
+		return p.Subject()
 	}
-	return p.account.ID()
+	return p.standing.account.ID()
 }
 
+// said is the standing by the token alone.
+func (p *Principal) said() *standing { return p.token.principal.standing }
+
 // Subject is the caller's name at its issuer; never empty.
-func (p *Principal) Subject() string { return p.subject }
+func (p *Principal) Subject() string { return p.token.subject.of(p.token.text) }
 
 // ClientID is the OAuth 2.0 client the token was issued to; empty if the token
 // does not say.
-func (p *Principal) ClientID() string { return p.client }
+func (p *Principal) ClientID() string { return p.token.client.of(p.token.text) }
 
 // TokenID is the token's jti; empty if it has none.
 func (p *Principal) TokenID() string { return p.claim(claimsKey + "jti").text }
 
 // Groups lists the caller's groups. The slice must not be changed.
-func (p *Principal) Groups() []string { return p.standing.groups }
+func (p *Principal) Groups() []string { return p.standing.groups.list }
 
 // Scopes lists the token's scopes. The slice must not be changed.
-func (p *Principal) Scopes() []string { return p.standing.scopes }
+func (p *Principal) Scopes() []string { return p.standing.scopes.list }
 
 // ExpiresAt is the token's exp, in UTC.
-func (p *Principal) ExpiresAt() time.Time { return time.Unix(p.expires, 0).UTC() }
+func (p *Principal) ExpiresAt() time.Time {
+	return time.Unix(p.token.until-p.standing.authority.leewaySeconds, 0).UTC()
+}
 
 // Deadline is when the token stops to count: its expiry plus the issuer's
 // leeway.
-func (p *Principal) Deadline() time.Time { return time.Unix(p.lastMoment(), 0).UTC() }
+func (p *Principal) Deadline() time.Time { return time.Unix(p.token.until, 0).UTC() }
 
-// lastMoment is the [Principal.Deadline] in Unix seconds.
-func (p *Principal) lastMoment() int64 { return p.expires + p.standing.leeway }
-
-// Attached is what [VerifierConfig.Attach] made of this principal.
+// Attached is what [Registration.Attach] made of this principal; nil if it was
+// not admitted.
 func (p *Principal) Attached() any { return p.attached }
 
 // claimsKey begins the keys of [Principal.Text] that name a claim by its path.
@@ -101,20 +85,20 @@ var PrincipalKeys = []string{
 func (p *Principal) Text(key string) (text string, partial, ok bool) {
 	switch key {
 	case "id":
-		return p.subject, false, true
+		return p.Subject(), false, true
 	case "kind":
 		return string(p.standing.kind), false, true
 	case "issuer":
-		return p.standing.issuer, false, true
+		return p.Issuer(), false, true
 	case "client_id":
-		return p.client, false, true
+		return p.ClientID(), false, true
 	case "token_id":
 		return p.TokenID(), false, true
 	case "expires_at":
 		return p.ExpiresAt().Format(time.RFC3339), false, true
 	case "name":
-		if p.account != nil && p.account.Name() != "" {
-			return p.account.Name(), false, true
+		if known := p.standing.account; known != nil && known.Name() != "" {
+			return known.Name(), false, true
 		}
 		text, partial = p.claim(claimsKey + "name").joined()
 		return text, partial, true
@@ -122,10 +106,10 @@ func (p *Principal) Text(key string) (text string, partial, ok bool) {
 		text, partial = p.claim(claimsKey + "email").joined()
 		return text, partial, true
 	case "groups":
-		text, partial = p.recall(key, func() values { return newValues(p.standing.groups, true) }).joined()
+		text, partial = p.standing.groups.joined()
 		return text, partial, true
 	case "scopes":
-		text, partial = p.recall(key, func() values { return newValues(p.standing.scopes, true) }).joined()
+		text, partial = p.standing.scopes.joined()
 		return text, partial, true
 	}
 	if len(key) <= len(claimsKey) || !strings.HasPrefix(key, claimsKey) {
@@ -140,27 +124,10 @@ func (p *Principal) Text(key string) (text string, partial, ok bool) {
 // slice must not be changed.
 func (p *Principal) Claim(path string) []string { return p.claim(claimsKey + path).list }
 
-// claim takes the path with claimsKey before it, so that nothing is put
-// together on the path of a request.
-func (p *Principal) claim(key string) values {
-	return p.recall(key, func() values { return p.readClaim(key[len(claimsKey):]) })
-}
-
-func (p *Principal) readClaim(path string) values {
-	claims, ok := parseClaims([]byte(p.payload))
-	if !ok {
-		return values{}
-	}
-	value, ok := claims.lookup(path)
-	if !ok {
-		return values{}
-	}
-	return newValues(scalars(value))
-}
-
 // Same tells whether two principals were made from the same claims.
 func (p *Principal) Same(other *Principal) bool {
-	return p == other || other != nil && p.standing.issuer == other.standing.issuer && p.payload == other.payload
+	return p == other || other != nil && p.Issuer() == other.Issuer() &&
+		p.token.text == other.token.text && p.standing.claims == other.standing.claims
 }
 
 // String names the caller without giving away what else the token says; "" for
@@ -169,5 +136,5 @@ func (p *Principal) String() string {
 	if p == nil {
 		return ""
 	}
-	return p.subject
+	return p.Subject()
 }

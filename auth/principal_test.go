@@ -3,7 +3,6 @@ package auth
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,7 +123,7 @@ func TestRecallIsBounded(t *testing.T) {
 		p.Claim(fmt.Sprintf("absent-%d", i))
 	}
 	length := 0
-	for r := p.recalled.Load(); r != nil; r = r.rest {
+	for r := p.token.recalled.Load(); r != nil; r = r.rest {
 		length++
 	}
 	if length != maxRecalled {
@@ -150,57 +149,4 @@ func TestRecallTogether(t *testing.T) {
 		})
 	}
 	group.Wait()
-}
-
-// Callers with the same groups and scopes share one standing; others never do,
-// however their names are put together.
-func TestShelf(t *testing.T) {
-	base := standing{issuer: "i", kind: KindUser, leeway: 1, groups: []string{"a", "b"}, scopes: []string{"s"}}
-	var f shelf
-	kept := base
-	if f.share(&kept) != &kept {
-		t.Fatal("the first is not kept")
-	}
-	equal := standing{issuer: "i", kind: KindUser, leeway: 1, groups: []string{"a", "b"}, scopes: []string{"s"}}
-	if f.share(&equal) != &kept {
-		t.Error("an equal one is not shared")
-	}
-	changes := []func(*standing){
-		func(s *standing) { s.issuer = "j" },
-		func(s *standing) { s.kind = KindServiceAccount },
-		func(s *standing) { s.leeway = 2 },
-		func(s *standing) { s.groups = []string{"a\nb"} },
-		func(s *standing) { s.groups = []string{"a"} },
-		func(s *standing) { s.groups, s.scopes = []string{"a", "b", "", "s"}, nil },
-		func(s *standing) { s.groups, s.scopes = nil, []string{"a", "b", "s"} },
-		func(s *standing) { s.scopes = nil },
-	}
-	for i, change := range changes {
-		var f shelf
-		kept, other := base, base
-		f.share(&kept)
-		change(&other)
-		if got := f.share(&other); got != &other {
-			t.Errorf("change %d: shared with another", i)
-		}
-	}
-	for i := range 3 * shelfSize {
-		f.share(&standing{issuer: "i", groups: []string{fmt.Sprint(i)}})
-	}
-	if n := len(f.all); n > shelfSize {
-		t.Errorf("%d standings are kept, expected %d at most", n, shelfSize)
-	}
-	long := &standing{groups: []string{strings.Repeat("x", shelfKey)}}
-	if f.share(long); f.all[long.key()] != nil {
-		t.Error("a huge one is kept")
-	}
-}
-
-func TestPart(t *testing.T) {
-	payload := `{"sub":"alice"}`
-	for _, s := range []string{"alice", "", "bob"} {
-		if got := part(payload, s); got != s {
-			t.Errorf("got %q, expected %q", got, s)
-		}
-	}
 }

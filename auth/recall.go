@@ -27,37 +27,64 @@ func newValues(list []string, array bool) values {
 	return v
 }
 
-func (v values) joined() (string, bool) { return v.text, v.partial }
+func (v *values) joined() (string, bool) { return v.text, v.partial }
 
-// recalled is what was asked of a principal before, so that a remembered
-// token's claims are read once and not with every request. What a configuration
-// asks for is a handful of fixed paths, so a list does.
+// property is what a claim says, by the key of [Principal.Text].
+type property struct {
+	key string
+	values
+}
+
+// claimAt is what a property is made of.
+type claimAt struct{ key, json string }
+
+// recalled is what was asked of a token's claims before, so that a remembered
+// one's are read once and not with every request. What a configuration asks for
+// is a handful of fixed paths, so a list does.
 type recalled struct {
-	key    string
-	values values
+	*property
 	rest   *recalled
 	length int // of the list
 }
 
-// maxRecalled bounds what one principal recalls; beyond it values are read anew
-// each time.
+// maxRecalled bounds what one token recalls; beyond it claims are read anew each
+// time.
 const maxRecalled = 16
 
-// recall gives a property from memory, or reads it and keeps it there.
-func (p *Principal) recall(key string, read func() values) values {
-	head := p.recalled.Load()
+// claim gives a claim from memory, or reads it and keeps it there. The key is
+// the path with claimsKey before it, so that nothing is put together on the path
+// of a request.
+func (p *Principal) claim(key string) *property {
+	head := p.token.recalled.Load()
 	for r := head; r != nil; r = r.rest {
 		if r.key == key {
-			return r.values
+			return r.property
 		}
 	}
-	first := &recalled{key: key, values: read(), rest: head, length: 1}
+	first := &recalled{property: p.readClaim(key), rest: head, length: 1}
 	if head != nil {
 		first.length += head.length
 	}
 	if first.length <= maxRecalled {
 		// If another request was faster, the next one keeps it.
-		p.recalled.CompareAndSwap(head, first)
+		p.token.recalled.CompareAndSwap(head, first)
 	}
-	return first.values
+	return first.property
+}
+
+// readClaim reads a claim anew.
+func (p *Principal) readClaim(key string) *property {
+	own, _ := parseClaims([]byte(p.token.claims.of(p.token.text))) // both were made of what was read
+	common, _ := parseClaims([]byte(p.standing.claims))
+	value, _ := append(own, common...).lookup(key[len(claimsKey):])
+	create := func() *property {
+		if value == nil {
+			return &property{key: key}
+		}
+		return &property{key, newValues(scalars(value))}
+	}
+	if len(value) > maxShared {
+		return create()
+	}
+	return p.standing.authority.shelves.properties.take(claimAt{key, string(value)}, create)
 }

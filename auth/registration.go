@@ -2,7 +2,6 @@ package auth
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
@@ -28,11 +27,9 @@ type Registration struct {
 	// Required refuses machines that are not registered.
 	Required bool
 
-	// Now is the clock; nil means time.Now.
-	Now func() time.Time
-
-	// Attach, if set, is called once for each principal that an account makes,
-	// as [VerifierConfig.Attach] is for those that a token makes.
+	// Attach, if set, is called once for each principal that is admitted, and
+	// what it gives can be had from [Principal.Attached] with every request of
+	// that token. It must be the same for all that share a [Verifier].
 	Attach func(*Principal) any
 }
 
@@ -50,14 +47,40 @@ func retrySoon(r *Refusal) *Refusal {
 }
 
 // Admit gives the principal that the caller is with what is registered about
-// it, or the refusal. A caller whose subject is registered is a service account
-// whatever its token looks like.
-func (g *Registration) Admit(caller *Principal) (*Principal, *Refusal) {
-	if known, ok := g.find(caller); ok {
-		return g.admitKnown(caller, known)
+// it now, or the refusal. A caller whose subject is registered is a service
+// account whatever its token looks like.
+func (g *Registration) Admit(caller *Principal, now time.Time) (*Principal, *Refusal) {
+	known := g.find(caller)
+	if known == nil {
+		return g.admitUnknown(caller)
 	}
-	if caller.Kind() != KindServiceAccount || !g.Required {
-		return caller, nil
+	switch known.State(now) {
+	case account.Active:
+		return g.admit(caller, known), nil
+	case account.Expired:
+		return nil, ErrAccountExpired
+	}
+	return nil, ErrAccountInactive
+}
+
+// find gives the account of a caller, nil if there is none. It is found by the
+// client id only if the token itself says that it is a machine's: people carry
+// the client id of the application they logged in with.
+func (g *Registration) find(caller *Principal) *account.Account {
+	if known, ok := g.Accounts.Lookup(caller.Issuer(), caller.Subject()); ok {
+		return known
+	}
+	client := caller.ClientID()
+	if client == "" || client == caller.Subject() || caller.said().kind != KindServiceAccount {
+		return nil
+	}
+	known, _ := g.Accounts.Lookup(caller.Issuer(), client)
+	return known
+}
+
+func (g *Registration) admitUnknown(caller *Principal) (*Principal, *Refusal) {
+	if caller.said().kind != KindServiceAccount || !g.Required {
+		return g.admit(caller, nil), nil
 	}
 	if !g.Accounts.Loaded() {
 		return nil, ErrAccountsUnavailable
@@ -65,72 +88,18 @@ func (g *Registration) Admit(caller *Principal) (*Principal, *Refusal) {
 	return nil, ErrAccountUnknown
 }
 
-// find gives the account of a caller. It is found by the client id only if the
-// token itself says that it is a machine's: people carry the client id of the
-// application they logged in with.
-func (g *Registration) find(caller *Principal) (*account.Account, bool) {
-	known, ok := g.Accounts.Lookup(caller.Issuer(), caller.subject)
-	if !ok && caller.Kind() == KindServiceAccount && caller.client != "" {
-		known, ok = g.Accounts.Lookup(caller.Issuer(), caller.client)
-	}
-	return known, ok
-}
-
-func (g *Registration) admitKnown(caller *Principal, known *account.Account) (*Principal, *Refusal) {
-	switch known.State(g.now()) {
-	case account.Active:
-		return caller.enroll(known, g.Attach), nil
-	case account.Expired:
-		return nil, ErrAccountExpired
-	}
-	return nil, ErrAccountInactive
-}
-
-func (g *Registration) now() time.Time {
-	if g.Now == nil {
-		return time.Now()
-	}
-	return g.Now()
-}
-
-// enrolled is a principal as an account makes it.
-type enrolled struct {
-	account   *account.Account
-	principal Principal
-}
-
-// enroll joins what the token says with what is registered. The result is kept
+// admit joins what the token says with what is registered. The result is kept
 // with the remembered token until the account changes, so that it costs a
 // request nothing.
-func (p *Principal) enroll(known *account.Account, attach func(*Principal) any) *Principal {
-	if last := p.enrolled.Load(); last != nil && last.account == known {
-		return &last.principal
+func (g *Registration) admit(caller *Principal, known *account.Account) *Principal {
+	token := caller.token
+	if last := token.admitted.Load(); last != nil && last.standing.account == known {
+		return last
 	}
-	joined := *p.standing
-	joined.kind = KindServiceAccount
-	joined.groups = join(p.standing.groups, known.Groups())
-	made := &enrolled{account: known, principal: Principal{
-		standing: &joined,
-		subject:  p.subject,
-		client:   p.client,
-		expires:  p.expires,
-		payload:  p.payload,
-		account:  known,
-	}}
-	if attach != nil {
-		made.principal.attached = attach(&made.principal)
+	made := &Principal{token: token, standing: caller.said().registered(known)}
+	if g.Attach != nil {
+		made.attached = g.Attach(made)
 	}
-	p.enrolled.Store(made)
-	return &made.principal
-}
-
-// join gives the elements of both lists, each once.
-func join(a, b []string) []string {
-	joined := slices.Clone(a)
-	for _, s := range b {
-		if !slices.Contains(joined, s) {
-			joined = append(joined, s)
-		}
-	}
-	return joined
+	token.admitted.Store(made)
+	return made
 }

@@ -91,8 +91,8 @@ func TestRegistration(t *testing.T) {
 			for _, d := range test.accounts {
 				accounts.register(t, d)
 			}
-			registration := &Registration{Accounts: accounts, Required: !test.optional, Now: g.clock.now}
-			admitted, refusal := registration.Admit(test.caller)
+			registration := &Registration{Accounts: accounts, Required: !test.optional}
+			admitted, refusal := registration.Admit(test.caller, g.clock.now())
 			if refusal != test.want {
 				t.Fatalf("refused with %v, expected %v", refusal, test.want)
 			}
@@ -106,17 +106,20 @@ func TestRegistration(t *testing.T) {
 func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	g := newGate(t)
 	accounts := &roll{}
-	registration := &Registration{Accounts: accounts, Required: true, Now: g.clock.now, Attach: func(p *Principal) any { return p.Groups() }}
+	registration := &Registration{Accounts: accounts, Required: true, Attach: func(p *Principal) any { return p.Groups() }}
 	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{
 		"sub": "ci", "azp": "ci", "groups": []string{"token", "both"}, "name": "as the token says",
 	}))
 	accounts.register(t, account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"both", "deployers"}})
-	first, _ := registration.Admit(caller)
+	first, _ := registration.Admit(caller, g.clock.now())
 	if want := []string{"token", "both", "deployers"}; !slices.Equal(first.Groups(), want) {
 		t.Errorf("found the groups %v, expected %v", first.Groups(), want)
 	}
 	if attached := first.Attached().([]string); len(attached) != 3 {
 		t.Errorf("attached was %v, expected the joined groups", attached)
+	}
+	if caller.Attached() != nil {
+		t.Error("something is attached to who was not admitted")
 	}
 	if name, _, _ := first.Text("name"); name != "CI deploys" {
 		t.Errorf("found the name %q, expected the account's", name)
@@ -127,11 +130,11 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	if !first.Same(caller) {
 		t.Error("the registered caller counts as somebody else than the token's")
 	}
-	if again, _ := registration.Admit(caller); again != first {
+	if again, _ := registration.Admit(caller, g.clock.now()); again != first {
 		t.Error("the same account made the principal anew")
 	}
 	accounts.register(t, account.Draft{Subject: "ci"})
-	changed, _ := registration.Admit(caller)
+	changed, _ := registration.Admit(caller, g.clock.now())
 	if want := []string{"token", "both"}; !slices.Equal(changed.Groups(), want) {
 		t.Errorf("found the groups %v after a change, expected %v", changed.Groups(), want)
 	}
@@ -140,5 +143,31 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	}
 	if changed.Deadline() != caller.Deadline() || caller.Deadline().Before(epoch.Add(time.Second)) {
 		t.Error("the account changed how long the token counts")
+	}
+}
+
+// What is attached is made once for each admitted principal.
+func TestAttach(t *testing.T) {
+	g := newGate(t)
+	calls := 0
+	registration := &Registration{Accounts: &roll{}, Attach: func(p *Principal) any {
+		calls++
+		return "attached to " + p.Subject()
+	}}
+	v := g.verifier()
+	token := g.idp.Mint(map[string]any{"sub": "alice"})
+	for range 3 {
+		caller, refusal := registration.Admit(letIn(t, v, token), g.clock.now())
+		if refusal != nil || caller.Attached() != "attached to alice" {
+			t.Errorf("got %v and %v", caller.Attached(), refusal)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("called %d times, expected once for the one principal", calls)
+	}
+	silent := &Registration{Accounts: &roll{}}
+	caller, _ := silent.Admit(letIn(t, v, g.idp.Mint(nil)), g.clock.now())
+	if caller.Attached() != nil {
+		t.Error("something is attached though nobody asked for it")
 	}
 }

@@ -3,24 +3,7 @@ package auth
 import (
 	"math/bits"
 	"sync/atomic"
-
-	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
-
-// remembered is a token that was verified before: whose it is and what it
-// still depends on.
-type remembered struct {
-	sum       fingerprint
-	key       *issuer.Key
-	asked     atomic.Bool // since eviction last came by
-	principal Principal
-}
-
-// holds tells whether the token still counts: its key is still its issuer's,
-// and it has not expired.
-func (r *remembered) holds(now int64) bool {
-	return now < r.principal.lastMoment() && r.key.Trusted()
-}
 
 // memory remembers verified tokens: a table of buckets of slots, found by the
 // token's fingerprint. Reading takes no lock and allocates nothing: a slot is an

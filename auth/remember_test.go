@@ -31,7 +31,7 @@ func entries(key *issuer.Key, n int, expires int64) []*remembered {
 		r := &remembered{key: key}
 		binary.LittleEndian.PutUint64(r.sum[:8], random.Uint64())
 		binary.LittleEndian.PutUint64(r.sum[8:], random.Uint64())
-		r.principal.standing, r.principal.expires = &standing{}, expires
+		r.until = expires
 		list[i] = r
 	}
 	return list
@@ -141,7 +141,7 @@ func TestEvictionPrefersDeadTokens(t *testing.T) {
 	list := entries(key, 2*limit, 100)
 	dying, living, later := list[:limit/2], list[limit/2:limit], list[limit:limit+limit/4]
 	for i := range limit / 2 {
-		dying[i].principal.expires = 10
+		dying[i].until = 10
 		m.add(dying[i], 0)
 		m.add(living[i], 0)
 	}
@@ -207,7 +207,7 @@ func TestFullBucket(t *testing.T) {
 	}
 	// Of a full bucket the dead go first.
 	dead := m.slots[5].Load()
-	dead.principal.expires = -1
+	dead.until = -1
 	fresh := entries(key, 1000, 100)[999]
 	binary.LittleEndian.PutUint64(fresh.sum[:8], 0)
 	m.add(fresh, 0)
@@ -220,8 +220,7 @@ func TestFullBucket(t *testing.T) {
 func TestAddedTwice(t *testing.T) {
 	m := newMemory(10)
 	r := entries(anyKey(t), 1, 100)[0]
-	again := &remembered{sum: r.sum, key: r.key}
-	again.principal.standing, again.principal.expires = &standing{}, 100
+	again := &remembered{sum: r.sum, key: r.key, until: 100}
 	m.add(r, 0)
 	m.add(again, 0)
 	if found := m.find(r.sum, 0); found != r && found != again {

@@ -92,7 +92,7 @@ func isScopeToken(s string) bool {
 // Check holds the rules against a caller and gives the first refusal, or nil.
 // It allocates nothing once the claims it asks for have been read.
 func (p *Predicate) Check(caller *Principal) *Refusal {
-	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.standing.issuer) {
+	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.Issuer()) {
 		return ErrIssuer
 	}
 	if len(p.audiences) > 0 && !containsAny(caller.claim(audienceKey).list, p.audiences) {
@@ -105,12 +105,12 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 		return ErrNoMachines
 	}
 	for _, scope := range p.scopes {
-		if !slices.Contains(caller.standing.scopes, scope) {
+		if !slices.Contains(caller.standing.scopes.list, scope) {
 			return p.scope
 		}
 	}
 	for _, line := range p.groups {
-		if !containsAny(caller.standing.groups, line) {
+		if !containsAny(caller.standing.groups.list, line) {
 			return ErrGroup
 		}
 	}

@@ -1,48 +1,37 @@
 package auth
 
-import (
-	"slices"
-	"strings"
-	"sync"
-)
+import "sync"
 
-// shelf keeps one copy of each standing, so that a hundred thousand remembered
-// tokens do not carry as many copies of the same few groups and scopes.
-type shelf struct {
-	mu  sync.Mutex
-	all map[string]*standing
+// shelves keep one copy of what many tokens of an issuer say, so that a hundred
+// thousand remembered tokens take little memory, and what requests need of them
+// stays in the processor's cache.
+type shelves struct {
+	standings  shelf[string, *standing]
+	registered shelf[registered, *standing]
+	properties shelf[claimAt, *property]
 }
 
-const (
-	shelfSize = 1024 // standings; when it is full the shelf starts anew
-	shelfKey  = 1024 // bytes; longer ones are not shared
-)
+// shelf keeps things that never change by what they are made of.
+type shelf[K comparable, V any] struct {
+	mu  sync.Mutex
+	all map[K]V
+}
 
-// share gives the copy that is kept, which becomes s if there is none.
-func (f *shelf) share(s *standing) *standing {
-	key := s.key()
-	if len(key) > shelfKey {
-		return s
-	}
+// shelfSize is how many things a shelf holds; when it is full it starts anew.
+// What was taken from it stays good.
+const shelfSize = 1024
+
+// take gives what is kept by the key, after making it if there is none.
+func (f *shelf[K, V]) take(key K, create func() V) V {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if known := f.all[key]; known != nil && known.equal(s) {
-		return known
+	if kept, ok := f.all[key]; ok {
+		return kept
 	}
 	if f.all == nil || len(f.all) >= shelfSize {
-		f.all = make(map[string]*standing)
+		f.all = make(map[K]V)
 	}
-	f.all[key] = s
-	return s
-}
-
-// key is where to look for an equal standing. Names that hold the separator can
-// make two standings share a key, so a hit must still be compared.
-func (s *standing) key() string {
-	return string(s.kind) + "\n" + strings.Join(s.groups, "\n") + "\n\n" + strings.Join(s.scopes, "\n")
-}
-
-func (s *standing) equal(other *standing) bool {
-	return s.issuer == other.issuer && s.kind == other.kind && s.leeway == other.leeway &&
-		slices.Equal(s.groups, other.groups) && slices.Equal(s.scopes, other.scopes)
+	made := create()
+	f.all[key] = made
+	return made
 }

@@ -20,10 +20,6 @@ type VerifierConfig struct {
 	// most; 0 means none.
 	Remember int
 
-	// Attach, if set, is called once for each principal, and what it gives can
-	// be had from [Principal.Attached] with every request of that token.
-	Attach func(*Principal) any
-
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -46,7 +42,6 @@ type Verifier struct {
 	memory      *memory
 	prints      *fingerprinter
 	flights     [64]singleflight.Group
-	attach      func(*Principal) any
 	now         func() time.Time
 }
 
@@ -63,7 +58,6 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		authorities: make(map[string]*authority, len(cfg.Issuers)),
 		memory:      newMemory(cfg.Remember),
 		prints:      prints,
-		attach:      cfg.Attach,
 		now:         cfg.Now,
 	}
 	if v.now == nil {
@@ -101,6 +95,10 @@ type Verdict struct {
 	// Remembered tells that the token had been verified before.
 	Remembered bool
 
+	// At is when the token was looked at; with a good one, when it was found to
+	// be still good.
+	At time.Time
+
 	// Took is how long verifying the token took, with any wait for keys; zero
 	// for a remembered one.
 	Took time.Duration
@@ -115,7 +113,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	now := v.now()
 	sum := v.prints.of(token)
 	if r := v.memory.find(sum, now.Unix()); r != nil {
-		return Verdict{Principal: &r.principal, Issuer: r.principal.standing.issuer, Remembered: true}
+		return Verdict{Principal: &r.principal, Issuer: r.principal.Issuer(), Remembered: true, At: now}
 	}
 	began := time.Now()
 	verdict := v.verifyNew(ctx, token, sum, now)
@@ -130,12 +128,13 @@ func (v *Verifier) Remembered() int { return v.memory.len() }
 func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint, now time.Time) Verdict {
 	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}
 	refusal := x.pass(checks)
-	verdict := Verdict{Refusal: refusal, Issuer: x.issuer()}
+	verdict := Verdict{Refusal: refusal, Issuer: x.issuer(), At: x.now}
 	if refusal != nil {
 		return verdict
 	}
 	if x.known == nil {
-		x.known = v.remember(x.made, x.now)
+		x.known = x.made
+		v.memory.add(x.made, x.now.Unix())
 	}
 	verdict.Principal = &x.known.principal
 	return verdict
@@ -155,13 +154,4 @@ func (v *Verifier) unknownIssuer(name string) *Refusal {
 	refusal := *ErrIssuer
 	refusal.Cause = fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", a.Issuer)
 	return &refusal
-}
-
-// remember keeps what was made of a verified token.
-func (v *Verifier) remember(r *remembered, now time.Time) *remembered {
-	if v.attach != nil {
-		r.principal.attached = v.attach(&r.principal)
-	}
-	v.memory.add(r, now.Unix())
-	return r
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,31 +223,6 @@ func TestExpiresWhileWaiting(t *testing.T) {
 	hold.Release()
 	if verdict := <-done; verdict.Principal != nil || verdict.Refusal != ErrExpired {
 		t.Errorf("got %+v, expected the refusal %q", verdict, ErrExpired.Reason)
-	}
-}
-
-func TestAttach(t *testing.T) {
-	g := newGate(t)
-	var calls atomic.Int64
-	v := g.verifier(func(c *VerifierConfig) {
-		c.Attach = func(p *Principal) any {
-			calls.Add(1)
-			return "attached to " + p.Subject()
-		}
-	})
-	token := g.idp.Mint(map[string]any{"sub": "alice"})
-	for range 3 {
-		if got := letIn(t, v, token).Attached(); got != "attached to alice" {
-			t.Errorf("got %v", got)
-		}
-	}
-	refused(t, v, token[:len(token)-2], ErrSignature)
-	refused(t, v, g.idp.Mint(map[string]any{"sub": ""}), ErrNoSubject)
-	if n := calls.Load(); n != 1 {
-		t.Errorf("called %d times, expected once for the one principal", n)
-	}
-	if letIn(t, g.verifier(), token).Attached() != nil {
-		t.Error("something is attached though nobody asked for it")
 	}
 }
 

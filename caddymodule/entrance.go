@@ -35,7 +35,7 @@ func (e *entrance) verify(ctx context.Context, token string) auth.Verdict {
 	}
 	e.meters.verified(&verdict)
 	if verdict.Refusal == nil {
-		verdict.Principal, verdict.Refusal = e.registration.Admit(verdict.Principal)
+		verdict.Principal, verdict.Refusal = e.registration.Admit(verdict.Principal, verdict.At)
 	}
 	return verdict
 }

@@ -64,7 +64,7 @@ func gateKey(issuers []*Issuer, remember int) (string, error) {
 
 func newGate(key string, issuers []*Issuer, remember int) (*gate, error) {
 	g := &gate{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
-	config := auth.VerifierConfig{Remember: remember, Attach: attachResolver}
+	config := auth.VerifierConfig{Remember: remember}
 	for _, i := range issuers {
 		engine, err := takeEngine(i.source)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -54,7 +55,7 @@ func ended(registration *auth.Registration, caller *auth.Principal) *auth.Refusa
 	if registration == nil {
 		return nil
 	}
-	_, refusal := registration.Admit(caller)
+	_, refusal := registration.Admit(caller, time.Now())
 	if refusal != nil && refusal.Status == http.StatusServiceUnavailable {
 		return nil
 	}

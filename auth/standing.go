@@ -1,0 +1,123 @@
+package auth
+
+import (
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+// standing is what many callers have in common: what their tokens say alike,
+// and the account they are registered as. It never changes, so that one copy
+// serves all their tokens.
+type standing struct {
+	authority *authority
+	kind      Kind
+	claims    string // the JSON of the claims that the tokens say alike
+	groups    values
+	scopes    values
+	account   *account.Account // nil: none
+}
+
+// maxShared is the longest text, in bytes, of claims that are looked for among
+// those of other tokens.
+const maxShared = 2048
+
+// standing gives the one of a token whose claims in common are these.
+func (a *authority) standing(c claimSet, common string) *standing {
+	kind := a.kind(c)
+	create := func() *standing {
+		return &standing{
+			authority: a,
+			kind:      kind,
+			claims:    common,
+			groups:    newValues(a.groups(c), true),
+			scopes:    newValues(a.scopes(c), true),
+		}
+	}
+	if len(common) > maxShared {
+		return create()
+	}
+	return a.shelves.standings.take(string(kind)+common, create)
+}
+
+// registered gives the standing of callers who are registered as the account,
+// whatever their tokens look like.
+func (s *standing) registered(as *account.Account) *standing {
+	if as == nil {
+		return s
+	}
+	return s.authority.shelves.registered.take(registered{s, as}, func() *standing {
+		joined := *s
+		joined.kind = KindServiceAccount
+		joined.groups = newValues(join(s.groups.list, as.Groups()), true)
+		joined.account = as
+		return &joined
+	})
+}
+
+// registered is what a standing with an account is made of.
+type registered struct {
+	standing *standing
+	account  *account.Account
+}
+
+// join gives the elements of both lists, each once.
+func join(a, b []string) []string {
+	joined := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(joined, s) {
+			joined = append(joined, s)
+		}
+	}
+	return joined
+}
+
+// split parts a token's claims into its own and those that it has in common
+// with many: who issued it for whom, and the groups and scopes. Each part is a
+// JSON object.
+func (a *authority) split(c claimSet) (own, common []byte) {
+	own, common = make([]byte, 0, 512), make([]byte, 0, 512)
+	for i := range c {
+		if a.isCommon(c[i].name) {
+			common = appendMember(common, c[i])
+			continue
+		}
+		own = appendMember(own, c[i])
+	}
+	return closeObject(own), closeObject(common)
+}
+
+// isCommon tells the claims that tokens of an issuer say alike. One that is
+// taken for such, and is not, costs memory and nothing else.
+func (a *authority) isCommon(name []byte) bool {
+	switch string(name) {
+	case "iss", "aud", "tid", "ver", "typ":
+		return true
+	}
+	return slices.ContainsFunc(a.preset.groups, func(path string) bool { return leads(path, name) }) ||
+		slices.ContainsFunc(a.preset.scopes, func(path string) bool { return leads(path, name) })
+}
+
+// leads tells whether a claim's path may begin with that top-level claim.
+func leads(path string, name []byte) bool {
+	return len(path) >= len(name) && path[:len(name)] == string(name) &&
+		(len(path) == len(name) || path[len(name)] == '.')
+}
+
+func appendMember(object []byte, c claim) []byte {
+	separator := byte(',')
+	if len(object) == 0 {
+		separator = '{'
+	}
+	object, _ = jsontext.AppendQuote(append(object, separator), c.name) // a valid name was read
+	return append(append(object, ':'), c.value...)
+}
+
+func closeObject(object []byte) []byte {
+	if len(object) == 0 {
+		object = append(object, '{')
+	}
+	return append(object, '}')
+}
