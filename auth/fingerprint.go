@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"unsafe"
 )
 
 // fingerprint stands for a token in memory.
@@ -23,7 +24,6 @@ type fingerprinter struct {
 
 // scratch is what one computation needs; pooled, so that it costs no allocation.
 type scratch struct {
-	token [MaxTokenBytes]byte
 	nonce [12]byte // always zero: no output leaves this package
 	sum   fingerprint
 }
@@ -42,13 +42,12 @@ func newFingerprinter() (*fingerprinter, error) {
 	return &fingerprinter{gmac: gmac, pool: sync.Pool{New: func() any { return new(scratch) }}}, nil
 }
 
-// of gives the fingerprint of a token of at most [MaxTokenBytes].
+// of gives the fingerprint of a token. The token is lent to GMAC as it is, which
+// only reads it: copying it would add a tenth to the time.
 func (f *fingerprinter) of(token string) fingerprint {
 	s := f.pool.Get().(*scratch)
-	n := copy(s.token[:], token)
-	f.gmac.Seal(s.sum[:0], s.nonce[:], nil, s.token[:n])
+	f.gmac.Seal(s.sum[:0], s.nonce[:], nil, unsafe.Slice(unsafe.StringData(token), len(token)))
 	sum := s.sum
-	clear(s.token[:n])
 	f.pool.Put(s)
 	return sum
 }
