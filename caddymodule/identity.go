@@ -30,6 +30,7 @@ type Header struct {
 type identityHeaders struct {
 	headers []identityHeader
 	folded  map[string]struct{} // names as a backend may read them
+	lengths [64]bool            // those that names have, modulo 64
 	logger  *zap.Logger         // speaks once a minute at most
 }
 
@@ -62,6 +63,7 @@ func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders,
 			return nil, fmt.Errorf("%q is set twice: a backend may read both spellings as one", header.Name)
 		}
 		h.folded[folded] = struct{}{}
+		h.lengths[len(folded)%len(h.lengths)] = true
 		h.headers = append(h.headers, identityHeader{
 			name:     http.CanonicalHeaderKey(header.Name),
 			property: soleProperty(header.Value),
@@ -174,8 +176,12 @@ func (h *identityHeaders) drop(headers http.Header) {
 	}
 }
 
-// owns tells whether a name may be read as one of the identity headers.
+// owns tells whether a name may be read as one of the identity headers. Folding
+// keeps the length, so that most names need not be folded.
 func (h *identityHeaders) owns(name string) bool {
+	if !h.lengths[len(name)%len(h.lengths)] {
+		return false
+	}
 	var buffer [64]byte
 	_, ok := h.folded[string(appendFolded(buffer[:0], name))]
 	return ok
