@@ -146,7 +146,7 @@ func TestForgedTokens(t *testing.T) {
 		{"another's signature", good[:strings.LastIndex(good, ".")] + mint()[strings.LastIndex(mint(), "."):], ErrSignature},
 		{"an empty kid", mint(idp.WithHeader("kid", "")), ErrUnknownKey},
 		{"an unknown kid", mint(idp.WithHeader("kid", "../../etc/passwd")), ErrUnknownKey},
-		{"empty", "", ErrNotJWS},
+		{"empty", "", ErrMalformedHeader},
 		{"garbage", "garbage", ErrNotJWS},
 		{"too long", strings.Repeat("a", MaxTokenBytes+1), ErrTooLong},
 		{"the longest garbage", strings.Repeat("a", MaxTokenBytes), ErrNotJWS},

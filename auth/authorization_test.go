@@ -1,11 +1,89 @@
 package auth
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
 
+// bearer takes the token of a request. Its alphabet is the verifier's to answer
+// for.
+func bearer(tb testing.TB, v *Verifier, fields []string) (string, *Refusal) {
+	tb.Helper()
+	token, refusal := ParseAuthorization(fields)
+	if refusal == nil && v.Verify(tb.Context(), token).Refusal == ErrMalformedHeader {
+		refusal = ErrMalformedHeader
+	}
+	if refusal != nil {
+		return "", refusal
+	}
+	return token, nil
+}
+
+// strictBearer is the same rule, said at once.
+func strictBearer(fields []string) (string, *Refusal) {
+	switch {
+	case len(fields) > 1:
+		return "", ErrSeveralHeaders
+	case len(fields) == 0 || !bearerField.MatchString(fields[0]):
+		return "", ErrNoToken
+	}
+	token, single := strings.CutPrefix(fields[0][len(bearerScheme):], " ")
+	switch {
+	case !single || token == "":
+		return "", ErrMalformedHeader
+	case len(token) > MaxTokenBytes:
+		return "", ErrTooLong
+	case !b64Token.MatchString(token):
+		return "", ErrMalformedHeader
+	}
+	return token, nil
+}
+
+var (
+	bearerField = regexp.MustCompile("^(?i:bearer)([^-!#$%&'*+.^_`|~0-9A-Za-z]|$)")
+	b64Token    = regexp.MustCompile(`\A[A-Za-z0-9\-._~+/]+=*\z`)
+)
+
+// Whatever byte is put anywhere into a good token, remembered or not, the answer
+// is the strict rule's.
+func TestAlphabet(t *testing.T) {
+	g := newGate(t, "EdDSA")
+	v := g.verifier()
+	good := g.idp.Mint(nil)
+	letIn(t, v, good)
+	dot := strings.IndexByte(good, '.')
+	for _, at := range []int{0, 1, dot, dot + 1, strings.LastIndexByte(good, '.') + 1, len(good) - 1, len(good)} {
+		for c := range 256 {
+			tokens := []string{good[:at] + string([]byte{byte(c)}) + good[at:]}
+			if at < len(good) {
+				tokens = append(tokens, good[:at]+string([]byte{byte(c)})+good[at+1:])
+			}
+			for _, token := range tokens {
+				field := "Bearer " + token
+				got, refusal := bearer(t, v, []string{field})
+				if want, wanted := strictBearer([]string{field}); got != want || refusal != wanted {
+					t.Fatalf("byte %#x at %d: got %q, %v; expected %q, %v", c, at, got, refusal, want, wanted)
+				}
+			}
+		}
+	}
+}
+
+// Explaining says of a malformed token what verifying does.
+func TestAlphabetIsExplained(t *testing.T) {
+	v := newGate(t).verifier()
+	for _, token := range []string{"a b", "a.b.c ", "a.b,c.d", "=", "é"} {
+		refused(t, v, token, ErrMalformedHeader)
+		e := v.Explain(t.Context(), token, nil)
+		if e.Refusal != ErrMalformedHeader || *e.Rules[0].Held || e.Rules[1].Held != nil {
+			t.Errorf("%q: got %v, %+v", token, e.Refusal, e.Rules[:2])
+		}
+	}
+}
+
 func TestParseAuthorization(t *testing.T) {
+	v := newGate(t).verifier()
 	longest := strings.Repeat("a", MaxTokenBytes)
 	tests := []struct {
 		name   string
@@ -50,7 +128,10 @@ func TestParseAuthorization(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			token, refusal := ParseAuthorization(tt.fields)
+			if token, refusal := strictBearer(tt.fields); token != tt.token || refusal != tt.want {
+				t.Errorf("the strict rule gives %q, %v; expected %q, %v", token, refusal, tt.token, tt.want)
+			}
+			token, refusal := bearer(t, v, tt.fields)
 			if token != tt.token || refusal != tt.want {
 				t.Errorf("got %q, %v; expected %q, %v", token, refusal, tt.token, tt.want)
 			}

@@ -1,12 +1,10 @@
 package auth
 
 import (
-	"errors"
 	"math"
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -27,54 +25,9 @@ const usualClaims = 16
 // anywhere, or text that is not UTF-8, makes it no claims set at all. What it
 // gives are parts of the payload, which must not be changed.
 func parseClaims(payload []byte) (claimSet, bool) {
-	d := claimDecoder{payload: payload}
-	err := json.Unmarshal(payload, &d)
-	return d.claims, err == nil
-}
-
-// claimDecoder lets the JSON package do what it is good at and keeps it from
-// copying.
-type claimDecoder struct {
-	payload []byte
-	claims  claimSet
-}
-
-var errNoObject = errors.New("not a JSON object")
-
-// UnmarshalJSONFrom reads one object.
-func (c *claimDecoder) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != '{' {
-		return errNoObject
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	c.claims = make(claimSet, 0, usualClaims)
-	for d.PeekKind() != '}' {
-		name, err := c.next(d)
-		if err != nil {
-			return err
-		}
-		value, err := c.next(d)
-		if err != nil {
-			return err
-		}
-		plain, err := unquote(name)
-		if err != nil {
-			return err
-		}
-		c.claims = append(c.claims, claim{plain, value})
-	}
-	_, err := d.ReadToken()
-	return err
-}
-
-// next reads a value, and gives it as a part of the payload: what the decoder
-// gives is its own.
-func (c *claimDecoder) next(d *jsontext.Decoder) (jsontext.Value, error) {
-	value, err := d.ReadValue()
-	end := int(d.InputOffset())
-	return c.payload[end-len(value) : end : end], err
+	r := claimReaders.Get().(*claimReader)
+	defer claimReaders.Put(r)
+	return r.read(payload, make(claimSet, 0, usualClaims))
 }
 
 // get finds a top-level claim.
@@ -129,11 +82,12 @@ func (c claimSet) text(name string) (s string, ok bool) {
 // is tells whether a top-level claim is exactly this string. An empty string is
 // no claim's value.
 func (c claimSet) is(name, want string) bool {
-	if want == "" {
+	value, present := c.get(name)
+	if want == "" || !present || value.Kind() != '"' {
 		return false
 	}
-	s, ok := c.text(name)
-	return ok && s == want
+	s, err := unquote(value)
+	return err == nil && string(s) == want
 }
 
 // maxNumericDate is the end of the year 9999, the last that RFC 3339 can write;

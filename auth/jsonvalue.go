@@ -2,9 +2,7 @@ package auth
 
 import (
 	"bytes"
-	"errors"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -72,30 +70,10 @@ func scalar(value jsontext.Value) (string, bool) {
 // eachElement hands on an array's elements one by one; each is good until the
 // next. It tells whether the value is an array and every element pleased.
 func eachElement(value jsontext.Value, pleases func(jsontext.Value) bool) bool {
-	return value.Kind() == '[' && json.Unmarshal(value, &elementDecoder{pleases}) == nil
-}
-
-// elementDecoder keeps the JSON package from gathering what is looked at once.
-type elementDecoder struct {
-	pleases func(jsontext.Value) bool
-}
-
-var errUnpleasant = errors.New("an element of another type")
-
-// UnmarshalJSONFrom reads one array.
-func (e *elementDecoder) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if _, err := d.ReadToken(); err != nil {
-		return err
+	if value.Kind() != '[' {
+		return false
 	}
-	for d.PeekKind() != ']' {
-		element, err := d.ReadValue()
-		if err != nil {
-			return err
-		}
-		if !e.pleases(element) {
-			return errUnpleasant
-		}
-	}
-	_, err := d.ReadToken()
-	return err
+	r := claimReaders.Get().(*claimReader)
+	defer claimReaders.Put(r)
+	return r.readArray(value, pleases)
 }

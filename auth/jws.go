@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 )
@@ -10,7 +11,7 @@ import (
 type compact struct {
 	header    header
 	payload   []byte // the JSON of the claims
-	signed    string // what the signature is over
+	signed    []byte // what the signature is over
 	signature []byte
 }
 
@@ -23,42 +24,34 @@ type header struct {
 	mediaType string // typ as section 4.1.9 reads it: lower case, without "application/"
 }
 
-// parseCompact takes a token apart, strictly: three parts of unpadded base64url
-// without a superfluous bit, header and payload one JSON object each, in UTF-8,
-// no member twice.
-func parseCompact(token string) (*compact, *Refusal) {
-	head, rest, ok := strings.Cut(token, ".")
-	if !ok {
-		return nil, ErrNotJWS
+// decode takes a token apart, strictly: three parts of unpadded base64url without
+// a superfluous bit. What they say is put behind the token if it has room there.
+// It gives the JSON of the header.
+func (c *compact) decode(token []byte) (headerJSON []byte, ok bool) {
+	head, rest, ok1 := bytes.Cut(token, dot)
+	body, tail, ok2 := bytes.Cut(rest, dot)
+	if !ok1 || !ok2 {
+		return nil, false
 	}
-	body, tail, ok := strings.Cut(rest, ".")
-	if !ok {
-		return nil, ErrNotJWS
+	signed := len(head) + len(dot) + len(body)
+	c.signed = token[:signed:signed]
+	room := token
+	if headerJSON, room, ok = appendBase64URL(room, head); !ok {
+		return nil, false
 	}
-	headerJSON, ok := decodeBase64URL(head)
-	if !ok {
-		return nil, ErrNotJWS
+	if c.payload, room, ok = appendBase64URL(room, body); !ok {
+		return nil, false
 	}
-	c := &compact{signed: token[:len(head)+1+len(body)]}
-	if c.payload, ok = decodeBase64URL(body); !ok {
-		return nil, ErrNotJWS
-	}
-	if c.signature, ok = decodeBase64URL(tail); !ok {
-		return nil, ErrNotJWS
-	}
-	var refusal *Refusal
-	c.header, refusal = parseHeader(headerJSON)
-	return c, refusal
+	c.signature, _, ok = appendBase64URL(room, tail)
+	return headerJSON, ok
 }
 
-// parseHeader refuses headers that ask for what is not understood here: any
+var dot = []byte(".")
+
+// readHeader refuses headers that ask for what is not understood here: any
 // critical extension (RFC 7515, section 4.1.11) and unencoded payloads (RFC
 // 7797).
-func parseHeader(text []byte) (h header, refusal *Refusal) {
-	members, ok := parseClaims(text)
-	if !ok {
-		return h, ErrNotJWS
-	}
+func readHeader(members claimSet) (h header, refusal *Refusal) {
 	algorithm, ok1 := members.text("alg")
 	keyID, ok2 := members.text("kid")
 	typ, ok3 := members.text("typ")
@@ -77,12 +70,15 @@ func mediaType(typ string) string {
 	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
-// decodeBase64URL decodes unpadded base64url. Go's decoder passes over line
-// breaks, so the alphabet is checked first.
-func decodeBase64URL(s string) ([]byte, bool) {
-	if s == "" || strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
-		return nil, false
+// appendBase64URL decodes unpadded base64url and puts what it says behind room.
+// Go's decoder passes over line breaks, so the alphabet is checked first.
+func appendBase64URL(room, encoded []byte) (decoded, whole []byte, ok bool) {
+	if len(encoded) == 0 || bytes.IndexByte(encoded, '\r') >= 0 || bytes.IndexByte(encoded, '\n') >= 0 {
+		return nil, room, false
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return b, err == nil
+	whole, err := strictBase64URL.AppendDecode(room, encoded)
+	return whole[len(room):len(whole):len(whole)], whole, err == nil
 }
+
+// strictBase64URL is made once: Strict copies its tables.
+var strictBase64URL = base64.RawURLEncoding.Strict()

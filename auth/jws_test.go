@@ -8,6 +8,8 @@ import (
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
+func parseCompact(token string) (*compact, *Refusal) { return new(desk).takeApart(token) }
+
 func TestParseCompact(t *testing.T) {
 	const head, body, sig = `{"alg":"RS256"}`, `{"sub":"a"}`, "signature"
 	good := b64(head) + "." + b64(body) + "." + b64(sig)
@@ -15,7 +17,7 @@ func TestParseCompact(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	if string(c.payload) != body || string(c.signature) != sig || c.signed+"."+b64(sig) != good || c.header.algorithm != "RS256" {
+	if string(c.payload) != body || string(c.signature) != sig || string(c.signed)+"."+b64(sig) != good || c.header.algorithm != "RS256" {
 		t.Errorf("taken apart wrongly: %+v", c)
 	}
 	withHead := func(head string) string { return b64(head) + "." + b64(body) + "." + b64(sig) }
@@ -74,7 +76,7 @@ func TestParseCompact(t *testing.T) {
 	}
 }
 
-func TestParseHeader(t *testing.T) {
+func TestReadHeader(t *testing.T) {
 	tests := []struct {
 		text string
 		want header
@@ -87,20 +89,21 @@ func TestParseHeader(t *testing.T) {
 		{`{}`, header{}},
 	}
 	for _, tt := range tests {
-		if got, refusal := parseHeader([]byte(tt.text)); refusal != nil || got != tt.want {
+		if got, refusal := readHeader(mustClaims(t, tt.text)); refusal != nil || got != tt.want {
 			t.Errorf("%s: got %+v, %v; expected %+v", tt.text, got, refusal, tt.want)
 		}
 	}
 }
 
-func TestDecodeBase64URL(t *testing.T) {
+func TestAppendBase64URL(t *testing.T) {
 	for s, want := range map[string]string{"Zg": "f", "Zm8": "fo", "Zm9v": "foo", "-_-_": "\xfb\xff\xbf"} {
-		if got, ok := decodeBase64URL(s); !ok || string(got) != want {
+		got, whole, ok := appendBase64URL([]byte("before"), []byte(s))
+		if !ok || string(got) != want || string(whole) != "before"+want {
 			t.Errorf("%q: got %q, %t; expected %q", s, got, ok, want)
 		}
 	}
 	for _, s := range []string{"", "Z", "Zg==", "Zh", "Zm9", "+/+/", "Zm9v\n", "Z\rg", "Zm 9v", "Zm9v.", "Zé"} {
-		if got, ok := decodeBase64URL(s); ok {
+		if got, _, ok := appendBase64URL(nil, []byte(s)); ok {
 			t.Errorf("%q: got %q, expected a refusal", s, got)
 		}
 	}

@@ -83,7 +83,7 @@ func (v *Verifier) verifySignature(keys []*issuer.Key, parts *compact, sum finge
 func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
 	verifier := verifiers[c.header.algorithm]
 	for _, key := range keys {
-		if verifier.Verify([]byte(c.signed), c.signature, key.Public()) == nil {
+		if verifier.Verify(c.signed, c.signature, key.Public()) == nil {
 			return key
 		}
 	}

@@ -51,7 +51,7 @@ func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
 	for _, source := range sources {
 		for _, found := range source.values(r) {
 			if token != "" {
-				return "", auth.ErrTwoTokens
+				return "", twoTokens(token)
 			}
 			if refusal := auth.CheckToken(found); refusal != nil {
 				return "", refusal
@@ -63,6 +63,14 @@ func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
 		return "", refusal
 	}
 	return token, nil
+}
+
+// twoTokens refuses a second token, unless the first was none at all.
+func twoTokens(first string) *auth.Refusal {
+	if refusal := auth.CheckToken(first); refusal != nil {
+		return refusal
+	}
+	return auth.ErrTwoTokens
 }
 
 // values gives what stands in this place, without empty values: an emptied
