@@ -48,6 +48,11 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 	if seen != nil && want(seen) {
 		return seen, nil
 	}
+	w := waiter{engine: e}
+	landed, kept, err := w.next(seen)
+	if err != nil {
+		return nil, err // the answer to a flood: before anything is made for waiting
+	}
 	if e.waiters.Add(1) > maxWaiters {
 		e.waiters.Add(-1)
 		return nil, unavailable(time.Second, errTooMany)
@@ -55,12 +60,7 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 	defer e.waiters.Add(-1)
 	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, errNotMetIn)
 	defer cancel()
-	w := waiter{engine: e}
 	for {
-		landed, kept, err := w.next(seen)
-		if err != nil {
-			return nil, err
-		}
 		select {
 		case <-landed:
 		case <-kept:
@@ -69,6 +69,9 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 		}
 		if seen = e.Set(); seen != nil && want(seen) {
 			return seen, nil
+		}
+		if landed, kept, err = w.next(seen); err != nil {
+			return nil, err
 		}
 	}
 }

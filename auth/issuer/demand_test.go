@@ -65,6 +65,25 @@ func TestRotationRefusesNobody(t *testing.T) {
 	}, edKey("old"))
 }
 
+// A flood of invented keys costs neither the issuer a fetch nor us any memory.
+func TestUnknownKeyWithinThePauseCostsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		want := holds("invented")
+		if _, err := e.Await(t.Context(), anything); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Await(t.Context(), want); !errors.Is(err, ErrUnknownKey) {
+			t.Fatalf("got %v", err)
+		}
+		ctx := t.Context()
+		if n := testing.AllocsPerRun(100, func() { _, _ = e.Await(ctx, want) }); n != 0 {
+			t.Errorf("%v allocations, want none", n)
+		}
+		equal(t, "fetches", s.keyHits.Load(), 2)
+	}, edKey("known"))
+}
+
 // TestRotationOverRealHTTP is the same with a real server and real time.
 func TestRotationOverRealHTTP(t *testing.T) {
 	s := serve(t, edKey("old"))
