@@ -18,14 +18,28 @@ import (
 
 // refuser answers requests that are not let in.
 type refuser struct {
-	challenge auth.Challenge
-	json      bool
-	logger    *zap.Logger
-	meters    *meters
+	challenge  auth.Challenge
+	challenges map[string]string // by a refusal's reason, made beforehand
+	json       bool
+	logger     *zap.Logger
+	meters     *meters
 }
 
 func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger, meters *meters) *refuser {
-	return &refuser{challenge: challenge, json: json, logger: logger, meters: meters}
+	f := &refuser{challenge: challenge, challenges: make(map[string]string), json: json, logger: logger, meters: meters}
+	for _, refusal := range auth.Refusals() {
+		f.challenges[refusal.Reason] = challenge.Header(refusal)
+	}
+	return f
+}
+
+// challengeOf gives the header's value for a refusal, "" for none. Which scopes
+// are missing is the route's to say, so a challenge that names them is made anew.
+func (f *refuser) challengeOf(refusal *auth.Refusal) string {
+	if made, ok := f.challenges[refusal.Reason]; ok && refusal.Scope == "" {
+		return made
+	}
+	return f.challenge.Header(refusal)
 }
 
 // refuse answers a refusal: gRPC calls in gRPC's own way, an outage and, where
@@ -34,10 +48,10 @@ func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger, meters 
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal, issuer string) error {
 	logRefusal(f.logger, refusal, issuer)
 	f.meters.outcome(r, issuer, nil, refusal)
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	if challenge := f.challenge.Header(refusal); challenge != "" {
-		header.Set("WWW-Authenticate", challenge)
+	header := w.Header() // Set would spell WWW-Authenticate so every time, 0.1 µs
+	header["Cache-Control"] = []string{"no-store"}
+	if challenge := f.challengeOf(refusal); challenge != "" {
+		header["Www-Authenticate"] = []string{challenge}
 	}
 	if refusal.RetryAfter > 0 {
 		header.Set("Retry-After", retryAfter(refusal.RetryAfter))
@@ -53,7 +67,15 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.R
 		w.WriteHeader(refusal.Status)
 		return nil
 	}
-	return caddyhttp.Error(refusal.Status, refusal)
+	return handlerError(refusal)
+}
+
+// handlerError hands a refusal to Caddy. Caddy adds the id, and leaves the trace
+// alone: it would walk the stack for it, 1 µs for each refusal, and find this very
+// place every time.
+func handlerError(refusal *auth.Refusal) error {
+	const trace = "caddymodule.handlerError (refuse.go)"
+	return caddyhttp.Error(refusal.Status, caddyhttp.HandlerError{Err: refusal, StatusCode: refusal.Status, Trace: trace})
 }
 
 // logRefusal is the one line, at DEBUG, about a refused request.
