@@ -29,14 +29,15 @@ func principalOf(r *http.Request) (caller *auth.Principal, asked bool) {
 // outer bearer_auth has let in a caller already, this must be the same one:
 // nothing could tell which of two identities is meant.
 func setPrincipal(r *http.Request, caller *auth.Principal) *auth.Refusal {
-	outer, asked := principalOf(r)
+	vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any) // once: a context is a chain to walk
+	outer, asked := vars[principalVar].(*auth.Principal)
 	if outer != nil {
 		if !outer.Same(caller) {
 			return auth.ErrTwoTokens
 		}
 		return nil
 	}
-	caddyhttp.SetVar(r.Context(), principalVar, caller)
+	vars[principalVar] = caller
 	if asked {
 		return nil // the anonymous request's placeholders read the variable
 	}
