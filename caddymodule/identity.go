@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,7 +32,7 @@ type identityHeaders struct {
 	headers []identityHeader
 	folded  map[string]struct{} // names as a backend may read them
 	lengths [64]bool            // those that names have, modulo 64
-	logger  *zap.Logger         // speaks once a minute at most
+	logger  func() *zap.Logger  // speaks once a minute at most
 }
 
 type identityHeader struct {
@@ -50,9 +51,12 @@ var notForIdentity = map[string]struct{}{
 func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders, error) {
 	h := &identityHeaders{
 		folded: make(map[string]struct{}, len(headers)),
-		logger: logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
-		})),
+		// zap's sampler takes half a megabyte, so it is made when first used.
+		logger: sync.OnceValue(func() *zap.Logger {
+			return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+				return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+			}))
+		}),
 	}
 	for _, header := range headers {
 		if err := checkHeaderName(header.Name); err != nil {
@@ -230,7 +234,7 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 		if header.property != "" {
 			text, partial, _ := caller.Text(header.property)
 			if value = text; partial {
-				h.logger.Warn("an element of a list holds a comma and was left out of an identity header",
+				h.logger().Warn("an element of a list holds a comma and was left out of an identity header",
 					zap.String("header", header.name), zap.String("issuer", caller.Issuer()))
 			}
 		} else {
