@@ -33,12 +33,16 @@ func measureAccounts(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer stopAll(servers)
-	v, list := servers[1], s.usual()
+	v := servers[1]
+	list, err := s.usual()
+	if err != nil {
+		return err
+	}
 	loaded, err := untilStatus(ctx, v, list[0], 200, v.started)
 	if err != nil {
 		return err
 	}
-	if _, err := s.warm(servers, list); err != nil {
+	if _, err := s.warm(ctx, servers, list); err != nil {
 		return err
 	}
 	found, err := s.rounds(ctx, servers, s.loaded(list), all(200))
@@ -52,9 +56,10 @@ func measureAccounts(ctx context.Context, s *stage) error {
 	more := found[1].memory.Minus(found[0].memory)
 	section := s.report.Section(fmt.Sprintf("%d service accounts", s.size.accounts), "figure", "")
 	section.Row("CPU µs a request, "+fmt.Sprint(tokens.Accounts)+" accounts", found[0].cpu.Show(1))
-	section.Row("with all of them, to that", found[1].cpu.To(found[0].cpu).Show(3))
+	section.Row("with all of them, to that", found[1].cpu.To(found[0].cpu).ShowQuartiles(3))
 	section.Row("from the process's start to the first request let in", loaded.Round(time.Millisecond).String())
 	section.Row("memory, more than with "+fmt.Sprint(tokens.Accounts), more.Show(0)+" MB")
+	section.Row("live on the heap, more than with "+fmt.Sprint(tokens.Accounts), found[1].heap.Minus(found[0].heap).Show(0)+" MB")
 	section.Row("one change: written after", written.Show(1)+" ms")
 	section.Row("one change: enforced by the other node after", seen.Show(0)+" ms")
 	s.goal("a million accounts loaded, from the process's start", " s", 5, one(loaded.Seconds()))
@@ -69,8 +74,9 @@ func measureAccounts(ctx context.Context, s *stage) error {
 func (s *stage) fill(ctx context.Context, folder string) (*account.Registry, func(), error) {
 	node := account.New(account.Options{WriteLimit: 2 * time.Minute})
 	detach := node.Attach(account.Host{Storage: &certmagic.FileStorage{Path: folder}})
-	const step = 250_000
+	const step = 100_000
 	for from := 0; from < s.size.accounts; from += step {
+		s.progress.step("accounts written", from, s.size.accounts)
 		var changes []account.Change
 		for i := from; i < min(from+step, s.size.accounts); i++ {
 			changes = append(changes, account.Change{Op: account.Upsert, Draft: draft(i, account.StatusActive)})

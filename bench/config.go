@@ -44,6 +44,24 @@ func (c config) proxied(upstream string) config {
 	return c
 }
 
+// headersConfig is a bare Caddy whose reverse_proxy sets four headers as long as
+// those that tell an upstream of Gatehouse who calls.
+func headersConfig(upstream string) config {
+	c := bareConfig().proxied(upstream)
+	c.name += ", four fixed headers"
+	c.site[len(c.site)-1] += " {"
+	for _, header := range [][2]string{
+		{"X-Auth-Subject", tokens.Subject(0)},
+		{"X-Auth-Kind", "service_account"},
+		{"X-Auth-Groups", "deployers,operators"},
+		{"X-Auth-Scopes", "gateway.read,gateway.write"},
+	} {
+		c.site = append(c.site, "\theader_up "+header[0]+" "+header[1])
+	}
+	c.site = append(c.site, "}")
+	return c
+}
+
 const answer = "respond 200"
 
 func bareConfig() config { return config{name: "bare Caddy", site: []string{answer}} }
@@ -69,6 +87,19 @@ func indexOf(algorithm string) int {
 	}
 	return -1
 }
+
+// longConfig is a bare Caddy with a configuration about as long as another one.
+func longConfig(other config) config {
+	length := len(strings.Join(other.options, "")) + len(strings.Join(other.site, ""))
+	site := []string{"vars {"}
+	for i := range length / longValue {
+		site = append(site, fmt.Sprintf("\tv%d %s", i, strings.Repeat("x", longValue)))
+	}
+	return config{name: "bare Caddy, as long a configuration", site: append(site, "}", answer)}
+}
+
+// longValue is as long as what says an account.
+const longValue = 70
 
 // gatehouseConfig is bearer_auth and nothing else.
 func (s *stage) gatehouseConfig() config {

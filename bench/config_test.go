@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +21,7 @@ func newTestStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = issuer.Close() })
-	s := &stage{size: quickly, dir: t.TempDir(), issuer: issuer, good: make(map[string][]string)}
+	s := &stage{size: quickly, dir: t.TempDir(), issuer: issuer, good: make(map[string][]string), progress: newProgress(io.Discard)}
 	if s.license, err = newLicense(s.dir, []string{siteHost}); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +49,8 @@ func TestConfigsAdapt(t *testing.T) {
 	}{
 		{bareConfig(), `"static_response"`},
 		{bareConfig().proxied("127.0.0.1:1"), `"reverse_proxy"`},
+		{headersConfig("127.0.0.1:1"), `"X-Auth-Scopes":["gateway.read,gateway.write"]`},
+		{longConfig(s.everythingConfig()), `"v99":"xxx`},
 		{floor, `"key_id":"eddsa-3"`},
 		{s.gatehouseConfig(), `"registration":"optional"`},
 		{s.everythingConfig(), `"X-Auth-Groups"`},
@@ -94,18 +98,25 @@ func TestServersHaveAddressesOfTheirOwn(t *testing.T) {
 
 func TestTokensAreMadeOnce(t *testing.T) {
 	s := newTestStage(t)
-	few := s.tokens("ES256", 5)
-	if again := s.tokens("ES256", 3); len(again) != 3 || again[0] != few[0] {
+	some := func(n int) []string {
+		list, err := s.tokens("ES256", n)
+		if err != nil || len(list) != n {
+			t.Fatalf("got %d tokens and %v, want %d", len(list), err, n)
+		}
+		return list
+	}
+	few := some(5)
+	if again := some(3); again[0] != few[0] {
 		t.Error("tokens were made anew")
 	}
-	if more := s.tokens("ES256", 7); len(more) != 7 {
-		t.Errorf("got %d tokens, want 7", len(more))
+	if more := some(7); !slices.Equal(more[:5], few) {
+		t.Error("the first tokens of a larger set are others")
 	}
 }
 
-func TestNamed200(t *testing.T) {
+func TestAllLetIn(t *testing.T) {
 	v := &server{name: "it"}
-	if err := named200(v, &load.Result{Failed: 1}); err == nil || !strings.HasPrefix(err.Error(), "it: ") {
+	if err := v.allLetIn(&load.Result{Failed: 1}); err == nil || !strings.HasPrefix(err.Error(), "it: ") {
 		t.Errorf("got %v, want an error that names the server", err)
 	}
 }

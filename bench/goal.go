@@ -41,7 +41,7 @@ func (s *stage) goalsSection() *report.Section {
 	section := &report.Section{Title: "Goals", Columns: []string{"figure", "goal", "measured", ""}}
 	section.Note("The median decides. A ratio is of two servers in the same round.")
 	for _, g := range s.goals {
-		section.Row(g.figure, fmt.Sprintf("≤ %g%s", g.limit, g.unit), g.values.Show(2)+g.unit, g.verdict())
+		section.Row(g.figure, fmt.Sprintf("≤ %g%s", g.limit, g.unit), g.values.ShowQuartiles(2)+g.unit, g.verdict())
 	}
 	return section
 }

@@ -52,6 +52,7 @@ func (s *stage) startHAProxy(ctx context.Context, algorithm string) (*server, er
 	if err != nil {
 		return nil, err
 	}
+	v.admin = ""
 	key := filepath.Join(filepath.Dir(v.file), "key.pem")
 	kid := strings.ToLower(algorithm) + fmt.Sprintf("-%d", indexOf(algorithm)+1)
 	if err := os.WriteFile(key, s.issuer.PublicPEM(kid), 0o600); err != nil {

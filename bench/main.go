@@ -1,16 +1,16 @@
 // Command bench measures Gatehouse beside a bare Caddy, beside the floor of what
 // Go and Caddy leave possible, and beside HAProxy where it is installed:
 //
-//	go run ./bench                    everything, some ten minutes
+//	go run ./bench                    everything, some twenty minutes
 //	go run ./bench -quick             each part once and shortly: that it works
 //	go run ./bench -only matrix,flood some parts
 //
 // Every server is a process of its own on one core; the load comes from this
-// process on another. Rounds are interleaved, so that what slows the machine for
-// a while slows all alike, and ratios are of the same round. What counts is the
-// processor time of the server a request, which depends less than requests per
-// second on who else uses the machine. The results are written as Markdown and
-// SVG into the folder of -out.
+// process on another. In a round, the servers take turns in short spells, so that
+// what slows the machine for a while slows all alike, and ratios are of the same
+// round. What counts is the processor time of the server a request, which depends
+// less than requests per second on who else uses the machine. The results are
+// written as Markdown and SVG into the folder of -out.
 package main
 
 import (
@@ -21,7 +21,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 
 	// The modules that every Caddy build carries, and those measured.
@@ -35,24 +34,60 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == serveCommand {
 		exit(serve(os.Args[2]))
 	}
-	quick := flag.Bool("quick", false, "run each part once and shortly; the figures mean nothing")
-	out := flag.String("out", "bench/results", "`folder` of results.md and chart.svg; empty: print only")
-	only := flag.String("only", "", "comma separated `parts`: "+strings.Join(partNames(), ", "))
+	quick := flag.Bool("quick", false, "run each part once and shortly; the figures mean nothing and are only printed")
+	out := flag.String("out", results, "`folder` of results.md and chart.svg; empty: print the tables only")
+	only := flag.String("only", "", "comma separated `parts`; default: all of them")
 	largest := flag.Int("largest", full.sets[len(full.sets)-1], "size of the largest set of `tokens`; signing and warming up a hundred thousand of each algorithm takes minutes")
+	rounds := flag.Int("rounds", full.rounds, "how many `rounds` make a median; fewer are faster and say less")
 	profile := flag.String("profile", "", "write a CPU profile of the fully configured server to `file` while the matrix is measured")
+	flag.Usage = usage
 	flag.Parse()
 
+	if flag.NArg() > 0 {
+		exit(fmt.Errorf("found the argument %q, expected options only; -help shows them", flag.Arg(0)))
+	}
+	if *largest < 1 || *rounds < 1 {
+		exit(fmt.Errorf("-largest and -rounds: found %d and %d, expected at least 1", *largest, *rounds))
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	size := full
+	size.rounds = *rounds
 	size.sets = append(slices.Clone(full.sets[:len(full.sets)-1]), *largest)
 	if *quick {
 		size = quickly
-		if *out == "bench/results" {
+		if *out == results {
 			*out = "" // figures that mean nothing must not replace real ones
 		}
 	}
 	exit(run(ctx, size, *only, *out, *profile))
+}
+
+// results is where the figures of this repository are kept.
+const results = "bench/results"
+
+// usage explains the command.
+func usage() {
+	out := flag.CommandLine.Output()
+	fmt.Fprint(out, `Measures Gatehouse beside a bare Caddy, the floor of what Go and Caddy leave
+possible, and HAProxy where it is installed. It needs Linux and two cores.
+
+Usage:
+  go run ./bench [options]
+
+Examples:
+  go run ./bench                             everything, some twenty minutes
+  go run ./bench -quick                      that it works, in less than a minute
+  go run ./bench -only flood,reload -out ''  two parts, printed only
+  go run ./bench -only matrix -largest 1000 -profile cpu.out
+
+Parts:
+`)
+	for _, p := range parts {
+		fmt.Fprintf(out, "  %-9s %s\n", p.name, p.about)
+	}
+	fmt.Fprint(out, "\nOptions:\n")
+	flag.PrintDefaults()
 }
 
 // exit ends the process; Ctrl-C is a failure too, as results are missing then.

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
-	"github.com/gatehouse-proxy/gatehouse/bench/internal/load"
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/report"
 )
 
@@ -21,7 +21,8 @@ const (
 // several sizes, through each server.
 func measureMatrix(ctx context.Context, s *stage) error {
 	s.chart.Title = "Processor time of the server a request, remembered tokens"
-	s.chart.Unit = "µs, HTTP/1.1, 32 keep-alive connections, one core"
+	s.chart.About = fmt.Sprintf("HTTP/1.1, %d keep-alive connections, one core. Median of %d rounds; line: smallest to largest", connections, s.size.rounds)
+	s.chart.Axis = "µs of processor time a request"
 	var memory, fresh []column
 	for _, algorithm := range algorithms {
 		m, f, err := s.measureAlgorithm(ctx, algorithm)
@@ -31,8 +32,8 @@ func measureMatrix(ctx context.Context, s *stage) error {
 		memory, fresh = append(memory, m), append(fresh, f)
 	}
 	largest := s.size.sets[len(s.size.sets)-1]
-	s.columns(fmt.Sprintf("Memory with %d remembered tokens", largest), "MB, resident; beside it what is more than of the bare Caddy after the same load.", memory)
-	s.columns("A new token adds", "µs of processor time more than the bare Caddy's median, mean over all tokens of the largest set, each for the first time.", fresh)
+	s.columns(fmt.Sprintf("Memory with %d remembered tokens", largest), "MB: resident; what that is more than of the bare Caddy after the same load; and what of it is live on the heap, after a collection.", memory)
+	s.columns("A new token adds", fmt.Sprintf("µs of processor time more than the bare Caddy took for the same requests. Every token of the largest set that was in no smaller one comes for the first time to each server, in %d pieces that the servers take in turns; a difference is of two servers in the same piece. HAProxy verifies each time, and what it needs for the rest is less than what Caddy needs.", warmChunks), fresh)
 	return nil
 }
 
@@ -86,10 +87,20 @@ func (s *stage) measureAlgorithm(ctx context.Context, algorithm string) (memory,
 	}
 	defer stopAll(servers)
 	memory, fresh = column{algorithm: algorithm}, column{algorithm: algorithm}
+	met := 0
 	for i, n := range s.size.sets {
-		list := requests(s.tokens(algorithm, n))
+		signed, err := s.tokens(algorithm, n)
+		if err != nil {
+			return memory, fresh, err
+		}
+		list, known := requests(signed), min(n, met)
+		met = max(met, n)
 		last := i == len(s.size.sets)-1
-		first, err := s.warm(servers, list)
+		// Those of the smaller sets are not new any more.
+		if _, err := s.warm(ctx, servers, list[:known]); err != nil {
+			return memory, fresh, err
+		}
+		first, err := s.warm(ctx, servers, list[known:])
 		if err != nil {
 			return memory, fresh, err
 		}
@@ -105,8 +116,8 @@ func (s *stage) measureAlgorithm(ctx context.Context, algorithm string) (memory,
 		bare := found[atBare]
 		for at, v := range servers {
 			memory.names, fresh.names = append(memory.names, v.name), append(fresh.names, v.name)
-			memory.values = append(memory.values, fmt.Sprintf("%.0f (%+.0f)", found[at].memory.Median(), found[at].memory.Median()-bare.memory.Median()))
-			fresh.values = append(fresh.values, fmt.Sprintf("%.1f", first[at]-bare.cpu.Median()))
+			memory.values = append(memory.values, found[at].showMemory(bare))
+			fresh.values = append(fresh.values, first[at].Minus(first[atBare]).ShowQuartiles(1))
 		}
 		if n >= goalTokens { // a smaller set says nothing about the goal
 			s.goal(fmt.Sprintf("memory, %d distinct valid tokens, %s", n, algorithm), " MB", 100,
@@ -116,33 +127,30 @@ func (s *stage) measureAlgorithm(ctx context.Context, algorithm string) (memory,
 	return memory, fresh, nil
 }
 
-// warm sends every token once to every server, and gives the processor time of
-// each request.
-func (s *stage) warm(servers []*server, list [][]byte) (cpu []float64, err error) {
-	for _, v := range servers {
-		one, r, err := v.cpuOf(func(c *load.Client) *load.Result { return c.Each(list) })
-		if err != nil {
-			return nil, err
-		}
-		if err := r.Check(200); err != nil {
-			return nil, named(v, err)
-		}
-		cpu = append(cpu, one)
+// showMemory writes the resident memory, beside that of a bare server, and what
+// of it is live.
+func (f *figures) showMemory(bare figures) string {
+	text := fmt.Sprintf("%s (%+.0f)", f.memory.Show(0), f.memory.Minus(bare.memory).Median())
+	if len(f.heap) == 0 {
+		return text
 	}
-	return cpu, nil
+	return text + ", live " + f.heap.Show(0)
 }
 
 // tell adds a table, a group of the chart, and goals.
 func (s *stage) tell(algorithm string, n int, servers []*server, found []figures) {
 	what := fmt.Sprintf("%s, %d %s", algorithm, n, plural(n, "token"))
 	section := s.report.Section(what, "server", "CPU µs a request", "to bare", "added µs", "requests a second", "p50 µs", "p99 µs")
+	if n > 1 {
+		section.Note("%s was sent each token %.1f times on average.", servers[atEverything].name, float64(found[atEverything].answers)/float64(n))
+	}
 	bare := found[atBare].cpu
 	var bars []report.Bar
 	for i, v := range servers {
 		f := found[i]
-		section.Row(v.name, f.cpu.Show(1), f.cpu.To(bare).Show(3), f.cpu.Minus(bare).Show(1),
+		section.Row(v.name, f.cpu.Show(1), f.cpu.To(bare).ShowQuartiles(3), f.cpu.Minus(bare).Show(1),
 			f.rate.Show(0), f.p50.Show(0), f.p99.Show(0))
-		bars = append(bars, report.Bar{Name: v.name, Values: f.cpu})
+		bars = append(bars, report.Bar{Name: strings.ReplaceAll(v.name, "`", ""), Values: f.cpu})
 	}
 	s.chart.Add(what, bars...)
 	s.goal("remembered token to bare Caddy, "+what, " ×", 1.05, found[atEverything].cpu.To(bare))

@@ -9,12 +9,13 @@ import (
 )
 
 // startProfile takes a CPU profile of a server, from its admin endpoint, while a
-// set of the matrix is measured. The func given waits for its end.
+// set of the matrix is measured, in its own spells and those of the others. The
+// func given waits for its end.
 func (s *stage) startProfile(v *server, wanted bool) (wait func() error) {
 	if !wanted || s.profile == "" {
 		return func() error { return nil }
 	}
-	seconds := max(1, int(s.size.round*time.Duration(s.size.rounds)/time.Second))
+	seconds := max(1, int(s.size.spell*time.Duration(s.size.spells*s.size.rounds*atHAProxy)/time.Second))
 	done := make(chan error, 1)
 	go func() { done <- fetchProfile(v, seconds, s.profile) }()
 	return func() error { return <-done }

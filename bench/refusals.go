@@ -14,14 +14,11 @@ func measureRefusals(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	servers, err := s.startAll(bareConfig(), floor, s.everythingConfig())
+	servers, _, err := s.warmed(ctx, bareConfig(), floor, s.everythingConfig())
 	if err != nil {
 		return err
 	}
 	defer stopAll(servers)
-	if _, err := s.warm(servers, s.usual()); err != nil {
-		return err
-	}
 	section := s.report.Section("Refusals: RS256, CPU to bare Caddy", "token", servers[0].name+", µs", servers[1].name, servers[2].name)
 	section.Note("Caddy's own error route is part of each refusal.")
 	for _, kind := range tokens.BadOnes(s.issuer, "RS256", min(1000, s.size.sets[1])) {
@@ -35,7 +32,7 @@ func measureRefusals(ctx context.Context, s *stage) error {
 			return fmt.Errorf("%s: %w", kind.Name, err)
 		}
 		bare := found[0].cpu
-		section.Row(kind.Name, bare.Show(1), found[1].cpu.To(bare).Show(2), found[2].cpu.To(bare).Show(2))
+		section.Row(kind.Name, bare.Show(1), found[1].cpu.To(bare).ShowQuartiles(2), found[2].cpu.To(bare).ShowQuartiles(2))
 		limit := 1.7
 		if kind.Name == "bad signature" {
 			limit = 3

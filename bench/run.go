@@ -16,9 +16,13 @@ import (
 // size is how much is measured.
 type size struct {
 	rounds   int
-	round    time.Duration // of load on one server
+	spells   int           // of load on one server in a round
+	spell    time.Duration // as fast as it goes
+	idle     time.Duration // before that, without load
+	paced    time.Duration // a spell at a thousand requests a second
 	sets     []int         // numbers of tokens
-	spell    time.Duration // of load where latencies under faults are measured
+	floods   int           // of unknown key ids, and as many spells without
+	flood    time.Duration // each of them
 	hang     time.Duration // how long the issuer hangs
 	repeats  int           // of what happens once: rotation
 	reloads  int
@@ -28,35 +32,38 @@ type size struct {
 
 var (
 	full = size{
-		rounds: 9, round: 200 * time.Millisecond, sets: []int{1, 1000, 100_000},
-		spell: 10 * time.Second, hang: 6 * time.Second, repeats: 5, reloads: 20,
+		rounds: 15, spells: 8, spell: 70 * time.Millisecond, idle: time.Second, paced: 500 * time.Millisecond,
+		sets: []int{1, 1000, 100_000}, floods: 20, flood: time.Second,
+		hang: 6 * time.Second, repeats: 5, reloads: 60,
 		accounts: 1_000_000, issuers: 100,
 	}
 	quickly = size{
-		rounds: 1, round: 30 * time.Millisecond, sets: []int{1, 20, 200},
-		spell: 200 * time.Millisecond, hang: 200 * time.Millisecond, repeats: 1, reloads: 2,
+		rounds: 2, spells: 2, spell: 10 * time.Millisecond, idle: 20 * time.Millisecond, paced: 50 * time.Millisecond,
+		sets: []int{1, 20, 200}, floods: 2, flood: 100 * time.Millisecond,
+		hang: 200 * time.Millisecond, repeats: 1, reloads: 2,
 		accounts: 2000, issuers: 3,
 	}
 )
 
 // part is something that can be measured by itself.
 type part struct {
-	name string
-	run  func(context.Context, *stage) error
+	name  string
+	about string
+	run   func(context.Context, *stage) error
 }
 
 var parts = []part{
-	{"matrix", measureMatrix},
-	{"proxy", measureProxy},
-	{"paced", measurePaced},
-	{"cores", measureCores},
-	{"refusals", measureRefusals},
-	{"flood", measureFlood},
-	{"hang", measureHang},
-	{"rotation", measureRotation},
-	{"reload", measureReload},
-	{"scale", measureScale},
-	{"accounts", measureAccounts},
+	{"matrix", "remembered tokens: three algorithms, three sizes of sets; memory; new tokens", measureMatrix},
+	{"proxy", "in front of an upstream", measureProxy},
+	{"paced", "latencies at a thousand requests a second", measurePaced},
+	{"cores", "two cores beside one", measureCores},
+	{"refusals", "each kind of bad token", measureRefusals},
+	{"flood", "invented key ids beside good tokens", measureFlood},
+	{"hang", "an issuer that does not answer", measureHang},
+	{"rotation", "many tokens of a new key at once", measureRotation},
+	{"reload", "the same configuration again and again", measureReload},
+	{"scale", "a hundred issuers, 256 host patterns", measureScale},
+	{"accounts", "a million service accounts", measureAccounts},
 }
 
 func partNames() (names []string) {
@@ -100,13 +107,12 @@ func run(ctx context.Context, size size, only, out, profile string) error {
 	s.profile = profile
 	var failed []error
 	for _, p := range chosen {
-		began := time.Now()
-		fmt.Fprintf(os.Stderr, "%-10s", p.name)
+		end := s.progress.begin(p.name)
 		if err := p.run(ctx, s); err != nil {
 			// What else was measured, must not be lost.
 			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
 		}
-		fmt.Fprintf(os.Stderr, " %5.1f s\n", time.Since(began).Seconds())
+		end()
 		if ctx.Err() != nil {
 			break
 		}
@@ -118,8 +124,9 @@ func run(ctx context.Context, size size, only, out, profile string) error {
 func (s *stage) write(folder string) error {
 	s.report.Title = "Speed"
 	s.report.Intro = fmt.Sprintf("Written by `go run ./bench` on %s: %s; load average at the end %s. "+
-		"Medians of %d rounds of %s each, with the smallest and the largest in brackets. %s",
-		s.began.UTC().Format("2006-01-02"), machine.Describe(), machine.Load(), s.size.rounds, s.size.round, s.features())
+		"Medians of %d rounds, with the smallest and the largest in parentheses and, where there are square brackets, the quartiles in them: half of the rounds lie between. "+
+		"A round is %d spells of %s for each server, taking turns; the processor time is that of the whole round, so that garbage collected behind a spell counts, less what the server uses when idle. %s",
+		s.began.UTC().Format("2006-01-02"), machine.Describe(), machine.Load(), s.size.rounds, s.size.spells, s.size.spell, s.features())
 	s.report.Sections = slices.Insert(s.report.Sections, 0, s.goalsSection())
 	if folder == "" {
 		return s.report.Markdown(os.Stdout)

@@ -23,22 +23,18 @@ func measureScale(ctx context.Context, s *stage) error {
 		}
 		configs = append(configs, patterns)
 	}
-	servers, err := s.startAll(configs...)
+	servers, list, err := s.warmed(ctx, configs...)
 	if err != nil {
 		return err
 	}
 	defer stopAll(servers)
-	list := s.usual()
-	if _, err := s.warm(servers, list); err != nil {
-		return err
-	}
 	found, err := s.rounds(ctx, servers, s.loaded(list), all(200))
 	if err != nil {
 		return err
 	}
 	section := s.report.Section("More of everything", "server", "CPU µs a request", "to the usual", "memory MB")
 	for i, v := range servers {
-		section.Row(v.name, found[i].cpu.Show(1), found[i].cpu.To(found[0].cpu).Show(3), found[i].memory.Show(0))
+		section.Row(v.name, found[i].cpu.Show(1), found[i].cpu.To(found[0].cpu).ShowQuartiles(3), found[i].memory.Show(0))
 	}
 	return nil
 }

@@ -121,27 +121,24 @@ func (v *server) memory() (float64, error) {
 	return float64(bytes) / 1e6, err
 }
 
-// cpuOf gives how much processor time of the server one answer cost, in µs.
-func (v *server) cpuOf(send func(*load.Client) *load.Result) (cpu float64, r *load.Result, err error) {
-	before, err := machine.CPUTime(v.cmd.Process.Pid)
+// cpuTime is how much processor time the server has used so far.
+func (v *server) cpuTime() (time.Duration, error) {
+	used, err := machine.CPUTime(v.cmd.Process.Pid)
 	if err != nil {
-		return 0, nil, err
+		return 0, named(v, err)
 	}
-	r = send(v.client)
-	after, err := machine.CPUTime(v.cmd.Process.Pid)
-	if err != nil {
-		return 0, nil, err
-	}
-	if r.Answers() == 0 {
-		return 0, r, fmt.Errorf("%s answered nothing: %w", v.name, r.Err)
-	}
-	return float64((after - before).Nanoseconds()) / 1e3 / float64(r.Answers()), r, nil
+	return used, nil
 }
 
 // lets sends each request once, and expects that all are let in.
 func (v *server) lets(requests [][]byte) error {
-	if err := v.client.Each(requests).Check(200); err != nil {
-		return fmt.Errorf("%s: %w", v.name, err)
+	return v.allLetIn(v.client.Each(requests))
+}
+
+// allLetIn expects that every answer lets in.
+func (v *server) allLetIn(r *load.Result) error {
+	if err := r.Check(200); err != nil {
+		return named(v, err)
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ type stage struct {
 	began   time.Time
 	good    map[string][]string // tokens, by algorithm
 
+	progress *progress
+
 	report report.Report
 	chart  report.Chart
 	goals  []goal
@@ -59,6 +61,7 @@ func newStage(dir string, size size) (*stage, error) {
 		return nil, fmt.Errorf("starting the issuer: %w", err)
 	}
 	s := &stage{size: size, dir: dir, self: self, issuer: issuer, began: time.Now(), good: make(map[string][]string)}
+	s.progress = newProgress(os.Stderr)
 	if s.license, err = newLicense(dir, []string{siteHost}); err != nil {
 		return nil, err
 	}
@@ -71,11 +74,30 @@ func (s *stage) close() { _ = s.issuer.Close() }
 
 // tokens gives the first n good tokens of an algorithm, made when they are first
 // asked for.
-func (s *stage) tokens(algorithm string, n int) []string {
-	if len(s.good[algorithm]) < n {
-		s.good[algorithm] = tokens.Good(s.issuer, algorithm, n)
+func (s *stage) tokens(algorithm string, n int) ([]string, error) {
+	have := len(s.good[algorithm])
+	if have >= n {
+		return s.good[algorithm][:n], nil
 	}
-	return s.good[algorithm][:n]
+	err := onAllCores(func() {
+		more := tokens.Good(s.issuer, algorithm, n-have, func(done int) {
+			s.progress.step(algorithm+" tokens signed", have+done, n)
+		})
+		s.good[algorithm] = append(s.good[algorithm], more...)
+	})
+	return s.good[algorithm], err
+}
+
+// onAllCores lets this process do something with the servers' core, too, which
+// is idle meanwhile.
+func onAllCores(do func()) error {
+	if err := machine.PinSelf(serverCore, loadCore); err != nil {
+		return err
+	}
+	before := runtime.GOMAXPROCS(2)
+	do()
+	runtime.GOMAXPROCS(before)
+	return machine.PinSelf(loadCore)
 }
 
 func requests(list []string) [][]byte { return tokens.Requests(siteHost, list) }

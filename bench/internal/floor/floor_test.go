@@ -55,7 +55,7 @@ func lets(t *testing.T, f *Floor, token string) (passed bool) {
 func TestGoodTokensPassAndStay(t *testing.T) {
 	for _, algorithm := range algorithms {
 		f, issuer := newFloor(t, algorithm)
-		for _, token := range tokens.Good(issuer, algorithm, 3) {
+		for _, token := range tokens.Good(issuer, algorithm, 3, nil) {
 			for range 2 {
 				if !lets(t, f, token) {
 					t.Errorf("%s: a good token was refused", algorithm)
@@ -83,7 +83,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 
 func TestKeptTokenExpires(t *testing.T) {
 	f, issuer := newFloor(t, "ES256")
-	token := tokens.Good(issuer, "ES256", 1)[0]
+	token := tokens.Good(issuer, "ES256", 1, nil)[0]
 	f.shard(token).tokens[token] = time.Now().Add(-time.Second).Unix()
 	if f.knows(token) {
 		t.Error("an expired token was let in because it was kept")

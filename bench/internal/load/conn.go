@@ -16,7 +16,7 @@ type connection struct {
 	conn    net.Conn
 	reader  *bufio.Reader
 	closing bool // the server said so
-	next    int  // which request comes next
+	sent    int  // requests so far, of those gone round
 }
 
 // answerWithin bounds the wait for one answer: longer than anything measured.

@@ -82,9 +82,10 @@ func (r *Result) Check(want int) error {
 }
 
 // For sends requests one after the other on each connection for some time.
-// Every connection goes round them, beginning at a place of its own.
+// Every connection goes round them, beginning at a place of its own; with the
+// next call it goes on where it stopped, so that all are sent in the end.
 func (c *Client) For(d time.Duration, requests [][]byte) *Result {
-	return c.run(requests, func(_ int, start time.Time) func() bool {
+	return c.run(c.around(requests), func(_ int, start time.Time) func() bool {
 		return func() bool { return time.Since(start) < d }
 	})
 }
@@ -92,19 +93,24 @@ func (c *Client) For(d time.Duration, requests [][]byte) *Result {
 // Each sends every request once.
 func (c *Client) Each(requests [][]byte) *Result {
 	share := (len(requests) + len(c.connections) - 1) / len(c.connections)
-	return c.run(requests, func(i int, _ time.Time) func() bool {
+	next := make([]int, len(c.connections))
+	each := func(i int) []byte {
+		next[i]++
+		return requests[i*share+next[i]-1]
+	}
+	return c.run(each, func(i int, _ time.Time) func() bool {
 		left := min(share, len(requests)-i*share)
-		c.connections[i].next = i * share
 		return func() bool { left--; return left >= 0 }
 	})
 }
 
-// Paced sends that many requests a second, spread evenly, for some time. The
-// latency counts from the sending, as the client's own timer is not the
-// server's fault; connections are plenty, so that none is waited for.
+// Paced sends that many requests a second, spread evenly, for some time; it goes
+// round them as For does. The latency counts from the sending, as the client's
+// own timer is not the server's fault; connections are plenty, so that none is
+// waited for.
 func (c *Client) Paced(d time.Duration, perSecond int, requests [][]byte) *Result {
 	gap := time.Second * time.Duration(len(c.connections)) / time.Duration(perSecond)
-	return c.run(requests, func(i int, start time.Time) func() bool {
+	return c.run(c.around(requests), func(i int, start time.Time) func() bool {
 		due := start.Add(gap * time.Duration(i) / time.Duration(len(c.connections)))
 		return func() bool {
 			time.Sleep(time.Until(due))
@@ -114,28 +120,34 @@ func (c *Client) Paced(d time.Duration, perSecond int, requests [][]byte) *Resul
 	})
 }
 
-// run sends on all connections for as long as go-on functions, one a connection,
-// say so.
-func (c *Client) run(requests [][]byte, pace func(i int, start time.Time) (goOn func() bool)) *Result {
+// around gives a connection's next request, round and round.
+func (c *Client) around(requests [][]byte) func(i int) []byte {
+	return func(i int) []byte {
+		conn := c.connections[i]
+		at := i*len(requests)/len(c.connections) + conn.sent
+		conn.sent++
+		return requests[at%len(requests)]
+	}
+}
+
+// run sends on all connections what next gives for each, for as long as go-on
+// functions, one a connection, say so.
+func (c *Client) run(next func(i int) []byte, pace func(i int, start time.Time) (goOn func() bool)) *Result {
 	parts := make([]Result, len(c.connections))
 	var wait sync.WaitGroup
-	for i, conn := range c.connections {
-		conn.next = i * len(requests) / len(c.connections)
-	}
 	start := time.Now()
 	for i, conn := range c.connections {
 		goOn := pace(i, start)
-		wait.Go(func() { parts[i] = conn.run(requests, start, goOn) })
+		wait.Go(func() { parts[i] = conn.run(func() []byte { return next(i) }, start, goOn) })
 	}
 	wait.Wait()
 	return join(parts, time.Since(start))
 }
 
-func (c *connection) run(requests [][]byte, start time.Time, goOn func() bool) Result {
+func (c *connection) run(next func() []byte, start time.Time, goOn func() bool) Result {
 	r := Result{Statuses: make(map[int]int), FirstOK: -1}
 	for goOn() {
-		request := requests[c.next%len(requests)]
-		c.next++
+		request := next()
 		sent := time.Now()
 		status, err := c.do(request)
 		if err != nil {
@@ -158,19 +170,35 @@ func (c *connection) run(requests [][]byte, start time.Time, goOn func() bool) R
 func join(parts []Result, elapsed time.Duration) *Result {
 	all := &Result{Elapsed: elapsed, Statuses: make(map[int]int), FirstOK: -1}
 	for i := range parts {
-		part := &parts[i]
-		all.Latencies = append(all.Latencies, part.Latencies...)
-		for status, n := range part.Statuses {
-			all.Statuses[status] += n
-		}
-		all.Failed += part.Failed
-		if all.Err == nil {
-			all.Err = part.Err
-		}
-		if part.FirstOK >= 0 && (all.FirstOK < 0 || part.FirstOK < all.FirstOK) {
-			all.FirstOK = part.FirstOK
-		}
+		all.take(&parts[i])
 	}
 	slices.Sort(all.Latencies)
 	return all
+}
+
+// Join sums up what was sent at different times: spells of one round. FirstOK is
+// the shortest that any of them took.
+func Join(spells []*Result) *Result {
+	all := &Result{Statuses: make(map[int]int), FirstOK: -1}
+	for _, spell := range spells {
+		all.take(spell)
+		all.Elapsed += spell.Elapsed
+	}
+	slices.Sort(all.Latencies)
+	return all
+}
+
+// take adds what another one counted.
+func (r *Result) take(part *Result) {
+	r.Latencies = append(r.Latencies, part.Latencies...)
+	for status, n := range part.Statuses {
+		r.Statuses[status] += n
+	}
+	r.Failed += part.Failed
+	if r.Err == nil {
+		r.Err = part.Err
+	}
+	if part.FirstOK >= 0 && (r.FirstOK < 0 || part.FirstOK < r.FirstOK) {
+		r.FirstOK = part.FirstOK
+	}
 }

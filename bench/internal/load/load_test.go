@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -97,6 +98,59 @@ func TestForKeepsConnectionsAndCounts(t *testing.T) {
 	}
 	if server.connections != 3 {
 		t.Errorf("%d connections were opened, want 3", server.connections)
+	}
+}
+
+// However short the spells are, no request is left out in the end.
+func TestForGoesOnWhereItStopped(t *testing.T) {
+	const n = 50
+	server := newCounter(t, 200, nil)
+	client := newTestClient(t, server.address, 4)
+	for server.requests() < 4*n { // one connection at least has gone round
+		if err := client.For(time.Millisecond, requestsFor(n)).Check(200); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		if server.paths[fmt.Sprintf("/%d", i)] == 0 {
+			t.Errorf("of %d requests, number %d was never sent", n, i)
+		}
+	}
+}
+
+func TestEachDoesNotDisturbTheRound(t *testing.T) {
+	server := newCounter(t, 200, nil)
+	client := newTestClient(t, server.address, 1)
+	list := requestsFor(100_000)
+	some := func() (sent int) {
+		for sent == 0 {
+			sent = client.For(time.Millisecond, list).Answers()
+		}
+		return sent
+	}
+	sent := some()
+	if err := client.Each(list[:1]).Check(200); err != nil {
+		t.Fatal(err)
+	}
+	some()
+	if times := server.paths[fmt.Sprintf("/%d", sent)]; times != 1 {
+		t.Errorf("after %d requests, number %[1]d came %d times, want once", sent, times)
+	}
+}
+
+func TestJoinSumsSpellsUp(t *testing.T) {
+	one := &Result{Elapsed: 2, Statuses: map[int]int{200: 2}, Latencies: []time.Duration{1, 5}, FirstOK: 4}
+	two := &Result{Elapsed: 3, Statuses: map[int]int{200: 1, 401: 1}, Latencies: []time.Duration{2, 3}, FirstOK: 3, Failed: 1, Err: net.ErrClosed}
+	got := Join([]*Result{one, two})
+	want := &Result{
+		Elapsed: 5, Statuses: map[int]int{200: 3, 401: 1}, Latencies: []time.Duration{1, 2, 3, 5},
+		FirstOK: 3, Failed: 1, Err: net.ErrClosed,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if none := Join(nil); none.Answers() != 0 || none.FirstOK >= 0 {
+		t.Errorf("no spells gave %+v", none)
 	}
 }
 

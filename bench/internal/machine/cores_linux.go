@@ -23,21 +23,38 @@ func CPUTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// PinSelf keeps this process, with all threads it has and will have, on a core.
-func PinSelf(core int) error {
+// PinSelf keeps this process, with all threads it has and will have, on some
+// cores.
+func PinSelf(cores ...int) error {
+	bound := make(map[int]bool)
+	// A thread that is not bound yet may make another one meanwhile.
+	for before := -1; before < len(bound); {
+		before = len(bound)
+		if err := pinThreads(bound, cores); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pinThreads binds the threads that are not among the bound ones.
+func pinThreads(bound map[int]bool, cores []int) error {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return fmt.Errorf("reading this process's threads: %w", err)
 	}
-	set := setOf([]int{core})
 	for _, task := range tasks {
 		tid, err := strconv.Atoi(task.Name())
 		if err != nil {
 			return fmt.Errorf("thread %q: %w", task.Name(), err)
 		}
+		if bound[tid] {
+			continue
+		}
+		bound[tid] = true
 		// A thread may end meanwhile.
-		if err := unix.SchedSetaffinity(tid, set); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("binding thread %d to core %d: %w", tid, core, err)
+		if err := unix.SchedSetaffinity(tid, setOf(cores)); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("binding thread %d to cores %v: %w", tid, cores, err)
 		}
 	}
 	return nil

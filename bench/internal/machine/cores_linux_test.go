@@ -3,6 +3,8 @@ package machine
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -43,5 +45,36 @@ func TestStartOnBindsTheProcess(t *testing.T) {
 	}
 	if got := strings.Fields(out.String()); len(got) != 2 || got[1] != "0" {
 		t.Errorf("the process may run on %q, want core 0 only", out.String())
+	}
+}
+
+func TestPinSelfBindsAllThreads(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Log("with one core there is nothing to choose")
+	}
+	all := make([]int, runtime.NumCPU())
+	for i := range all {
+		all[i] = i
+	}
+	t.Cleanup(func() {
+		if err := PinSelf(all...); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := PinSelf(0); err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("got %d threads and %v", len(tasks), err)
+	}
+	for _, task := range tasks {
+		status, err := os.ReadFile(task)
+		if err != nil {
+			continue // it has ended
+		}
+		if !strings.Contains(string(status), "Cpus_allowed_list:\t0\n") {
+			t.Errorf("%s: the thread may run on more than core 0", task)
+		}
 	}
 }

@@ -15,7 +15,7 @@ var errLinux = errors.New("measuring needs Linux: it binds processes to cores an
 func CPUTime(int) (time.Duration, error) { return 0, errLinux }
 
 // PinSelf needs Linux.
-func PinSelf(int) error { return errLinux }
+func PinSelf(...int) error { return errLinux }
 
 // StartOn needs Linux.
 func StartOn(*exec.Cmd, ...int) error { return errLinux }

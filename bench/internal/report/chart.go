@@ -4,13 +4,20 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
 // Chart is a chart of horizontal bars.
 type Chart struct {
-	Title, Unit string
-	Groups      []Group
+	// Title stands above, with a line of explanation below it.
+	Title, About string
+
+	// Axis says what the bars measure, with the unit.
+	Axis string
+
+	// Groups follow one below the other.
+	Groups []Group
 }
 
 // Group is some bars that belong together.
@@ -31,19 +38,32 @@ func (c *Chart) Add(name string, bars ...Bar) { c.Groups = append(c.Groups, Grou
 // Measures of the drawing, in pixels.
 const (
 	chartWidth  = 760
-	labelWidth  = 220
-	valueWidth  = 90
+	labelWidth  = 210
+	valueWidth  = 70
 	barHeight   = 18
-	groupHeight = 34
-	headHeight  = 56
+	groupHeight = 36
+	headHeight  = 84
+	footHeight  = 40
 )
 
-// colors of bars: as many as a group may have, then again from the first.
-var colors = []string{"#9aa0a6", "#5f8dd3", "#2e7d32", "#66a568", "#c77d2e"}
+// bars are the colors of a group's bars: as many as it may have, then again from
+// the first.
+var bars = []string{"#8b949e", "#5f8dd3", "#2e7d32", "#66a568", "#c77d2e"}
 
-// SVG draws the chart. It can be read on white and on dark pages alike.
+// style makes the chart fit the page: light, or dark where the reader's system
+// is. A halo keeps lines and figures apart from bars of any color.
+const style = `<style>
+.page{fill:#ffffff}.text{fill:#1f2328}.faint{fill:#59636e}.grid{stroke:#d1d9e0}
+.line{stroke:#1f2328;stroke-width:1.5}.halo{stroke:#ffffff;stroke-width:4}
+@media (prefers-color-scheme:dark){
+.page{fill:#0d1117}.text{fill:#f0f6fc}.faint{fill:#9198a1}.grid{stroke:#3d444d}
+.line{stroke:#f0f6fc}.halo{stroke:#0d1117}}
+</style>
+`
+
+// SVG draws the chart.
 func (c *Chart) SVG(w io.Writer) error {
-	height, largest := headHeight, 1.0
+	height, largest := headHeight+footHeight, 1.0
 	for _, group := range c.Groups {
 		height += groupHeight + len(group.Bars)*barHeight
 		for _, bar := range group.Bars {
@@ -52,16 +72,18 @@ func (c *Chart) SVG(w io.Writer) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", chartWidth, height)
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", chartWidth, height)
-	text(&b, 10, 22, "start", ` font-size="15" font-weight="bold"`, c.Title)
-	text(&b, 10, 40, "start", ` fill="#555555"`, c.Unit+"; line: smallest to largest of the rounds")
+	b.WriteString(style)
+	fmt.Fprintf(&b, `<rect class="page" width="%d" height="%d"/>`+"\n", chartWidth, height)
+	text(&b, 10, 24, "text", "start", ` font-size="16" font-weight="bold"`, c.Title)
+	text(&b, 10, 43, "faint", "start", "", c.About)
 	scale := float64(chartWidth-labelWidth-valueWidth) / largest
+	c.axis(&b, largest, scale, height)
 	y := headHeight
 	for _, group := range c.Groups {
-		text(&b, 10, y+18, "start", ` font-weight="bold"`, group.Name)
+		text(&b, 10, y+20, "text", "start", ` font-size="13" font-weight="bold"`, group.Name)
 		y += groupHeight - 8
 		for i, bar := range group.Bars {
-			bar.draw(&b, y, colors[i%len(colors)], scale)
+			bar.draw(&b, y, bars[i%len(bars)], scale)
 			y += barHeight
 		}
 		y += 8
@@ -71,21 +93,48 @@ func (c *Chart) SVG(w io.Writer) error {
 	return err
 }
 
-func (bar Bar) draw(b *strings.Builder, y int, color string, scale float64) {
-	text(b, labelWidth-8, y+13, "end", "", bar.Name)
-	if len(bar.Values) == 0 {
-		text(b, labelWidth, y+13, "start", ` fill="#555555"`, "not measured")
-		return
+// axis draws lines down the chart, with figures at both ends.
+func (c *Chart) axis(b *strings.Builder, largest, scale float64, height int) {
+	top, bottom := headHeight-4, height-footHeight+4
+	step := tickStep(largest)
+	for value := 0.0; value <= largest; value += step {
+		x := labelWidth + value*scale
+		fmt.Fprintf(b, `<line class="grid" x1="%.1f" x2="%[1]f" y1="%d" y2="%d"/>`+"\n", x, top, bottom)
+		text(b, int(x), top-5, "faint", "middle", "", fmt.Sprintf("%g", value))
+		text(b, int(x), bottom+14, "faint", "middle", "", fmt.Sprintf("%g", value))
 	}
-	end := float64(labelWidth) + bar.Values.Median()*scale
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelWidth, y+2, end-labelWidth, barHeight-4, color)
-	low, high := float64(labelWidth)+bar.Values.Min()*scale, float64(labelWidth)+bar.Values.Max()*scale
-	fmt.Fprintf(b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%[3]d" stroke="#222222"/>`+"\n", low, high, y+barHeight/2)
-	text(b, int(high)+6, y+13, "start", "", fmt.Sprintf("%.1f", bar.Values.Median()))
+	text(b, labelWidth, bottom+30, "faint", "start", "", c.Axis)
 }
 
-func text(b *strings.Builder, x, y int, anchor, attributes, content string) {
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s"%s>`, x, y, anchor, attributes)
+// tickStep gives 1, 2 or 5 times a power of ten, so that an axis has some five
+// lines.
+func tickStep(largest float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(largest)))
+	for _, step := range []float64{power / 5, power / 2, power, power * 2} {
+		if largest/step <= 7 {
+			return step
+		}
+	}
+	return power * 5
+}
+
+func (bar Bar) draw(b *strings.Builder, y int, color string, scale float64) {
+	text(b, labelWidth-8, y+13, "text", "end", "", bar.Name)
+	if len(bar.Values) == 0 {
+		text(b, labelWidth+4, y+13, "faint", "start", "", "not measured")
+		return
+	}
+	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelWidth, y+2, bar.Values.Median()*scale, barHeight-4, color)
+	low, high := labelWidth+bar.Values.Min()*scale, labelWidth+bar.Values.Max()*scale
+	for _, class := range []string{"halo", "line"} {
+		fmt.Fprintf(b, `<line class="%s" x1="%.1f" x2="%.1f" y1="%d" y2="%[4]d"/>`+"\n", class, low, high, y+barHeight/2)
+	}
+	median := fmt.Sprintf("%.1f", bar.Values.Median())
+	text(b, int(high)+6, y+13, "text halo", "start", ` paint-order="stroke"`, median)
+}
+
+func text(b *strings.Builder, x, y int, class, anchor, attributes, content string) {
+	fmt.Fprintf(b, `<text class="%s" x="%d" y="%d" text-anchor="%s"%s>`, class, x, y, anchor, attributes)
 	_ = xml.EscapeText(b, []byte(content)) // a strings.Builder takes all
 	b.WriteString("</text>\n")
 }

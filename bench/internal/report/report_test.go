@@ -30,6 +30,20 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+func TestQuartiles(t *testing.T) {
+	s := Samples{5, 1, 2, 4, 3}
+	for q, want := range map[float64]float64{0: 1, 0.25: 2, 0.5: 3, 0.75: 4, 0.875: 4.5, 1: 5} {
+		if got := s.Quantile(q); got != want {
+			t.Errorf("quantile %v: got %v, want %v", q, got, want)
+		}
+	}
+	for want, values := range map[string]Samples{"3.0 [2.0–4.0] (1.0–5.0)": s, "7.0": {7}, "1.0": {1, 1, 1}, "–": nil} {
+		if got := values.ShowQuartiles(1); got != want {
+			t.Errorf("%v: shown as %q, want %q", values, got, want)
+		}
+	}
+}
+
 func TestSamplesArePairedByRound(t *testing.T) {
 	a, base := Samples{2, 40, 6}, Samples{1, 20, 2, 7}
 	if got := a.To(base); !slices.Equal(got, Samples{2, 2, 3}) {
@@ -77,7 +91,7 @@ func TestMarkdown(t *testing.T) {
 
 func TestSVGIsWellFormedAndShowsAll(t *testing.T) {
 	var c Chart
-	c.Title, c.Unit = "Speed <of> it", "µs"
+	c.Title, c.About, c.Axis = "Speed <of> it", "of 9", "µs"
 	c.Add("one & only", Bar{"bare", Samples{10, 12, 20}}, Bar{"none", nil})
 	var b strings.Builder
 	if err := c.SVG(&b); err != nil {
@@ -97,9 +111,20 @@ func TestSVGIsWellFormedAndShowsAll(t *testing.T) {
 			texts.Write(chars)
 		}
 	}
-	for _, want := range []string{"Speed <of> it", "one & only", "bare", "12.0", "not measured"} {
+	for _, want := range []string{"Speed <of> it", "one & only", "of 9", "µs", "bare", "12.0", "not measured"} {
 		if !strings.Contains(texts.String(), want) {
 			t.Errorf("the chart lacks %q", want)
+		}
+	}
+}
+
+func TestTickSteps(t *testing.T) {
+	for largest, want := range map[float64]float64{1: 0.2, 6: 1, 12: 2, 36: 10, 69: 10, 118: 20, 300: 50, 999: 200} {
+		if got := tickStep(largest); got != want {
+			t.Errorf("up to %v: got %v, want %v", largest, got, want)
+		}
+		if lines := largest / tickStep(largest); lines < 2 || lines > 7 {
+			t.Errorf("up to %v: %v lines", largest, lines)
 		}
 	}
 }

@@ -19,16 +19,20 @@ func (s *Samples) AddTime(d time.Duration) { s.Add(float64(d) / float64(time.Mic
 
 // Median is the value in the middle, of an even number the mean of the two; 0
 // of none.
-func (s Samples) Median() float64 {
+func (s Samples) Median() float64 { return s.Quantile(0.5) }
+
+// Quantile is the value that the fraction q of the values does not exceed, on
+// the line between the two nearest; 0 of none. Half of the values lie between
+// the quartiles 0.25 and 0.75.
+func (s Samples) Quantile(q float64) float64 {
 	if len(s) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(s))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	at := q * float64(len(sorted)-1)
+	below := int(at)
+	above := min(below+1, len(sorted)-1)
+	return sorted[below] + (at-float64(below))*(sorted[above]-sorted[below])
 }
 
 // Min is the smallest value, 0 of none.
@@ -69,11 +73,26 @@ func (s Samples) pair(base Samples, f func(a, b float64) float64) Samples {
 // Show writes the median with, in brackets, the smallest and the largest value;
 // "–" where there is none.
 func (s Samples) Show(decimals int) string {
+	if len(s) < 2 {
+		return s.middle(decimals)
+	}
+	return s.middle(decimals) + fmt.Sprintf(" (%.*f–%.*f)", decimals, s.Min(), decimals, s.Max())
+}
+
+// ShowQuartiles is Show with, in square brackets, the quartiles: half of the
+// values lie between them, which tells how firm the median is. Of values that are
+// all the same it shows one.
+func (s Samples) ShowQuartiles(decimals int) string {
+	if s.Min() == s.Max() {
+		return s.middle(decimals)
+	}
+	return s.middle(decimals) + fmt.Sprintf(" [%.*f–%.*f] (%.*f–%.*f)",
+		decimals, s.Quantile(0.25), decimals, s.Quantile(0.75), decimals, s.Min(), decimals, s.Max())
+}
+
+func (s Samples) middle(decimals int) string {
 	if len(s) == 0 {
 		return "–"
 	}
-	if len(s) == 1 {
-		return fmt.Sprintf("%.*f", decimals, s[0])
-	}
-	return fmt.Sprintf("%.*f (%.*f–%.*f)", decimals, s.Median(), decimals, s.Min(), decimals, s.Max())
+	return fmt.Sprintf("%.*f", decimals, s.Median())
 }

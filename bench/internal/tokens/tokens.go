@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -46,10 +47,12 @@ func Claims(account int) map[string]any {
 	}
 }
 
-// Good makes n distinct good tokens of an algorithm.
-func Good(issuer *idp.Issuer, algorithm string, n int) []string {
+// Good makes n distinct good tokens of an algorithm. It tells now and then how
+// many are done; nil: nobody wants to know.
+func Good(issuer *idp.Issuer, algorithm string, n int, tell func(done int)) []string {
 	list := make([]string, n)
 	padding := padding(issuer, algorithm)
+	var done atomic.Int64
 	var wait sync.WaitGroup
 	const workers = 4
 	for worker := range workers {
@@ -58,12 +61,18 @@ func Good(issuer *idp.Issuer, algorithm string, n int) []string {
 				claims := Claims(i % Accounts)
 				claims["sid"] = padding
 				list[i] = issuer.Mint(claims, idp.WithAlg(algorithm))
+				if made := done.Add(1); tell != nil && made%tellEvery == 0 {
+					tell(int(made))
+				}
 			}
 		})
 	}
 	wait.Wait()
 	return list
 }
+
+// tellEvery is after how many tokens the maker tells.
+const tellEvery = 100
 
 // padding is the claim that makes a token as long as it should be: three bytes
 // of a claim are four of the token.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -24,7 +25,7 @@ func newIssuer(t *testing.T, algorithms ...string) *idp.Issuer {
 func TestGoodTokensAreDistinctAndOfTheirSize(t *testing.T) {
 	issuer := newIssuer(t, "RS256", "ES256", "EdDSA")
 	for _, algorithm := range []string{"RS256", "ES256", "EdDSA"} {
-		list := Good(issuer, algorithm, 7)
+		list := Good(issuer, algorithm, 7, nil)
 		for _, token := range list {
 			if off := len(token) - Size(algorithm); off < -8 || off > 8 {
 				t.Errorf("%s: a token has %d bytes, want about %d", algorithm, len(token), Size(algorithm))
@@ -34,6 +35,20 @@ func TestGoodTokensAreDistinctAndOfTheirSize(t *testing.T) {
 		if got := len(slices.Compact(list)); got != 7 {
 			t.Errorf("%s: %d of 7 tokens are distinct", algorithm, got)
 		}
+	}
+}
+
+func TestGoodTellsHowFarItIs(t *testing.T) {
+	var mu sync.Mutex
+	var told []int
+	Good(newIssuer(t, "EdDSA"), "EdDSA", 250, func(done int) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, done)
+	})
+	slices.Sort(told)
+	if !slices.Equal(told, []int{100, 200}) {
+		t.Errorf("was told %v, want 100 and 200", told)
 	}
 }
 

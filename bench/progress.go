@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// progress tells a person who waits how far long work has come, a line every few
+// seconds. It may be used by several goroutines.
+type progress struct {
+	out   io.Writer
+	every time.Duration
+	now   func() time.Time
+
+	mu   sync.Mutex
+	part string
+	last time.Time
+}
+
+func newProgress(out io.Writer) *progress {
+	return &progress{out: out, every: 5 * time.Second, now: time.Now}
+}
+
+// begin names the part that is measured from now on; the func given tells how
+// long it took.
+func (p *progress) begin(part string) (end func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	began := p.now()
+	p.part, p.last = part, began
+	fmt.Fprintf(p.out, "%s …\n", part)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		fmt.Fprintf(p.out, "%s: done in %.1f s\n", part, p.now().Sub(began).Seconds())
+	}
+}
+
+// step tells that so many of all are done, unless it told something a moment
+// ago.
+func (p *progress) step(what string, done, all int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	if now.Sub(p.last) < p.every {
+		return
+	}
+	p.last = now
+	fmt.Fprintf(p.out, "%s: %s: %d of %d\n", p.part, what, done, all)
+}
