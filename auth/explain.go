@@ -99,7 +99,7 @@ func (e *Explanation) explainAccount(caller *Principal, registration *Registrati
 
 // shown says what is registered about a caller.
 func (g *Registration) shown(caller *Principal, now time.Time) string {
-	known := g.find(caller)
+	known := g.account(caller)
 	switch {
 	case known != nil:
 		return known.State(now).String() + " as " + known.Subject()

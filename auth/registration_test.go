@@ -2,6 +2,7 @@ package auth
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,13 +11,26 @@ import (
 
 // roll is a small list of accounts.
 type roll struct {
-	unread bool
-	known  []*account.Account
+	unread  bool
+	known   []*account.Account
+	version account.Version
+	lookups int
+}
+
+var rollVersions account.Version // none of two lists is the same
+
+func (r *roll) Version() account.Version {
+	if r.version == 0 {
+		rollVersions++
+		r.version = rollVersions
+	}
+	return r.version
 }
 
 func (r *roll) Loaded() bool { return !r.unread }
 
 func (r *roll) Lookup(issuer, subject string) (*account.Account, bool) {
+	r.lookups++
 	for _, a := range r.known {
 		if a.Issuer() == issuer && a.Subject() == subject {
 			return a, true
@@ -38,6 +52,7 @@ func (r *roll) register(t *testing.T, d account.Draft) {
 	}
 	r.known = slices.DeleteFunc(r.known, func(a *account.Account) bool { return a.Subject() == d.Subject })
 	r.known = append(r.known, declare(t, d))
+	r.version = 0
 }
 
 func declare(t *testing.T, d account.Draft) *account.Account {
@@ -170,4 +185,76 @@ func TestAttach(t *testing.T) {
 	if caller.Attached() != nil {
 		t.Error("something is attached though nobody asked for it")
 	}
+}
+
+// A remembered token's account is looked up again only when the accounts change,
+// and whether it is good with every request.
+func TestLookedUpOnce(t *testing.T) {
+	g := newGate(t)
+	accounts := &roll{}
+	accounts.register(t, account.Draft{Subject: "ci", ExpiresAt: epoch.Add(time.Minute)})
+	registration := &Registration{Accounts: accounts, Required: true}
+	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
+	admit := func(now time.Time) *Refusal {
+		_, refusal := registration.Admit(caller, now)
+		return refusal
+	}
+	for range 3 {
+		if refusal := admit(epoch); refusal != nil {
+			t.Fatal(refusal)
+		}
+	}
+	if refusal := admit(epoch.Add(time.Minute)); refusal != ErrAccountExpired {
+		t.Errorf("refused with %v, expected %v", refusal, ErrAccountExpired)
+	}
+	if accounts.lookups != 1 {
+		t.Errorf("looked up %d times, expected once", accounts.lookups)
+	}
+	accounts.register(t, account.Draft{Subject: "ci", Status: account.StatusInactive})
+	if refusal := admit(epoch); refusal != ErrAccountInactive || accounts.lookups != 2 {
+		t.Errorf("after a change refused with %v, after %d look-ups", refusal, accounts.lookups)
+	}
+	accounts.known, accounts.version = nil, 0
+	if refusal := admit(epoch); refusal != ErrAccountUnknown {
+		t.Errorf("after its removal refused with %v, expected %v", refusal, ErrAccountUnknown)
+	}
+	registration.Required = false
+	if refusal := admit(epoch); refusal != nil {
+		t.Errorf("where registration is optional refused with %v", refusal)
+	}
+	registration.Required = true // as another configuration with the same accounts may
+	if refusal := admit(epoch); refusal != ErrAccountUnknown {
+		t.Errorf("where it is required again refused with %v, expected %v", refusal, ErrAccountUnknown)
+	}
+}
+
+// Whatever happens at once, a change counts for every request that comes after
+// it.
+func TestAdmitWhileAccountsChange(t *testing.T) {
+	g := newGate(t)
+	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
+	registry := account.New(account.Options{})
+	defer registry.Close()
+	views := make([]account.View, 2)
+	for i, status := range []account.Status{account.StatusActive, account.StatusInactive} {
+		list, err := account.NewDeclared([]account.Draft{{Subject: "ci", Issuer: "acme", Status: status}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		views[i] = account.View{Declared: list, Registry: registry}
+	}
+	var group sync.WaitGroup
+	for i := range 8 {
+		on := i%2 == 0
+		registration := &Registration{Accounts: views[i%2], Required: true}
+		group.Go(func() {
+			for range 2000 {
+				if _, refusal := registration.Admit(caller, epoch); (refusal == nil) != on {
+					t.Errorf("refused with %v, where the account is on: %t", refusal, on)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
 }

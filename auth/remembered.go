@@ -21,7 +21,7 @@ type remembered struct {
 	client    span
 	asked     atomic.Bool // since eviction last came by
 	recalled  atomic.Pointer[recalled]
-	admitted  atomic.Pointer[Principal] // by the account it last had
+	admitted  atomic.Pointer[admitted] // as it last was
 	principal Principal
 }
 

@@ -92,7 +92,7 @@ func (w *work) find(key string) *Account {
 		return a
 	}
 	if a := w.base.get(key); a != nil {
-		return w.get(a.subject)
+		return w.get(a.Subject())
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (w *work) remove(key string) Result {
 	if old == nil {
 		return refused(ErrNotFound)
 	}
-	if err := w.set(old.subject, nil); err != nil {
+	if err := w.set(old.Subject(), nil); err != nil {
 		return refused(err)
 	}
 	return Result{Outcome: Deleted, Account: old}
@@ -148,15 +148,15 @@ func (w *work) replace(key string, d *Draft, now int64) Result {
 	if old == nil {
 		return refused(ErrNotFound)
 	}
-	if d.Subject != "" && d.Subject != old.subject {
-		return refused(invalid("subject", "is %s; want %s, which never changes, or leave it out", quote(d.Subject), quote(old.subject)))
+	if d.Subject != "" && !old.is(d.Subject) {
+		return refused(invalid("subject", "is %s; want %s, which never changes, or leave it out", quote(d.Subject), quote(old.Subject())))
 	}
 	named := *d
-	named.Subject = old.subject
+	named.Subject = old.Subject()
 	if err := named.Validate(); err != nil {
 		return refused(err)
 	}
-	if err := named.checkID(old.subject); err != nil {
+	if err := named.checkID(named.Subject); err != nil {
 		return refused(err)
 	}
 	return w.update(old, &named, now)
@@ -171,7 +171,7 @@ func (w *work) update(old *Account, d *Draft, now int64) Result {
 }
 
 func (w *work) put(a *Account, o Outcome) Result {
-	if err := w.set(a.subject, a); err != nil {
+	if err := w.set(a.Subject(), a); err != nil {
 		return refused(err)
 	}
 	return Result{Outcome: o, Account: a}

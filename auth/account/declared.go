@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Declared are the accounts that a configuration declares. It never changes. The
 // nil pointer holds none.
 type Declared struct {
+	version  uint64
 	accounts []*Account // by subject
 	known    *shard
 }
@@ -18,7 +21,7 @@ type Declared struct {
 // NewDeclared makes them of drafts. It fails if one does not hold ([*InputError])
 // or two have the same subject ([ErrExists]).
 func NewDeclared(drafts []Draft) (*Declared, error) {
-	d := &Declared{accounts: make([]*Account, 0, len(drafts))}
+	d := &Declared{version: declaredVersions.Add(1), accounts: make([]*Account, 0, len(drafts))}
 	for _, draft := range drafts {
 		if err := draft.Validate(); err != nil {
 			return nil, fmt.Errorf("account %s: %w", quote(draft.Subject), err)
@@ -27,8 +30,8 @@ func NewDeclared(drafts []Draft) (*Declared, error) {
 	}
 	slices.SortFunc(d.accounts, bySubject)
 	for i, a := range d.accounts[min(1, len(d.accounts)):] {
-		if a.subject == d.accounts[i].subject {
-			return nil, fmt.Errorf("account %s: %w: declared twice", quote(a.subject), ErrExists)
+		if d.accounts[i].is(a.Subject()) {
+			return nil, fmt.Errorf("account %s: %w: declared twice", quote(a.Subject()), ErrExists)
 		}
 	}
 	d.known = newShard(d.accounts, origin{})
@@ -47,10 +50,12 @@ func (d *Declared) get(key string) *Account {
 	if a := d.find(key); a != nil || d == nil {
 		return a
 	}
-	for _, a := range d.accounts {
-		if a.ID() == key {
-			return a
-		}
+	id, err := uuid.Parse(key)
+	if err != nil {
+		return nil
+	}
+	if a := d.known.findID(id); a != nil && id.String() == key {
+		return a
 	}
 	return nil
 }
@@ -69,7 +74,7 @@ func (v View) Lookup(issuer, subject string) (*Account, bool) {
 	if a == nil {
 		return v.Registry.Lookup(issuer, subject)
 	}
-	if a.issuer != issuer {
+	if a.Issuer() != issuer {
 		return nil, false
 	}
 	return a, true
@@ -91,7 +96,7 @@ func (v View) List(after string, limit int) []*Account {
 	var declared []*Account
 	if v.Declared != nil {
 		declared = v.Declared.accounts
-		at, found := slices.BinarySearchFunc(declared, after, func(a *Account, s string) int { return cmp.Compare(a.subject, s) })
+		at, found := slices.BinarySearchFunc(declared, after, func(a *Account, s string) int { return cmp.Compare(a.Subject(), s) })
 		if found {
 			at++
 		}
@@ -136,7 +141,7 @@ func (v View) Counts() Counts {
 	now := v.Registry.now()
 	for _, a := range v.Declared.accounts {
 		c.add(a.State(now), 1)
-		if hidden, ok := v.Registry.Get(a.subject); ok && hidden.subject == a.subject {
+		if hidden, ok := v.Registry.Get(a.Subject()); ok && hidden.is(a.Subject()) {
 			c.add(hidden.State(now), -1)
 		}
 	}

@@ -68,10 +68,8 @@ func (d *Draft) Validate() error {
 }
 
 func (d *Draft) validateRest() error {
-	if d.Name != "" {
-		if err := checkText("name", d.Name); err != nil {
-			return err
-		}
+	if err := checkText("name", d.Name); err != nil {
+		return err
 	}
 	if err := checkStatus(d.Status); err != nil {
 		return err
@@ -79,10 +77,7 @@ func (d *Draft) validateRest() error {
 	if err := checkGroups(d.Groups); err != nil {
 		return err
 	}
-	if d.Issuer == "" {
-		return invalid("issuer", "is missing; want the name of a configured issuer")
-	}
-	if err := checkText("issuer", d.Issuer); err != nil {
+	if err := checkIssuer(d.Issuer); err != nil {
 		return err
 	}
 	for _, t := range []struct {
@@ -111,9 +106,9 @@ func (d *Draft) create(now int64) *Account {
 // account makes the account with those times; the draft is valid.
 func (d *Draft) account(created, updated int64) *Account {
 	return &Account{
-		id: newID(d.Subject), subject: strings.Clone(d.Subject), name: d.Name, issuer: d.Issuer,
-		groups: cloneTexts(d.Groups), expires: toUnix(d.ExpiresAt), inactive: d.Status == StatusInactive,
-		created: created, updated: updated,
+		text:    d.Subject + "\n" + d.Name,
+		traits:  newTraits(d.Issuer, d.Groups, d.Status == StatusInactive),
+		expires: toUnix(d.ExpiresAt), created: created, updated: updated,
 	}
 }
 
@@ -155,6 +150,13 @@ func checkGroups(groups []string) error {
 	return nil
 }
 
+func checkIssuer(s string) error {
+	if s == "" {
+		return invalid("issuer", "is missing; want the name of a configured issuer")
+	}
+	return checkText("issuer", s)
+}
+
 func checkText(member, s string) error {
 	switch {
 	case len(s) > MaxText:
@@ -165,11 +167,4 @@ func checkText(member, s string) error {
 		return invalid(member, "is %s, with a control character; want none", quote(s))
 	}
 	return nil
-}
-
-func cloneTexts(s []string) []string {
-	if len(s) == 0 {
-		return nil
-	}
-	return slices.Clone(s)
 }

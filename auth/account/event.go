@@ -49,7 +49,7 @@ type Changed struct {
 }
 
 // Subject is the account's.
-func (c Changed) Subject() string { return c.either().subject }
+func (c Changed) Subject() string { return c.either().Subject() }
 
 func (c Changed) either() *Account {
 	if c.After != nil {
@@ -65,7 +65,7 @@ func (c Changed) Ended(now time.Time) bool {
 	if c.Before == nil {
 		return false
 	}
-	return c.After == nil || c.After.State(now) != Active || c.After.issuer != c.Before.issuer
+	return c.After == nil || c.After.State(now) != Active || c.After.Issuer() != c.Before.Issuer()
 }
 
 // maxEvents bounds the events that wait for an observer.

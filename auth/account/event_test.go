@@ -38,7 +38,7 @@ func TestChangesAreNeverDropped(t *testing.T) {
 func TestEnded(t *testing.T) {
 	now := time.Unix(1_800_000_100, 0)
 	active, moved := anAccount("a", 1), anAccount("a", 1)
-	moved.issuer = "other"
+	moved.traits = newTraits("other", nil, false)
 	for name, c := range map[string]struct {
 		change Changed
 		want   bool

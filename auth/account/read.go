@@ -159,6 +159,9 @@ func (h *hosting) loadShard(i int, digest string, old *shard) (*shard, error) {
 func (k *keeper) publish(rev *revision, next *snapshot, lost map[int]error) {
 	old := k.r.current.Load()
 	first := !k.r.loaded.Load()
+	if next.shards != old.shards {
+		next.version = storedVersions.Add(1)
+	}
 	k.r.current.Store(next)
 	k.head, k.staleAt = rev, time.Time{}
 	var changed []Changed

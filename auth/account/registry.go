@@ -89,7 +89,7 @@ func New(opts Options) *Registry {
 	if r.linger <= 0 {
 		r.linger = time.Minute
 	}
-	r.current.Store(&snapshot{})
+	r.current.Store(&snapshot{version: storedVersions.Add(1)})
 	slow := errLockSlow
 	r.trouble.Store(&slow)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -173,7 +173,7 @@ func (r *Registry) Close() error {
 // [Account.State]; whether a missing one is unknown, [Registry.Loaded].
 func (r *Registry) Lookup(issuer, subject string) (*Account, bool) {
 	a := r.current.Load().find(subject)
-	if a == nil || a.issuer != issuer {
+	if a == nil || a.Issuer() != issuer {
 		return nil, false
 	}
 	return a, true

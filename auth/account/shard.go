@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -32,17 +33,8 @@ type shard struct {
 	accounts []*Account // by subject
 	active   int        // of them by status
 	expiring []*Account // the active ones that expire, by when
-	// Both are open addressing tables of a power of two slots with linear
-	// probing. What a look-up costs among very many accounts is the memory that it
-	// touches for the first time: here the slot, the account, its subject. A map
-	// touches one more, and would hash the subject again.
-	bySubject []slot
-	byID      []uint32 // positions + 1
-}
-
-type slot struct {
-	hash    uint64
-	account *Account // nil: free
+	subjects table
+	ids      func() table // made when it is asked for first, as it seldom is
 }
 
 // origin tells which record holds the shard's content; zero: none yet.
@@ -54,26 +46,13 @@ type origin struct {
 
 // newShard takes over accounts, which are sorted by subject.
 func newShard(accounts []*Account, from origin) *shard {
-	s := &shard{origin: from, accounts: accounts}
-	slots := 4
-	for slots*3 < len(accounts)*4 {
-		slots *= 2
+	s := &shard{
+		origin: from, accounts: accounts,
+		subjects: newTable(accounts, func(a *Account) uint64 { return hash(a.Subject()) }),
+		ids:      sync.OnceValue(func() table { return newTable(accounts, func(a *Account) uint64 { return idHash(a.uuid()) }) }),
 	}
-	s.bySubject, s.byID = make([]slot, slots), make([]uint32, slots)
-	mask := uint64(slots - 1) //nolint:gosec // at least 3
-	for i, a := range accounts {
-		h := hash(a.subject)
-		at := h & mask
-		for s.bySubject[at].account != nil {
-			at = (at + 1) & mask
-		}
-		s.bySubject[at] = slot{h, a}
-		at = idHash(a.id) & mask
-		for s.byID[at] != 0 {
-			at = (at + 1) & mask
-		}
-		s.byID[at] = uint32(i) + 1 //nolint:gosec // far below 2³²
-		if !a.inactive {
+	for _, a := range accounts {
+		if !a.inactive() {
 			s.active++
 			if a.expires != 0 {
 				s.expiring = append(s.expiring, a)
@@ -89,16 +68,12 @@ func (s *shard) find(h uint64, subject string) *Account {
 	if s == nil {
 		return nil
 	}
-	mask := uint64(len(s.bySubject) - 1) //nolint:gosec // at least 3
-	for at := h & mask; ; at = (at + 1) & mask {
-		slot := &s.bySubject[at]
-		if slot.account == nil {
-			return nil
-		}
-		if slot.hash == h && slot.account.subject == subject {
-			return slot.account
+	for a := range s.subjects.at(h) {
+		if a.is(subject) {
+			return a
 		}
 	}
+	return nil
 }
 
 // findID returns the account with the id; nil: none.
@@ -106,9 +81,8 @@ func (s *shard) findID(id uuid.UUID) *Account {
 	if s == nil {
 		return nil
 	}
-	mask := uint64(len(s.byID) - 1) //nolint:gosec // at least 3
-	for at := idHash(id) & mask; s.byID[at] != 0; at = (at + 1) & mask {
-		if a := s.accounts[s.byID[at]-1]; a.id == id {
+	for a := range s.ids().at(idHash(id)) {
+		if a.uuid() == id {
 			return a
 		}
 	}
@@ -145,7 +119,7 @@ func (s *shard) members() []*Account {
 func (s *shard) with(changes map[string]*Account) []*Account {
 	next := make([]*Account, 0, len(s.members())+len(changes))
 	for _, a := range s.members() {
-		if _, changed := changes[a.subject]; !changed {
+		if _, changed := changes[a.Subject()]; !changed {
 			next = append(next, a)
 		}
 	}
@@ -158,13 +132,14 @@ func (s *shard) with(changes map[string]*Account) []*Account {
 	return next
 }
 
-func bySubject(a, b *Account) int { return cmp.Compare(a.subject, b.subject) }
+func bySubject(a, b *Account) int { return cmp.Compare(a.Subject(), b.Subject()) }
 
 // share keeps the accounts of old that are equal, so that whoever holds one
 // shares it, and unchanged accounts cost no memory twice.
 func share(fresh []*Account, old *shard) {
 	for i, a := range fresh {
-		if known := old.find(hash(a.subject), a.subject); known != nil && known.equal(a) {
+		subject := a.Subject()
+		if known := old.find(hash(subject), subject); known != nil && known.equal(a) {
 			fresh[i] = known
 		}
 	}

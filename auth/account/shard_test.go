@@ -57,7 +57,7 @@ func TestShardRecordRoundTrip(t *testing.T) {
 	if from != (origin{3, "0123456789abcdef", digest}) {
 		t.Errorf("it comes from %+v", from)
 	}
-	if !slices.EqualFunc(got, accounts, func(a, b *Account) bool { return a.equal(b) && a.id == b.id }) {
+	if !slices.EqualFunc(got, accounts, func(a, b *Account) bool { return a.equal(b) && a.ID() == b.ID() }) {
 		t.Error("the accounts are others")
 	}
 	again, _ := encodeShard(7, 3, "0123456789abcdef", got)
@@ -69,6 +69,43 @@ func TestShardRecordRoundTrip(t *testing.T) {
 	}
 }
 
+// TestShardRecordIsFixed: records that were stored before must stay what they
+// are, to the byte.
+func TestShardRecordIsFixed(t *testing.T) {
+	body := `{"shard":"29","seq":3,"revision":"0123456789abcdef","accounts":1}` + "\n" +
+		`{"subject":"ci-deploy","name":"CI \"<ü>\"","issuer":"acme","groups":["b","a"],"inactive":true,` +
+		`"expires":1800000000,"created":1700000000,"updated":1700000001}` + "\n"
+	want, _ := seal("shard", []byte(body))
+	accounts, from, err := parseShard(0x29, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, digest := encodeShard(0x29, 3, "0123456789abcdef", accounts); !bytes.Equal(got, want) || digest != from.Digest {
+		t.Errorf("the record became\n%s\nwant\n%s", got, want)
+	}
+	a := accounts[0]
+	if a.Subject() != "ci-deploy" || a.Name() != `CI "<ü>"` || a.Issuer() != "acme" || !slices.Equal(a.Groups(), []string{"b", "a"}) ||
+		a.Status() != StatusInactive || a.ExpiresAt().Unix() != 1_800_000_000 || a.ID() != ID("ci-deploy") {
+		t.Errorf("the account is %+v", a)
+	}
+}
+
+// TestAccountIsOfItsSubjectOnly: where the subject ends in memory is nothing
+// that a token's subject can play with.
+func TestAccountIsOfItsSubjectOnly(t *testing.T) {
+	a := anAccount("ci", 1)
+	for subject, want := range map[string]bool{
+		"ci": true, "": false, "c": false, "ci\n": false, "ci\nName 1": false, "ci\nName": false, "ci\nName 1\n": false, "cj": false,
+	} {
+		if a.is(subject) != want {
+			t.Errorf("%q: %v", subject, !want)
+		}
+	}
+	if b := anAccount("d", 1); a.traits != b.traits || a.Groups() != nil {
+		t.Error("what is alike is in memory twice, or there are groups of nothing")
+	}
+}
+
 // TestShardRecordRefuses damages what the checksum covers, with a checksum that
 // fits.
 func TestShardRecordRefuses(t *testing.T) {
@@ -76,18 +113,21 @@ func TestShardRecordRefuses(t *testing.T) {
 	record, _ := encodeShard(7, 3, "0123456789abcdef", accounts)
 	_, body, _ := bytes.Cut(record, []byte("\n"))
 	for name, change := range map[string]func(string) string{
-		"nothing":          func(string) string { return "" },
-		"count":            func(s string) string { return strings.Replace(s, `"accounts":3`, `"accounts":2`, 1) },
-		"revision":         func(s string) string { return strings.Replace(s, "0123456789abcdef", "../../etc/passwd", 1) },
-		"unknown member":   func(s string) string { return strings.Replace(s, `"issuer"`, `"admin":true,"issuer"`, 1) },
-		"repeated member":  func(s string) string { return strings.Replace(s, `"issuer"`, `"subject":"x","issuer"`, 1) },
-		"no issuer":        func(s string) string { return strings.Replace(s, `"issuer":"acme"`, `"issuer":""`, 1) },
-		"another shard":    func(s string) string { return strings.Replace(s, "sa/", "sb/", 1) },
-		"order":            func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + l[2] + l[1] + l[3] },
-		"repeated":         func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + l[1] + l[1] + l[3] },
-		"no line end":      func(s string) string { return s + "x" },
-		"not JSON":         func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + "\n" + l[2] + l[3] },
-		"group of nothing": func(s string) string { return strings.Replace(s, `"a","b"`, `"a",""`, 1) },
+		"nothing":            func(string) string { return "" },
+		"count":              func(s string) string { return strings.Replace(s, `"accounts":3`, `"accounts":2`, 1) },
+		"revision":           func(s string) string { return strings.Replace(s, "0123456789abcdef", "../../etc/passwd", 1) },
+		"unknown member":     func(s string) string { return strings.Replace(s, `"issuer"`, `"admin":true,"issuer"`, 1) },
+		"repeated member":    func(s string) string { return strings.Replace(s, `"issuer"`, `"subject":"x","issuer"`, 1) },
+		"no issuer":          func(s string) string { return strings.Replace(s, `"issuer":"acme"`, `"issuer":""`, 1) },
+		"another shard":      func(s string) string { return strings.Replace(s, "sa/", "sb/", 1) },
+		"order":              func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + l[2] + l[1] + l[3] },
+		"repeated":           func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + l[1] + l[1] + l[3] },
+		"no line end":        func(s string) string { return s + "x" },
+		"not JSON":           func(s string) string { l := strings.SplitAfter(s, "\n"); return l[0] + "\n" + l[2] + l[3] },
+		"line feed":          func(s string) string { return strings.Replace(s, `","name":"Name`, `\nx","name":"Name`, 1) },
+		"line feed in name":  func(s string) string { return strings.Replace(s, "Name ", `Name\n`, 1) },
+		"line feed in group": func(s string) string { return strings.Replace(s, `"a","b"`, `"a\nb"`, 1) },
+		"group of nothing":   func(s string) string { return strings.Replace(s, `"a","b"`, `"a",""`, 1) },
 	} {
 		changed := change(string(body))
 		sealed, _ := seal("shard", []byte(changed))
@@ -131,7 +171,7 @@ func check(t *rapid.T, s *shard, model map[string]*Account) {
 		if s.find(hash(sub), sub) != a || s.findID(newID(sub)) != a {
 			t.Fatalf("%q is not found", sub)
 		}
-		if !a.inactive {
+		if !a.inactive() {
 			active++
 		}
 	}
@@ -150,24 +190,21 @@ func check(t *rapid.T, s *shard, model map[string]*Account) {
 	}
 }
 
-// TestFullShardOfOneSlot: subjects whose hashes are alike are told apart by the
+// TestSubjectsOfOneHash: accounts whose hashes are alike are told apart by the
 // subject.
-func TestFullShardOfOneSlot(t *testing.T) {
-	accounts := inShard(0, 3)
-	s := newShard(accounts, origin{})
-	for i := range s.bySubject {
-		if s.bySubject[i].account != nil {
-			s.bySubject[i].hash = 42 // as if all had the same
+func TestSubjectsOfOneHash(t *testing.T) {
+	for _, h := range []uint64{0, 42, 1<<64 - 1} {
+		accounts := inShard(0, 50)
+		s := newShard(accounts, origin{})
+		s.subjects = newTable(accounts, func(*Account) uint64 { return h })
+		for _, a := range accounts {
+			if s.find(h, a.Subject()) != a {
+				t.Errorf("hash %x: %q is not found", h, a.Subject())
+			}
 		}
-	}
-	found := 0
-	for _, a := range accounts {
-		if s.find(42, a.subject) == a {
-			found++
+		if s.find(h, "nobody") != nil {
+			t.Errorf("hash %x: found what is not there", h)
 		}
-	}
-	if s.find(42, "nobody") != nil || found == 0 {
-		t.Errorf("%d found", found)
 	}
 }
 
@@ -228,8 +265,8 @@ func FuzzShard(f *testing.F) {
 		}
 		s := newShard(accounts, from)
 		for _, a := range accounts {
-			if s.find(hash(a.subject), a.subject) != a || s.findID(a.id) != a {
-				t.Fatalf("%q is not found", a.subject)
+			if s.find(hash(a.Subject()), a.Subject()) != a || s.findID(a.uuid()) != a {
+				t.Fatalf("%q is not found", a.Subject())
 			}
 		}
 	})

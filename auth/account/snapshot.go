@@ -10,7 +10,8 @@ import (
 
 // snapshot is all accounts at one revision. It never changes once made.
 type snapshot struct {
-	shards [shardCount]*shard
+	version uint64
+	shards  [shardCount]*shard
 }
 
 func (s *snapshot) find(subject string) *Account {
@@ -68,7 +69,7 @@ func (s *snapshot) list(after string, limit int) []*Account {
 	for _, sh := range s.shards {
 		run := sh.members()
 		if after != "" {
-			run = run[sort.Search(len(run), func(i int) bool { return run[i].subject > after }):]
+			run = run[sort.Search(len(run), func(i int) bool { return run[i].Subject() > after }):]
 		}
 		if len(run) > 0 {
 			rest = append(rest, run)
@@ -95,7 +96,7 @@ func (s *snapshot) list(after string, limit int) []*Account {
 type runs [][]*Account
 
 func (r runs) Len() int           { return len(r) }
-func (r runs) Less(i, j int) bool { return r[i][0].subject < r[j][0].subject }
+func (r runs) Less(i, j int) bool { return r[i][0].Subject() < r[j][0].Subject() }
 func (r runs) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
 func (r *runs) Push(x any)        { *r = append(*r, x.([]*Account)) }
 func (r *runs) Pop() any {
@@ -111,10 +112,10 @@ func difference(old, fresh *shard) []Changed {
 	before, after := old.members(), fresh.members()
 	for len(before) > 0 || len(after) > 0 {
 		switch {
-		case len(after) == 0 || len(before) > 0 && before[0].subject < after[0].subject:
+		case len(after) == 0 || len(before) > 0 && before[0].Subject() < after[0].Subject():
 			changed = append(changed, Changed{Before: before[0]})
 			before = before[1:]
-		case len(before) == 0 || after[0].subject < before[0].subject:
+		case len(before) == 0 || after[0].Subject() < before[0].Subject():
 			changed = append(changed, Changed{After: after[0]})
 			after = after[1:]
 		default:
