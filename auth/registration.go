@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -64,10 +65,13 @@ func (g *Registration) Admit(caller *Principal, now time.Time) (*Principal, *Ref
 		last = g.find(caller, last)
 		last.version.Store(uint64(version))
 	}
-	if refusal := g.refuse(&last.principal, now); refusal != nil {
-		return nil, refusal
+	p := &last.principal
+	if now.Unix() >= last.good {
+		if refusal := g.refuse(p, now); refusal != nil {
+			return nil, refusal
+		}
 	}
-	return &last.principal, nil
+	return p, nil
 }
 
 // refuse gives the refusal of a principal whose account is not good now, or who
@@ -99,7 +103,20 @@ func (g *Registration) refuseUnknown(p *Principal) *Refusal {
 // admitted is a principal by what the accounts said when they had the version.
 type admitted struct {
 	version   atomic.Uint64 // an [account.Version]
+	good      int64         // until when the account is, Unix seconds; 0 without one
 	principal Principal
+}
+
+// goodUntil is when the account stops being good by itself, in Unix seconds; 0
+// for one that is switched off.
+func goodUntil(known *account.Account) int64 {
+	switch {
+	case known == nil || known.Status() == account.StatusInactive:
+		return 0
+	case known.ExpiresAt().IsZero():
+		return math.MaxInt64
+	}
+	return known.ExpiresAt().Unix()
 }
 
 // find joins what the token says with what is registered: the last principal, if
@@ -109,7 +126,10 @@ func (g *Registration) find(caller *Principal, last *admitted) *admitted {
 	if last != nil && last.principal.standing.account == known {
 		return last
 	}
-	made := &admitted{principal: Principal{token: caller.token, standing: caller.said().registered(known)}}
+	made := &admitted{
+		good:      goodUntil(known),
+		principal: Principal{token: caller.token, standing: caller.said().registered(known)},
+	}
 	if g.Attach != nil {
 		made.principal.attached = g.Attach(&made.principal)
 	}

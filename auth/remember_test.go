@@ -39,8 +39,9 @@ func entries(key *issuer.Key, n int, expires int64) []*remembered {
 
 // held counts what is really in the table.
 func (m *memory) held() (n int) {
-	for i := range m.slots {
-		if m.slots[i].Load() != nil {
+	slots := m.table.Load().slots
+	for i := range slots {
+		if slots[i].Load() != nil {
 			n++
 		}
 	}
@@ -133,6 +134,66 @@ func TestMemoryIsBoundedTogether(t *testing.T) {
 	}
 }
 
+// The table grows with the tokens, and no further than the limit.
+func TestMemoryGrows(t *testing.T) {
+	const limit = 10*firstTokens + 3
+	m := newMemory(limit)
+	list := entries(anyKey(t), limit+firstTokens, 100)
+	for i, r := range list {
+		m.add(r, 0)
+		if m.find(r.sum, 0) != r {
+			t.Fatal("the token just added is not found")
+		}
+		if room := m.table.Load().tokens; room < min(i, limit) || room > max(2*i, firstTokens) || room > limit {
+			t.Fatalf("with %d tokens there is room for %d, limit %d", i+1, room, limit)
+		}
+	}
+	if m.len() != m.held() || m.len() > limit || m.len() < limit*99/100 {
+		t.Errorf("%d tokens are counted and %d held, limit %d", m.len(), m.held(), limit)
+	}
+	dead := newMemory(limit)
+	for _, r := range entries(anyKey(t), firstTokens, 10) {
+		dead.add(r, 0)
+	}
+	dead.add(list[0], 10)
+	if dead.len() != 1 {
+		t.Errorf("growing kept %d tokens, though one only still holds", dead.len())
+	}
+}
+
+// Growing while others add forgets a few tokens at most, and never counts wrong.
+func TestMemoryGrowsTogether(t *testing.T) {
+	const writers, each = 8, 4 * firstTokens
+	m := newMemory(2 * writers * each)
+	list := entries(anyKey(t), writers*each, 100)
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			for _, r := range list[w*each : (w+1)*each] {
+				m.add(r, 0)
+			}
+		})
+	}
+	group.Wait()
+	if m.len() != m.held() || m.len() > len(list) {
+		t.Errorf("%d tokens are counted and %d held, of %d", m.len(), m.held(), len(list))
+	}
+	for _, r := range list {
+		if m.find(r.sum, 0) == nil {
+			m.add(r, 0)
+		}
+	}
+	missing := 0
+	for _, r := range list {
+		if m.find(r.sum, 0) == nil {
+			missing++
+		}
+	}
+	if missing > len(list)/100 {
+		t.Errorf("%d of %d tokens are missing", missing, len(list))
+	}
+}
+
 // Tokens that no longer hold make room before those that do.
 func TestEvictionPrefersDeadTokens(t *testing.T) {
 	key := anyKey(t)
@@ -206,12 +267,13 @@ func TestFullBucket(t *testing.T) {
 		}
 	}
 	// Of a full bucket the dead go first.
-	dead := m.slots[5].Load()
+	slots := m.table.Load().slots
+	dead := slots[5].Load()
 	dead.until = -1
 	fresh := entries(key, 1000, 100)[999]
 	binary.LittleEndian.PutUint64(fresh.sum[:8], 0)
 	m.add(fresh, 0)
-	if m.slots[5].Load() != fresh {
+	if slots[5].Load() != fresh {
 		t.Error("a living token was forgotten though a dead one could go")
 	}
 }
