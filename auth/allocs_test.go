@@ -25,16 +25,18 @@ func TestRememberedTokenCostsNoAllocation(t *testing.T) {
 	if refusal := p.Check(letIn(t, v, token)); refusal != nil {
 		t.Fatal(refusal)
 	}
+	registration := &Registration{Accounts: nobody{}}
 	ctx := t.Context()
 	fields := []string{"Bearer " + token}
 	if n := testing.AllocsPerRun(1000, func() {
 		token, _ := ParseAuthorization(fields)
 		verdict := v.Verify(ctx, token)
-		if !verdict.Remembered || p.Check(verdict.Principal) != nil {
+		caller, refusal := registration.Admit(verdict.Token, verdict.At)
+		if !verdict.Remembered || refusal != nil || p.Check(caller) != nil {
 			t.Error("not remembered, or refused")
 		}
 		for _, key := range []string{"id", "groups", "scopes", "token_id", "claims.tenant.plan"} {
-			if text, _, _ := verdict.Principal.Text(key); text == "" {
+			if text, _ := caller.Text(key); text.Value == "" {
 				t.Errorf("%s is empty", key)
 			}
 		}

@@ -92,7 +92,7 @@ func BenchmarkVerify(b *testing.B) {
 			b.Run(name+"/"+algorithm, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if v.Verify(ctx, token).Principal == nil {
+					if v.Verify(ctx, token).Token == nil {
 						b.Fatal("refused")
 					}
 				}
@@ -101,7 +101,7 @@ func BenchmarkVerify(b *testing.B) {
 				b.ReportAllocs()
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
-						if v.Verify(ctx, token).Principal == nil {
+						if v.Verify(ctx, token).Token == nil {
 							b.Error("refused")
 						}
 					}
@@ -202,12 +202,12 @@ func measureMemory(b *testing.B, asked int) {
 			own := fmt.Sprintf("%0*d", len(subject), i)
 			payload := strings.Replace(string(parts.payload), subject, own, 1)
 			claims, _ := parseClaims([]byte(payload))
-			r := &remembered{sum: prints.of(token[:len(token)-10] + own[len(own)-10:]), key: key}
+			r := &Token{sum: prints.of(token[:len(token)-10] + own[len(own)-10:]), key: key}
 			if refusal := a.describe(r, claims); refusal != nil {
 				b.Fatal(refusal)
 			}
 			if asked > 0 {
-				r.principal.Claim("tenant.plan")
+				unregistered(b, r).Claim("tenant.plan")
 			}
 			m.add(r, now)
 		}

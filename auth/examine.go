@@ -22,8 +22,8 @@ type examination struct {
 	claims    claimSet
 	authority *authority
 	key       *issuer.Key
-	known     *remembered // by a request that was faster
-	made      *remembered
+	known     *Token // by a request that was faster
+	made      *Token
 }
 
 // check is one thing that a token must stand up to.
@@ -135,7 +135,7 @@ func (x *examination) describe() *Refusal {
 	if x.known = x.verifier.memory.find(x.sum, x.now.Unix()); x.known != nil {
 		return nil
 	}
-	x.made = &remembered{sum: x.sum, key: x.key}
+	x.made = &Token{sum: x.sum, key: x.key}
 	return x.authority.describe(x.made, x.claims)
 }
 

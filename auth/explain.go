@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -69,7 +70,7 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 		e.Rules = append(e.Rules, Rule{Rule: "account"})
 		return e
 	}
-	e.explainAccount(x.caller(), registration, x.now)
+	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
 	return e
 }
 
@@ -88,34 +89,27 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 	e.Rules = append(e.Rules, Rule{rule, &held, expected, found})
 }
 
-func (e *Explanation) explainAccount(caller *Principal, registration *Registration, now time.Time) {
-	_, refusal := registration.Admit(caller, now)
+func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {
+	_, refusal := registration.Admit(token, now)
 	expected := "if it is registered, an active account"
-	if registration.Required && caller.Kind() == KindServiceAccount {
+	if registration.Required && token.standing.kind == KindServiceAccount {
 		expected = "an active account, as machines must be registered"
 	}
-	e.add("account", refusal, expected, registration.shown(caller, now))
+	e.add("account", refusal, expected, registration.shown(token, now))
 }
 
-// shown says what is registered about a caller.
-func (g *Registration) shown(caller *Principal, now time.Time) string {
-	known := g.account(caller)
+// shown says what is registered about a token's caller.
+func (g *Registration) shown(token *Token, now time.Time) string {
+	known := g.account(token)
 	switch {
 	case known != nil:
 		return known.State(now).String() + " as " + known.Subject()
 	case !g.Accounts.Loaded():
 		return "the accounts have not been read yet"
-	case caller.Kind() == KindServiceAccount:
-		return "a machine that is not registered: subject " + quoted(caller.Subject()) + ", client " + quoted(caller.ClientID())
+	case token.standing.kind == KindServiceAccount:
+		return "a machine that is not registered: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
 	}
 	return "a person"
-}
-
-func (x *examination) caller() *Principal {
-	if x.known != nil {
-		return &x.known.principal
-	}
-	return &x.made.principal
 }
 
 func (x *examination) showForm() (any, any) {

@@ -55,7 +55,7 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 		e := v.Explain(context.Background(), token, registration)
 		verdict := v.Verify(context.Background(), token)
 		if verdict.Refusal == nil {
-			_, verdict.Refusal = registration.Admit(verdict.Principal, verdict.At)
+			_, verdict.Refusal = registration.Admit(verdict.Token, verdict.At)
 		}
 		if reasonOf(e.Refusal) != reasonOf(verdict.Refusal) || e.Issuer != verdict.Issuer {
 			t.Errorf("%s: explained as %q of %q, verified as %q of %q", name, reasonOf(e.Refusal), e.Issuer, reasonOf(verdict.Refusal), verdict.Issuer)

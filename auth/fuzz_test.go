@@ -57,10 +57,10 @@ func FuzzToken(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token string) {
 		verdict := v.Verify(t.Context(), token)
-		if (verdict.Principal == nil) == (verdict.Refusal == nil) {
+		if (verdict.Token == nil) == (verdict.Refusal == nil) {
 			t.Fatalf("neither or both: %+v", verdict)
 		}
-		if verdict.Principal != nil && !good[token] {
+		if verdict.Token != nil && !good[token] {
 			t.Fatalf("let in: %q", token)
 		}
 		if verdict.Refusal != nil && !slices.ContainsFunc(Refusals(), func(r *Refusal) bool { return verdict.Refusal.Is(r) }) {
@@ -104,17 +104,21 @@ func FuzzClaims(f *testing.F) {
 		}
 		x := &examination{authority: a, claims: claims, parts: &compact{header: header{algorithm: "ES256"}}, now: g.clock.now()}
 		refusal := x.pass(policyChecks)
-		var r remembered
+		var r Token
 		if refusal != nil || a.describe(&r, claims) != nil {
 			return
 		}
-		p := &r.principal
+		p := unregistered(t, &r)
 		if p.Subject() == "" || p.ExpiresAt().Unix() <= at(-1) || p.ExpiresAt().Year() > 9999 {
 			t.Errorf("subject %q, expires %v", p.Subject(), p.ExpiresAt())
 		}
 		for _, key := range append(PrincipalKeys, "claims.aud", "claims.a.b") {
-			if text, _, ok := p.Text(key); !ok || strings.Contains(text, "\x00") && !strings.Contains(string(payload), `\u0000`) {
-				t.Errorf("%s: %q, %t", key, text, ok)
+			text, ok := p.Text(key)
+			if !ok || strings.Contains(text.Value, "\x00") && !strings.Contains(string(payload), `\u0000`) {
+				t.Errorf("%s: %q, %t", key, text.Value, ok)
+			}
+			if text.Plain && !isPlain(text.Value) {
+				t.Errorf("%s: %q is said to hold no control character", key, text.Value)
 			}
 		}
 	})

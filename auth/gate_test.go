@@ -103,21 +103,37 @@ func with(change func(*Policy)) func(*VerifierConfig) {
 	return func(c *VerifierConfig) { change(&c.Issuers[0].Policy) }
 }
 
-// letIn verifies a token that must be good.
-func letIn(tb testing.TB, v *Verifier, token string) *Principal {
+// verified verifies a token that must be good.
+func verified(tb testing.TB, v *Verifier, token string) *Token {
 	tb.Helper()
 	verdict := v.Verify(tb.Context(), token)
-	if verdict.Refusal != nil || verdict.Principal == nil {
+	if verdict.Refusal != nil || verdict.Token == nil {
 		tb.Fatalf("a good token was refused: %v", verdict.Refusal)
 	}
-	return verdict.Principal
+	return verdict.Token
+}
+
+// letIn verifies a token that must be good, and admits its caller.
+func letIn(tb testing.TB, v *Verifier, token string) *Principal {
+	tb.Helper()
+	return unregistered(tb, verified(tb, v, token))
+}
+
+// unregistered admits everybody, as nobody is registered.
+func unregistered(tb testing.TB, token *Token) *Principal {
+	tb.Helper()
+	caller, refusal := (&Registration{Accounts: nobody{}}).Admit(token, epoch)
+	if refusal != nil {
+		tb.Fatal(refusal)
+	}
+	return caller
 }
 
 // refused verifies a token that must be refused for one reason.
 func refused(tb testing.TB, v *Verifier, token string, want *Refusal) Verdict {
 	tb.Helper()
 	verdict := v.Verify(tb.Context(), token)
-	if verdict.Principal != nil {
+	if verdict.Token != nil {
 		tb.Fatalf("a bad token was let in, expected the refusal %q", want.Reason)
 	}
 	if verdict.Refusal == nil || verdict.Refusal.Reason != want.Reason {

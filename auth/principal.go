@@ -14,10 +14,10 @@ const (
 	KindServiceAccount Kind = "service_account"
 )
 
-// Principal is a caller whose token was verified. It is shared by all requests
-// with that token and never changes.
+// Principal is a caller whose token was verified, with what is registered about
+// it. It is shared by requests with that token and never changes.
 type Principal struct {
-	token    *remembered
+	token    *Token
 	standing *standing
 	attached any
 }
@@ -37,18 +37,18 @@ func (p *Principal) ID() string {
 	return p.standing.account.ID()
 }
 
-// said is the standing by the token alone.
-func (p *Principal) said() *standing { return p.token.principal.standing }
+// Token is the token that the caller brought.
+func (p *Principal) Token() *Token { return p.token }
 
 // Subject is the caller's name at its issuer; never empty.
-func (p *Principal) Subject() string { return p.token.subject.of(p.token.text) }
+func (p *Principal) Subject() string { return p.token.Subject() }
 
 // ClientID is the OAuth 2.0 client the token was issued to; empty if the token
 // does not say.
-func (p *Principal) ClientID() string { return p.token.client.of(p.token.text) }
+func (p *Principal) ClientID() string { return p.token.ClientID() }
 
 // TokenID is the token's jti; empty if it has none.
-func (p *Principal) TokenID() string { return p.claim(claimsKey + "jti").text }
+func (p *Principal) TokenID() string { return p.claim(claimsKey + "jti").text.Value }
 
 // Groups lists the caller's groups. The slice must not be changed.
 func (p *Principal) Groups() []string { return p.standing.groups.list }
@@ -65,8 +65,7 @@ func (p *Principal) ExpiresAt() time.Time {
 // leeway.
 func (p *Principal) Deadline() time.Time { return time.Unix(p.token.until, 0).UTC() }
 
-// Attached is what [Registration.Attach] made of this principal; nil if it was
-// not admitted.
+// Attached is what [Registration.Attach] made of this principal.
 func (p *Principal) Attached() any { return p.attached }
 
 // claimsKey begins the keys of [Principal.Text] that name a claim by its path.
@@ -77,46 +76,53 @@ var PrincipalKeys = []string{
 	"id", "kind", "issuer", "client_id", "name", "email", "groups", "scopes", "token_id", "expires_at",
 }
 
-// Text gives a property of the principal as one text, for a header or a
-// placeholder. Keys are [PrincipalKeys] and claims.<path>; ok tells whether the
-// key is one. What the token does not hold is empty. Lists are joined by
-// commas; an element that itself holds a comma would fake two, so it is left
-// out, and partial says so.
-func (p *Principal) Text(key string) (text string, partial, ok bool) {
+// Text is a property of a principal as one text.
+type Text struct {
+	// Value is empty if the token does not say.
+	Value string
+
+	// Partial tells that an element of a list was left out, because it holds a
+	// comma itself and would fake two.
+	Partial bool
+
+	// Plain tells that no control character is in it; false says nothing. It
+	// saves looking at every byte with every request.
+	Plain bool
+}
+
+// Text gives a property of the principal for a header or a placeholder. Keys are
+// [PrincipalKeys] and claims.<path>; ok tells whether the key is one. Lists are
+// joined by commas.
+func (p *Principal) Text(key string) (text Text, ok bool) {
 	switch key {
 	case "id":
-		return p.Subject(), false, true
+		return Text{Value: p.Subject(), Plain: p.token.isPlain(p.token.subject)}, true
 	case "kind":
-		return string(p.standing.kind), false, true
+		return Text{Value: string(p.standing.kind), Plain: true}, true
 	case "issuer":
-		return p.Issuer(), false, true
+		return Text{Value: p.Issuer()}, true
 	case "client_id":
-		return p.ClientID(), false, true
+		return Text{Value: p.ClientID(), Plain: p.token.isPlain(p.token.client)}, true
 	case "token_id":
-		return p.TokenID(), false, true
+		return Text{Value: p.TokenID()}, true
 	case "expires_at":
-		return p.ExpiresAt().Format(time.RFC3339), false, true
+		return Text{Value: p.ExpiresAt().Format(time.RFC3339), Plain: true}, true
 	case "name":
 		if known := p.standing.account; known != nil && known.Name() != "" {
-			return known.Name(), false, true
+			return Text{Value: known.Name()}, true
 		}
-		text, partial = p.claim(claimsKey + "name").joined()
-		return text, partial, true
+		return p.claim(claimsKey + "name").text, true
 	case "email":
-		text, partial = p.claim(claimsKey + "email").joined()
-		return text, partial, true
+		return p.claim(claimsKey + "email").text, true
 	case "groups":
-		text, partial = p.standing.groups.joined()
-		return text, partial, true
+		return p.standing.groups.text, true
 	case "scopes":
-		text, partial = p.standing.scopes.joined()
-		return text, partial, true
+		return p.standing.scopes.text, true
 	}
 	if len(key) <= len(claimsKey) || !strings.HasPrefix(key, claimsKey) {
-		return "", false, false
+		return Text{}, false
 	}
-	text, partial = p.claim(key).joined()
-	return text, partial, true
+	return p.claim(key).text, true
 }
 
 // Claim gives the texts of the claim at a path: one for a string, a number or a

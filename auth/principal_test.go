@@ -51,19 +51,19 @@ func TestPrincipalText(t *testing.T) {
 	}
 	for range 2 { // read anew, then recalled
 		for _, tt := range tests {
-			text, partial, ok := p.Text(tt.key)
-			if text != tt.want || partial != tt.partial || !ok {
-				t.Errorf("%s: got %q, %t, %t; expected %q, %t", tt.key, text, partial, ok, tt.want, tt.partial)
+			text, ok := p.Text(tt.key)
+			if text.Value != tt.want || text.Partial != tt.partial || !ok {
+				t.Errorf("%s: got %+v, %t; expected %q, %t", tt.key, text, ok, tt.want, tt.partial)
 			}
 		}
 	}
 	for _, key := range []string{"", "claims", "claims.", "ID", "subject", "claimsx.sub", "group"} {
-		if text, _, ok := p.Text(key); ok || text != "" {
-			t.Errorf("%q is said to be a key: %q", key, text)
+		if text, ok := p.Text(key); ok || text.Value != "" {
+			t.Errorf("%q is said to be a key: %+v", key, text)
 		}
 	}
 	for _, key := range PrincipalKeys {
-		if _, _, ok := p.Text(key); !ok {
+		if _, ok := p.Text(key); !ok {
 			t.Errorf("%q is listed and not known", key)
 		}
 	}
@@ -73,11 +73,11 @@ func TestPrincipalText(t *testing.T) {
 func TestTextOfOneValue(t *testing.T) {
 	g := newGate(t)
 	p := letIn(t, g.verifier(), g.idp.Mint(map[string]any{"x": "a,b", "groups": "c,d"}))
-	if text, partial, _ := p.Text("claims.x"); text != "a,b" || partial {
-		t.Errorf("got %q, %t", text, partial)
+	if text, _ := p.Text("claims.x"); text.Value != "a,b" || text.Partial {
+		t.Errorf("got %+v", text)
 	}
-	if text, partial, _ := p.Text("groups"); text != "" || !partial {
-		t.Errorf("a group with a comma: got %q, %t; expected it to be left out", text, partial)
+	if text, _ := p.Text("groups"); text.Value != "" || !text.Partial {
+		t.Errorf("a group with a comma: got %+v; expected it to be left out", text)
 	}
 }
 
@@ -129,8 +129,8 @@ func TestRecallIsBounded(t *testing.T) {
 	if length != maxRecalled {
 		t.Errorf("%d values are recalled, expected %d", length, maxRecalled)
 	}
-	if text, _, _ := p.Text("claims.tenant.plan"); text != "pro" {
-		t.Errorf("beyond the bound a claim reads %q", text)
+	if text, _ := p.Text("claims.tenant.plan"); text.Value != "pro" {
+		t.Errorf("beyond the bound a claim reads %q", text.Value)
 	}
 }
 
@@ -141,8 +141,8 @@ func TestRecallTogether(t *testing.T) {
 		group.Go(func() {
 			for range 100 {
 				for _, key := range []string{"groups", "scopes", "name", "claims.list", "claims.tenant.plan"} {
-					if text, _, ok := p.Text(key); !ok || text == "" {
-						t.Errorf("%s: got %q, %t", key, text, ok)
+					if text, ok := p.Text(key); !ok || text.Value == "" {
+						t.Errorf("%s: got %q, %t", key, text.Value, ok)
 					}
 				}
 			}

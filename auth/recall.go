@@ -4,30 +4,43 @@ import "strings"
 
 // values is a property's texts and how they look when joined.
 type values struct {
-	list    []string
-	text    string
-	partial bool
+	list []string
+	text Text
 }
 
 func newValues(list []string, array bool) values {
 	v := values{list: list}
-	if !array {
-		v.text = strings.Join(list, "")
-		return v
+	if array {
+		v.text = joined(list)
+	} else {
+		v.text.Value = strings.Join(list, "")
 	}
+	v.text.Plain = isPlain(v.text.Value)
+	return v
+}
+
+func joined(list []string) (t Text) {
 	whole := make([]string, 0, len(list))
 	for _, s := range list {
 		if strings.Contains(s, ",") {
-			v.partial = true
+			t.Partial = true
 			continue
 		}
 		whole = append(whole, s)
 	}
-	v.text = strings.Join(whole, ",")
-	return v
+	t.Value = strings.Join(whole, ",")
+	return t
 }
 
-func (v *values) joined() (string, bool) { return v.text, v.partial }
+// isPlain tells whether a text holds no control character.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
 
 // property is what a claim says, by the key of [Principal.Text].
 type property struct {
@@ -41,10 +54,18 @@ type claimAt struct{ key, json string }
 // recalled is what was asked of a token's claims before, so that a remembered
 // one's are read once and not with every request. What a configuration asks for
 // is a handful of fixed paths, so a list does.
+//
+// Lists are shared, too: tokens are asked for the same claims in the same order.
 type recalled struct {
 	*property
 	rest   *recalled
 	length int // of the list
+}
+
+// recalledFrom is what a list is made of.
+type recalledFrom struct {
+	first *property
+	rest  *recalled
 }
 
 // maxRecalled bounds what one token recalls; beyond it claims are read anew each
@@ -61,15 +82,12 @@ func (p *Principal) claim(key string) *property {
 			return r.property
 		}
 	}
-	first := &recalled{property: p.readClaim(key), rest: head, length: 1}
-	if head != nil {
-		first.length += head.length
-	}
-	if first.length <= maxRecalled {
+	found := p.readClaim(key)
+	if head == nil || head.length < maxRecalled {
 		// If another request was faster, the next one keeps it.
-		p.token.recalled.CompareAndSwap(head, first)
+		p.token.recalled.CompareAndSwap(head, p.standing.authority.shelves.list(found, head))
 	}
-	return first.property
+	return found
 }
 
 // readClaim reads a claim anew.

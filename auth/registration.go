@@ -51,22 +51,22 @@ func retrySoon(r *Refusal) *Refusal {
 	return r
 }
 
-// Admit gives the principal that the caller is with what is registered about
-// it now, or the refusal. A caller whose subject is registered is a service
+// Admit gives the principal that a token's caller is with what is registered
+// about it now, or the refusal. A caller whose subject is registered is a service
 // account whatever its token looks like.
 //
 // What the accounts say of a caller is kept with the remembered token until they
 // change: among a million, looking it up anew touches half a dozen places that
 // are in no processor's cache.
-func (g *Registration) Admit(caller *Principal, now time.Time) (*Principal, *Refusal) {
+func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal) {
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
-	last := caller.token.admitted.Load()
+	last := token.admitted.Load()
 	if last == nil || last.version.Load() != uint64(version) {
-		last = g.find(caller, last)
+		last = g.find(token, last)
 		last.version.Store(uint64(version))
 	}
 	p := &last.principal
-	if now.Unix() >= last.good {
+	if now.Unix() >= p.standing.good {
 		if refusal := g.refuse(p, now); refusal != nil {
 			return nil, refusal
 		}
@@ -102,52 +102,49 @@ func (g *Registration) refuseUnknown(p *Principal) *Refusal {
 
 // admitted is a principal by what the accounts said when they had the version.
 type admitted struct {
-	version   atomic.Uint64 // an [account.Version]
-	good      int64         // until when the account is, Unix seconds; 0 without one
+	version   atomic.Uint64 // an [account.Version]; 0: unused
 	principal Principal
 }
 
-// goodUntil is when the account stops being good by itself, in Unix seconds; 0
-// for one that is switched off.
-func goodUntil(known *account.Account) int64 {
-	switch {
-	case known == nil || known.Status() == account.StatusInactive:
-		return 0
-	case known.ExpiresAt().IsZero():
-		return math.MaxInt64
+// inUse is no version of accounts.
+const inUse = math.MaxUint64
+
+// room is where to put the next principal: within the token for the first one,
+// next to what a request needs anyway.
+func (t *Token) room() *admitted {
+	if t.first.version.CompareAndSwap(0, inUse) {
+		return &t.first
 	}
-	return known.ExpiresAt().Unix()
+	return new(admitted)
 }
 
 // find joins what the token says with what is registered: the last principal, if
 // its account is still the same.
-func (g *Registration) find(caller *Principal, last *admitted) *admitted {
-	known := g.account(caller)
+func (g *Registration) find(token *Token, last *admitted) *admitted {
+	known := g.account(token)
 	if last != nil && last.principal.standing.account == known {
 		return last
 	}
-	made := &admitted{
-		good:      goodUntil(known),
-		principal: Principal{token: caller.token, standing: caller.said().registered(known)},
-	}
+	made := token.room()
+	made.principal = Principal{token: token, standing: token.standing.registered(known)}
 	if g.Attach != nil {
 		made.principal.attached = g.Attach(&made.principal)
 	}
-	caller.token.admitted.Store(made)
+	token.admitted.Store(made)
 	return made
 }
 
-// account gives the account of a caller, nil if there is none. It is found by the
+// account gives the account of a token's caller, nil if there is none. It is found by the
 // client id only if the token itself says that it is a machine's: people carry
 // the client id of the application they logged in with.
-func (g *Registration) account(caller *Principal) *account.Account {
-	if known, ok := g.Accounts.Lookup(caller.Issuer(), caller.Subject()); ok {
+func (g *Registration) account(token *Token) *account.Account {
+	if known, ok := g.Accounts.Lookup(token.Issuer(), token.Subject()); ok {
 		return known
 	}
-	client := caller.ClientID()
-	if client == "" || client == caller.Subject() || caller.said().kind != KindServiceAccount {
+	client := token.ClientID()
+	if client == "" || client == token.Subject() || token.standing.kind != KindServiceAccount {
 		return nil
 	}
-	known, _ := g.Accounts.Lookup(caller.Issuer(), client)
+	known, _ := g.Accounts.Lookup(token.Issuer(), client)
 	return known
 }

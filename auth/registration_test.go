@@ -68,9 +68,9 @@ func declare(t *testing.T, d account.Draft) *account.Account {
 func TestRegistration(t *testing.T) {
 	g := newGate(t)
 	v := g.verifier()
-	machine := letIn(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci", "groups": []string{"token"}}))
-	pod := letIn(t, v, g.idp.Mint(map[string]any{"sub": "uuid-7", "azp": "ci", "gty": "client-credentials"}))
-	person := letIn(t, v, g.idp.Mint(map[string]any{"sub": "ann", "azp": "ci"}))
+	machine := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci", "groups": []string{"token"}}))
+	pod := verified(t, v, g.idp.Mint(map[string]any{"sub": "uuid-7", "azp": "ci", "gty": "client-credentials"}))
+	person := verified(t, v, g.idp.Mint(map[string]any{"sub": "ann", "azp": "ci"}))
 	in := account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"deployers"}}
 	off := account.Draft{Subject: "ci", Status: account.StatusInactive}
 	ended := account.Draft{Subject: "ci", ExpiresAt: epoch}
@@ -79,26 +79,26 @@ func TestRegistration(t *testing.T) {
 		optional bool
 		unread   bool
 		accounts []account.Draft
-		caller   *Principal
+		token    *Token
 		want     *Refusal
 		kind     Kind
 	}{
-		{name: "registered", accounts: []account.Draft{in}, caller: machine, kind: KindServiceAccount},
-		{name: "found by client id", accounts: []account.Draft{in}, caller: pod, kind: KindServiceAccount},
-		{name: "unknown", caller: machine, want: ErrAccountUnknown},
-		{name: "unknown, optional", optional: true, caller: machine, kind: KindServiceAccount},
-		{name: "switched off", accounts: []account.Draft{off}, caller: machine, want: ErrAccountInactive},
-		{name: "switched off, optional", optional: true, accounts: []account.Draft{off}, caller: machine, want: ErrAccountInactive},
-		{name: "switched off by client id", accounts: []account.Draft{off}, caller: pod, want: ErrAccountInactive},
-		{name: "expired", accounts: []account.Draft{ended}, caller: machine, want: ErrAccountExpired},
-		{name: "of another issuer", accounts: []account.Draft{{Subject: "ci", Issuer: "other"}}, caller: machine, want: ErrAccountUnknown},
-		{name: "not read yet", unread: true, caller: machine, want: ErrAccountsUnavailable},
-		{name: "not read yet, optional", unread: true, optional: true, caller: machine, kind: KindServiceAccount},
-		{name: "not read yet, but known", unread: true, accounts: []account.Draft{in}, caller: machine, kind: KindServiceAccount},
-		{name: "a person", caller: person, kind: KindUser},
-		{name: "a person of a registered application", accounts: []account.Draft{off}, caller: person, kind: KindUser},
-		{name: "a registered subject", accounts: []account.Draft{{Subject: "ann"}}, caller: person, kind: KindServiceAccount},
-		{name: "a registered subject, switched off", accounts: []account.Draft{{Subject: "ann", Status: account.StatusInactive}}, caller: person, want: ErrAccountInactive},
+		{name: "registered", accounts: []account.Draft{in}, token: machine, kind: KindServiceAccount},
+		{name: "found by client id", accounts: []account.Draft{in}, token: pod, kind: KindServiceAccount},
+		{name: "unknown", token: machine, want: ErrAccountUnknown},
+		{name: "unknown, optional", optional: true, token: machine, kind: KindServiceAccount},
+		{name: "switched off", accounts: []account.Draft{off}, token: machine, want: ErrAccountInactive},
+		{name: "switched off, optional", optional: true, accounts: []account.Draft{off}, token: machine, want: ErrAccountInactive},
+		{name: "switched off by client id", accounts: []account.Draft{off}, token: pod, want: ErrAccountInactive},
+		{name: "expired", accounts: []account.Draft{ended}, token: machine, want: ErrAccountExpired},
+		{name: "of another issuer", accounts: []account.Draft{{Subject: "ci", Issuer: "other"}}, token: machine, want: ErrAccountUnknown},
+		{name: "not read yet", unread: true, token: machine, want: ErrAccountsUnavailable},
+		{name: "not read yet, optional", unread: true, optional: true, token: machine, kind: KindServiceAccount},
+		{name: "not read yet, but known", unread: true, accounts: []account.Draft{in}, token: machine, kind: KindServiceAccount},
+		{name: "a person", token: person, kind: KindUser},
+		{name: "a person of a registered application", accounts: []account.Draft{off}, token: person, kind: KindUser},
+		{name: "a registered subject", accounts: []account.Draft{{Subject: "ann"}}, token: person, kind: KindServiceAccount},
+		{name: "a registered subject, switched off", accounts: []account.Draft{{Subject: "ann", Status: account.StatusInactive}}, token: person, want: ErrAccountInactive},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestRegistration(t *testing.T) {
 				accounts.register(t, d)
 			}
 			registration := &Registration{Accounts: accounts, Required: !test.optional}
-			admitted, refusal := registration.Admit(test.caller, g.clock.now())
+			admitted, refusal := registration.Admit(test.token, g.clock.now())
 			if refusal != test.want {
 				t.Fatalf("refused with %v, expected %v", refusal, test.want)
 			}
@@ -122,42 +122,39 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	g := newGate(t)
 	accounts := &roll{}
 	registration := &Registration{Accounts: accounts, Required: true, Attach: func(p *Principal) any { return p.Groups() }}
-	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{
+	token := verified(t, g.verifier(), g.idp.Mint(map[string]any{
 		"sub": "ci", "azp": "ci", "groups": []string{"token", "both"}, "name": "as the token says",
 	}))
 	accounts.register(t, account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"both", "deployers"}})
-	first, _ := registration.Admit(caller, g.clock.now())
+	first, _ := registration.Admit(token, g.clock.now())
 	if want := []string{"token", "both", "deployers"}; !slices.Equal(first.Groups(), want) {
 		t.Errorf("found the groups %v, expected %v", first.Groups(), want)
 	}
 	if attached := first.Attached().([]string); len(attached) != 3 {
 		t.Errorf("attached was %v, expected the joined groups", attached)
 	}
-	if caller.Attached() != nil {
-		t.Error("something is attached to who was not admitted")
+	if name, _ := first.Text("name"); name.Value != "CI deploys" {
+		t.Errorf("found the name %q, expected the account's", name.Value)
 	}
-	if name, _, _ := first.Text("name"); name != "CI deploys" {
-		t.Errorf("found the name %q, expected the account's", name)
+	if first.ID() != account.ID("ci") || first.Subject() != "ci" || first.Token() != token {
+		t.Errorf("found the id %q of %s, expected the account's", first.ID(), first)
 	}
-	if first.ID() != account.ID("ci") || caller.ID() != "ci" {
-		t.Errorf("found the ids %q and %q, expected the account's and the subject", first.ID(), caller.ID())
-	}
-	if !first.Same(caller) {
-		t.Error("the registered caller counts as somebody else than the token's")
-	}
-	if again, _ := registration.Admit(caller, g.clock.now()); again != first {
+	if again, _ := registration.Admit(token, g.clock.now()); again != first {
 		t.Error("the same account made the principal anew")
 	}
 	accounts.register(t, account.Draft{Subject: "ci"})
-	changed, _ := registration.Admit(caller, g.clock.now())
+	changed, _ := registration.Admit(token, g.clock.now())
 	if want := []string{"token", "both"}; !slices.Equal(changed.Groups(), want) {
 		t.Errorf("found the groups %v after a change, expected %v", changed.Groups(), want)
 	}
-	if name, _, _ := changed.Text("name"); name != "as the token says" {
-		t.Errorf("found the name %q, expected the token's", name)
+	if name, _ := changed.Text("name"); name.Value != "as the token says" {
+		t.Errorf("found the name %q, expected the token's", name.Value)
 	}
-	if changed.Deadline() != caller.Deadline() || caller.Deadline().Before(epoch.Add(time.Second)) {
+	if changed.Deadline() != first.Deadline() || first.Deadline().Before(epoch.Add(time.Second)) {
 		t.Error("the account changed how long the token counts")
+	}
+	if !changed.Same(first) {
+		t.Error("with its account changed the caller counts as somebody else")
 	}
 }
 
@@ -172,7 +169,7 @@ func TestAttach(t *testing.T) {
 	v := g.verifier()
 	token := g.idp.Mint(map[string]any{"sub": "alice"})
 	for range 3 {
-		caller, refusal := registration.Admit(letIn(t, v, token), g.clock.now())
+		caller, refusal := registration.Admit(verified(t, v, token), g.clock.now())
 		if refusal != nil || caller.Attached() != "attached to alice" {
 			t.Errorf("got %v and %v", caller.Attached(), refusal)
 		}
@@ -181,7 +178,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("called %d times, expected once for the one principal", calls)
 	}
 	silent := &Registration{Accounts: &roll{}}
-	caller, _ := silent.Admit(letIn(t, v, g.idp.Mint(nil)), g.clock.now())
+	caller, _ := silent.Admit(verified(t, v, g.idp.Mint(nil)), g.clock.now())
 	if caller.Attached() != nil {
 		t.Error("something is attached though nobody asked for it")
 	}
@@ -194,9 +191,9 @@ func TestLookedUpOnce(t *testing.T) {
 	accounts := &roll{}
 	accounts.register(t, account.Draft{Subject: "ci", ExpiresAt: epoch.Add(time.Minute)})
 	registration := &Registration{Accounts: accounts, Required: true}
-	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
+	token := verified(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
 	admit := func(now time.Time) *Refusal {
-		_, refusal := registration.Admit(caller, now)
+		_, refusal := registration.Admit(token, now)
 		return refusal
 	}
 	for range 3 {
@@ -232,7 +229,7 @@ func TestLookedUpOnce(t *testing.T) {
 // it.
 func TestAdmitWhileAccountsChange(t *testing.T) {
 	g := newGate(t)
-	caller := letIn(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
+	token := verified(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
 	registry := account.New(account.Options{})
 	defer registry.Close()
 	views := make([]account.View, 2)
@@ -249,7 +246,7 @@ func TestAdmitWhileAccountsChange(t *testing.T) {
 		registration := &Registration{Accounts: views[i%2], Required: true}
 		group.Go(func() {
 			for range 2000 {
-				if _, refusal := registration.Admit(caller, epoch); (refusal == nil) != on {
+				if _, refusal := registration.Admit(token, epoch); (refusal == nil) != on {
 					t.Errorf("refused with %v, where the account is on: %t", refusal, on)
 					return
 				}

@@ -29,7 +29,7 @@ func newMemory(limit int) *memory {
 
 // find gives a remembered token that still holds, or nil. One that does not is
 // forgotten.
-func (m *memory) find(sum fingerprint, now int64) *remembered {
+func (m *memory) find(sum fingerprint, now int64) *Token {
 	if m == nil {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (m *memory) find(sum fingerprint, now int64) *remembered {
 // add remembers a token, and forgets another where the limit is reached. Two
 // requests that add the same one at once may leave it twice, which costs a slot
 // and does no harm.
-func (m *memory) add(r *remembered, now int64) {
+func (m *memory) add(r *Token, now int64) {
 	if m == nil {
 		return
 	}

@@ -24,11 +24,11 @@ func anyKey(t *testing.T) *issuer.Key {
 }
 
 // entries makes remembered tokens with fingerprints spread as real ones are.
-func entries(key *issuer.Key, n int, expires int64) []*remembered {
+func entries(key *issuer.Key, n int, expires int64) []*Token {
 	random := rand.New(rand.NewPCG(1, uint64(n)))
-	list := make([]*remembered, n)
+	list := make([]*Token, n)
 	for i := range list {
-		r := &remembered{key: key}
+		r := &Token{key: key}
 		binary.LittleEndian.PutUint64(r.sum[:8], random.Uint64())
 		binary.LittleEndian.PutUint64(r.sum[8:], random.Uint64())
 		r.until = expires
@@ -206,7 +206,7 @@ func TestEvictionPrefersDeadTokens(t *testing.T) {
 		m.add(dying[i], 0)
 		m.add(living[i], 0)
 	}
-	present := func(list []*remembered, now int64) (n int) {
+	present := func(list []*Token, now int64) (n int) {
 		for _, r := range list {
 			if m.find(r.sum, now) != nil {
 				n++
@@ -282,7 +282,7 @@ func TestFullBucket(t *testing.T) {
 func TestAddedTwice(t *testing.T) {
 	m := newMemory(10)
 	r := entries(anyKey(t), 1, 100)[0]
-	again := &remembered{sum: r.sum, key: r.key, until: 100}
+	again := &Token{sum: r.sum, key: r.key, until: 100}
 	m.add(r, 0)
 	m.add(again, 0)
 	if found := m.find(r.sum, 0); found != r && found != again {
@@ -314,7 +314,7 @@ func TestVerifierTogether(t *testing.T) {
 			for i := range 200 {
 				k := tokens[(i*7+w)%len(tokens)]
 				verdict := v.Verify(t.Context(), k.token)
-				if verdict.Refusal != nil || verdict.Principal.Subject() != k.subject {
+				if verdict.Refusal != nil || verdict.Token.Subject() != k.subject {
 					t.Errorf("%s: got %+v", k.subject, verdict)
 					return
 				}

@@ -9,6 +9,18 @@ type shelves struct {
 	standings  shelf[string, *standing]
 	registered shelf[registered, *standing]
 	properties shelf[claimAt, *property]
+	lists      shelf[recalledFrom, *recalled]
+}
+
+// list gives the list of properties that begins with one and goes on with rest.
+func (f *shelves) list(first *property, rest *recalled) *recalled {
+	return f.lists.take(recalledFrom{first, rest}, func() *recalled {
+		made := &recalled{property: first, rest: rest, length: 1}
+		if rest != nil {
+			made.length += rest.length
+		}
+		return made
+	})
 }
 
 // shelf keeps things that never change by what they are made of.

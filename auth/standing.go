@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"math"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,6 +19,7 @@ type standing struct {
 	groups    values
 	scopes    values
 	account   *account.Account // nil: none
+	good      int64            // until when the account is, Unix seconds; 0 without one
 }
 
 // maxShared is the longest text, in bytes, of claims that are looked for among
@@ -52,7 +54,7 @@ func (s *standing) registered(as *account.Account) *standing {
 		joined := *s
 		joined.kind = KindServiceAccount
 		joined.groups = newValues(join(s.groups.list, as.Groups()), true)
-		joined.account = as
+		joined.account, joined.good = as, goodUntil(as)
 		return &joined
 	})
 }
@@ -61,6 +63,18 @@ func (s *standing) registered(as *account.Account) *standing {
 type registered struct {
 	standing *standing
 	account  *account.Account
+}
+
+// goodUntil is when an account stops being good by itself, in Unix seconds; 0 for
+// one that is switched off.
+func goodUntil(a *account.Account) int64 {
+	switch {
+	case a.Status() == account.StatusInactive:
+		return 0
+	case a.ExpiresAt().IsZero():
+		return math.MaxInt64
+	}
+	return a.ExpiresAt().Unix()
 }
 
 // join gives the elements of both lists, each once.

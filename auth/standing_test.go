@@ -24,13 +24,13 @@ func newTestAuthority(t *testing.T, change func(*Policy)) *authority {
 }
 
 // described is what the claims make of a token.
-func described(t *testing.T, a *authority, payload string) *remembered {
+func described(t *testing.T, a *authority, payload string) *Token {
 	t.Helper()
 	claims, ok := parseClaims([]byte(payload))
 	if !ok {
 		t.Fatalf("not a claims set: %s", payload)
 	}
-	r := new(remembered)
+	r := new(Token)
 	if refusal := a.describe(r, claims); refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -42,9 +42,9 @@ func described(t *testing.T, a *authority, payload string) *remembered {
 func TestStandingIsShared(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	base := `{"iss":"x","aud":"y","sub":"alice","jti":"1","exp":9,"groups":["a","b"],"scope":"s"}`
-	kept := described(t, a, base).principal.standing
+	kept := described(t, a, base).standing
 	same := `{"iss":"x","aud":"y","sub":"bob","jti":"2","exp":10,"email":"bob@example.com","groups":["a","b"],"scope":"s"}`
-	if described(t, a, same).principal.standing != kept {
+	if described(t, a, same).standing != kept {
 		t.Error("an equal one is not shared")
 	}
 	for _, change := range [][2]string{
@@ -53,7 +53,7 @@ func TestStandingIsShared(t *testing.T) {
 		{`,"scope":"s"`, ``}, {`"groups":["a","b"],`, ``},
 	} {
 		other := strings.Replace(base, change[0], change[1], 1)
-		if other == base || described(t, a, other).principal.standing == kept {
+		if other == base || described(t, a, other).standing == kept {
 			t.Errorf("%s shares the standing of %s", other, base)
 		}
 	}
@@ -62,12 +62,12 @@ func TestStandingIsShared(t *testing.T) {
 func TestHugeStandingIsNotKept(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	huge := fmt.Sprintf(`{"sub":"alice","exp":9,"groups":[%q]}`, strings.Repeat("g", maxShared))
-	if p := described(t, a, huge).principal; len(p.Groups()) != 1 || len(a.shelves.standings.all) != 0 {
+	if p := unregistered(t, described(t, a, huge)); len(p.Groups()) != 1 || len(a.shelves.standings.all) != 0 {
 		t.Errorf("%d groups were read and %d standings kept, expected one and none", len(p.Groups()), len(a.shelves.standings.all))
 	}
-	plain := described(t, a, fmt.Sprintf(`{"sub":"alice","exp":9,"x":%q}`, strings.Repeat("x", maxShared))).principal
-	if text, _, _ := plain.Text("claims.x"); len(text) != maxShared || len(a.shelves.properties.all) != 0 {
-		t.Errorf("%d bytes were read and %d properties kept", len(text), len(a.shelves.properties.all))
+	plain := unregistered(t, described(t, a, fmt.Sprintf(`{"sub":"alice","exp":9,"x":%q}`, strings.Repeat("x", maxShared))))
+	if text, _ := plain.Text("claims.x"); len(text.Value) != maxShared || len(a.shelves.properties.all) != 0 {
+		t.Errorf("%d bytes were read and %d properties kept", len(text.Value), len(a.shelves.properties.all))
 	}
 }
 
@@ -105,13 +105,13 @@ func TestSplitLosesNothing(t *testing.T) {
 				list, _ = scalars(value)
 			}
 			for range 2 { // read anew, then recalled
-				if got := r.principal.Claim(path); !slices.Equal(got, list) {
+				if got := unregistered(t, r).Claim(path); !slices.Equal(got, list) {
 					t.Errorf("preset %q: %s reads %q, expected %q", preset, path, got, list)
 				}
 			}
 		}
-		if r.principal.Subject() != "alice" {
-			t.Errorf("preset %q: the subject is %q", preset, r.principal.Subject())
+		if r.Subject() != "alice" {
+			t.Errorf("preset %q: the subject is %q", preset, r.Subject())
 		}
 	}
 }
@@ -126,7 +126,7 @@ func TestSay(t *testing.T) {
 		{`{"sub":"\u0061","azp":"\u0062"}`, "a and more", "b and more"},
 		{long, long + "x", long + "y"},
 	} {
-		var r remembered
+		var r Token
 		r.say(test.claims, test.subject, test.client)
 		p := &Principal{token: &r}
 		if p.Subject() != test.subject || p.ClientID() != test.client || r.claims.of(r.text) != test.claims {
@@ -139,7 +139,7 @@ func TestSay(t *testing.T) {
 func TestRegisteredStandingIsShared(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	ci := declare(t, account.Draft{Subject: "ci", Issuer: "acme", Status: account.StatusActive, Groups: []string{"b", "c"}})
-	s := described(t, a, `{"sub":"ci","exp":9,"groups":["a","b"]}`).principal.standing
+	s := described(t, a, `{"sub":"ci","exp":9,"groups":["a","b"]}`).standing
 	joined := s.registered(ci)
 	if joined != s.registered(ci) || s.registered(nil) != s {
 		t.Error("the same account made another standing")

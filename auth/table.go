@@ -12,7 +12,7 @@ import (
 // four slots for each token, so full buckets are rare: one token in ten thousand
 // meets one.
 type table struct {
-	slots  []atomic.Pointer[remembered]
+	slots  []atomic.Pointer[Token]
 	tokens int   // that there is room for
 	limit  int64 // of tokens, however much room there is
 	count  atomic.Int64
@@ -28,7 +28,7 @@ const (
 func newTable(tokens, limit int) *table {
 	buckets := (tokens*slotsPerToken + bucketSlots - 1) / bucketSlots
 	return &table{
-		slots:  make([]atomic.Pointer[remembered], buckets*bucketSlots),
+		slots:  make([]atomic.Pointer[Token], buckets*bucketSlots),
 		tokens: tokens,
 		limit:  int64(limit),
 	}
@@ -37,7 +37,7 @@ func newTable(tokens, limit int) *table {
 // isFull tells whether the table holds as many tokens as it was made for.
 func (t *table) isFull() bool { return t.count.Load() >= int64(t.tokens) }
 
-func (t *table) bucket(place uint64) []atomic.Pointer[remembered] {
+func (t *table) bucket(place uint64) []atomic.Pointer[Token] {
 	index, _ := bits.Mul64(place, uint64(len(t.slots)/bucketSlots))
 	start := index * bucketSlots
 	return t.slots[start : start+bucketSlots]
@@ -45,7 +45,7 @@ func (t *table) bucket(place uint64) []atomic.Pointer[remembered] {
 
 // find gives a remembered token that still holds, or nil. One that does not is
 // forgotten.
-func (t *table) find(sum fingerprint, now int64) *remembered {
+func (t *table) find(sum fingerprint, now int64) *Token {
 	bucket := t.bucket(sum.place())
 	for i := range bucket {
 		r := bucket[i].Load()
@@ -65,12 +65,12 @@ func (t *table) find(sum fingerprint, now int64) *remembered {
 }
 
 // add takes a token in, and forgets another where the limit is reached.
-func (t *table) add(r *remembered, now int64) {
+func (t *table) add(r *Token, now int64) {
 	r.asked.Store(true) // so that it stays until eviction comes by again
 	t.put(r, now)
 }
 
-func (t *table) put(r *remembered, now int64) {
+func (t *table) put(r *Token, now int64) {
 	// Counting before adding keeps the limit whatever happens at once: who
 	// counted beyond it has taken out another before it puts in its own.
 	if t.count.Add(1) > t.limit && !t.evict(now) {
@@ -90,7 +90,7 @@ func (t *table) put(r *remembered, now int64) {
 
 // victim picks the slot of a full bucket to be written over: of a token that no
 // longer holds, else of one not asked for since this was last decided.
-func victim(bucket []atomic.Pointer[remembered], now int64) *atomic.Pointer[remembered] {
+func victim(bucket []atomic.Pointer[Token], now int64) *atomic.Pointer[Token] {
 	for i := range bucket {
 		if r := bucket[i].Load(); r == nil || !r.holds(now) {
 			return &bucket[i]
@@ -128,7 +128,7 @@ func (t *table) evict(now int64) bool {
 }
 
 // forget empties a slot, unless it holds something else by now.
-func (t *table) forget(slot *atomic.Pointer[remembered], r *remembered) bool {
+func (t *table) forget(slot *atomic.Pointer[Token], r *Token) bool {
 	if !slot.CompareAndSwap(r, nil) {
 		return false
 	}

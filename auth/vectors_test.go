@@ -97,7 +97,7 @@ func TestMalleability(t *testing.T) {
 				if token == good {
 					return
 				}
-				if v.Verify(t.Context(), token).Principal != nil {
+				if v.Verify(t.Context(), token).Token != nil {
 					t.Errorf("let in with byte %d %s: %q", position, what, token)
 				}
 			}

@@ -82,8 +82,8 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 
 // Verdict is what became of a token.
 type Verdict struct {
-	// Principal is the caller; nil if the token was refused.
-	Principal *Principal
+	// Token is what the token says; nil if it was refused.
+	Token *Token
 
 	// Refusal says why the token is not good; nil if it is.
 	Refusal *Refusal
@@ -112,8 +112,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	}
 	now := v.now()
 	sum := v.prints.of(token)
-	if r := v.memory.find(sum, now.Unix()); r != nil {
-		return Verdict{Principal: &r.principal, Issuer: r.principal.Issuer(), Remembered: true, At: now}
+	if known := v.memory.find(sum, now.Unix()); known != nil {
+		return Verdict{Token: known, Issuer: known.Issuer(), Remembered: true, At: now}
 	}
 	began := time.Now()
 	verdict := v.verifyNew(ctx, token, sum, now)
@@ -136,7 +136,7 @@ func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint,
 		x.known = x.made
 		v.memory.add(x.made, x.now.Unix())
 	}
-	verdict.Principal = &x.known.principal
+	verdict.Token = x.known
 	return verdict
 }
 

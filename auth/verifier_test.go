@@ -22,7 +22,7 @@ func TestVerify(t *testing.T) {
 		t.Fatalf("the first time: %+v", first)
 	}
 	second := v.Verify(t.Context(), token)
-	if second.Refusal != nil || !second.Remembered || second.Issuer != "acme" || second.Principal != first.Principal {
+	if second.Refusal != nil || !second.Remembered || second.Issuer != "acme" || second.Token != first.Token {
 		t.Errorf("the second time: %+v", second)
 	}
 }
@@ -200,7 +200,7 @@ func TestContextEnds(t *testing.T) {
 	go func() { done <- v.Verify(ctx, g.idp.Mint(nil)) }()
 	<-hold.Arrived()
 	cancel()
-	if verdict := <-done; verdict.Principal != nil || !verdict.Refusal.Is(ErrKeysUnavailable) {
+	if verdict := <-done; verdict.Token != nil || !verdict.Refusal.Is(ErrKeysUnavailable) {
 		t.Errorf("got %+v", verdict)
 	}
 }
@@ -221,7 +221,7 @@ func TestExpiresWhileWaiting(t *testing.T) {
 	<-hold.Arrived()
 	g.clock.advance(time.Second)
 	hold.Release()
-	if verdict := <-done; verdict.Principal != nil || verdict.Refusal != ErrExpired {
+	if verdict := <-done; verdict.Token != nil || verdict.Refusal != ErrExpired {
 		t.Errorf("got %+v, expected the refusal %q", verdict, ErrExpired.Reason)
 	}
 }
@@ -237,7 +237,7 @@ func TestSameNewTokenTogether(t *testing.T) {
 		for range 50 {
 			group.Go(func() {
 				<-begin
-				if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || verdict.Principal.Subject() != "subject" {
+				if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || verdict.Token.Subject() != "subject" {
 					t.Errorf("got %+v", verdict)
 				}
 			})

@@ -57,18 +57,18 @@ func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.
 			e.meters.outcome(r, "", nil, refusal)
 			return nil, refusal
 		}
-		verdict := e.verify(r.Context(), token)
+		caller, verdict := e.verify(r.Context(), token)
 		refusal = verdict.Refusal
 		if refusal == nil {
-			refusal = ours.Check(verdict.Principal)
+			refusal = ours.Check(caller)
 		}
 		if refusal == nil {
-			refusal = api.CheckGroups(verdict.Principal, groups)
+			refusal = api.CheckGroups(caller, groups)
 		}
 		if refusal != nil {
 			logRefusal(logger, refusal, verdict.Issuer)
 		}
-		e.meters.outcome(r, verdict.Issuer, verdict.Principal, refusal)
-		return verdict.Principal, refusal
+		e.meters.outcome(r, verdict.Issuer, caller, refusal)
+		return caller, refusal
 	}, nil
 }

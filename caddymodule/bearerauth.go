@@ -127,20 +127,20 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if refusal != nil {
 		return b.refuser.refuse(w, r, refusal, "")
 	}
-	verdict := b.entrance.verify(r.Context(), token)
+	caller, verdict := b.entrance.verify(r.Context(), token)
 	refusal = verdict.Refusal
 	if refusal == nil {
-		refusal = b.predicate.Check(verdict.Principal)
+		refusal = b.predicate.Check(caller)
 	}
 	if refusal == nil {
-		refusal = b.admit(r, verdict.Principal, token)
+		refusal = b.admit(r, caller, token)
 	}
 	if refusal != nil {
 		return b.refuser.refuse(w, r, refusal, verdict.Issuer)
 	}
-	b.entrance.meters.outcome(r, verdict.Issuer, verdict.Principal, nil)
+	b.entrance.meters.outcome(r, verdict.Issuer, caller, nil)
 	if isStreamCandidate(r) {
-		return serveStream(w, r, next, verdict.Principal)
+		return serveStream(w, r, next, caller)
 	}
 	return next.ServeHTTP(w, r)
 }

@@ -28,16 +28,18 @@ func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool, me
 // verify tells who the caller is, with what is registered about them. A request
 // that comes before this configuration has started may need what storage keeps:
 // keys of an issuer that is down.
-func (e *entrance) verify(ctx context.Context, token string) auth.Verdict {
+func (e *entrance) verify(ctx context.Context, token string) (*auth.Principal, auth.Verdict) {
 	verdict := e.verifier.Verify(ctx, token)
 	if isUnavailable(verdict.Refusal) && e.begin() {
 		verdict = e.verifier.Verify(ctx, token)
 	}
 	e.meters.verified(&verdict)
-	if verdict.Refusal == nil {
-		verdict.Principal, verdict.Refusal = e.registration.Admit(verdict.Principal, verdict.At)
+	if verdict.Refusal != nil {
+		return nil, verdict
 	}
-	return verdict
+	caller, refusal := e.registration.Admit(verdict.Token, verdict.At)
+	verdict.Refusal = refusal
+	return caller, verdict
 }
 
 func isUnavailable(r *auth.Refusal) bool {

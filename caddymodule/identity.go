@@ -230,10 +230,10 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 	var repl *caddy.Replacer
 	for i := range h.headers {
 		header := &h.headers[i]
-		value := ""
+		var text auth.Text
 		if header.property != "" {
-			text, partial, _ := caller.Text(header.property)
-			if value = text; partial {
+			text, _ = caller.Text(header.property)
+			if text.Partial {
 				h.logger().Warn("an element of a list holds a comma and was left out of an identity header",
 					zap.String("header", header.name), zap.String("issuer", caller.Issuer()))
 			}
@@ -241,15 +241,15 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 			if repl == nil {
 				repl = replacerOf(r)
 			}
-			value = repl.ReplaceAll(header.template, "")
+			text.Value = repl.ReplaceAll(header.template, "")
 		}
-		if value == "" {
+		if text.Value == "" {
 			continue
 		}
-		if !httpguts.ValidHeaderFieldValue(value) {
+		if !text.Plain && !httpguts.ValidHeaderFieldValue(text.Value) {
 			return auth.ErrHeaderValue
 		}
-		values[i] = value
+		values[i] = text.Value
 		r.Header[header.name] = values[i : i+1 : i+1]
 	}
 	return nil

@@ -82,11 +82,11 @@ func resolvePrincipal(caller *auth.Principal, key string) (any, bool) {
 	if !found {
 		return nil, false
 	}
-	text, _, ok := caller.Text(name)
+	text, ok := caller.Text(name)
 	if !ok {
 		return nil, false
 	}
-	return text, true
+	return text.Value, true
 }
 
 // isPrincipalKey tells whether a placeholder's last part names a property of a

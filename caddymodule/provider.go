@@ -69,16 +69,16 @@ func (p *BearerProvider) verify(r *http.Request) (*auth.Principal, *auth.Refusal
 		p.entrance.meters.outcome(r, "", nil, refusal)
 		return nil, refusal
 	}
-	verdict := p.entrance.verify(r.Context(), token)
+	caller, verdict := p.entrance.verify(r.Context(), token)
 	refusal = verdict.Refusal
 	if refusal == nil {
-		refusal = p.predicate.Check(verdict.Principal)
+		refusal = p.predicate.Check(caller)
 	}
 	if refusal != nil {
 		logRefusal(p.logger, refusal, verdict.Issuer)
 	}
-	p.entrance.meters.outcome(r, verdict.Issuer, verdict.Principal, refusal)
-	return verdict.Principal, refusal
+	p.entrance.meters.outcome(r, verdict.Issuer, caller, refusal)
+	return caller, refusal
 }
 
 // Interface guards

@@ -55,7 +55,7 @@ func ended(registration *auth.Registration, caller *auth.Principal) *auth.Refusa
 	if registration == nil {
 		return nil
 	}
-	_, refusal := registration.Admit(caller, time.Now())
+	_, refusal := registration.Admit(caller.Token(), time.Now())
 	if refusal != nil && refusal.Status == http.StatusServiceUnavailable {
 		return nil
 	}

@@ -12,11 +12,11 @@ import (
 // The span that Caddy's tracing began says what became of the request, and
 // nothing of the token.
 func TestTheTraceTellsTheOutcome(t *testing.T) {
-	_, verdict := letIn(t)
+	_, caller, _ := letIn(t)
 	recorder := tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test")
 	in, first := tracer.Start(t.Context(), "let in")
-	traceCaller(in, verdict.Principal)
+	traceCaller(in, caller)
 	first.End()
 	out, second := tracer.Start(t.Context(), "refused")
 	traceRefusal(out, "cost", auth.ErrExpired)

@@ -95,7 +95,7 @@ func (s *site) serveTokens(services *api.Services) {
 		if verdict.Refusal != nil {
 			return nil, verdict.Refusal
 		}
-		caller, refusal := registration.Admit(verdict.Principal, verdict.At)
+		caller, refusal := registration.Admit(verdict.Token, verdict.At)
 		if refusal == nil {
 			refusal = api.CheckGroups(caller, groups)
 		}

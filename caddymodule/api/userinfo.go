@@ -55,8 +55,8 @@ func (a *API) describe(caller Caller) userInfo {
 }
 
 func textOf(p *auth.Principal, key string) string {
-	text, _, _ := p.Text(key)
-	return text
+	text, _ := p.Text(key)
+	return text.Value
 }
 
 // listOf makes an empty list of none: null would surprise.
