@@ -31,7 +31,7 @@ type Header struct {
 type identityHeaders struct {
 	headers []identityHeader
 	folded  map[string]struct{} // names as a backend may read them
-	lengths [64]bool            // those that names have, modulo 64
+	marks   [64]bool            // those of the names
 	logger  func() *zap.Logger  // speaks once a minute at most
 }
 
@@ -67,7 +67,7 @@ func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders,
 			return nil, fmt.Errorf("%q is set twice: a backend may read both spellings as one", header.Name)
 		}
 		h.folded[folded] = struct{}{}
-		h.lengths[len(folded)%len(h.lengths)] = true
+		h.marks[mark(folded)] = true
 		h.headers = append(h.headers, identityHeader{
 			name:     http.CanonicalHeaderKey(header.Name),
 			property: soleProperty(header.Value),
@@ -110,16 +110,29 @@ func fold(name string) string {
 
 func appendFolded(dst []byte, name string) []byte {
 	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		case ('a' > c || c > 'z') && ('0' > c || c > '9'):
-			c = '-'
-		}
-		dst = append(dst, c)
+		dst = append(dst, foldByte(name[i]))
 	}
 	return dst
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case ('a' > c || c > 'z') && ('0' > c || c > '9'):
+		return '-'
+	}
+	return c
+}
+
+// mark is equal for names that fold to the same: made of the length, which
+// folding keeps, and the first byte. It tells most names apart, so that they need
+// not be folded with every request.
+func mark(name string) int {
+	if name == "" {
+		return 0
+	}
+	return (len(name) + 8*int(foldByte(name[0]))) % 64
 }
 
 // clean removes what the client sent under the names of identity headers, in
@@ -180,10 +193,9 @@ func (h *identityHeaders) drop(headers http.Header) {
 	}
 }
 
-// owns tells whether a name may be read as one of the identity headers. Folding
-// keeps the length, so that most names need not be folded.
+// owns tells whether a name may be read as one of the identity headers.
 func (h *identityHeaders) owns(name string) bool {
-	if !h.lengths[len(name)%len(h.lengths)] {
+	if !h.marks[mark(name)] {
 		return false
 	}
 	var buffer [64]byte
