@@ -1,8 +1,9 @@
 // Package auth answers one question: who is calling, and may they?
 //
-// It verifies bearer tokens of configured issuers ([Verifier]), describes the
-// caller ([Principal]), holds a route's rules against that caller ([Rules]) and
-// words the refusal ([Refusal], [Challenge]).
+// It verifies bearer tokens of configured issuers ([Verifier] gives a [Token]),
+// joins what they say with what is registered ([Registration] gives a
+// [Principal]), holds a route's rules against that caller ([Rules]) and words the
+// refusal ([Refusal], [Challenge]).
 //
 // Tokens are signed JWTs (RFC 7519) in JWS compact serialization (RFC 7515,
 // section 7.1), presented as bearer tokens (RFC 6750), verified as RFC 8725

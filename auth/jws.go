@@ -71,7 +71,7 @@ func mediaType(typ string) string {
 }
 
 // appendBase64URL decodes unpadded base64url and puts what it says behind room.
-// Go's decoder passes over line breaks, so the alphabet is checked first.
+// Go's decoder passes over line breaks, so they are looked for first.
 func appendBase64URL(room, encoded []byte) (decoded, whole []byte, ok bool) {
 	if len(encoded) == 0 || bytes.IndexByte(encoded, '\r') >= 0 || bytes.IndexByte(encoded, '\n') >= 0 {
 		return nil, room, false

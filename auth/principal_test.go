@@ -129,6 +129,9 @@ func TestRecallIsBounded(t *testing.T) {
 	if length != maxRecalled {
 		t.Errorf("%d values are recalled, expected %d", length, maxRecalled)
 	}
+	if n := len(p.standing.authority.shelves.properties.all); n != maxRecalled {
+		t.Errorf("%d properties are kept, expected %d: beyond the bound no request takes a lock", n, maxRecalled)
+	}
 	if text, _ := p.Text("claims.tenant.plan"); text.Value != "pro" {
 		t.Errorf("beyond the bound a claim reads %q", text.Value)
 	}

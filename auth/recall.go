@@ -1,6 +1,10 @@
 package auth
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // values is a property's texts and how they look when joined.
 type values struct {
@@ -60,6 +64,7 @@ type recalled struct {
 	*property
 	rest   *recalled
 	length int // of the list
+	shared bool
 }
 
 // recalledFrom is what a list is made of.
@@ -82,27 +87,25 @@ func (p *Principal) claim(key string) *property {
 			return r.property
 		}
 	}
-	found := p.readClaim(key)
-	if head == nil || head.length < maxRecalled {
-		// If another request was faster, the next one keeps it.
-		p.token.recalled.CompareAndSwap(head, p.standing.authority.shelves.list(found, head))
+	if head != nil && head.length >= maxRecalled {
+		return newProperty(key, p.readClaim(key))
 	}
-	return found
+	list := p.standing.authority.shelves.recall(key, p.readClaim(key), head)
+	p.token.recalled.CompareAndSwap(head, list) // if another request was faster, the next one keeps it
+	return list.property
 }
 
-// readClaim reads a claim anew.
-func (p *Principal) readClaim(key string) *property {
+// readClaim reads a claim anew; nil if the token does not hold it.
+func (p *Principal) readClaim(key string) jsontext.Value {
 	own, _ := parseClaims([]byte(p.token.claims.of(p.token.text))) // both were made of what was read
 	common, _ := parseClaims([]byte(p.standing.claims))
 	value, _ := append(own, common...).lookup(key[len(claimsKey):])
-	create := func() *property {
-		if value == nil {
-			return &property{key: key}
-		}
-		return &property{key, newValues(scalars(value))}
+	return value
+}
+
+func newProperty(key string, value jsontext.Value) *property {
+	if value == nil {
+		return &property{key: key}
 	}
-	if len(value) > maxShared {
-		return create()
-	}
-	return p.standing.authority.shelves.properties.take(claimAt{key, string(value)}, create)
+	return &property{key, newValues(scalars(value))}
 }

@@ -15,7 +15,9 @@ type Accounts interface {
 	// Lookup finds the account of a subject, or of a client id, at an issuer.
 	Lookup(issuer, subject string) (*account.Account, bool)
 
-	// Version changes whenever an answer of Lookup does.
+	// Version changes whenever an answer of Lookup does, before it does: what is
+	// looked up after asking for the version is never older than it. It is neither
+	// 0 nor the largest number.
 	Version() account.Version
 
 	// Loaded tells whether the accounts were ever read: before that, nobody can
@@ -26,15 +28,17 @@ type Accounts interface {
 // Registration decides about service accounts: whether a machine is known, and
 // whether an operator has switched it off.
 type Registration struct {
-	// Accounts are asked with every request.
+	// Accounts are asked for their version with every request, and for a token's
+	// account when that has changed.
 	Accounts Accounts
 
 	// Required refuses machines that are not registered.
 	Required bool
 
-	// Attach, if set, is called once for each principal that is admitted, and
-	// what it gives can be had from [Principal.Attached] with every request of
-	// that token. It must be the same for all that share a [Verifier].
+	// Attach is called for each principal before it is admitted, and what it gives
+	// can be had from [Principal.Attached] with every request of that token until
+	// its account changes. It must be the same for all that share a [Verifier];
+	// nil attaches nothing.
 	Attach func(*Principal) any
 }
 
@@ -62,7 +66,7 @@ func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal)
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
 	last := token.admitted.Load()
 	if last == nil || last.version.Load() != uint64(version) {
-		last = g.find(token, last)
+		last = g.principal(token, last)
 		last.version.Store(uint64(version))
 	}
 	p := &last.principal
@@ -110,7 +114,8 @@ type admitted struct {
 const inUse = math.MaxUint64
 
 // room is where to put the next principal: within the token for the first one,
-// next to what a request needs anyway.
+// next to what a request needs anyway. It stays there, with its account, for as
+// long as the token is remembered.
 func (t *Token) room() *admitted {
 	if t.first.version.CompareAndSwap(0, inUse) {
 		return &t.first
@@ -118,9 +123,9 @@ func (t *Token) room() *admitted {
 	return new(admitted)
 }
 
-// find joins what the token says with what is registered: the last principal, if
+// principal joins what the token says with what is registered: the last principal, if
 // its account is still the same.
-func (g *Registration) find(token *Token, last *admitted) *admitted {
+func (g *Registration) principal(token *Token, last *admitted) *admitted {
 	known := g.account(token)
 	if last != nil && last.principal.standing.account == known {
 		return last

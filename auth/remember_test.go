@@ -156,8 +156,8 @@ func TestMemoryGrows(t *testing.T) {
 		dead.add(r, 0)
 	}
 	dead.add(list[0], 10)
-	if dead.len() != 1 {
-		t.Errorf("growing kept %d tokens, though one only still holds", dead.len())
+	if dead.len() != 1 || dead.table.Load().tokens != firstTokens {
+		t.Errorf("%d tokens are kept in a table for %d, though one only still holds", dead.len(), dead.table.Load().tokens)
 	}
 }
 

@@ -1,26 +1,38 @@
 package auth
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // shelves keep one copy of what many tokens of an issuer say, so that a hundred
 // thousand remembered tokens take little memory, and what requests need of them
 // stays in the processor's cache.
 type shelves struct {
 	standings  shelf[string, *standing]
-	registered shelf[registered, *standing]
+	registered shelf[registeredAs, *standing]
 	properties shelf[claimAt, *property]
 	lists      shelf[recalledFrom, *recalled]
 }
 
-// list gives the list of properties that begins with one and goes on with rest.
-func (f *shelves) list(first *property, rest *recalled) *recalled {
-	return f.lists.take(recalledFrom{first, rest}, func() *recalled {
-		made := &recalled{property: first, rest: rest, length: 1}
-		if rest != nil {
-			made.length += rest.length
-		}
+// maxShared is the longest text, in bytes, that is looked for among those of
+// other tokens. What is longer is kept with the token, and goes with it.
+const maxShared = 2048
+
+// recall gives the list that begins with a claim and goes on with rest.
+func (f *shelves) recall(key string, value jsontext.Value, rest *recalled) *recalled {
+	made := &recalled{rest: rest, length: 1, shared: len(value) <= maxShared}
+	if rest != nil {
+		made.length += rest.length
+		made.shared = made.shared && rest.shared
+	}
+	if !made.shared {
+		made.property = newProperty(key, value)
 		return made
-	})
+	}
+	made.property = f.properties.take(claimAt{key, string(value)}, func() *property { return newProperty(key, value) })
+	return f.lists.take(recalledFrom{made.property, rest}, func() *recalled { return made })
 }
 
 // shelf keeps things that never change by what they are made of.

@@ -20,15 +20,12 @@ type standing struct {
 	scopes    values
 	account   *account.Account // nil: none
 	good      int64            // until when the account is, Unix seconds; 0 without one
+	shared    bool             // by tokens that say the same
 }
-
-// maxShared is the longest text, in bytes, of claims that are looked for among
-// those of other tokens.
-const maxShared = 2048
 
 // standing gives the one of a token whose claims in common are these.
 func (a *authority) standing(c claimSet, common string) *standing {
-	kind := a.kind(c)
+	kind, shared := a.kind(c), len(common) <= maxShared
 	create := func() *standing {
 		return &standing{
 			authority: a,
@@ -36,9 +33,10 @@ func (a *authority) standing(c claimSet, common string) *standing {
 			claims:    common,
 			groups:    newValues(a.groups(c), true),
 			scopes:    newValues(a.scopes(c), true),
+			shared:    shared,
 		}
 	}
-	if len(common) > maxShared {
+	if !shared {
 		return create()
 	}
 	return a.shelves.standings.take(string(kind)+common, create)
@@ -50,17 +48,21 @@ func (s *standing) registered(as *account.Account) *standing {
 	if as == nil {
 		return s
 	}
-	return s.authority.shelves.registered.take(registered{s, as}, func() *standing {
+	create := func() *standing {
 		joined := *s
 		joined.kind = KindServiceAccount
 		joined.groups = newValues(join(s.groups.list, as.Groups()), true)
 		joined.account, joined.good = as, goodUntil(as)
 		return &joined
-	})
+	}
+	if !s.shared {
+		return create()
+	}
+	return s.authority.shelves.registered.take(registeredAs{s, as}, create)
 }
 
-// registered is what a standing with an account is made of.
-type registered struct {
+// registeredAs is what a standing with an account is made of.
+type registeredAs struct {
 	standing *standing
 	account  *account.Account
 }

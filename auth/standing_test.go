@@ -69,6 +69,14 @@ func TestHugeStandingIsNotKept(t *testing.T) {
 	if text, _ := plain.Text("claims.x"); len(text.Value) != maxShared || len(a.shelves.properties.all) != 0 {
 		t.Errorf("%d bytes were read and %d properties kept", len(text.Value), len(a.shelves.properties.all))
 	}
+	plain.Claim("sub") // in one list with the huge claim
+	if n := len(a.shelves.lists.all); n != 0 {
+		t.Errorf("%d lists with a huge claim are kept", n)
+	}
+	ci := declare(t, account.Draft{Subject: "alice", Issuer: "acme", Status: account.StatusActive})
+	if described(t, a, huge).standing.registered(ci); len(a.shelves.registered.all) != 0 {
+		t.Error("a huge standing is kept for being registered")
+	}
 }
 
 func TestShelfIsBounded(t *testing.T) {

@@ -6,11 +6,10 @@ import (
 )
 
 // table holds remembered tokens in buckets of slots, found by the token's
-// fingerprint. Reading takes no lock and allocates nothing: a slot is an atomic
-// pointer to what never changes. A token that finds its bucket full takes the
-// place of one that no longer holds, else of one not asked for lately. There are
-// four slots for each token, so full buckets are rare: one token in ten thousand
-// meets one.
+// fingerprint. Reading takes no lock and allocates nothing. A token that finds its
+// bucket full takes the place of one that no longer holds, else of one not asked
+// for lately. There are four slots for each token, so full buckets are rare: one
+// token in a thousand meets one when the table is full.
 type table struct {
 	slots  []atomic.Pointer[Token]
 	tokens int   // that there is room for
@@ -36,6 +35,16 @@ func newTable(tokens, limit int) *table {
 
 // isFull tells whether the table holds as many tokens as it was made for.
 func (t *table) isFull() bool { return t.count.Load() >= int64(t.tokens) }
+
+// living counts the tokens that still hold.
+func (t *table) living(now int64) (n int) {
+	for i := range t.slots {
+		if r := t.slots[i].Load(); r != nil && r.holds(now) {
+			n++
+		}
+	}
+	return n
+}
 
 func (t *table) bucket(place uint64) []atomic.Pointer[Token] {
 	index, _ := bits.Mul64(place, uint64(len(t.slots)/bucketSlots))

@@ -70,7 +70,7 @@ func replacerOf(r *http.Request) *caddy.Replacer {
 }
 
 // attachResolver makes the function that resolves a principal's placeholders,
-// once for all requests with the same remembered token.
+// once for each, and not for each request.
 func attachResolver(caller *auth.Principal) any {
 	return caddy.ReplacerFunc(func(key string) (any, bool) {
 		return resolvePrincipal(caller, key)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,24 +20,27 @@ import (
 // refuser answers requests that are not let in.
 type refuser struct {
 	challenge  auth.Challenge
-	challenges map[string]string // by a refusal's reason, made beforehand
+	challenges func() map[string]string // by a refusal's reason, made once
 	json       bool
 	logger     *zap.Logger
 	meters     *meters
 }
 
 func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger, meters *meters) *refuser {
-	f := &refuser{challenge: challenge, challenges: make(map[string]string), json: json, logger: logger, meters: meters}
-	for _, refusal := range auth.Refusals() {
-		f.challenges[refusal.Reason] = challenge.Header(refusal)
-	}
-	return f
+	challenges := sync.OnceValue(func() map[string]string {
+		made := make(map[string]string)
+		for _, refusal := range auth.Refusals() {
+			made[refusal.Reason] = challenge.Header(refusal)
+		}
+		return made
+	})
+	return &refuser{challenge: challenge, challenges: challenges, json: json, logger: logger, meters: meters}
 }
 
 // challengeOf gives the header's value for a refusal, "" for none. Which scopes
 // are missing is the route's to say, so a challenge that names them is made anew.
 func (f *refuser) challengeOf(refusal *auth.Refusal) string {
-	if made, ok := f.challenges[refusal.Reason]; ok && refusal.Scope == "" {
+	if made, ok := f.challenges()[refusal.Reason]; ok && refusal.Scope == "" {
 		return made
 	}
 	return f.challenge.Header(refusal)
@@ -48,7 +52,7 @@ func (f *refuser) challengeOf(refusal *auth.Refusal) string {
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal, issuer string) error {
 	logRefusal(f.logger, refusal, issuer)
 	f.meters.outcome(r, issuer, nil, refusal)
-	header := w.Header() // Set would spell WWW-Authenticate so every time, 0.1 µs
+	header := w.Header() // written as Set would have to spell the names each time, 0.1 µs
 	header["Cache-Control"] = []string{"no-store"}
 	if challenge := f.challengeOf(refusal); challenge != "" {
 		header["Www-Authenticate"] = []string{challenge}

@@ -107,7 +107,7 @@ func (a *Account) Name() string {
 // Issuer is the configured name of the issuer whose tokens are meant.
 func (a *Account) Issuer() string { return a.traits.Value().issuer }
 
-// Groups must not be changed. It is nil if there are none.
+// Groups gives a list of its own with each call; nil if there are none.
 func (a *Account) Groups() []string {
 	groups := a.traits.Value().groups
 	if groups == "" {

@@ -44,7 +44,9 @@ type origin struct {
 	Digest   string // of the record; part of its key
 }
 
-// newShard takes over accounts, which are sorted by subject.
+// newShard takes over accounts, which are sorted by subject. The index by id is
+// made when an account is first asked for by its id, which only people do: a
+// million ids take a second to work out, and 11 MB.
 func newShard(accounts []*Account, from origin) *shard {
 	s := &shard{
 		origin: from, accounts: accounts,

@@ -116,7 +116,7 @@ func appendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
 // if they are new.
 func (r *lineReader) readTraits() (unique.Handle[traits], error) {
 	l := &r.line
-	r.key = append(append(strconv.AppendBool(r.key[:0], l.Inactive), l.Issuer...), l.Groups...)
+	r.key = append(append(append(strconv.AppendBool(r.key[:0], l.Inactive), l.Issuer...), '\n'), l.Groups...)
 	if known, ok := r.known[string(r.key)]; ok {
 		return known, nil
 	}
