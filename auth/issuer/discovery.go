@@ -48,7 +48,7 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoMetadata, err)
 	}
 	known, l, err := e.metadataOrLookup()
-	if err != nil || known != nil {
+	if known != nil || errors.Is(err, errClosed) {
 		return known, err
 	}
 	if e.waiters.Add(1) > maxWaiters {
@@ -58,15 +58,43 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 	defer e.waiters.Add(-1)
 	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, errNotMetIn)
 	defer cancel()
+	if err == nil {
+		err = l.wait(ctx)
+	}
+	if err != nil {
+		e.awaitRecord(ctx) // what storage holds may still do
+	}
+	if known := e.knownMetadata(); known != nil {
+		return known, nil
+	}
+	return nil, err
+}
+
+// wait waits for the end of the lookup.
+func (l *lookup) wait(ctx context.Context) error {
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		return nil, unavailable(holdOff, context.Cause(ctx))
+		return unavailable(holdOff, context.Cause(ctx))
 	}
 	if l.err != nil {
-		return nil, unavailable(holdOff, l.err)
+		return unavailable(holdOff, l.err)
 	}
-	return e.knownMetadata(), nil
+	return nil
+}
+
+// awaitRecord waits while the record in storage is being read.
+func (e *Engine) awaitRecord(ctx context.Context) {
+	e.mu.Lock()
+	kept := e.kept
+	e.mu.Unlock()
+	if kept == nil {
+		return
+	}
+	select {
+	case <-kept:
+	case <-ctx.Done():
+	}
 }
 
 // metadataOrLookup returns the metadata, or the lookup to wait for.

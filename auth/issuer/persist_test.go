@@ -64,6 +64,39 @@ func TestRestartWithIssuerDown(t *testing.T) {
 	}, edKey("k"))
 }
 
+// Right after a start the issuer may have refused the connection before storage
+// has answered: who asks for the metadata then waits for storage.
+func TestMetadataWaitsForTheRecord(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		m := keptBy(t, s, Config{Issuer: base})
+		s.do(func() { s.status = 500 })
+		gate := make(chan struct{})
+		m.do(func() { m.gate = gate })
+		e := attached(t, s, Config{Issuer: base}, Host{Storage: m})
+		answers := make(chan *Metadata, 2)
+		ask := func() {
+			known, err := e.Metadata(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- known
+		}
+		go ask()
+		synctest.Wait() // the issuer has answered
+		go ask()        // this one meets the pause after a failure
+		synctest.Wait()
+		if len(answers) != 0 {
+			t.Error("somebody did not wait for storage")
+		}
+		close(gate)
+		for range 2 {
+			if known := <-answers; known == nil || known.JWKSURI != base+"/jwks" {
+				t.Errorf("got %+v, want what was kept", known)
+			}
+		}
+	}, edKey("k"))
+}
+
 func TestRestartFindsTheSameKeys(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		m := keptBy(t, s, Config{Issuer: base})
