@@ -195,8 +195,9 @@ func TestStorageThatCannotBeWritten(t *testing.T) {
 		t.Errorf("got %d %s, want what was known", got.status, got.body)
 	}
 	failures := s.failures()
-	if len(failures) != 4 || !errors.Is(failures[0], hostileDown) {
-		t.Errorf("the log has %v, want the storage's own error for each", failures)
+	// On a busy machine the first may be over before storage has answered.
+	if len(failures) != 4 || !errors.Is(failures[3], hostileDown) {
+		t.Errorf("the log has %v, want four errors, and the storage's own in the end", failures)
 	}
 	if got := s.trail(); strings.Count(got, " failed\n") != 4 {
 		t.Errorf("the audit log has\n%s", got)
