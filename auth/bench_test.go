@@ -224,3 +224,38 @@ func liveHeap() uint64 {
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
 }
+
+// BenchmarkGrow is what the one request pays that finds the table full: moving
+// all tokens to a larger one, beside a look at each.
+func BenchmarkGrow(b *testing.B) {
+	const tokens = 1 << 16
+	g := newGate(b, "ES256")
+	key := verified(b, g.verifier(), g.idp.Mint(nil)).key
+	now := g.clock.now().Unix()
+	full := newMemory(4 * tokens)
+	full.table.Store(newTable(tokens, 4*tokens))
+	prints, err := newFingerprinter()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range tokens {
+		full.add(&Token{sum: prints.of(fmt.Sprint(i)), key: key, until: now + 3600}, now)
+	}
+	before := full.table.Load()
+	b.Run("floor", func(b *testing.B) {
+		for b.Loop() {
+			if before.living(now) == 0 {
+				b.Fatal("none holds")
+			}
+		}
+	})
+	b.Run("grow", func(b *testing.B) {
+		for b.Loop() {
+			before.count.Store(tokens)
+			full.table.Store(before)
+			if full.grow(now) == before {
+				b.Fatal("it did not grow")
+			}
+		}
+	})
+}

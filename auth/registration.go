@@ -123,7 +123,7 @@ func (t *Token) room() *admitted {
 	return new(admitted)
 }
 
-// principal joins what the token says with what is registered: the last principal, if
+// principal joins what the token says with what is registered: the last one, if
 // its account is still the same.
 func (g *Registration) principal(token *Token, last *admitted) *admitted {
 	known := g.account(token)
@@ -139,9 +139,9 @@ func (g *Registration) principal(token *Token, last *admitted) *admitted {
 	return made
 }
 
-// account gives the account of a token's caller, nil if there is none. It is found by the
-// client id only if the token itself says that it is a machine's: people carry
-// the client id of the application they logged in with.
+// account gives the account of a token's caller, nil if there is none. It is found
+// by the client id only if the token itself says that it is a machine's: people
+// carry the client id of the application they logged in with.
 func (g *Registration) account(token *Token) *account.Account {
 	if known, ok := g.Accounts.Lookup(token.Issuer(), token.Subject()); ok {
 		return known
