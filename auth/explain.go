@@ -98,20 +98,6 @@ func (e *Explanation) explainAccount(token *Token, registration *Registration, n
 	e.add("account", refusal, expected, registration.shown(token, now))
 }
 
-// shown says what is registered about a token's caller.
-func (g *Registration) shown(token *Token, now time.Time) string {
-	known := g.account(token)
-	switch {
-	case known != nil:
-		return known.State(now).String() + " as " + known.Subject()
-	case !g.Accounts.Loaded():
-		return "the accounts have not been read yet"
-	case token.standing.kind == KindServiceAccount:
-		return "a machine that is not registered: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
-	}
-	return "a person"
-}
-
 func (x *examination) showForm() (any, any) {
 	const expected = "a signed JWT in compact form, with no critical extension"
 	if x.parts == nil {

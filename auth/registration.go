@@ -153,3 +153,17 @@ func (g *Registration) account(token *Token) *account.Account {
 	known, _ := g.Accounts.Lookup(token.Issuer(), client)
 	return known
 }
+
+// shown says what is registered about a token's caller.
+func (g *Registration) shown(token *Token, now time.Time) string {
+	known := g.account(token)
+	switch {
+	case known != nil:
+		return known.State(now).String() + " as " + known.Subject()
+	case !g.Accounts.Loaded():
+		return "the accounts have not been read yet"
+	case token.standing.kind == KindServiceAccount:
+		return "a machine that is not registered: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
+	}
+	return "a person"
+}
