@@ -35,7 +35,7 @@ func main() {
 		exit(serve(os.Args[2]))
 	}
 	quick := flag.Bool("quick", false, "run each part once and shortly; the figures mean nothing and are only printed")
-	out := flag.String("out", results, "`folder` of results.md and chart.svg; empty: print the tables only")
+	out := flag.String("out", results, "`folder` of results.md and chart.svg; empty, or only some parts are run: print the tables")
 	only := flag.String("only", "", "comma separated `parts`; default: all of them")
 	largest := flag.Int("largest", full.sets[len(full.sets)-1], "size of the largest set of `tokens`; signing and warming up a hundred thousand of each algorithm takes minutes")
 	rounds := flag.Int("rounds", full.rounds, "how many `rounds` make a median; fewer are faster and say less")
@@ -56,9 +56,9 @@ func main() {
 	size.sets = append(slices.Clone(full.sets[:len(full.sets)-1]), *largest)
 	if *quick {
 		size = quickly
-		if *out == results {
-			*out = "" // figures that mean nothing must not replace real ones
-		}
+	}
+	if *out == results && (*quick || *only != "") {
+		*out = "" // a part, or figures that mean nothing, must not replace all
 	}
 	exit(run(ctx, size, *only, *out, *profile))
 }
@@ -78,7 +78,7 @@ Usage:
 Examples:
   go run ./bench                             everything, some twenty minutes
   go run ./bench -quick                      that it works, in less than a minute
-  go run ./bench -only flood,reload -out ''  two parts, printed only
+  go run ./bench -only flood,reload          two parts, printed only
   go run ./bench -only matrix -largest 1000 -profile cpu.out
 
 Parts:

@@ -94,6 +94,9 @@ func run(ctx context.Context, size size, only, out, profile string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOutput(out, profile); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "gatehouse-bench-")
 	if err != nil {
 		return fmt.Errorf("making a folder for the servers' files: %w", err)
@@ -117,7 +120,34 @@ func run(ctx context.Context, size size, only, out, profile string) error {
 			break
 		}
 	}
+	if len(failed) > 0 {
+		out = "" // printed: what is incomplete must not replace an earlier run
+	}
 	return errors.Join(append(failed, s.write(out))...)
+}
+
+// checkOutput makes sure, before twenty minutes of measuring, that what is found
+// can be written: a folder for the results, and a file for the profile.
+func checkOutput(folder, profile string) error {
+	if folder != "" {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return fmt.Errorf("-out: expected a folder that can be written: %w", err)
+		}
+		probe, err := os.CreateTemp(folder, ".results-*")
+		if err != nil {
+			return fmt.Errorf("-out: expected a folder that can be written: %w", err)
+		}
+		_ = probe.Close()
+		_ = os.Remove(probe.Name())
+	}
+	if profile == "" {
+		return nil
+	}
+	file, err := os.OpenFile(filepath.Clean(profile), os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("-profile: expected a file that can be written: %w", err)
+	}
+	return file.Close()
 }
 
 // write prints the report, or writes it into a folder.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -68,5 +70,34 @@ func TestWriteFileReportsWhatFails(t *testing.T) {
 	}
 	if err := writeFile(folder, s.report.Markdown); err == nil {
 		t.Error("a folder was taken for a file")
+	}
+}
+
+// What cannot be written is found before anything is measured.
+func TestCheckOutput(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ folder, profile, want string }{
+		{folder: "", profile: ""},
+		{folder: filepath.Join(dir, "new", "results"), profile: filepath.Join(dir, "cpu.out")},
+		{folder: dir, profile: file},
+		{folder: filepath.Join(file, "results"), want: "-out: expected a folder"},
+		{folder: file, want: "-out: expected a folder"},
+		{profile: filepath.Join(dir, "absent", "cpu.out"), want: "-profile: expected a file"},
+		{profile: dir, want: "-profile: expected a file"},
+	} {
+		err := checkOutput(c.folder, c.profile)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("-out %s -profile %s: got %v, want %q", c.folder, c.profile, err, c.want)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".results-*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if text, _ := os.ReadFile(file); string(text) != "kept" {
+		t.Errorf("a profile that is there already was emptied before there is another: %q", text)
 	}
 }
