@@ -16,6 +16,7 @@ type config struct {
 	options []string // global ones
 	site    []string // directives
 	storage string   // a folder; default: a fresh one
+	aside   int      // bytes of the heap
 }
 
 // caddyfile writes the configuration of a server.
@@ -65,6 +66,14 @@ func headersConfig(upstream string) config {
 const answer = "respond 200"
 
 func bareConfig() config { return config{name: "bare Caddy", site: []string{answer}} }
+
+// asideConfig is a bare Caddy that sets aside as much of its heap as Gatehouse
+// does (caddymodule/reserve.go): it shows what of a ratio that alone makes.
+func asideConfig() config {
+	c := bareConfig()
+	c.name, c.aside = "bare Caddy, 8 MiB set aside", 8<<20
+	return c
+}
 
 // floorConfig needs the key itself, as the floor knows no issuers.
 func (s *stage) floorConfig(algorithm string) (config, error) {

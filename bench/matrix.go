@@ -11,6 +11,7 @@ import (
 // The servers of the matrix, in their order.
 const (
 	atBare = iota
+	atAside
 	atFloor
 	atGatehouse
 	atEverything
@@ -68,7 +69,7 @@ func (s *stage) startMatrix(ctx context.Context, algorithm string) ([]*server, e
 	if err != nil {
 		return nil, err
 	}
-	servers, err := s.startAll(bareConfig(), floor, s.gatehouseConfig(), s.everythingConfig())
+	servers, err := s.startAll(bareConfig(), asideConfig(), floor, s.gatehouseConfig(), s.everythingConfig())
 	if err != nil || !haproxyFor(algorithm) {
 		return servers, err
 	}
