@@ -135,8 +135,8 @@ func (x *examination) describe() *Refusal {
 	if x.known = x.verifier.memory.find(x.sum, x.now.Unix()); x.known != nil {
 		return nil
 	}
-	x.made = &Token{sum: x.sum, key: x.key}
-	return x.authority.describe(x.made, x.claims)
+	x.made = &Token{sum: x.sum}
+	return x.authority.describe(x.made, x.claims, x.key)
 }
 
 // lookAgain looks at what may have changed while the key was waited for.

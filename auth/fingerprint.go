@@ -54,3 +54,6 @@ func (f *fingerprinter) of(token string) fingerprint {
 
 // place is a number spread evenly over tokens, to pick a bucket by.
 func (f fingerprint) place() uint64 { return binary.LittleEndian.Uint64(f[:8]) }
+
+// mark tells most tokens of a bucket apart; it has nothing to do with the place.
+func (f fingerprint) mark() byte { return f[8] }

@@ -64,8 +64,8 @@ func retrySoon(r *Refusal) *Refusal {
 // are in no processor's cache.
 func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal) {
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
-	last := token.admitted.Load()
-	if last == nil || last.version.Load() != uint64(version) {
+	last := token.admitted()
+	if last.version.Load() != uint64(version) {
 		last = g.principal(token, last)
 		last.version.Store(uint64(version))
 	}
@@ -106,18 +106,35 @@ func (g *Registration) refuseUnknown(p *Principal) *Refusal {
 
 // admitted is a principal by what the accounts said when they had the version.
 type admitted struct {
-	version   atomic.Uint64 // an [account.Version]; 0: unused
-	principal Principal
+	version   atomic.Uint64 // an [account.Version], or one of those below
+	principal Principal     // there once it has a version
 }
 
-// inUse is no version of accounts.
-const inUse = math.MaxUint64
+// No versions of accounts.
+const (
+	unused = 0
+	inUse  = math.MaxUint64
+)
+
+// admitted gives what the token last was admitted as, which may have no version
+// yet.
+func (t *Token) admitted() *admitted {
+	if later := t.later.Load(); later != nil {
+		return later
+	}
+	return &t.first
+}
+
+func (a *admitted) isMade() bool {
+	version := a.version.Load()
+	return version != unused && version != inUse
+}
 
 // room is where to put the next principal: within the token for the first one,
 // next to what a request needs anyway. It stays there, with its account, for as
 // long as the token is remembered.
 func (t *Token) room() *admitted {
-	if t.first.version.CompareAndSwap(0, inUse) {
+	if t.first.version.CompareAndSwap(unused, inUse) {
 		return &t.first
 	}
 	return new(admitted)
@@ -127,7 +144,7 @@ func (t *Token) room() *admitted {
 // its account is still the same.
 func (g *Registration) principal(token *Token, last *admitted) *admitted {
 	known := g.account(token)
-	if last != nil && last.principal.standing.account == known {
+	if last.isMade() && last.principal.standing.account == known {
 		return last
 	}
 	made := token.room()
@@ -135,7 +152,9 @@ func (g *Registration) principal(token *Token, last *admitted) *admitted {
 	if g.Attach != nil {
 		made.principal.attached = g.Attach(&made.principal)
 	}
-	token.admitted.Store(made)
+	if made != &token.first {
+		token.later.Store(made)
+	}
 	return made
 }
 

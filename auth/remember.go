@@ -39,7 +39,7 @@ func (m *memory) find(sum fingerprint, now int64) *Token {
 // add remembers a token, and forgets another where the limit is reached. Two
 // requests that add the same one at once may leave it twice, which costs a slot
 // and does no harm.
-func (m *memory) add(r *Token, now int64) {
+func (m *memory) add(token *Token, now int64) {
 	if m == nil {
 		return
 	}
@@ -47,7 +47,7 @@ func (m *memory) add(r *Token, now int64) {
 	if t.isFull() && t.tokens < m.limit {
 		t = m.grow(now)
 	}
-	t.add(r, now)
+	t.add(token, now)
 }
 
 // grow moves the tokens that still hold to another table, of twice the size if
@@ -68,10 +68,8 @@ func (m *memory) grow(now int64) *table {
 		room = min(2*room, m.limit)
 	}
 	next := newTable(room, m.limit)
-	for i := range t.slots {
-		if r := t.slots[i].Load(); r != nil && r.holds(now) {
-			next.put(r, now)
-		}
+	for token := range t.all(now) {
+		next.put(token, now)
 	}
 	m.table.Store(next)
 	return next

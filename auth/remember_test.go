@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -28,7 +29,7 @@ func entries(key *issuer.Key, n int, expires int64) []*Token {
 	random := rand.New(rand.NewPCG(1, uint64(n)))
 	list := make([]*Token, n)
 	for i := range list {
-		r := &Token{key: key}
+		r := &Token{standing: &standing{key: key}}
 		binary.LittleEndian.PutUint64(r.sum[:8], random.Uint64())
 		binary.LittleEndian.PutUint64(r.sum[8:], random.Uint64())
 		r.until = expires
@@ -39,11 +40,8 @@ func entries(key *issuer.Key, n int, expires int64) []*Token {
 
 // held counts what is really in the table.
 func (m *memory) held() (n int) {
-	slots := m.table.Load().slots
-	for i := range slots {
-		if slots[i].Load() != nil {
-			n++
-		}
+	for range m.table.Load().all(math.MinInt64) {
+		n++
 	}
 	return n
 }
@@ -144,7 +142,7 @@ func TestMemoryGrows(t *testing.T) {
 		if m.find(r.sum, 0) != r {
 			t.Fatal("the token just added is not found")
 		}
-		if room := m.table.Load().tokens; room < min(i, limit) || room > max(2*i, firstTokens) || room > limit {
+		if room := m.table.Load().tokens; room < m.len() || room > max(2*i, firstTokens) || room > limit {
 			t.Fatalf("with %d tokens there is room for %d, limit %d", i+1, room, limit)
 		}
 	}
@@ -267,7 +265,7 @@ func TestFullBucket(t *testing.T) {
 		}
 	}
 	// Of a full bucket the dead go first.
-	slots := m.table.Load().slots
+	slots := &m.table.Load().buckets[0].slots
 	dead := slots[5].Load()
 	dead.until = -1
 	fresh := entries(key, 1000, 100)[999]
@@ -278,11 +276,33 @@ func TestFullBucket(t *testing.T) {
 	}
 }
 
+// A mark that is another token's makes no other token found, and does not last.
+func TestWrongMark(t *testing.T) {
+	m := newMemory(1000)
+	list := entries(anyKey(t), 2, 100)
+	first, second := list[0], list[1]
+	first.sum[8], second.sum[8] = 1, 2
+	second.sum = fingerprint(append(append([]byte{}, first.sum[:8]...), second.sum[8:]...))
+	m.add(first, 0)
+	m.table.Load().bucket(first.sum).mark(0, second.sum.mark())
+	if found := m.find(second.sum, 0); found != nil {
+		t.Errorf("found %x, expected nothing", found.sum)
+	}
+	if found := m.find(first.sum, 0); found != nil {
+		t.Error("found by a mark that is not its own")
+	}
+	m.add(first, 0)
+	m.add(second, 0)
+	if m.find(first.sum, 0) != first || m.find(second.sum, 0) != second {
+		t.Error("not found after it was added again")
+	}
+}
+
 // The same token added twice at once is one caller all the same.
 func TestAddedTwice(t *testing.T) {
 	m := newMemory(10)
 	r := entries(anyKey(t), 1, 100)[0]
-	again := &Token{sum: r.sum, key: r.key, until: 100}
+	again := &Token{sum: r.sum, standing: r.standing, until: 100}
 	m.add(r, 0)
 	m.add(again, 0)
 	if found := m.find(r.sum, 0); found != r && found != again {

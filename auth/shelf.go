@@ -10,7 +10,7 @@ import (
 // thousand remembered tokens take little memory, and what requests need of them
 // stays in the processor's cache.
 type shelves struct {
-	standings  shelf[string, *standing]
+	standings  shelf[signedAs, *standing]
 	registered shelf[registeredAs, *standing]
 	properties shelf[claimAt, *property]
 	lists      shelf[recalledFrom, *recalled]

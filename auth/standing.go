@@ -7,13 +7,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
-// standing is what many callers have in common: what their tokens say alike,
-// and the account they are registered as. It never changes, so that one copy
-// serves all their tokens.
+// standing is what many callers have in common: what their tokens say alike, the
+// key that signed them, and the account they are registered as. It never changes,
+// so that one copy serves all their tokens.
 type standing struct {
 	authority *authority
+	key       *issuer.Key
 	kind      Kind
 	claims    string // the JSON of the claims that the tokens say alike
 	groups    values
@@ -24,11 +26,12 @@ type standing struct {
 }
 
 // standing gives the one of a token whose claims in common are these.
-func (a *authority) standing(c claimSet, common string) *standing {
+func (a *authority) standing(c claimSet, common string, key *issuer.Key) *standing {
 	kind, shared := a.kind(c), len(common) <= maxShared
 	create := func() *standing {
 		return &standing{
 			authority: a,
+			key:       key,
 			kind:      kind,
 			claims:    common,
 			groups:    newValues(a.groups(c), true),
@@ -39,7 +42,14 @@ func (a *authority) standing(c claimSet, common string) *standing {
 	if !shared {
 		return create()
 	}
-	return a.shelves.standings.take(string(kind)+common, create)
+	return a.shelves.standings.take(signedAs{key, kind, common}, create)
+}
+
+// signedAs is what a standing without an account is made of.
+type signedAs struct {
+	key    *issuer.Key
+	kind   Kind
+	claims string
 }
 
 // registered gives the standing of callers who are registered as the account,

@@ -71,7 +71,7 @@ func bareConfig() config { return config{name: "bare Caddy", site: []string{answ
 // does (caddymodule/reserve.go): it shows what of a ratio that alone makes.
 func asideConfig() config {
 	c := bareConfig()
-	c.name, c.aside = "bare Caddy, 8 MiB set aside", 8<<20
+	c.name, c.aside = "bare Caddy, 6 MiB set aside", 6<<20
 	return c
 }
 

@@ -7,6 +7,6 @@ package caddymodule
 // everything on costs about as much as one to a bare Caddy (`go run ./bench`
 // has a bare Caddy with as much set aside beside it). The price is as much
 // garbage that waits to be collected. GOGC and GOMEMLIMIT mean what they always do.
-const reserveSize = 8 << 20 // bytes
+const reserveSize = 6 << 20 // bytes
 
 func newReserve() []byte { return make([]byte, reserveSize) }
