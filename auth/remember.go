@@ -12,6 +12,7 @@ type memory struct {
 	limit   int
 	table   atomic.Pointer[table]
 	growing sync.Mutex
+	reserve []byte // guarded by growing
 }
 
 // firstTokens is how many tokens the first table is for.
@@ -22,8 +23,9 @@ func newMemory(limit int) *memory {
 	if limit <= 0 {
 		return nil
 	}
-	m := &memory{limit: limit}
-	m.table.Store(newTable(min(limit, firstTokens), limit))
+	room := min(limit, firstTokens)
+	m := &memory{limit: limit, reserve: newReserve(room)}
+	m.table.Store(newTable(room, limit))
 	return m
 }
 
@@ -72,6 +74,7 @@ func (m *memory) grow(now int64) *table {
 		next.put(token, now)
 	}
 	m.table.Store(next)
+	m.reserve = newReserve(room)
 	return next
 }
 

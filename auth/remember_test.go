@@ -159,6 +159,23 @@ func TestMemoryGrows(t *testing.T) {
 	}
 }
 
+// What is set aside gives way to the tokens, and is never less than nothing.
+func TestReserve(t *testing.T) {
+	m := newMemory(4 * firstTokens)
+	if len(m.reserve) != reserveSize-firstTokens*reserveForToken {
+		t.Errorf("%d bytes are set aside at first", len(m.reserve))
+	}
+	for _, r := range entries(anyKey(t), firstTokens+1, 100) {
+		m.add(r, 0)
+	}
+	if len(m.reserve) != reserveSize-2*firstTokens*reserveForToken {
+		t.Errorf("%d bytes are set aside once the table has grown", len(m.reserve))
+	}
+	if n := len(newReserve(MaxRemember)); n != 0 {
+		t.Errorf("%d bytes are set aside beside the most tokens", n)
+	}
+}
+
 // Growing while others add forgets a few tokens at most, and never counts wrong.
 func TestMemoryGrowsTogether(t *testing.T) {
 	const writers, each = 8, 4 * firstTokens

@@ -68,10 +68,10 @@ const answer = "respond 200"
 func bareConfig() config { return config{name: "bare Caddy", site: []string{answer}} }
 
 // asideConfig is a bare Caddy that sets aside as much of its heap as Gatehouse
-// does (caddymodule/reserve.go): it shows what of a ratio that alone makes.
+// does for few tokens (auth/reserve.go): it shows what of a ratio that alone makes.
 func asideConfig() config {
 	c := bareConfig()
-	c.name, c.aside = "bare Caddy, 6 MiB set aside", 6<<20
+	c.name, c.aside = "bare Caddy, 10 MiB set aside", 10<<20
 	return c
 }
 

@@ -23,7 +23,6 @@ type gate struct {
 	verifier *auth.Verifier
 	engines  map[string]*issuer.Engine // by the issuer's name
 	taken    []string                  // keys of the engines to give back
-	reserve  []byte
 }
 
 var (
@@ -64,7 +63,7 @@ func gateKey(issuers []*Issuer, remember int) (string, error) {
 }
 
 func newGate(key string, issuers []*Issuer, remember int) (*gate, error) {
-	g := &gate{key: key, engines: make(map[string]*issuer.Engine, len(issuers)), reserve: newReserve()}
+	g := &gate{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
 	config := auth.VerifierConfig{Remember: remember}
 	for _, i := range issuers {
 		engine, err := takeEngine(i.source)
