@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"syscall"
 
 	// The modules that every Caddy build carries, and those measured.
@@ -37,17 +38,14 @@ func main() {
 	quick := flag.Bool("quick", false, "run each part once and shortly; the figures mean nothing and are only printed")
 	out := flag.String("out", results, "`folder` of results.md and chart.svg; empty, or only some parts are run: print the tables")
 	only := flag.String("only", "", "comma separated `parts`; default: all of them")
-	largest := flag.Int("largest", full.sets[len(full.sets)-1], "size of the largest set of `tokens`; signing and warming up a hundred thousand of each algorithm takes minutes")
-	rounds := flag.Int("rounds", full.rounds, "how many `rounds` make a median; fewer are faster and say less")
+	largest := count("largest", full.sets[len(full.sets)-1], "size of the largest set of `tokens`; signing and warming up a hundred thousand of each algorithm takes minutes")
+	rounds := count("rounds", full.rounds, "how many `rounds` make a median; fewer are faster and say less")
 	profile := flag.String("profile", "", "write a CPU profile of the fully configured server to `file` while the matrix is measured")
 	flag.Usage = usage
 	flag.Parse()
 
 	if flag.NArg() > 0 {
 		exit(fmt.Errorf("found the argument %q, expected options only; -help shows them", flag.Arg(0)))
-	}
-	if *largest < 1 || *rounds < 1 {
-		exit(fmt.Errorf("-largest and -rounds: found %d and %d, expected at least 1", *largest, *rounds))
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -61,6 +59,19 @@ func main() {
 		*out = "" // a part, or figures that mean nothing, must not replace all
 	}
 	exit(run(ctx, size, *only, *out, *profile))
+}
+
+// count is an option that says how many.
+func count(name string, value int, usage string) *int {
+	n := value
+	flag.Func(name, fmt.Sprintf("%s (default %d)", usage, value), func(found string) error {
+		var err error
+		if n, err = strconv.Atoi(found); err != nil || n < 1 {
+			return errors.New("expected a whole number, at least 1")
+		}
+		return nil
+	})
+	return &n
 }
 
 // results is where the figures of this repository are kept.

@@ -30,7 +30,8 @@ type App struct {
 	Issuers []*Issuer `json:"issuers,omitempty"`
 
 	// How many verified tokens are remembered, so that their signatures need
-	// not be checked again. 0 turns it off. Default: 100000.
+	// not be checked again. 0 turns it off, and gives back the 10 MiB of heap that
+	// are set aside so that garbage is collected less often. Default: 100000.
 	TokenCache *int `json:"token_cache,omitempty"`
 
 	// How machines become known, and which are declared here. Default: machines
