@@ -48,7 +48,7 @@ const (
 
 // bars are the colors of a group's bars: as many as it may have, then again from
 // the first.
-var bars = []string{"#8b949e", "#5f8dd3", "#2e7d32", "#66a568", "#c77d2e"}
+var bars = []string{"#8b949e", "#b8bfc7", "#5f8dd3", "#2e7d32", "#66a568", "#c77d2e"}
 
 // style makes the chart fit the page: light, or dark where the reader's system
 // is. A halo keeps lines and figures apart from bars of any color.
