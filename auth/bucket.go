@@ -2,8 +2,8 @@ package auth
 
 import "sync/atomic"
 
-// bucketSlots is how many slots fill a line of a processor's cache together with
-// their marks.
+// bucketSlots is how many slots are as long as a line of a processor's cache,
+// together with their marks.
 const bucketSlots = 7
 
 // bucket is some slots for tokens, and a byte of each one's fingerprint, its

@@ -229,7 +229,7 @@ func TestLookedUpOnce(t *testing.T) {
 // it.
 func TestAdmitWhileAccountsChange(t *testing.T) {
 	g := newGate(t)
-	token := verified(t, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
+	verifier := g.verifier()
 	registry := account.New(account.Options{})
 	defer registry.Close()
 	views := make([]account.View, 2)
@@ -240,18 +240,25 @@ func TestAdmitWhileAccountsChange(t *testing.T) {
 		}
 		views[i] = account.View{Declared: list, Registry: registry}
 	}
-	var group sync.WaitGroup
-	for i := range 8 {
-		on := i%2 == 0
-		registration := &Registration{Accounts: views[i%2], Required: true}
-		group.Go(func() {
-			for range 2000 {
-				if _, refusal := registration.Admit(token, epoch); (refusal == nil) != on {
-					t.Errorf("refused with %v, where the account is on: %t", refusal, on)
-					return
-				}
+	for range 200 { // tokens, each admitted for the first time by many at once
+		token := verified(t, verifier, g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
+		var group sync.WaitGroup
+		for i := range 8 {
+			on := i%2 == 0
+			registration := &Registration{
+				Accounts: views[i%2], Required: true,
+				Attach: func(p *Principal) any { return p },
 			}
-		})
+			group.Go(func() {
+				for range 100 {
+					caller, refusal := registration.Admit(token, epoch)
+					if (refusal == nil) != on || on && caller.Attached() != any(caller) {
+						t.Errorf("refused with %v, where the account is on: %t", refusal, on)
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
 	}
-	group.Wait()
 }

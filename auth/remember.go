@@ -12,7 +12,7 @@ type memory struct {
 	limit   int
 	table   atomic.Pointer[table]
 	growing sync.Mutex
-	reserve []byte // guarded by growing
+	reserve reserve // guarded by growing
 }
 
 // firstTokens is how many tokens the first table is for.
@@ -74,7 +74,7 @@ func (m *memory) grow(now int64) *table {
 		next.put(token, now)
 	}
 	m.table.Store(next)
-	m.reserve = newReserve(room)
+	m.reserve.shrinkFor(room)
 	return next
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -64,7 +65,7 @@ func TestMemory(t *testing.T) {
 			t.Fatal("found another's token")
 		}
 	}
-	// A few buckets of eight may have been full.
+	// A few buckets may have been full.
 	if missing > 5 || m.len() != 1000-missing {
 		t.Errorf("%d of 1000 tokens are missing, %d are counted", missing, m.len())
 	}
@@ -161,18 +162,33 @@ func TestMemoryGrows(t *testing.T) {
 
 // What is set aside gives way to the tokens, and is never less than nothing.
 func TestReserve(t *testing.T) {
-	m := newMemory(4 * firstTokens)
-	if len(m.reserve) != reserveSize-firstTokens*reserveForToken {
-		t.Errorf("%d bytes are set aside at first", len(m.reserve))
+	const limit = 200 * firstTokens
+	m := newMemory(limit)
+	if n := len(m.reserve); n != reserveSize/reservePiece {
+		t.Errorf("%d pieces are set aside at first", n)
 	}
-	for _, r := range entries(anyKey(t), firstTokens+1, 100) {
+	list := entries(anyKey(t), limit, 100)
+	for _, r := range list {
 		m.add(r, 0)
 	}
-	if len(m.reserve) != reserveSize-2*firstTokens*reserveForToken {
-		t.Errorf("%d bytes are set aside once the table has grown", len(m.reserve))
+	left := reservePieces(limit)
+	if n := len(m.reserve); n != left || left >= reserveSize/reservePiece {
+		t.Errorf("%d pieces are set aside beside room for %d tokens, expected %d", n, limit, left)
+	}
+	for i, piece := range m.reserve[:reserveSize/reservePiece] {
+		if (piece != nil) != (i < left) {
+			t.Errorf("piece %d of %d left is there: %t", i, left, piece != nil)
+		}
 	}
 	if n := len(newReserve(MaxRemember)); n != 0 {
-		t.Errorf("%d bytes are set aside beside the most tokens", n)
+		t.Errorf("%d pieces are set aside beside the most tokens", n)
+	}
+}
+
+// What a request needs of a token is two lines of a processor's cache.
+func TestTokenIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Token{}); size > 128 {
+		t.Errorf("a token is %d bytes, expected 128 at most", size)
 	}
 }
 
@@ -293,7 +309,8 @@ func TestFullBucket(t *testing.T) {
 	}
 }
 
-// A mark that is another token's makes no other token found, and does not last.
+// A mark that is another token's makes no other token found, and the token is
+// found again once it was added again.
 func TestWrongMark(t *testing.T) {
 	m := newMemory(1000)
 	list := entries(anyKey(t), 2, 100)

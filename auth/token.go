@@ -10,9 +10,9 @@ import (
 
 // Token is a token that was verified: what it says, and what it still depends
 // on. It is shared by all requests with that token. There may be millions, and
-// what a request needs of one is seldom in a processor's cache, so it is small:
-// 112 bytes, and a text that its own claims take most of. Each pointer costs the
-// garbage collector some ten nanoseconds whenever it comes by.
+// what a request needs of one is seldom in a processor's cache, so it is two
+// lines of it and a text; its own claims take most. Each pointer costs the garbage
+// collector some ten nanoseconds whenever it comes by.
 type Token struct {
 	sum      fingerprint
 	text     string // the JSON of its own claims, and what they do not say literally

@@ -26,7 +26,7 @@ type VerifierConfig struct {
 }
 
 // MaxRemember is the largest number of tokens to remember: they would take some
-// 10 GB.
+// 8 GB, and as much again for garbage.
 const MaxRemember = 20_000_000
 
 // AcceptedIssuer is an issuer's policy together with its keys.
