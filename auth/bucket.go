@@ -67,11 +67,6 @@ func (b *bucket) victim(now int64) int {
 	return 0
 }
 
-// forget empties a slot, unless it holds something else by now.
-func (b *bucket) forget(i int, token *Token) bool {
-	return b.slots[i].CompareAndSwap(token, nil)
-}
-
 func (b *bucket) mark(i int, mark byte) {
 	for {
 		old := b.marks.Load()

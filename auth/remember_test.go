@@ -164,7 +164,7 @@ func TestMemoryGrows(t *testing.T) {
 func TestReserve(t *testing.T) {
 	const limit = 200 * firstTokens
 	m := newMemory(limit)
-	if n := len(m.reserve); n != reserveSize/reservePiece {
+	if n := len(m.reserve); n != SetAside/reservePiece {
 		t.Errorf("%d pieces are set aside at first", n)
 	}
 	list := entries(anyKey(t), limit, 100)
@@ -172,10 +172,10 @@ func TestReserve(t *testing.T) {
 		m.add(r, 0)
 	}
 	left := reservePieces(limit)
-	if n := len(m.reserve); n != left || left >= reserveSize/reservePiece {
+	if n := len(m.reserve); n != left || left >= SetAside/reservePiece {
 		t.Errorf("%d pieces are set aside beside room for %d tokens, expected %d", n, limit, left)
 	}
-	for i, piece := range m.reserve[:reserveSize/reservePiece] {
+	for i, piece := range m.reserve[:SetAside/reservePiece] {
 		if (piece != nil) != (i < left) {
 			t.Errorf("piece %d of %d left is there: %t", i, left, piece != nil)
 		}

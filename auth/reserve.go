@@ -14,10 +14,13 @@ package auth
 type reserve [][]byte
 
 const (
-	reserveSize     = 10 << 20 // bytes
-	reservePiece    = 1 << 20
-	reserveForToken = 56 // bytes of it that go for each token there is room for
+	reservePiece    = 1 << 20 // bytes
+	reserveForToken = 56      // bytes of it that go for each token there is room for
 )
+
+// SetAside is how much of the heap a [Verifier] that remembers tokens sets aside
+// at first, in bytes, so that garbage is collected less often.
+const SetAside = 10 << 20
 
 func newReserve(tokens int) reserve {
 	r := make(reserve, reservePieces(tokens))
@@ -29,7 +32,7 @@ func newReserve(tokens int) reserve {
 
 // reservePieces is how many pieces are set aside beside room for some tokens.
 func reservePieces(tokens int) int {
-	return (max(0, reserveSize-tokens*reserveForToken) + reservePiece - 1) / reservePiece
+	return (max(0, SetAside-tokens*reserveForToken) + reservePiece - 1) / reservePiece
 }
 
 // shrinkFor lets go what is too much beside room for some tokens.

@@ -128,7 +128,7 @@ func (t *table) evict(now int64) bool {
 
 // forget empties a slot, unless it holds something else by now.
 func (t *table) forget(bucket *bucket, i int, token *Token) bool {
-	if !bucket.forget(i, token) {
+	if !bucket.slots[i].CompareAndSwap(token, nil) {
 		return false
 	}
 	t.count.Add(-1)

@@ -17,8 +17,7 @@ type VerifierConfig struct {
 	Issuers []AcceptedIssuer
 
 	// Remember is how many verified tokens are remembered, [MaxRemember] at
-	// most; 0 means none. Beside few tokens 10 MiB of heap are set aside, so that
-	// garbage is collected less often.
+	// most; 0 means none, and that nothing is [SetAside].
 	Remember int
 
 	// Now is the clock; nil means time.Now.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/tokens"
 )
 
@@ -68,10 +69,10 @@ const answer = "respond 200"
 func bareConfig() config { return config{name: "bare Caddy", site: []string{answer}} }
 
 // asideConfig is a bare Caddy that sets aside as much of its heap as Gatehouse
-// does for few tokens (auth/reserve.go): it shows what of a ratio that alone makes.
+// does beside few tokens: it shows what of a ratio that alone makes.
 func asideConfig() config {
 	c := bareConfig()
-	c.name, c.aside = "bare Caddy, 10 MiB set aside", 10<<20
+	c.name, c.aside = fmt.Sprintf("bare Caddy, %d MiB set aside", auth.SetAside>>20), auth.SetAside
 	return c
 }
 

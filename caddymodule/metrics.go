@@ -167,12 +167,12 @@ func (m *meters) of(issuer string) *issuerMeters {
 
 // verified counts what the verifier did for a token.
 func (m *meters) verified(v *auth.Verdict) {
-	if v.Refusal == auth.ErrMalformedHeader {
-		return // it was no token, and not looked for among them
-	}
 	if v.Remembered {
 		m.hit.Inc()
 		return
+	}
+	if v.Refusal == auth.ErrMalformedHeader {
+		return // no token that could be remembered
 	}
 	m.miss.Inc()
 	if seconds := m.of(v.Issuer).seconds; v.Refusal == nil && seconds != nil {
