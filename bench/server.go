@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/load"
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/machine"
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 )
 
 // server is a process that is measured.
@@ -38,12 +38,10 @@ func (s *stage) prepare(name, file string) (*server, error) {
 	}
 	v := &server{name: name, file: filepath.Join(dir, file)}
 	for _, address := range []*string{&v.address, &v.admin} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("finding a free port: %w", err)
+		var err error
+		if *address, err = freeport.Address(); err != nil {
+			return nil, err
 		}
-		defer listener.Close() // not before both are known, so that they differ
-		*address = listener.Addr().String()
 	}
 	v.client = load.NewClient(v.address, connections)
 	return v, nil

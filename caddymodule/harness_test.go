@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/gatehouse-proxy/gatehouse/caddymodule"
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
 )
@@ -117,11 +117,27 @@ func (g *gateway) load(caddyfile string) error {
 func (g *gateway) loadJSON(config []byte) error {
 	err := caddy.Load(config, true)
 	g.running = g.running || err == nil
+	g.awaitSole()
 	// Caddy does not wait for the old server's connections to end, and a request
 	// on one of them would be answered by the old configuration.
 	g.client.CloseIdleConnections()
 	g.h2c.CloseIdleConnections()
 	return err
+}
+
+// awaitSole waits, not for ever, until one server alone listens on each site. Caddy
+// says that it loaded, or failed to, when the server that has to go has been told
+// so: until it has closed its listener, it takes new connections, too.
+func (g *gateway) awaitSole() {
+	for _, address := range []string{g.site, g.second} {
+		for range 500 {
+			if caddy.ListenerUsage("tcp", address) < 2 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	time.Sleep(time.Millisecond) // it is counted out just before it closes
 }
 
 func (g *gateway) stop() {
@@ -201,12 +217,11 @@ func leaked(log string) string {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }
 
 // newIssuer starts an issuer that is closed when the test ends.

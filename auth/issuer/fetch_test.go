@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 )
 
 // failure fetches once and returns the error that must come of it.
@@ -178,13 +180,12 @@ func TestNotHTTP(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Close()
-	text := failure(t, Config{Issuer: "http://" + l.Addr().String()}, Options{})
-	if !strings.Contains(text, "refused") || !strings.Contains(text, l.Addr().String()) {
+	text := failure(t, Config{Issuer: "http://" + address}, Options{})
+	if !strings.Contains(text, "refused") || !strings.Contains(text, address) {
 		t.Errorf("got %s", text)
 	}
 }

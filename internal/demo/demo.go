@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
 )
@@ -66,19 +67,14 @@ func New(o Options) (*Stage, error) {
 }
 
 func (s *Stage) start(o Options) (err error) {
-	// Both stay open until issuer and upstream have found ports of their own.
-	site, err := reserve(o.Port)
+	site, err := address(o.Port)
 	if err != nil {
 		return err
 	}
-	defer site.Close()
-	admin, err := reserve(0)
-	if err != nil {
+	s.Site = "http://" + site
+	if s.Admin, err = freeport.Address(); err != nil {
 		return err
 	}
-	defer admin.Close()
-	s.Site = "http://" + site.Addr().String()
-	s.Admin = admin.Addr().String()
 	if s.Dir, err = os.MkdirTemp("", "gatehouse-demo-"); err != nil {
 		return fmt.Errorf("making a folder for the demo: %w", err)
 	}
@@ -88,9 +84,9 @@ func (s *Stage) start(o Options) (err error) {
 	if s.upstream, err = upstream.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
-	listener, err := reserve(0)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return fmt.Errorf("listening for the application: %w", err)
 	}
 	callback := "http://" + listener.Addr().String() + callbackPath
 	if s.issuer, err = newIssuer(s.Site, s.secret, callback); err != nil {
@@ -123,16 +119,16 @@ func newIssuer(audience, secret, callback string) (*idp.Issuer, error) {
 	)
 }
 
-// reserve holds a port of 127.0.0.1: the wanted one, or for 0 a free one.
-func reserve(port int) (net.Listener, error) {
+// address gives a port of 127.0.0.1 that is free: the wanted one, or for 0 any.
+func address(port int) (string, error) {
+	if port == 0 {
+		return freeport.Address()
+	}
 	ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil && port != 0 {
-		return nil, fmt.Errorf("port %d cannot be had: %w: name another with --port, or none to have a free one taken", port, err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("finding a free port: %w", err)
+		return "", fmt.Errorf("port %d cannot be had: %w: name another with --port, or none to have a free one taken", port, err)
 	}
-	return ln, nil
+	return ln.Addr().String(), ln.Close()
 }
 
 // Close ends application, issuer and upstream, and removes the folder. The gateway

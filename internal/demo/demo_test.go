@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/demo"
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 	"go.uber.org/goleak"
 )
 
@@ -74,19 +76,21 @@ func TestPortTaken(t *testing.T) {
 }
 
 func TestPortWanted(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := ln.Addr().(*net.TCPAddr)
-	ln.Close()
-	s, err := demo.New(demo.Options{Port: addr.Port})
+	addr, err := netip.ParseAddrPort(free)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := demo.New(demo.Options{Port: int(addr.Port())})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	if s.Site != "http://"+addr.String() {
-		t.Errorf("Site = %q, want port %d", s.Site, addr.Port)
+		t.Errorf("Site = %q, want port %d", s.Site, addr.Port())
 	}
 }
 

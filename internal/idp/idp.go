@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 )
 
 // DefaultAudience is the `aud` of tokens for which nobody named another.
@@ -103,7 +105,7 @@ type account struct {
 // WithTLS serves https with a certificate of its own; see CAPEM and HTTPClient.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
 
-// WithStopped reserves the address, but listens only from Start on.
+// WithStopped listens only from Start on.
 func WithStopped() Option { return func(o *options) { o.stopped = true } }
 
 // WithNow injects the clock that tokens are dated by. Default: time.Now.
@@ -112,7 +114,6 @@ func WithNow(now func() time.Time) Option { return func(o *options) { o.now = no
 // New starts an Issuer. The caller closes it.
 func New(opts ...Option) (*Issuer, error) {
 	o := options{
-		addr:       "127.0.0.1:0",
 		audience:   []string{DefaultAudience},
 		algorithms: []string{"ES256"},
 		now:        time.Now,
@@ -154,7 +155,12 @@ func (o *options) check() error {
 	return nil
 }
 
-func (i *Issuer) open() error {
+func (i *Issuer) open() (err error) {
+	if i.opts.addr == "" {
+		if i.opts.addr, err = freeport.Address(); err != nil {
+			return err
+		}
+	}
 	l, err := newLine(i.opts.addr, i.opts.tls, i.handler())
 	if err != nil {
 		return err
@@ -167,9 +173,9 @@ func (i *Issuer) open() error {
 		i.opts.jwksPath = i.path + "/jwks"
 	}
 	if i.opts.stopped {
-		return l.stop()
+		return nil
 	}
-	return nil
+	return l.start()
 }
 
 // Close ends the server, its connections and every request still hanging, and

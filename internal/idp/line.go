@@ -15,7 +15,7 @@ import (
 // line is the listening side: a server that can be stopped and started again on
 // the same address.
 type line struct {
-	addr    string // host:port, fixed once the first listener is open
+	addr    string // host:port
 	handler http.Handler
 	cert    *certificate
 
@@ -26,7 +26,7 @@ type line struct {
 	conns  sync.WaitGroup     // connections being served
 }
 
-// newLine listens at once, because only then is a free port known.
+// newLine does not listen yet.
 func newLine(addr string, useTLS bool, h http.Handler) (*line, error) {
 	l := &line{addr: addr, handler: h}
 	if useTLS {
@@ -36,7 +36,7 @@ func newLine(addr string, useTLS bool, h http.Handler) (*line, error) {
 		}
 		l.cert = cert
 	}
-	return l, l.start()
+	return l, nil
 }
 
 func (l *line) base() string {
@@ -56,7 +56,6 @@ func (l *line) start() error {
 	if err != nil {
 		return fmt.Errorf("listening for the issuer: %w", err)
 	}
-	l.addr = ln.Addr().String()
 	if l.cert != nil {
 		ln = tls.NewListener(ln, l.cert.serverConfig())
 	}

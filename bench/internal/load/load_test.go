@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 )
 
 // counter is a server that counts what it was asked for.
@@ -245,12 +247,10 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestServerThatIsGone(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	_ = listener.Close()
 	result := newTestClient(t, address, 1).For(time.Minute, requestsFor(1))
 	if result.Failed == 0 || result.Check(200) == nil {
 		t.Errorf("got %d failures and %v, want some", result.Failed, result.Check(200))
