@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,29 @@ func TestReloadThatDropsADeclaredAccount(t *testing.T) {
 	wantEnd(t, kept, "the service account is not registered")
 	refusal = invalidToken("the service account is not registered")
 	refusal.check(t, g.get("/guarded/", g.machine("kept")), refusal.jsonBody())
+}
+
+// Whom only storage can tell of keeps a stream until storage was read, and not longer.
+func TestStreamsOnceTheAccountsAreRead(t *testing.T) {
+	g := startAPI(t, "ACCOUNTS", "account declared")
+	// A socket is Caddy's to end: its reverse_proxy closes them when it is reloaded.
+	streams := []live{g.openEvents(t, g.machine("declared")), g.openGRPC(t, g.machine("declared"))}
+	other := filepath.Join(g.dir, "other")
+	if err := os.WriteFile(other, nil, 0o600); err != nil { // no folder, so no storage
+		t.Fatal(err)
+	}
+	with := strings.Replace(strings.Replace(globals, "admin off", "admin SECOND", 1), "DIR/storage", other, 1)
+	if err := g.load(strings.Replace(apiConfig(), "WITHADMIN", with, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("/guarded/", g.machine("declared")); got.status != http.StatusServiceUnavailable {
+		t.Errorf("got %d %s, want 503 as long as nobody can tell", got.status, got.body)
+	}
+	wantOpen(t, streams)
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	wantEnd(t, streams, "the service account is not registered")
 }
 
 // Declared accounts stand in front of stored ones, and are known at once.

@@ -87,7 +87,16 @@ func startAPI(t *testing.T, pairs ...string) *apiGateway {
 			t.Errorf("switching the admin endpoint off: %v", err)
 		}
 	})
+	g.awaitAccounts(t)
 	return g
+}
+
+// awaitAccounts waits until the accounts were read: until then machines that are
+// not declared are neither let in nor sent away for good.
+func (g *apiGateway) awaitAccounts(t *testing.T) {
+	t.Helper()
+	stranger := g.machine("stranger")
+	eventually(t, "the accounts are read", func() bool { return g.get("/guarded/", stranger).status != http.StatusServiceUnavailable })
 }
 
 // apiConfig fills in what differs; what is not named is empty.

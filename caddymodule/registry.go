@@ -82,6 +82,7 @@ func (l accountLog) observe(e account.Event) {
 	switch e.Kind {
 	case account.Loaded:
 		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
+		streams.recheck(l.registration) // of who is registered, nobody could tell before
 	case account.Updated, account.Lapsed:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
 		streams.recheck(l.registration)

@@ -102,8 +102,8 @@ func member(m map[string]any, name string) map[string]any {
 	return made
 }
 
-// waitReady asks the gateway with a good token until it lets the request in, so
-// that the first line pasted meets a gateway that has the issuer's keys.
+// waitReady asks the gateway until it answers as it always will, so that the first
+// line pasted meets one that has the issuer's keys and has read the accounts.
 func waitReady(ctx context.Context, stage *demo.Stage) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -125,18 +125,29 @@ func waitReady(ctx context.Context, stage *demo.Stage) error {
 }
 
 func askOnce(ctx context.Context, client *http.Client, stage *demo.Stage) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, stage.Site+"/", nil)
+	status, err := ask(ctx, client, stage.Site, stage.Token())
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+stage.Token())
+	if status != http.StatusOK {
+		return fmt.Errorf("status %d, want 200", status)
+	}
+	status, err = ask(ctx, client, stage.Site, stage.StrangerToken())
+	if err == nil && status == http.StatusServiceUnavailable {
+		err = errors.New("the service accounts are not read yet")
+	}
+	return err
+}
+
+func ask(ctx context.Context, client *http.Client, site, token string) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := client.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d, want 200", res.StatusCode)
-	}
-	return nil
+	return res.StatusCode, res.Body.Close()
 }

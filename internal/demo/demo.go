@@ -173,6 +173,11 @@ func (s *Stage) Token() string {
 	return s.issuer.Mint(map[string]any{"sub": clientRobot, "azp": clientRobot, "scope": "gateway.read"})
 }
 
+// StrangerToken is of a machine that nobody has registered.
+func (s *Stage) StrangerToken() string {
+	return s.issuer.Mint(map[string]any{"sub": clientNew, "azp": clientNew, "scope": "gateway.read"})
+}
+
 // AdminToken is one that may use the API, too.
 func (s *Stage) AdminToken() string {
 	return s.issuer.Mint(map[string]any{"sub": clientAdmin, "azp": clientAdmin, "scope": "gateway.read"})
