@@ -20,14 +20,11 @@ func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, s
 	}
 	if known {
 		a.keys.Suspect()
-		if len(candidates) == 0 {
-			return nil, ErrAlgorithm
-		}
-		return nil, ErrSignature
+		return nil, noneSigned(candidates)
 	}
 	set, err := a.keys.Await(ctx, func(s *issuer.Set) bool {
-		fitting, _ := parts.header.candidates(s)
-		return s != before && len(fitting) > 0
+		fitting, known := parts.header.candidates(s)
+		return s != before && (known || len(fitting) > 0)
 	})
 	if err != nil {
 		return nil, keyRefusal(err, len(candidates) > 0)
@@ -36,7 +33,16 @@ func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, s
 	if key := v.verifySignature(candidates, parts, sum); key != nil {
 		return key, nil
 	}
-	return nil, ErrSignature
+	return nil, noneSigned(candidates)
+}
+
+// noneSigned is the refusal where the issuer has keys that the token may mean, and
+// none of those that fit its algorithm signed it.
+func noneSigned(fitting []*issuer.Key) *Refusal {
+	if len(fitting) == 0 {
+		return ErrAlgorithm
+	}
+	return ErrSignature
 }
 
 // maxCandidates bounds how many keys are tried for one token.

@@ -41,6 +41,16 @@ func TestWithoutMemory(t *testing.T) {
 	}
 }
 
+// The first token of all is told what is wrong with it like any later one.
+func TestAlgorithmOfAnotherKey(t *testing.T) {
+	g := newGate(t, "ES256", "RS256")
+	v := g.verifier()
+	token := g.idp.Mint(nil, idp.WithHeader("alg", "RS256")) // under the id of the ES256 key
+	for range 2 {
+		refused(t, v, token, ErrAlgorithm)
+	}
+}
+
 // A hit still looks at the clock.
 func TestRememberedTokenExpires(t *testing.T) {
 	g := newGate(t)
