@@ -144,7 +144,7 @@ func TestDamagedRevision(t *testing.T) {
 func TestBothRevisionsDamaged(t *testing.T) {
 	t.Parallel()
 	e := engine(t, hostile.Faults{})
-	n := start(t, e.Node(), account.Options{WriteLimit: 600 * time.Millisecond}).loaded(t)
+	n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	create(t, n, "known")
 	e.Set(revisionRecord, []byte("x"))
 	e.Set(copyRecord, []byte("y"))
@@ -170,7 +170,7 @@ func TestEmptied(t *testing.T) {
 	t.Parallel()
 	for _, f := range []hostile.Faults{{}, {RawMissing: true, ListMissing: hostile.ListEmpty, ListFolders: true}} {
 		e := engine(t, f)
-		n := start(t, e.Node(), account.Options{WriteLimit: 600 * time.Millisecond}).loaded(t)
+		n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
 		many := numbered("sa", 300)
 		create(t, n, many...)
 		e.Wipe()

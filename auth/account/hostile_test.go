@@ -239,7 +239,7 @@ func TestDownWhileRunning(t *testing.T) {
 	for _, missing := range []bool{false, true} {
 		e := engine(t, hostile.Faults{MissingWhileDown: missing})
 		other := start(t, e.Node(), account.Options{}).loaded(t)
-		n := start(t, e.Node(), account.Options{WriteLimit: 100 * time.Millisecond}).loaded(t)
+		n := start(t, e.Node(), account.Options{WriteLimit: time.Second}).loaded(t)
 		create(t, n, "known", "more")
 		e.SetDown(true)
 		eventually(t, "it says that storage is away", func() bool { return len(n.kinds(account.Unavailable)) == 1 })

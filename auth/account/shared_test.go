@@ -41,9 +41,10 @@ func TestTwoNodesOnOneFolder(t *testing.T) {
 
 // TestFolderGoesAndComes moves the folder away while the registry runs.
 func TestFolderGoesAndComes(t *testing.T) {
+	t.Parallel()
 	parent := t.TempDir()
 	folder, away := filepath.Join(parent, "storage"), filepath.Join(parent, "away")
-	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{WriteLimit: 200 * time.Millisecond}).loaded(t)
+	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	create(t, n, "known")
 	// The storage touches its lock file a moment after it was given back.
 	eventually(t, "the lock is given back", func() bool { return empty(filepath.Join(folder, "locks")) })
