@@ -19,7 +19,6 @@ const (
 type Principal struct {
 	token    *Token
 	standing *standing
-	attached any
 }
 
 // Issuer is the configured name of the token's issuer.
@@ -64,9 +63,6 @@ func (p *Principal) ExpiresAt() time.Time {
 // Deadline is when the token stops to count: its expiry plus the issuer's
 // leeway.
 func (p *Principal) Deadline() time.Time { return time.Unix(p.token.until, 0).UTC() }
-
-// Attached is what [Registration.Attach] made of this principal.
-func (p *Principal) Attached() any { return p.attached }
 
 // claimsKey begins the keys of [Principal.Text] that name a claim by its path.
 const claimsKey = "claims."

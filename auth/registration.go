@@ -34,12 +34,6 @@ type Registration struct {
 
 	// Required refuses machines that are not registered.
 	Required bool
-
-	// Attach is called for each principal before it is admitted, and what it gives
-	// can be had from [Principal.Attached] with every request of that token until
-	// its account changes. It must be the same for all that share a [Verifier];
-	// nil attaches nothing.
-	Attach func(*Principal) any
 }
 
 // The refusals of service accounts.
@@ -149,9 +143,6 @@ func (g *Registration) principal(token *Token, last *admitted) *admitted {
 	}
 	made := token.room()
 	made.principal = Principal{token: token, standing: token.standing.registered(known)}
-	if g.Attach != nil {
-		made.principal.attached = g.Attach(&made.principal)
-	}
 	if made != &token.first {
 		token.later.Store(made)
 	}

@@ -121,7 +121,7 @@ func TestRegistration(t *testing.T) {
 func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	g := newGate(t)
 	accounts := &roll{}
-	registration := &Registration{Accounts: accounts, Required: true, Attach: func(p *Principal) any { return p.Groups() }}
+	registration := &Registration{Accounts: accounts, Required: true}
 	token := verified(t, g.verifier(), g.idp.Mint(map[string]any{
 		"sub": "ci", "azp": "ci", "groups": []string{"token", "both"}, "name": "as the token says",
 	}))
@@ -129,9 +129,6 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	first, _ := registration.Admit(token, g.clock.now())
 	if want := []string{"token", "both", "deployers"}; !slices.Equal(first.Groups(), want) {
 		t.Errorf("found the groups %v, expected %v", first.Groups(), want)
-	}
-	if attached := first.Attached().([]string); len(attached) != 3 {
-		t.Errorf("attached was %v, expected the joined groups", attached)
 	}
 	if name, _ := first.Text("name"); name.Value != "CI deploys" {
 		t.Errorf("found the name %q, expected the account's", name.Value)
@@ -155,32 +152,6 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	}
 	if !changed.Same(first) {
 		t.Error("with its account changed the caller counts as somebody else")
-	}
-}
-
-// What is attached is made once for each admitted principal.
-func TestAttach(t *testing.T) {
-	g := newGate(t)
-	calls := 0
-	registration := &Registration{Accounts: &roll{}, Attach: func(p *Principal) any {
-		calls++
-		return "attached to " + p.Subject()
-	}}
-	v := g.verifier()
-	token := g.idp.Mint(map[string]any{"sub": "alice"})
-	for range 3 {
-		caller, refusal := registration.Admit(verified(t, v, token), g.clock.now())
-		if refusal != nil || caller.Attached() != "attached to alice" {
-			t.Errorf("got %v and %v", caller.Attached(), refusal)
-		}
-	}
-	if calls != 1 {
-		t.Errorf("called %d times, expected once for the one principal", calls)
-	}
-	silent := &Registration{Accounts: &roll{}}
-	caller, _ := silent.Admit(verified(t, v, g.idp.Mint(nil)), g.clock.now())
-	if caller.Attached() != nil {
-		t.Error("something is attached though nobody asked for it")
 	}
 }
 
@@ -245,14 +216,11 @@ func TestAdmitWhileAccountsChange(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range 8 {
 			on := i%2 == 0
-			registration := &Registration{
-				Accounts: views[i%2], Required: true,
-				Attach: func(p *Principal) any { return p },
-			}
+			registration := &Registration{Accounts: views[i%2], Required: true}
 			group.Go(func() {
 				for range 100 {
 					caller, refusal := registration.Admit(token, epoch)
-					if (refusal == nil) != on || on && caller.Attached() != any(caller) {
+					if (refusal == nil) != on || on && caller.Token() != token {
 						t.Errorf("refused with %v, where the account is on: %t", refusal, on)
 						return
 					}

@@ -185,10 +185,10 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// What a request needs of a token is two lines of a processor's cache.
+// What a request needs of a token is less than two lines of a processor's cache.
 func TestTokenIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(Token{}); size > 128 {
-		t.Errorf("a token is %d bytes, expected 128 at most", size)
+	if size := unsafe.Sizeof(Token{}); size > 112 { // the size the allocator has for it
+		t.Errorf("a token is %d bytes, expected 112 at most", size)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 
 // Token is a token that was verified: what it says, and what it still depends
 // on. It is shared by all requests with that token. There may be millions, and
-// what a request needs of one is seldom in a processor's cache, so it is two
-// lines of it and a text; its own claims take most. Each pointer costs the garbage
+// what a request needs of one is seldom in a processor's cache, so it is less than
+// two lines of it and a text; its own claims take most. Each pointer costs the garbage
 // collector some ten nanoseconds whenever it comes by.
 type Token struct {
 	sum      fingerprint

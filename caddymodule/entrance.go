@@ -21,7 +21,7 @@ func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool, me
 		meters:       meters,
 		begin:        begin,
 		verifier:     verifier,
-		registration: &auth.Registration{Accounts: known, Required: required, Attach: attachResolver},
+		registration: &auth.Registration{Accounts: known, Required: required},
 	}
 }
 

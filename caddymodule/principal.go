@@ -43,7 +43,7 @@ func setPrincipal(r *http.Request, caller *auth.Principal) *auth.Refusal {
 	}
 	repl := replacerOf(r)
 	repl.DeleteByPrefix(userPlaceholder)
-	repl.Map(caller.Attached().(caddy.ReplacerFunc))
+	repl.Map(func(key string) (any, bool) { return resolvePrincipal(caller, key) })
 	return nil
 }
 
@@ -67,14 +67,6 @@ func admitAnonymous(r *http.Request) {
 // replacerOf gives the request's replacer, which Caddy's server puts there.
 func replacerOf(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-}
-
-// attachResolver makes the function that resolves a principal's placeholders,
-// once for each, and not for each request.
-func attachResolver(caller *auth.Principal) any {
-	return caddy.ReplacerFunc(func(key string) (any, bool) {
-		return resolvePrincipal(caller, key)
-	})
 }
 
 func resolvePrincipal(caller *auth.Principal, key string) (any, bool) {
