@@ -2,6 +2,8 @@ package caddymodule_test
 
 import (
 	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // socketFolder is a folder with a short path.
@@ -205,8 +209,7 @@ func TestStreamsOnceTheAccountsAreRead(t *testing.T) {
 	if err := os.WriteFile(other, nil, 0o600); err != nil { // no folder, so no storage
 		t.Fatal(err)
 	}
-	with := strings.Replace(strings.Replace(globals, "admin off", "admin SECOND", 1), "DIR/storage", other, 1)
-	if err := g.load(strings.Replace(apiConfig(), "WITHADMIN", with, 1)); err != nil {
+	if err := g.load(apiConfigWith(other)); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("/guarded/", g.machine("declared")); got.status != http.StatusServiceUnavailable {
@@ -217,6 +220,55 @@ func TestStreamsOnceTheAccountsAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEnd(t, streams, "the service account is not registered")
+}
+
+// lateFailure is an app that does not start, some time after others have.
+type lateFailure struct{}
+
+func (lateFailure) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "late_failure", New: func() caddy.Module { return new(lateFailure) }}
+}
+
+func (lateFailure) Start() error {
+	time.Sleep(100 * time.Millisecond)
+	return errors.New("it does not start")
+}
+
+func (lateFailure) Stop() error { return nil }
+
+func init() { caddy.RegisterModule(lateFailure{}) }
+
+// What a configuration's own storage holds is of no account before it runs.
+func TestStreamsOutliveAConfigurationThatFails(t *testing.T) {
+	g := startAPI(t, "ACCOUNTS", "account declared")
+	streams := []live{g.openEvents(t, g.machine("declared")), g.openGRPC(t, g.machine("declared"))}
+	other := apiConfigWith(filepath.Join(g.dir, "empty"))
+	adapted, err := g.adapted(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 6 { // apps start in any order
+		var config map[string]any
+		if err := json.Unmarshal(adapted, &config); err != nil {
+			t.Fatal(err)
+		}
+		config["apps"].(map[string]any)["late_failure"] = struct{}{}
+		text, err := json.Marshal(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.loadJSON(text); err == nil || !strings.Contains(err.Error(), "it does not start") {
+			t.Fatalf("loading gave %v", err)
+		}
+	}
+	wantOpen(t, streams)
+	g.get("/guarded/", g.machine("declared")).seen(t)
+}
+
+// apiConfigWith is the configuration without accounts, on other storage.
+func apiConfigWith(storage string) string {
+	global := strings.Replace(strings.Replace(globals, "admin off", "admin SECOND", 1), "DIR/storage", storage, 1)
+	return strings.Replace(apiConfig(), "WITHADMIN", global, 1)
 }
 
 // Declared accounts stand in front of stored ones, and are known at once.

@@ -92,7 +92,8 @@ func startAPI(t *testing.T, pairs ...string) *apiGateway {
 }
 
 // awaitAccounts waits until the accounts were read: until then machines that are
-// not declared are neither let in nor sent away for good.
+// not declared are neither let in nor sent away for good, where they must be
+// registered.
 func (g *apiGateway) awaitAccounts(t *testing.T) {
 	t.Helper()
 	stranger := g.machine("stranger")

@@ -100,18 +100,25 @@ func unencryptedHTTP2() *http.Protocols {
 // load makes the running Caddy use a Caddyfile.
 func (g *gateway) load(caddyfile string) error {
 	g.t.Helper()
-	text := strings.NewReplacer(g.vars...).Replace(caddyfile)
-	text = strings.NewReplacer("SITE", g.site, "SECOND", g.second, "DIR", g.dir).Replace(text)
-	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	adapted, err := g.adapted(caddyfile)
 	if err != nil {
 		return err
 	}
+	return g.loadJSON(adapted)
+}
+
+// adapted is a Caddyfile as Caddy's own JSON, with everything filled in.
+func (g *gateway) adapted(caddyfile string) ([]byte, error) {
+	g.t.Helper()
+	text := strings.NewReplacer(g.vars...).Replace(caddyfile)
+	text = strings.NewReplacer("SITE", g.site, "SECOND", g.second, "DIR", g.dir).Replace(text)
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	for _, warning := range warnings {
 		if !strings.Contains(warning.Message, "not formatted") {
 			g.t.Logf("adapting: %s", warning)
 		}
 	}
-	return g.loadJSON(adapted)
+	return adapted, err
 }
 
 func (g *gateway) loadJSON(config []byte) error {
@@ -125,18 +132,14 @@ func (g *gateway) loadJSON(config []byte) error {
 	return err
 }
 
-// awaitSole waits, not for ever, until one server alone listens on each site. Caddy
-// says that it loaded, or failed to, when the server that has to go has been told
-// so: until it has closed its listener, it takes new connections, too.
+// awaitSole waits until one server alone listens on each site. Caddy says that it
+// loaded, or failed to, when the server that has to go has been told so: until it
+// has closed its listener, it takes new connections, too.
 func (g *gateway) awaitSole() {
-	for _, address := range []string{g.site, g.second} {
-		for range 500 {
-			if caddy.ListenerUsage("tcp", address) < 2 {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
+	g.t.Helper()
+	eventually(g.t, "one server alone listens on each address", func() bool {
+		return caddy.ListenerUsage("tcp", g.site) < 2 && caddy.ListenerUsage("tcp", g.second) < 2
+	})
 	time.Sleep(time.Millisecond) // it is counted out just before it closes
 }
 

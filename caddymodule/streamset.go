@@ -17,7 +17,7 @@ var streams = streamSet{open: make(map[*streamGuard]struct{})}
 type streamSet struct {
 	mu           sync.Mutex
 	open         map[*streamGuard]struct{}
-	registration *auth.Registration // the newest; nil until there is one
+	registration *auth.Registration // that of the last recheck; nil until there is one
 }
 
 // add takes a stream in, and gives the refusal if its caller's account was
@@ -36,9 +36,15 @@ func (s *streamSet) remove(g *streamGuard) {
 	delete(s.open, g)
 }
 
-// recheck cuts the streams of callers whom the registration lets in no more.
-func (s *streamSet) recheck(registration *auth.Registration) {
+// recheck cuts the streams of callers who are let in no more, by the configuration
+// that runs. One that is starting may not get that far, so its own registration
+// judges only where none runs yet.
+func (s *streamSet) recheck(own *auth.Registration) {
 	s.mu.Lock()
+	registration := own
+	if running, err := runningApp(); err == nil {
+		registration = running.entrance.registration
+	}
 	s.registration = registration
 	all := slices.Collect(maps.Keys(s.open))
 	s.mu.Unlock()
