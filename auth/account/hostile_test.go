@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -278,6 +279,47 @@ func TestStoreFails(t *testing.T) {
 	create(t, n, "other")
 	holds(t, start(t, e.Node(), account.Options{}).loaded(t), []string{"known", "other"})
 	eventually(t, "and that it is over", func() bool { return len(n.kinds(account.Recovered)) == 1 })
+}
+
+// watched is a context that tells when somebody first waits for its end.
+type watched struct {
+	context.Context
+	once  sync.Once
+	asked chan struct{}
+}
+
+func (w *watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.asked) })
+	return w.Context.Done()
+}
+
+// A change that waited through an outage, and then not long enough for the lock, is
+// no news of another outage.
+func TestLateAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	e := engine(t, hostile.Faults{})
+	n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
+	holder := e.Node()
+	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
+		t.Fatal(err)
+	}
+	e.SetDown(true)
+	eventually(t, "it says that storage is away", func() bool { return len(n.kinds(account.Unavailable)) == 1 })
+	ctx, failed := &watched{Context: t.Context(), asked: make(chan struct{})}, make(chan error, 1)
+	go func() {
+		_, err := n.Create(ctx, draft("late"))
+		failed <- err
+	}()
+	<-ctx.asked
+	e.SetDown(false)
+	wantError(t, <-failed, account.ErrBusy)
+	if err := holder.Unlock(t.Context(), "gatehouse-accounts"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, n, "after")
+	if away, back := len(n.kinds(account.Unavailable)), len(n.kinds(account.Recovered)); away != 1 || back != 1 {
+		t.Errorf("said %d times that storage is away, %d times that it is back", away, back)
+	}
 }
 
 func TestLockNeverHad(t *testing.T) {

@@ -27,6 +27,7 @@ type keeper struct {
 	recheckAt time.Time // of damaged records
 	lapsed    time.Time // expiry is reported up to here
 	unread    bool      // an outage was reported: of reading
+	readable  time.Time // since when it is over
 	unwritten bool      // and of writing
 
 	lock     *locking
@@ -82,7 +83,7 @@ func (k *keeper) turn() {
 		k.dropLock()
 		k.h, k.refreshAt, k.retryAt = newest, time.Time{}, time.Time{}
 	}
-	if k.r.expire() > 0 {
+	if k.r.expire(k.readable) > 0 {
 		k.reportWriting(k.cause)
 		k.failures, k.retryAt = 0, time.Time{} // the next request gets its tries
 	}

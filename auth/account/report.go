@@ -19,8 +19,8 @@ func (k *keeper) lapse() {
 
 func (k *keeper) reportReading(err error) {
 	if err == nil && k.unread {
-		k.r.expire()                           // for want of reading, which was said
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
+		k.readable = time.Now()
 		k.blame(errLockSlow)
 	}
 	k.report(&k.unread, err)

@@ -16,6 +16,7 @@ type request struct {
 	changes  []Change
 	repair   bool
 	now      int64 // of the time stamps
+	begun    time.Time
 	deadline time.Time
 
 	stage    atomic.Uint32
@@ -104,8 +105,9 @@ func (r *Registry) Repair(ctx context.Context) (mended []string, err error) {
 }
 
 func (r *Registry) newRequest() *request {
+	begun := time.Now()
 	return &request{
-		now: r.now().Unix(), deadline: time.Now().Add(r.writeLimit),
+		now: r.now().Unix(), begun: begun, deadline: begun.Add(r.writeLimit),
 		progress: make(chan int, 1), done: make(chan struct{}),
 	}
 }
@@ -193,13 +195,14 @@ func (r *Registry) queued() (n int, repair bool, deadline time.Time) {
 }
 
 // expire answers those whose time is over with what stood in their way, drops
-// those that were given up, and counts the former.
-func (r *Registry) expire() (expired int) {
+// those that were given up, and counts the former as far as they began since a
+// time: the others waited for something else, too.
+func (r *Registry) expire(since time.Time) (expired int) {
 	now := time.Now()
 	for _, req := range r.remove(func(req *request) bool {
 		return !now.Before(req.deadline) || req.stage.Load() == abandoned
 	}) {
-		if !now.Before(req.deadline) {
+		if !now.Before(req.deadline) && !req.begun.Before(since) {
 			expired++
 		}
 		if req.stage.CompareAndSwap(waiting, abandoned) {
