@@ -67,14 +67,19 @@ func New(o Options) (*Stage, error) {
 }
 
 func (s *Stage) start(o Options) (err error) {
-	site, err := address(o.Port)
+	// Both are held until issuer and upstream have ports of their own.
+	site, err := reserve(o.Port)
 	if err != nil {
 		return err
 	}
-	s.Site = "http://" + site
-	if s.Admin, err = freeport.Address(); err != nil {
+	defer site.Close()
+	admin, err := reserve(0)
+	if err != nil {
 		return err
 	}
+	defer admin.Close()
+	s.Site = "http://" + site.Addr().String()
+	s.Admin = admin.Addr().String()
 	if s.Dir, err = os.MkdirTemp("", "gatehouse-demo-"); err != nil {
 		return fmt.Errorf("making a folder for the demo: %w", err)
 	}
@@ -84,9 +89,9 @@ func (s *Stage) start(o Options) (err error) {
 	if s.upstream, err = upstream.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := reserve(0)
 	if err != nil {
-		return fmt.Errorf("listening for the application: %w", err)
+		return err
 	}
 	callback := "http://" + listener.Addr().String() + callbackPath
 	if s.issuer, err = newIssuer(s.Site, s.secret, callback); err != nil {
@@ -119,16 +124,20 @@ func newIssuer(audience, secret, callback string) (*idp.Issuer, error) {
 	)
 }
 
-// address gives a port of 127.0.0.1 that is free: the wanted one, or for 0 any.
-func address(port int) (string, error) {
+// reserve holds a port of 127.0.0.1: the wanted one, or for 0 a free one.
+func reserve(port int) (net.Listener, error) {
 	if port == 0 {
-		return freeport.Address()
+		address, err := freeport.Address()
+		if err != nil {
+			return nil, err
+		}
+		return net.Listen("tcp", address)
 	}
 	ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return "", fmt.Errorf("port %d cannot be had: %w: name another with --port, or none to have a free one taken", port, err)
+		return nil, fmt.Errorf("port %d cannot be had: %w: name another with --port, or none to have a free one taken", port, err)
 	}
-	return ln.Addr().String(), ln.Close()
+	return ln, nil
 }
 
 // Close ends application, issuer and upstream, and removes the folder. The gateway
