@@ -116,6 +116,10 @@ func toName(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("not a host name: %w", err)
 	}
+	// Of some heaps of combining marks the A-label cannot be read back.
+	if again, err := profile.ToASCII(ascii); err != nil || again != ascii {
+		return "", fmt.Errorf("not a host name: its A-labels would be %q, which stand for no name", ascii)
+	}
 	name := strings.TrimSuffix(ascii, ".")
 	if err := checkName(name); err != nil {
 		return "", err
