@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -71,9 +72,12 @@ func TestRefusingAllocatesLittle(t *testing.T) {
 		"unknown key":    g.idp.Mint(usual, idp.WithHeader("kid", "invented")),
 	} {
 		v.Verify(t.Context(), token) // may fetch keys
-		// It is 7 at most; beside the race detector pools lose things on purpose.
-		if n := testing.AllocsPerRun(200, func() { v.Verify(t.Context(), token) }); n > 14 {
-			t.Errorf("%s: %v allocations", name, n)
+		least := math.Inf(1)         // of a few counts: others allocate meanwhile, too
+		for range 5 {
+			least = min(least, testing.AllocsPerRun(200, func() { v.Verify(t.Context(), token) }))
+		}
+		if least > 10 {
+			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
 }

@@ -242,8 +242,7 @@ func init() { caddy.RegisterModule(lateFailure{}) }
 func TestStreamsOutliveAConfigurationThatFails(t *testing.T) {
 	g := startAPI(t, "ACCOUNTS", "account declared")
 	streams := []live{g.openEvents(t, g.machine("declared")), g.openGRPC(t, g.machine("declared"))}
-	other := apiConfigWith(filepath.Join(g.dir, "empty"))
-	adapted, err := g.adapted(other)
+	adapted, err := g.adapted(apiConfigWith(filepath.Join(g.dir, "empty")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,8 +266,7 @@ func TestStreamsOutliveAConfigurationThatFails(t *testing.T) {
 
 // apiConfigWith is the configuration without accounts, on other storage.
 func apiConfigWith(storage string) string {
-	global := strings.Replace(strings.Replace(globals, "admin off", "admin SECOND", 1), "DIR/storage", storage, 1)
-	return strings.Replace(apiConfig(), "WITHADMIN", global, 1)
+	return strings.Replace(apiConfig(), "WITHADMIN", strings.Replace(apiGlobals, "DIR/storage", storage, 1), 1)
 }
 
 // Declared accounts stand in front of stored ones, and are known at once.

@@ -63,6 +63,9 @@ http://SITE {
 }
 `
 
+// apiGlobals has the admin endpoint at SECOND.
+var apiGlobals = strings.Replace(globals, "admin off", "admin SECOND", 1)
+
 // apiGateway is a gateway with the API.
 type apiGateway struct {
 	*gateway
@@ -74,7 +77,7 @@ func startAPI(t *testing.T, pairs ...string) *apiGateway {
 	t.Helper()
 	issuer, up := newIssuer(t), newUpstream(t)
 	vars := []string{
-		"WITHADMIN", strings.Replace(globals, "admin off", "admin SECOND", 1), "ISSUER", issuer.URL,
+		"WITHADMIN", apiGlobals, "ISSUER", issuer.URL,
 		"UPSTREAM", up.URL, "GRPC", strings.Replace(up.URL, "http://", "h2c://", 1),
 	}
 	g := &apiGateway{prepare(t, vars...), issuer, vars}

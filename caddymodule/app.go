@@ -149,9 +149,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.begin()
-	if _, err := runningApp(); err != nil {
-		streams.recheck(a.entrance.registration) // there is none before it that hands over
-	}
+	streams.recheck(a.entrance.registration)
 	return nil
 }
 
@@ -187,8 +185,7 @@ func (a *App) allEngines() map[string]*issuer.Engine {
 }
 
 // Stop takes storage and log back; a newer configuration may have lent its own
-// by then, and judges the open streams from now on. That is done here and not
-// when it starts, because it might not get that far.
+// by then, and judges the open streams from now on.
 func (a *App) Stop() error {
 	if a.lending == nil {
 		return nil // provisioning failed before there was anything to lend
@@ -197,9 +194,7 @@ func (a *App) Stop() error {
 	if a.licensing != nil {
 		a.licensing.detach()
 	}
-	if next, err := runningApp(); err == nil && next != a {
-		streams.recheck(next.entrance.registration)
-	}
+	streams.recheck(a.entrance.registration)
 	return nil
 }
 

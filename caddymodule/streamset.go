@@ -37,8 +37,8 @@ func (s *streamSet) remove(g *streamGuard) {
 }
 
 // recheck cuts the streams of callers who are let in no more, by the configuration
-// that runs. One that is starting may not get that far, so its own registration
-// judges only where none runs yet.
+// that runs. One that is starting may not get that far, and one that stops has made
+// room for the next, so their own registration judges only where none runs.
 func (s *streamSet) recheck(own *auth.Registration) {
 	s.mu.Lock()
 	registration := own
