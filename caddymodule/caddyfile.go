@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -64,10 +65,13 @@ func noMore(d *caddyfile.Dispenser, option string) error {
 }
 
 // oneWord reads exactly one word, which is not empty.
-func oneWord(d *caddyfile.Dispenser, into *string) error {
+func oneWord(d *caddyfile.Dispenser, into *string) error { return wordFor(d, into, "a value") }
+
+// wordFor is oneWord for options that know what is expected.
+func wordFor(d *caddyfile.Dispenser, into *string, expected string) error {
 	option := d.Val()
 	if !d.NextArg() || d.Val() == "" {
-		return d.Errf("%s: expected a value", option)
+		return d.Errf("%s: expected %s", option, expected)
 	}
 	*into = d.Val()
 	return noMore(d, option)
@@ -89,15 +93,12 @@ func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
 
 // oneOf reads one word out of a few.
 func oneOf(d *caddyfile.Dispenser, into *string, allowed ...string) error {
-	option := d.Val()
-	if d.CountRemainingArgs() == 0 {
-		return d.Errf("%s: expected %s", option, strings.Join(allowed, " or "))
-	}
-	if err := oneWord(d, into); err != nil {
+	option, expected := d.Val(), strings.Join(allowed, " or ")
+	if err := wordFor(d, into, expected); err != nil {
 		return err
 	}
 	if !slices.Contains(allowed, *into) {
-		return d.Errf("%s: found %q, expected %s", option, *into, strings.Join(allowed, " or "))
+		return d.Errf("%s: found %q, expected %s", option, *into, expected)
 	}
 	return nil
 }
@@ -137,13 +138,14 @@ func flag(d *caddyfile.Dispenser, into *bool) error {
 
 // duration reads a span of time between two bounds.
 func duration(d *caddyfile.Dispenser, into *caddy.Duration, least, most caddy.Duration) error {
+	const expected = "a duration such as 30s, 15m, 24h or 7d"
 	option, text := d.Val(), ""
-	if err := oneWord(d, &text); err != nil {
+	if err := wordFor(d, &text, expected); err != nil {
 		return err
 	}
 	value, err := caddy.ParseDuration(text)
 	if err != nil {
-		return d.Errf("%s: found %q, expected a duration such as 30s, 15m, 24h or 7d", option, text)
+		return d.Errf("%s: found %q, expected %s", option, text, expected)
 	}
 	if caddy.Duration(value) < least || most > 0 && caddy.Duration(value) > most {
 		return d.Errf("%s: found %s, expected %s", option, text, bounds(least, most))
@@ -162,13 +164,14 @@ func bounds(least, most caddy.Duration) string {
 
 // number reads a whole number between two bounds.
 func number(d *caddyfile.Dispenser, into **int, least, most int) error {
+	expected := fmt.Sprintf("a number from %d to %d", least, most)
 	option, text := d.Val(), ""
-	if err := oneWord(d, &text); err != nil {
+	if err := wordFor(d, &text, expected); err != nil {
 		return err
 	}
 	value, err := strconv.Atoi(text)
 	if err != nil || value < least || value > most {
-		return d.Errf("%s: found %q, expected a number from %d to %d", option, text, least, most)
+		return d.Errf("%s: found %q, expected %s", option, text, expected)
 	}
 	*into = &value
 	return nil
