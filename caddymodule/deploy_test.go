@@ -1,13 +1,18 @@
 package caddymodule_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 // What is deployed must speak of metrics that there are, and of options that
@@ -49,15 +54,114 @@ var mayBeAbsent = map[string]bool{
 }
 
 func TestTheCaddyfileForKubernetesAdapts(t *testing.T) {
+	if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(kubernetesCaddyfile(t)), map[string]any{"filename": "Caddyfile"}); err != nil || len(warnings) > 0 {
+		t.Errorf("got %v %v", warnings, err)
+	}
+}
+
+// kubernetesCaddyfile is the Caddyfile in the example's ConfigMap.
+func kubernetesCaddyfile(t *testing.T) string {
+	t.Helper()
 	_, rest, _ := strings.Cut(read(t, "../deploy/kubernetes/gatehouse.yaml"), "  Caddyfile: |\n")
 	text, _, found := strings.Cut(rest, "\n---\n")
 	if !found {
 		t.Fatal("the example has no Caddyfile")
 	}
-	text = strings.TrimPrefix(strings.ReplaceAll("\n"+text, "\n    ", "\n"), "\n") + "\n"
-	if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"}); err != nil || len(warnings) > 0 {
-		t.Errorf("got %v %v", warnings, err)
+	return strings.TrimPrefix(strings.ReplaceAll("\n"+text, "\n    ", "\n"), "\n") + "\n"
+}
+
+// An open event stream must not keep a stopping server alive until it is killed.
+func TestDeployedServersStopWithOpenStreams(t *testing.T) {
+	for name, example := range map[string]struct {
+		text, site, upstream string
+	}{
+		"systemd":    {read(t, "../deploy/systemd/Caddyfile"), "gateway.example.com {", "127.0.0.1:8009"},
+		"Kubernetes": {kubernetesCaddyfile(t), ":8080 {", "backend:8009"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer, site, file := newIssuer(t), freeAddress(t), filepath.Join(t.TempDir(), "config.json")
+			text := regexp.MustCompile(`grace_period \d+s`).ReplaceAllString(example.text, "grace_period 1s")
+			text = strings.NewReplacer(
+				example.site, "http://"+site+" {\nbind 127.0.0.1", example.upstream, strings.TrimPrefix(newUpstream(t).URL, "http://"),
+				"https://login.example.com/realms/acme", issuer.URL, "/data", t.TempDir(),
+				"admin localhost:2019", "admin off", ":9180", "http://"+freeAddress(t),
+			).Replace(text)
+			text = strings.Replace(text, "persist_config off", "persist_config off\n\tadmin off", 1)
+			text = strings.Replace(text, "admin off\n\tauto_https off", "auto_https off", 1)
+			config, err := adapt(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, config, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n := &node{t: t, log: file + ".log", client: &http.Client{}, issuer: issuer}
+			n.start(file)
+			token := mint(issuer, claims{"sub": "alice", "sid": "s1", "aud": "gateway", "typ": "Bearer"})
+			stream := open(t, n.client, "GET", "http://"+site+"/sse", bearer(token))
+			if line, err := bufio.NewReader(stream.Body).ReadString('\n'); stream.StatusCode != http.StatusOK || err != nil {
+				t.Fatalf("got %d %q, %v; want an event", stream.StatusCode, line, err)
+			}
+			n.terminate()
+		})
 	}
+}
+
+// Caddy's --environ prints every variable, secrets too.
+func TestTheUnitPrintsNoEnvironment(t *testing.T) {
+	for _, line := range strings.Split(read(t, "../deploy/systemd/gatehouse.service"), "\n") {
+		if strings.HasPrefix(line, "Exec") && strings.Contains(line, "--environ") {
+			t.Errorf("the environment goes into the journal: %s", line)
+		}
+	}
+}
+
+// Every state has a color, and what the dashboard does not know is red.
+func TestTheDashboardShowsTheLicenseState(t *testing.T) {
+	var dashboard struct {
+		Panels []struct {
+			Title       string
+			FieldConfig struct {
+				Defaults struct {
+					Thresholds struct{ Steps []struct{ Color string } }
+				}
+				Overrides []struct {
+					Matcher    struct{ ID, Options string }
+					Properties []struct {
+						Value struct{ FixedColor string }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(read(t, "../deploy/grafana/gatehouse.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	for _, panel := range dashboard.Panels {
+		if panel.Title != "License: state" {
+			continue
+		}
+		if steps := panel.FieldConfig.Defaults.Thresholds.Steps; len(steps) != 1 || steps[0].Color != "red" {
+			t.Errorf("an unknown state is shown as %v, want red", steps)
+		}
+		colors := map[string]string{}
+		for _, override := range panel.FieldConfig.Overrides {
+			if override.Matcher.ID == "byName" && len(override.Properties) == 1 {
+				colors[override.Matcher.Options] = override.Properties[0].Value.FixedColor
+			}
+		}
+		for _, state := range license.States() {
+			want := "red"
+			if state.Passes() {
+				want = map[license.State]string{license.StateValid: "green", license.StateExpiring: "yellow", license.StateGrace: "orange"}[state]
+			}
+			if got := colors[string(state)]; got != want {
+				t.Errorf("%s is %q, want %q", state, got, want)
+			}
+		}
+		return
+	}
+	t.Error("the dashboard does not show the license's state")
 }
 
 func read(t *testing.T, file string) string {

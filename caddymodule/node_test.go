@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,8 +32,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runNode serves until its standard input ends, as it does when the test dies.
+// runNode serves until its standard input ends, as it does when the test dies, or
+// until a signal ends it as `caddy run` is ended.
 func runNode(file string) error {
+	caddy.TrapSignals()
 	config, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -145,6 +148,19 @@ func (n *node) stop() {
 			n.t.Errorf("the log holds a token: %s", line)
 		}
 	}
+}
+
+// terminate ends the node as an init system does, and waits until it has ended.
+func (n *node) terminate() {
+	n.t.Helper()
+	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil {
+		n.t.Fatal(err)
+	}
+	n.killed = true
+	if err := n.process.Wait(); err != nil {
+		n.t.Errorf("the node ended with %v", err)
+	}
+	n.stop()
 }
 
 // kill ends the node as a power failure would.
