@@ -181,3 +181,36 @@ func TestGoodTokensInEveryPlace(t *testing.T) {
 		}
 	})
 }
+
+// Caddy's own bound on headers is met before a token of the longest length is.
+func TestTheLongestTokensNeedMaxHeaderSize(t *testing.T) {
+	issuer := newIssuer(t)
+	token := mint(issuer, claims{"sub": "alice", "groups": []string{strings.Repeat("g", 11_700)}})
+	if len(token) > 16<<10 || len(token) < 15<<10 {
+		t.Fatalf("the token has %d bytes, want nearly 16 KiB", len(token))
+	}
+	for option, want := range map[string]int{"": http.StatusRequestHeaderFieldsTooLarge, "max_header_size 32KB": http.StatusOK} {
+		g := start(t, `{
+			GLOBALS
+			servers {
+				protocols h1 h2c
+				OPTION
+			}
+			gatehouse {
+				issuer ISSUER {
+					audience https://gateway.example.com
+				}
+			}
+		}
+		http://SITE {
+			bind 127.0.0.1
+			bearer_auth
+			respond "in"
+		}`, "ISSUER", issuer.URL, "OPTION", option)
+		padding := header("X-Padding", strings.Repeat("p", 1024))
+		if got, err := try(g.h2c, "GET", "http://"+g.site+"/", bearer(token), padding); err != nil || got.status != want {
+			t.Errorf("with %q: got %d, %v; want %d", option, got.status, err, want)
+		}
+		g.stop()
+	}
+}
