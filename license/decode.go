@@ -3,7 +3,10 @@ package license
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Bounds of a payload's lists.
@@ -26,9 +29,13 @@ func Decode(data []byte) (*License, error) {
 	if len(data) > MaxSize {
 		return nil, badForm("", "has %d bytes; want at most %d", len(data), MaxSize)
 	}
+	text, err := strictjson.Parse(data)
+	if err != nil {
+		return nil, asForm(err)
+	}
 	l := &License{}
-	if err := readLicense(newReader(data), l); err != nil {
-		return nil, err
+	if err := l.read(text); err != nil {
+		return nil, asForm(err)
 	}
 	if _, err := l.signature(); err != nil {
 		return nil, err
@@ -42,65 +49,137 @@ func Decode(data []byte) (*License, error) {
 	return l, nil
 }
 
-func readLicense(r *reader, l *License) error {
-	seen := make(present)
-	err := r.object("", members{
-		"key_id":    seen.once(text(r, &l.KeyID)),
-		"payload":   seen.once(func(path string) error { return readPayload(r, path, &l.Payload) }),
-		"signature": seen.once(text(r, &l.Signature)),
-	})
-	if err != nil {
-		return err
-	}
-	if err := r.end(); err != nil {
-		return err
-	}
-	return seen.want("key_id", "payload", "signature")
+func (l *License) read(v strictjson.Value) error {
+	return v.Read(strictjson.Fields{
+		"key_id":    text(&l.KeyID),
+		"payload":   l.Payload.read,
+		"signature": text(&l.Signature),
+	}, "key_id", "payload", "signature")
 }
 
-func readPayload(r *reader, path string, p *Payload) error {
-	seen := make(present)
-	var kind string
-	err := r.object(path, members{
-		"v":             seen.once(version(r, &p.V)),
-		"id":            seen.once(optionalText(r, &p.ID)),
-		"issuer":        seen.once(optionalText(r, &p.Issuer)),
-		"type":          seen.once(text(r, &kind)),
-		"issued_at":     seen.once(integer(r, &p.IssuedAt)),
-		"not_before":    seen.once(optionalInteger(r, &p.NotBefore)),
-		"expire_at":     seen.once(integer(r, &p.ExpireAt)),
-		"grace":         seen.once(optionalInteger(r, &p.Grace)),
-		"allowed_hosts": seen.once(texts(r, &p.AllowedHosts, maxHosts)),
-		"description":   seen.once(text(r, &p.Description)),
-		"features":      seen.once(texts(r, &p.Features, maxFeatures)),
-		"limits":        seen.once(integers(r, &p.Limits, maxLimits)),
-		"environment":   seen.once(optionalText(r, &p.Environment)),
-		"crit":          seen.once(texts(r, &p.Crit, maxCrit)),
-	})
-	p.Type = Type(kind)
-	if err != nil {
-		return err
-	}
-	return seen.want("payload.type", "payload.issued_at", "payload.expire_at", "payload.allowed_hosts", "payload.description")
+// read reads a payload. Where an empty value would mean the same as an absent
+// member, it is refused: a license has one form only.
+func (p *Payload) read(v strictjson.Value) error {
+	return v.Read(strictjson.Fields{
+		"v":             p.readVersion,
+		"id":            optionalText(&p.ID),
+		"issuer":        optionalText(&p.Issuer),
+		"type":          text(&p.Type),
+		"issued_at":     integer(&p.IssuedAt),
+		"not_before":    optionalInteger(&p.NotBefore),
+		"expire_at":     integer(&p.ExpireAt),
+		"grace":         optionalInteger(&p.Grace),
+		"allowed_hosts": texts(&p.AllowedHosts, maxHosts),
+		"description":   text(&p.Description),
+		"features":      texts(&p.Features, maxFeatures),
+		"limits":        p.readLimits,
+		"environment":   optionalText(&p.Environment),
+		"crit":          texts(&p.Crit, maxCrit),
+	}, "type", "issued_at", "expire_at", "allowed_hosts", "description")
 }
 
-// present remembers which members were read, by path.
-type present map[string]bool
-
-func (s present) once(read func(path string) error) func(path string) error {
-	return func(path string) error {
-		s[path] = true
-		return read(path)
+// readVersion reads v. The number 1 is refused although version 1 exists: its
+// signature does not cover v, so the license would have two forms.
+func (p *Payload) readVersion(v strictjson.Value) (err error) {
+	p.V, err = v.Integer()
+	if err == nil && p.V != 2 {
+		return badForm(v.Path, "is %d; want 2, or no v at all for version 1", p.V)
 	}
+	return err
 }
 
-func (s present) want(paths ...string) error {
-	for _, path := range paths {
-		if !s[path] {
-			return badForm(path, "is missing; a license must have it")
+func (p *Payload) readLimits(v strictjson.Value) error {
+	p.Limits = make(map[string]int64)
+	return v.Each(func(name string, member strictjson.Value) (err error) {
+		if len(p.Limits) == maxLimits {
+			return badForm(v.Path, "has more than %d members; want at most %d", maxLimits, maxLimits)
 		}
+		p.Limits[name], err = member.Integer()
+		return err
+	})
+}
+
+// readText reads a string without control characters.
+func readText(v strictjson.Value) (string, error) {
+	s, err := v.Text()
+	if err == nil && hasControl(s) {
+		return "", badForm(v.Path, "holds a control character; want printable text")
 	}
-	return nil
+	return s, err
+}
+
+func text[T ~string](to *T) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		s, err := readText(v)
+		*to = T(s)
+		return err
+	}
+}
+
+func optionalText(to *string) func(strictjson.Value) error {
+	return func(v strictjson.Value) (err error) {
+		*to, err = readText(v)
+		if err == nil && *to == "" {
+			return badForm(v.Path, "is empty; want a value, or leave the member out")
+		}
+		return err
+	}
+}
+
+func integer(to *int64) func(strictjson.Value) error {
+	return func(v strictjson.Value) (err error) {
+		*to, err = v.Integer()
+		return err
+	}
+}
+
+func optionalInteger(to **int64) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		n, err := v.Integer()
+		*to = &n
+		return err
+	}
+}
+
+func texts(to *[]string, most int) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		elements, err := v.Elements(most, "an array of strings")
+		if err != nil {
+			return err
+		}
+		*to = make([]string, len(elements))
+		for i, element := range elements {
+			if (*to)[i], err = readText(element); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// asForm words what the reader found.
+func asForm(err error) error {
+	var e *strictjson.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Problem {
+	case strictjson.Incomplete:
+		return badForm("", "ends before the JSON object is complete")
+	case strictjson.Syntax:
+		return badForm("", "not valid JSON in UTF-8 at byte %d", e.Offset)
+	case strictjson.Trailing:
+		return badForm("", "something follows the license; want a single JSON object")
+	case strictjson.Repeated:
+		return badForm(e.Path, "stands there twice; want each member once")
+	case strictjson.Unknown:
+		return badForm(e.Path, "has the unknown member %s; want %s", quote(e.Found), e.Want)
+	case strictjson.Missing:
+		return badForm(e.Path, "is missing; a license must have it")
+	case strictjson.TooMany:
+		return badForm(e.Path, "has more than %s entries; want at most %s", e.Want, e.Want)
+	}
+	return badForm(e.Path, "is %s; want %s", e.Found, e.Want)
 }
 
 // signature decodes the signature and makes sure that it is spelled in the only

@@ -2,8 +2,8 @@ package license
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Reason names why a license is refused. The set is closed. A license is
@@ -77,10 +77,4 @@ func badForm(field, format string, args ...any) *Error {
 }
 
 // quote shows what was found without handing on more than a line of it.
-func quote(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + "…"
-}
+func quote(s string) string { return strictjson.Quote(s, 80) }

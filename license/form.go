@@ -3,10 +3,17 @@ package license
 import (
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
+
+// maxInteger is the greatest magnitude of any number in a license.
+const maxInteger = strictjson.MaxInteger
 
 // Bounds of a payload's strings, in bytes.
 const (
@@ -194,7 +201,7 @@ func (p *Payload) checkLimits() error {
 		if len(name) > maxName || !memberName.MatchString(name) {
 			return badForm("payload.limits", "has the name %s; want letters, digits, '-', '_' and '.', at most %d", quote(name), maxName)
 		}
-		if err := checkInteger(join("payload.limits", name), &n); err != nil {
+		if err := checkInteger("payload.limits."+name, &n); err != nil {
 			return err
 		}
 	}
@@ -216,3 +223,8 @@ func (p *Payload) checkCrit() error {
 	}
 	return nil
 }
+
+// index is the path of a list's entry.
+func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
