@@ -1,9 +1,11 @@
 // Command bench measures Gatehouse beside a bare Caddy, beside the floor of what
 // Go and Caddy leave possible, and beside HAProxy where it is installed:
 //
-//	go run ./bench                    everything, some twenty minutes
-//	go run ./bench -quick             each part once and shortly: that it works
-//	go run ./bench -only matrix,flood some parts
+//	go -C bench run .                     everything, some twenty minutes
+//	go -C bench run . -quick              each part once and shortly: that it works
+//	go -C bench run . -only matrix,flood  some parts
+//
+// It is a module of its own, so that the product needs nothing for it.
 //
 // Every server is a process of its own on one core; the load comes from this
 // process on another. In a round, the servers take turns in short spells, so that
@@ -75,7 +77,7 @@ func count(name string, value int, usage string) *int {
 }
 
 // results is where the figures of this repository are kept.
-const results = "bench/results"
+const results = "results"
 
 // usage explains the command.
 func usage() {
@@ -84,13 +86,13 @@ func usage() {
 possible, and HAProxy where it is installed. It needs Linux and two cores.
 
 Usage:
-  go run ./bench [options]
+  go -C bench run . [options]
 
 Examples:
-  go run ./bench                             everything, some twenty minutes
-  go run ./bench -quick                      that it works, in less than a minute
-  go run ./bench -only flood,reload          two parts, printed only
-  go run ./bench -only matrix -largest 1000 -profile cpu.out
+  go -C bench run .                             everything, some twenty minutes
+  go -C bench run . -quick                      that it works, in less than a minute
+  go -C bench run . -only flood,reload          two parts, printed only
+  go -C bench run . -only matrix -largest 1000 -profile cpu.out
 
 Parts:
 `)

@@ -153,7 +153,7 @@ func checkOutput(folder, profile string) error {
 // write prints the report, or writes it into a folder.
 func (s *stage) write(folder string) error {
 	s.report.Title = "Speed"
-	s.report.Intro = fmt.Sprintf("Written by `go run ./bench` on %s: %s; load average at the end %s. "+
+	s.report.Intro = fmt.Sprintf("Written by `go -C bench run .` on %s: %s; load average at the end %s. "+
 		"Medians of %d rounds, with the smallest and the largest in parentheses and, where there are square brackets, the quartiles in them: half of the rounds lie between. "+
 		"A round is %d spells of %s for each server, taking turns; the processor time is that of the whole round, so that garbage collected behind a spell counts, less what the server uses when idle. %s",
 		s.began.UTC().Format("2006-01-02"), machine.Describe(), machine.Load(), s.size.rounds, s.size.spells, s.size.spell, s.features())
