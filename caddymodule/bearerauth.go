@@ -20,8 +20,9 @@ import (
 // `issuer`, `client_id`, `name`, `email`, `groups`, `scopes`, `token_id`,
 // `expires_at` and `claims.<path>`; and to the upstream by the headers below.
 //
-// Streams (WebSocket, server-sent events, gRPC) are closed when the token
-// expires.
+// Streams are closed when the token expires. What a stream is, the response says:
+// 101, success of a CONNECT, and the content types of event streams, gRPC,
+// grpc-web, Connect's streaming, JSON lines and multipart/x-mixed-replace.
 type BearerAuth struct {
 	Access
 
@@ -58,10 +59,21 @@ type BearerAuth struct {
 	// to Caddy's `handle_errors`. Default: none.
 	ErrorBody string `json:"error_body,omitempty"`
 
+	// What is cut when the token expires, or its service account is switched
+	// off: `streams`, or `all` for every response that is still being written.
+	// Default: streams.
+	Cut string `json:"cut,omitempty"`
+
 	logger   *zap.Logger
 	identity *identityHeaders
 	refuser  *refuser
 }
+
+// The values of the option cut.
+const (
+	cutStreams = "streams"
+	cutAll     = "all"
+)
 
 // CaddyModule tells Caddy about the handler.
 func (BearerAuth) CaddyModule() caddy.ModuleInfo {
@@ -96,6 +108,9 @@ func (b *BearerAuth) Validate() error {
 	}
 	if b.ErrorBody != "" && b.ErrorBody != "json" && b.ErrorBody != "none" {
 		return fmt.Errorf("bearer_auth: error_body: found %q, expected json or none", b.ErrorBody)
+	}
+	if b.Cut != "" && b.Cut != cutStreams && b.Cut != cutAll {
+		return fmt.Errorf("bearer_auth: cut: found %q, expected %s or %s", b.Cut, cutStreams, cutAll)
 	}
 	for _, source := range b.TokenFrom {
 		if err := source.validate(); err != nil {
@@ -139,10 +154,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		return b.refuser.refuse(w, r, refusal, verdict.Issuer)
 	}
 	b.entrance.meters.outcome(r, verdict.Issuer, caller, nil)
-	if isStreamCandidate(r) {
-		return serveStream(w, r, next, caller)
-	}
-	return next.ServeHTTP(w, r)
+	return serveGuarded(w, r, next, caller, b.Cut == cutAll)
 }
 
 // admit tells the rest of the chain, and the upstream, who is calling.

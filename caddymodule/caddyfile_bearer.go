@@ -29,6 +29,7 @@ import (
 //	    realm              <realm>
 //	    protected_resource <url>
 //	    error_body         json|none
+//	    cut                streams|all
 //	}
 //
 // With protected_resource it makes a second route, in front, for the resource's
@@ -74,6 +75,7 @@ func (b *BearerAuth) options() options {
 		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
 		"protected_resource": once(func(d *d) error { return checkedWord(d, &b.ProtectedResource, auth.CheckResource) }),
 		"error_body":         once(func(d *d) error { return oneOf(d, &b.ErrorBody, "json", "none") }),
+		"cut":                once(func(d *d) error { return oneOf(d, &b.Cut, cutStreams, cutAll) }),
 	}
 }
 

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,209 +20,368 @@ import (
 )
 
 // A stream outlives the moment at which its token was looked at, so it is closed
-// when the token expires, or when its service account is good no more. Requests
-// that may become one are told by what they ask for; only those whose response
-// confirms it are watched and cut. An ordinary request, however slow, is left to
-// end by itself.
+// when the token expires, or when its service account is let in no more. What a
+// stream is, the response alone says: a request may claim anything of itself, and
+// clients that ask for events often do not say so. So the response to everybody
+// who came with a token passes a guard. It costs an ordinary response one
+// allocation; timer, lock and all else are made when the head is a stream's.
 
-// isStreamCandidate tells whether the request may become a stream.
-func isStreamCandidate(r *http.Request) bool {
-	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect || isGRPC(r) {
-		return true
-	}
-	for _, accept := range r.Header["Accept"] {
-		if strings.Contains(strings.ToLower(accept), eventStream) {
-			return true
-		}
-	}
-	return false
-}
-
-const eventStream = "text/event-stream"
-
-// serveStream serves a request that may become a stream, and cuts the stream at
-// the caller's deadline.
-func serveStream(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, caller *auth.Principal) error {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	g := &streamGuard{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		request:               r,
-		caller:                caller,
-		cancel:                cancel,
-	}
-	err := g.serve(next, r.WithContext(ctx))
-	g.disarm()
-	if !g.wasCut() {
-		return err
-	}
-	if g.grpc {
-		g.endGRPC()
-	}
-	return nil
-}
-
-// streamGuard is the response writer of a request that may become a stream. It
-// sees the response's head, and from a stream's on it waits for the deadline.
-type streamGuard struct {
-	*caddyhttp.ResponseWriterWrapper
+// guard is the response writer of a request that was let in. It waits for the
+// response's head.
+type guard struct {
+	caddyhttp.ResponseWriterWrapper
+	context  guardContext
 	request  *http.Request
 	caller   *auth.Principal
-	cancel   context.CancelCauseFunc
+	connect  bool // the request's method, which handlers behind may change
+	cutAll   bool // ordinary responses, too
 	headSeen bool
-	grpc     bool
+	stream   *stream // nil for an ordinary response
+}
 
-	mu    sync.Mutex
-	timer *time.Timer
-	conn  net.Conn
-	cut   *auth.Refusal // why the stream was cut
-	ended bool
+// serveGuarded calls the next handler, and cuts its response at the caller's
+// deadline if it is one to be cut.
+func serveGuarded(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, caller *auth.Principal, cutAll bool) error {
+	if outer, ok := w.(*guard); ok { // of another bearer_auth, for the same caller
+		outer.cutAll = outer.cutAll || cutAll
+		return next.ServeHTTP(w, r)
+	}
+	g := &guard{request: r, caller: caller, connect: r.Method == http.MethodConnect, cutAll: cutAll}
+	g.ResponseWriter = w
+	g.context.Context = r.Context()
+	*r = *r.WithContext(&g.context) // in place: a copy would cost more than all the rest
+	return g.serve(next)
 }
 
 // serve calls the next handler. A reverse proxy whose stream was cut under it
-// aborts by a panic, which ends here.
-func (g *streamGuard) serve(next caddyhttp.Handler, r *http.Request) error {
+// aborts by a panic, which ends here; all others go on their way.
+func (g *guard) serve(next caddyhttp.Handler) (err error) {
 	defer func() {
-		p := recover()
-		if p != nil {
-			g.disarm()
+		if g.stream == nil || !g.stream.leave() {
+			return
 		}
-		if p != nil && (p != http.ErrAbortHandler || !g.wasCut()) {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			panic(p)
 		}
+		err = nil
+		g.finish()
 	}()
-	return next.ServeHTTP(g, r)
+	return next.ServeHTTP(g, g.request)
 }
 
-// WriteHeader sees the response's head and arms the guard if it is a stream's.
-// Informational responses come before the head.
-func (g *streamGuard) WriteHeader(status int) {
+// WriteHeader sees the response's head. Informational responses come before it.
+func (g *guard) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		g.seeHead(status)
 	}
-	g.ResponseWriterWrapper.WriteHeader(status)
+	g.ResponseWriter.WriteHeader(status)
 }
 
 // Write sends the head first, if nobody has.
-func (g *streamGuard) Write(p []byte) (int, error) {
+func (g *guard) Write(p []byte) (int, error) {
 	g.seeHead(http.StatusOK)
-	return g.ResponseWriterWrapper.Write(p)
+	if g.stream == nil {
+		return g.ResponseWriter.Write(p)
+	}
+	return g.stream.write(g.ResponseWriter, p)
 }
 
-// ReadFrom sends the head first, if nobody has.
-func (g *streamGuard) ReadFrom(r io.Reader) (int64, error) {
+// ReadFrom sends the head first, if nobody has. An ordinary response goes the
+// short way that the writer below may have; a stream has to be cut in between.
+func (g *guard) ReadFrom(r io.Reader) (int64, error) {
 	g.seeHead(http.StatusOK)
-	return g.ResponseWriterWrapper.ReadFrom(r)
+	if g.stream == nil {
+		return g.ResponseWriterWrapper.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{g}, r)
 }
 
 // FlushError sends the head first, if nobody has.
-func (g *streamGuard) FlushError() error {
+func (g *guard) FlushError() error {
 	g.seeHead(http.StatusOK)
 	return http.NewResponseController(g.ResponseWriter).Flush()
 }
 
-func (g *streamGuard) seeHead(status int) {
+// Flush is for handlers that know no other way to flush.
+func (g *guard) Flush() { _ = g.FlushError() }
+
+func (g *guard) seeHead(status int) {
 	if g.headSeen {
 		return
 	}
 	g.headSeen = true
-	g.grpc = isGRPCType(g.Header().Get("Content-Type"))
-	if g.confirms(status) {
-		g.limitWrites()
-		g.arm()
+	if kind := g.kindOf(status); kind != ordinary {
+		g.arm(kind)
 	}
 }
 
-func (g *streamGuard) confirms(status int) bool {
-	if status == http.StatusSwitchingProtocols || status == http.StatusOK && g.request.Method == http.MethodConnect {
-		return true
-	}
-	contentType := strings.ToLower(g.Header().Get("Content-Type"))
-	return g.grpc || strings.HasPrefix(contentType, eventStream)
-}
-
-// Hijack hands out the connection, and keeps it to close it at the deadline.
-func (g *streamGuard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// Hijack hands out the connection, which is watched from then on. Who takes it
+// without a head before will write one that nobody sees.
+func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(g.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.conn = conn
-	if g.cut != nil {
-		return conn, buffered, conn.Close()
+	g.headSeen = true
+	if g.stream == nil {
+		g.arm(tunnelStream)
 	}
-	return conn, buffered, nil
+	t := &tunnel{Conn: conn, stream: g.stream}
+	if err := t.rebind(buffered); err != nil {
+		return nil, nil, err
+	}
+	g.stream.takeOver(t)
+	return t, buffered, nil
 }
 
-// arm starts to wait for the deadline.
-func (g *streamGuard) arm() {
-	g.mu.Lock()
-	armed := g.timer != nil
-	if !armed {
-		g.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { g.end(auth.ErrExpired) })
+// arm begins to wait for the deadline.
+func (g *guard) arm(kind streamKind) {
+	s := &stream{caller: g.caller, cancel: g.context.cancel, kind: kind, frames: kind.frames()}
+	g.stream = s
+	g.limitWrites(g.caller.Deadline().Add(unblockAfter))
+	s.mu.Lock()
+	s.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { s.end(auth.ErrExpired) })
+	s.mu.Unlock()
+	if refusal := streams.add(s); refusal != nil {
+		s.end(refusal)
 	}
-	g.mu.Unlock()
-	if armed {
+}
+
+// unblockAfter is how long a cut stream may take to end in good order before
+// writing to a client that does not read is given up.
+const unblockAfter = time.Second
+
+// limitWrites sees to it that a client which does not read cannot hold its stream
+// open. Caddy's response writer takes a deadline only from the goroutine that
+// writes, so it is set before the first byte and not at the cut; net/http lifts it
+// when the response has ended. A server with a write timeout and without idle
+// timeouts keeps its own, which this one would lift.
+func (g *guard) limitWrites(until time.Time) {
+	_, idle := caddyhttp.IdleTimeoutsFromContext(g.request.Context())
+	server, _ := g.request.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if idle == nil && server != nil && server.WriteTimeout > 0 {
 		return
 	}
-	if refusal := streams.add(g); refusal != nil {
-		g.end(refusal)
-	}
+	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(until) // where it can be set
 }
 
-// disarm ends the waiting, once the handlers behind are done.
-func (g *streamGuard) disarm() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.ended = true
-	if g.timer != nil {
-		g.timer.Stop()
-		streams.remove(g)
-	}
-}
-
-// end cuts the stream: a hijacked connection is closed; else the upstream's
-// side ends by the context, and this side when the handler returns.
-func (g *streamGuard) end(why *auth.Refusal) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ended {
+// finish ends a response that was cut, in the goroutine that wrote it: with the
+// reason, where its kind has a form for that, in good order where any end is one,
+// and else such that nobody takes what came for the whole.
+func (g *guard) finish() {
+	s := g.stream
+	if s.hijacked() || s.kind == tunnelStream || s.kind == eventStream {
 		return
 	}
-	g.cut = why
-	g.cancel(why)
-	if g.conn != nil {
-		_ = g.conn.Close()
+	g.limitWrites(time.Now().Add(unblockAfter))
+	why := s.cut.Load()
+	if s.kind == grpcStream {
+		g.setGRPCTrailers(why)
+		return
+	}
+	last := s.kind.lastWords(why)
+	if last == nil || !s.frames.whole() {
+		panic(http.ErrAbortHandler)
+	}
+	if _, err := g.ResponseWriter.Write(last); err == nil {
+		_ = http.NewResponseController(g.ResponseWriter).Flush()
 	}
 }
 
-func (g *streamGuard) wasCut() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.cut != nil
-}
-
-// endGRPC ends a cut gRPC stream with the status that tells the client to get a
-// new token.
-func (g *streamGuard) endGRPC() {
+// setGRPCTrailers replaces the trailers by those that tell the client to get a new
+// token.
+func (g *guard) setGRPCTrailers(why *auth.Refusal) {
 	header := g.Header()
 	for name := range header {
 		if strings.HasPrefix(name, http.TrailerPrefix) {
 			delete(header, name)
 		}
 	}
-	header.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(grpcUnauthenticated))
-	header.Set(http.TrailerPrefix+"Grpc-Message", grpcMessage(g.cut.Message))
+	header.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(grpcStatus(why.Status)))
+	header.Set(http.TrailerPrefix+"Grpc-Message", grpcMessage(why.Message))
 }
 
-// Unwrap lets http.ResponseController reach what lies below.
-func (g *streamGuard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+// guardContext is a request's context that can be canceled, but costs nothing
+// until somebody waits for that.
+type guardContext struct {
+	context.Context // the server's
+	made            atomic.Pointer[cancelable]
+}
+
+type cancelable struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+// cancelable makes the context that is canceled. The server's own ends with the
+// request, and so releases it.
+func (c *guardContext) cancelable() *cancelable {
+	if made := c.made.Load(); made != nil {
+		return made
+	}
+	ctx, cancel := context.WithCancel(c.Context)
+	if !c.made.CompareAndSwap(nil, &cancelable{ctx, cancel}) {
+		cancel()
+	}
+	return c.made.Load()
+}
+
+func (c *guardContext) current() context.Context {
+	if made := c.made.Load(); made != nil {
+		return made.Context
+	}
+	return c.Context
+}
+
+func (c *guardContext) cancel() { c.cancelable().cancel() }
+
+// Done is closed when the request ends, or its stream is cut.
+func (c *guardContext) Done() <-chan struct{} { return c.cancelable().Done() }
+
+// Err tells whether it was.
+func (c *guardContext) Err() error { return c.current().Err() }
+
+// Value gives the server's values. It shows the standard library's contexts the
+// one to be canceled with, too.
+func (c *guardContext) Value(key any) any { return c.current().Value(key) }
+
+// stream is a response that is cut when its caller is let in no more.
+type stream struct {
+	caller *auth.Principal
+	cancel func()
+	kind   streamKind
+	frames frames // that were sent, as far as its kind has any
+	cut    atomic.Pointer[auth.Refusal]
+
+	mu     sync.Mutex
+	timer  *time.Timer
+	tunnel *tunnel // the connection, once it was taken over
+	ended  bool
+}
+
+// write writes on until the stream is cut.
+func (s *stream) write(w io.Writer, p []byte) (int, error) {
+	if why := s.cut.Load(); why != nil {
+		return 0, why
+	}
+	n, err := w.Write(p)
+	s.frames.pass(p[:n])
+	return n, err
+}
+
+// end cuts the stream: what waits for the upstream by its context, what is written
+// from then on by an error, and a connection that was taken over by itself.
+func (s *stream) end(why *auth.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.cut.Load() != nil {
+		return
+	}
+	s.cut.Store(why)
+	s.cancel()
+	if s.tunnel != nil {
+		s.tunnel.cut()
+	}
+}
+
+func (s *stream) takeOver(t *tunnel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tunnel = t
+	if s.cut.Load() != nil {
+		t.cut()
+	}
+}
+
+func (s *stream) hijacked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tunnel != nil
+}
+
+// leave ends the waiting when the handlers behind are done, and tells whether the
+// stream was cut. A connection that was taken over may outlive them.
+func (s *stream) leave() (wasCut bool) {
+	if !s.hijacked() {
+		s.disarm()
+	}
+	return s.cut.Load() != nil
+}
+
+func (s *stream) disarm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.timer.Stop()
+	streams.remove(s)
+}
+
+// streams are those that are open now, over all configurations.
+var streams = streamSet{open: make(map[*stream]struct{})}
+
+// streamSet finds the streams of callers who are no longer let in.
+type streamSet struct {
+	mu           sync.Mutex
+	open         map[*stream]struct{}
+	registration *auth.Registration // that of the last recheck; nil until there is one
+}
+
+// add takes a stream in, and gives the refusal if its caller's account was
+// changed between the look at the token and now.
+func (set *streamSet) add(s *stream) *auth.Refusal {
+	set.mu.Lock()
+	set.open[s] = struct{}{}
+	registration := set.registration
+	set.mu.Unlock()
+	return ended(registration, s.caller)
+}
+
+func (set *streamSet) remove(s *stream) {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	delete(set.open, s)
+}
+
+// recheck cuts the streams of callers who are let in no more, by the configuration
+// that runs. One that is starting may not get that far, and one that stops has made
+// room for the next, so their own registration judges only where none runs.
+func (set *streamSet) recheck(own *auth.Registration) {
+	set.mu.Lock()
+	registration := own
+	if running, err := runningApp(); err == nil {
+		registration = running.entrance.registration
+	}
+	set.registration = registration
+	all := slices.Collect(maps.Keys(set.open))
+	set.mu.Unlock()
+	for _, s := range all {
+		if refusal := ended(registration, s.caller); refusal != nil {
+			s.end(refusal)
+		}
+	}
+}
+
+// ended gives the refusal of a caller who was let in and would not be now. That
+// nobody can tell at the moment is no reason to cut a stream.
+func ended(registration *auth.Registration, caller *auth.Principal) *auth.Refusal {
+	if registration == nil {
+		return nil
+	}
+	_, refusal := registration.Admit(caller.Token(), time.Now())
+	if refusal != nil && refusal.Status == http.StatusServiceUnavailable {
+		return nil
+	}
+	return refusal
+}
 
 // Interface guards
 var (
-	_ http.ResponseWriter             = (*streamGuard)(nil)
-	_ http.Hijacker                   = (*streamGuard)(nil)
-	_ interface{ FlushError() error } = (*streamGuard)(nil)
+	_ http.ResponseWriter             = (*guard)(nil)
+	_ http.Hijacker                   = (*guard)(nil)
+	_ http.Flusher                    = (*guard)(nil)
+	_ io.ReaderFrom                   = (*guard)(nil)
+	_ interface{ FlushError() error } = (*guard)(nil)
 )

@@ -216,6 +216,17 @@ func TestWebSocketIsCutAtExpiry(t *testing.T) {
 	cutInTime(t, expiry)
 }
 
+// head reads the head of a response, and gives a reader of what follows.
+func head(t *testing.T, conn net.Conn) (*bufio.Reader, int) {
+	t.Helper()
+	reader := bufio.NewReader(conn)
+	response, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reader, response.StatusCode
+}
+
 // echo sends a masked text frame and waits for it to come back.
 func echo(w io.Writer, r io.Reader, text string) error {
 	frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
