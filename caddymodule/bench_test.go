@@ -93,7 +93,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 }
 
 // benchServer loads the site and gives the server that Caddy made of them.
-func benchServer(b *testing.B, issuer *idp.Issuer, gate string) *caddyhttp.Server {
+func benchServer(b testing.TB, issuer *idp.Issuer, gate string) *caddyhttp.Server {
 	b.Helper()
 	text := strings.NewReplacer("DIR", filepath.ToSlash(b.TempDir()), "ISSUER", issuer.URL, "GATE", gate).Replace(benchCaddyfile)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
@@ -113,6 +113,24 @@ func benchServer(b *testing.B, issuer *idp.Issuer, gate string) *caddyhttp.Serve
 	}
 	b.Fatal("Caddy made no server")
 	return nil
+}
+
+// An ordinary response pays one small allocation for the chance that it might have
+// been a stream; the other two tell handlers behind who is calling.
+func TestOrdinaryResponseCostsOneAllocation(t *testing.T) {
+	issuer := newIssuer(t)
+	authorization := []string{"Bearer " + mint(issuer, nil)}
+	measure := func(gate string) float64 {
+		server := benchServer(t, issuer, gate)
+		w := &discardingWriter{header: make(http.Header)}
+		return testing.AllocsPerRun(500, func() {
+			clear(w.header)
+			server.ServeHTTP(w, benchRequest(authorization))
+		})
+	}
+	if bare, gated := measure(""), measure("bearer_auth"); gated-bare > 3 {
+		t.Errorf("bearer_auth makes %v allocations a request, want 3 at most", gated-bare)
+	}
 }
 
 // benchRequest is a request as the network would bring it: new each time,

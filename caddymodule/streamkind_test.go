@@ -81,6 +81,7 @@ func TestStreamIsToldByTheResponse(t *testing.T) {
 	} {
 		for protocol, client := range map[string]*http.Client{"HTTP/1.1": g.client, "HTTP/2": g.h2c} {
 			t.Run(c.name+" "+protocol, func(t *testing.T) {
+				t.Parallel() // with its likes; the gateway waits for all
 				token, expiry := brief(issuer)
 				stream := open(t, client, c.method, "http://"+g.site+ticks(c.contentType, c.each), append(c.edits, bearer(token))...)
 				got, err := io.ReadAll(stream.Body)
