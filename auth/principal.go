@@ -30,10 +30,10 @@ func (p *Principal) Kind() Kind { return p.standing.kind }
 // ID names the caller for the API: the id of the account it is registered as,
 // else its subject.
 func (p *Principal) ID() string {
-	if p.standing.account == nil {
-		return p.Subject()
+	if own := p.standing.registered.own(); own != nil {
+		return own.ID()
 	}
-	return p.standing.account.ID()
+	return p.Subject()
 }
 
 // Token is the token that the caller brought.
@@ -104,7 +104,7 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 	case "expires_at":
 		return Text{Value: p.ExpiresAt().Format(time.RFC3339), Plain: true}, true
 	case "name":
-		if known := p.standing.account; known != nil && known.Name() != "" {
+		if known := p.standing.registered.own(); known != nil && known.Name() != "" {
 			return Text{Value: known.Name()}, true
 		}
 		return p.claim(claimsKey + "name").text, true

@@ -12,7 +12,7 @@ import (
 // Accounts are the known service accounts. Looking one up takes no lock and
 // waits for nothing.
 type Accounts interface {
-	// Lookup finds the account of a subject, or of a client id, at an issuer.
+	// Lookup finds the account of a name, a subject or a client id, at an issuer.
 	Lookup(issuer, subject string) (*account.Account, bool)
 
 	// Version changes whenever an answer of Lookup does, before it does: what is
@@ -50,8 +50,7 @@ func retrySoon(r *Refusal) *Refusal {
 }
 
 // Admit gives the principal that a token's caller is with what is registered
-// about it now, or the refusal. A caller whose subject is registered is a service
-// account whatever its token looks like.
+// about it now, or the refusal.
 //
 // What the accounts say of a caller is kept with the remembered token until they
 // change: among a million, looking it up anew touches half a dozen places that
@@ -75,17 +74,22 @@ func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal)
 // refuse gives the refusal of a principal whose account is not good now, or who
 // lacks one.
 func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
-	known := p.standing.account
-	if known == nil {
+	registered := &p.standing.registered
+	for _, known := range []*account.Account{registered.account, registered.other} {
+		if known == nil {
+			continue
+		}
+		switch known.State(now) {
+		case account.Inactive:
+			return ErrAccountInactive
+		case account.Expired:
+			return ErrAccountExpired
+		}
+	}
+	if registered.bond < registers {
 		return g.refuseUnknown(p)
 	}
-	switch known.State(now) {
-	case account.Active:
-		return nil
-	case account.Expired:
-		return ErrAccountExpired
-	}
-	return ErrAccountInactive
+	return nil
 }
 
 func (g *Registration) refuseUnknown(p *Principal) *Refusal {
@@ -137,39 +141,140 @@ func (t *Token) room() *admitted {
 // principal joins what the token says with what is registered: the last one, if
 // its account is still the same.
 func (g *Registration) principal(token *Token, last *admitted) *admitted {
-	known := g.account(token)
-	if last.isMade() && last.principal.standing.account == known {
+	known := g.find(token)
+	if last.isMade() && last.principal.standing.registered == known {
 		return last
 	}
 	made := token.room()
-	made.principal = Principal{token: token, standing: token.standing.registered(known)}
+	made.principal = Principal{token: token, standing: token.standing.as(known)}
 	if made != &token.first {
 		token.later.Store(made)
 	}
 	return made
 }
 
-// account gives the account of a token's caller, nil if there is none. It is found
-// by the client id only if the token itself says that it is a machine's: people
-// carry the client id of the application they logged in with.
-func (g *Registration) account(token *Token) *account.Account {
-	if known, ok := g.Accounts.Lookup(token.Issuer(), token.Subject()); ok {
-		return known
-	}
-	client := token.ClientID()
-	if client == "" || client == token.Subject() || token.standing.kind != KindServiceAccount {
+// bond is what an account is to a caller: the more, the greater.
+type bond uint8
+
+const (
+	// stranger: nothing.
+	stranger bond = iota
+	// restricts: it has the caller's name, but perhaps is somebody else's. Where it
+	// is good no more the caller is refused, and that is all: names that others
+	// choose give no rights.
+	restricts
+	// registers: if the caller is a machine, the account is its own. It counts as
+	// registered, and is given nothing.
+	registers
+	// owns: the account is the caller's own.
+	owns
+)
+
+// registered is what is registered about a caller. The zero value is nothing.
+type registered struct {
+	account *account.Account // with the greatest bond
+	other   *account.Account // another one, which can only refuse
+	bond    bond             // to account
+}
+
+// own is the account that is the caller's own; nil: none.
+func (r *registered) own() *account.Account {
+	if r.bond < owns {
 		return nil
 	}
-	known, _ := g.Accounts.Lookup(token.Issuer(), client)
-	return known
+	return r.account
+}
+
+// good is until when the accounts let the caller in, in Unix seconds.
+func (r *registered) good() int64 {
+	if r.bond < registers {
+		return 0 // whether it must be registered depends on the configuration
+	}
+	good := goodUntil(r.account)
+	if r.other != nil {
+		good = min(good, goodUntil(r.other))
+	}
+	return good
+}
+
+// find gives what is registered about a token's caller, by its subject and by
+// its client id.
+func (g *Registration) find(token *Token) registered {
+	subject, client := token.Subject(), token.ClientID()
+	var found registered
+	found.add(g.named(token, subject, subject == client))
+	if client != "" && client != subject {
+		found.add(g.named(token, client, true))
+	}
+	return found
+}
+
+func (r *registered) add(known *account.Account, bond bond) {
+	switch {
+	case bond == stranger:
+	case bond > r.bond:
+		r.account, r.other, r.bond = known, r.account, bond
+	default:
+		r.other = known
+	}
+}
+
+// named looks for the account of one of the caller's names, which is that of its
+// client or (only) of its subject.
+func (g *Registration) named(token *Token, name string, client bool) (*account.Account, bond) {
+	known, ok := g.Accounts.Lookup(token.Issuer(), name)
+	if !ok {
+		return nil, stranger
+	}
+	bond := bondOf(known.By(), token.standing.kind, name == token.Subject(), client)
+	if bond > restricts && !token.standing.authority.isMeant(known) {
+		bond = restricts
+	}
+	return known, bond
+}
+
+// bondOf is what an account is to a caller of a kind, who bears its name as a
+// subject, as a client, or as both. Only machines are found by their client id:
+// people carry that of the application they logged in with. And who is not known
+// to be a machine may have chosen a subject that is the name of one.
+func bondOf(by account.By, kind Kind, subject, client bool) bond {
+	person, machine := kind == KindUser, kind == KindServiceAccount
+	switch {
+	case subject && by == account.BySubject:
+		return owns
+	case by == account.BySubject, by == account.ByClient && !client, person && !subject:
+		return stranger
+	case machine:
+		return owns
+	case !person:
+		return registers
+	case by == account.ByClient:
+		return stranger
+	}
+	return restricts
+}
+
+// isMeant tells whether the issuer is still the one that the account was
+// registered for, and not another one of that name.
+func (a *authority) isMeant(known *account.Account) bool {
+	return known.Identifier() == "" || known.Identifier() == a.Issuer
 }
 
 // shown says what is registered about a token's caller.
 func (g *Registration) shown(token *Token, now time.Time) string {
-	known := g.account(token)
+	found := g.find(token)
+	known := found.account
 	switch {
-	case known != nil:
+	case known == nil:
+	case !token.standing.authority.isMeant(known):
+		return known.State(now).String() + " as " + quoted(known.Subject()) + ", but for the issuer " + known.Identifier() +
+			", which had the name " + token.Issuer() + ": confirm the account if this issuer is meant"
+	case found.bond == owns:
 		return known.State(now).String() + " as " + known.Subject()
+	default:
+		return known.State(now).String() + " as " + quoted(known.Subject()) + ", by a name that does not tell a machine from a person"
+	}
+	switch {
 	case !g.Accounts.Loaded():
 		return "the accounts have not been read yet"
 	case token.standing.kind == KindServiceAccount:

@@ -61,7 +61,7 @@ func declare(t *testing.T, d account.Draft) *account.Account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := account.View{Declared: list}.Get(d.Subject)
+	a, _ := account.View{Declared: list}.Lookup(d.Issuer, d.Subject)
 	return a
 }
 
@@ -71,6 +71,11 @@ func TestRegistration(t *testing.T) {
 	machine := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci", "groups": []string{"token"}}))
 	pod := verified(t, v, g.idp.Mint(map[string]any{"sub": "uuid-7", "azp": "ci", "gty": "client-credentials"}))
 	person := verified(t, v, g.idp.Mint(map[string]any{"sub": "ann", "azp": "ci"}))
+	unclear := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "spa"}))
+	unclear.standing = &standing{authority: unclear.standing.authority, kind: "unclear"}
+	namesake := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "spa"}))
+	at := func(d account.Draft, by account.By) account.Draft { d.By = by; return d }
+	moved := func(d account.Draft) account.Draft { d.Identifier = "https://was.example"; return d }
 	in := account.Draft{Subject: "ci", Name: "CI deploys", Groups: []string{"deployers"}}
 	off := account.Draft{Subject: "ci", Status: account.StatusInactive}
 	ended := account.Draft{Subject: "ci", ExpiresAt: epoch}
@@ -82,9 +87,10 @@ func TestRegistration(t *testing.T) {
 		token    *Token
 		want     *Refusal
 		kind     Kind
+		groups   []string // of the account
 	}{
-		{name: "registered", accounts: []account.Draft{in}, token: machine, kind: KindServiceAccount},
-		{name: "found by client id", accounts: []account.Draft{in}, token: pod, kind: KindServiceAccount},
+		{name: "registered", accounts: []account.Draft{in}, token: machine, kind: KindServiceAccount, groups: in.Groups},
+		{name: "found by client id", accounts: []account.Draft{in}, token: pod, kind: KindServiceAccount, groups: in.Groups},
 		{name: "unknown", token: machine, want: ErrAccountUnknown},
 		{name: "unknown, optional", optional: true, token: machine, kind: KindServiceAccount},
 		{name: "switched off", accounts: []account.Draft{off}, token: machine, want: ErrAccountInactive},
@@ -94,10 +100,36 @@ func TestRegistration(t *testing.T) {
 		{name: "of another issuer", accounts: []account.Draft{{Subject: "ci", Issuer: "other"}}, token: machine, want: ErrAccountUnknown},
 		{name: "not read yet", unread: true, token: machine, want: ErrAccountsUnavailable},
 		{name: "not read yet, optional", unread: true, optional: true, token: machine, kind: KindServiceAccount},
-		{name: "not read yet, but known", unread: true, accounts: []account.Draft{in}, token: machine, kind: KindServiceAccount},
+		{name: "not read yet, but known", unread: true, accounts: []account.Draft{in}, token: machine, kind: KindServiceAccount, groups: in.Groups},
 		{name: "a person", token: person, kind: KindUser},
 		{name: "a person of a registered application", accounts: []account.Draft{off}, token: person, kind: KindUser},
-		{name: "a registered subject", accounts: []account.Draft{{Subject: "ann"}}, token: person, kind: KindServiceAccount},
+		{name: "a person of a registered subject", accounts: []account.Draft{at(account.Draft{Subject: "ann", Groups: []string{"g"}}, account.BySubject)}, token: person, kind: KindServiceAccount, groups: []string{"g"}},
+
+		// A person may have chosen the name of a machine, and so may who cannot be told.
+		{name: "a person of a machine's name", accounts: []account.Draft{in}, token: namesake, kind: KindUser},
+		{name: "a person of a machine's name, by client", accounts: []account.Draft{at(in, account.ByClient)}, token: namesake, kind: KindUser},
+		{name: "a person of a machine's name that is off", accounts: []account.Draft{off}, token: namesake, want: ErrAccountInactive},
+		{name: "a person of a client's name that is off", accounts: []account.Draft{at(off, account.ByClient)}, token: namesake, kind: KindUser},
+		{name: "a person of a machine's name that has expired", accounts: []account.Draft{ended}, token: namesake, want: ErrAccountExpired},
+		{name: "unclear, by the subject", accounts: []account.Draft{at(in, account.BySubject)}, token: unclear, kind: KindServiceAccount, groups: in.Groups},
+		{name: "unclear, by either", accounts: []account.Draft{in}, token: unclear, kind: "unclear"},
+		{name: "unclear, by either that is off", accounts: []account.Draft{off}, token: unclear, want: ErrAccountInactive},
+		{name: "unclear, by its client", accounts: []account.Draft{{Subject: "spa", Groups: []string{"g"}}}, token: unclear, kind: "unclear"},
+		{name: "unclear, by its client that is off", accounts: []account.Draft{at(account.Draft{Subject: "spa", Status: account.StatusInactive}, account.ByClient)}, token: unclear, want: ErrAccountInactive},
+		{name: "a machine by its client", accounts: []account.Draft{at(in, account.ByClient)}, token: pod, kind: KindServiceAccount, groups: in.Groups},
+		{name: "a machine by its client, as a subject", accounts: []account.Draft{at(in, account.BySubject)}, token: pod, want: ErrAccountUnknown},
+		{name: "a machine by its subject, as a client", accounts: []account.Draft{at(account.Draft{Subject: "uuid-7"}, account.ByClient)}, token: pod, want: ErrAccountUnknown},
+		{name: "a machine of one name, by subject", accounts: []account.Draft{at(in, account.BySubject)}, token: machine, kind: KindServiceAccount, groups: in.Groups},
+		{name: "registered twice, one off", accounts: []account.Draft{off, {Subject: "uuid-7"}}, token: pod, want: ErrAccountInactive},
+		{name: "registered twice, the other off", accounts: []account.Draft{in, {Subject: "uuid-7", Status: account.StatusInactive}}, token: pod, want: ErrAccountInactive},
+		{name: "registered twice", accounts: []account.Draft{in, {Subject: "uuid-7", Groups: []string{"by subject"}}}, token: pod, kind: KindServiceAccount, groups: []string{"by subject"}},
+
+		// The issuer's name stood for another one.
+		{name: "moved", accounts: []account.Draft{moved(in)}, token: machine, want: ErrAccountUnknown},
+		{name: "moved, optional", optional: true, accounts: []account.Draft{moved(in)}, token: machine, kind: KindServiceAccount},
+		{name: "moved, off, optional", optional: true, accounts: []account.Draft{moved(off)}, token: machine, want: ErrAccountInactive},
+		{name: "moved, by the subject", accounts: []account.Draft{moved(at(in, account.BySubject))}, token: namesake, kind: KindUser},
+		{name: "moved, unclear", optional: true, accounts: []account.Draft{moved(at(in, account.BySubject))}, token: unclear, kind: "unclear"},
 		{name: "a registered subject, switched off", accounts: []account.Draft{{Subject: "ann", Status: account.StatusInactive}}, token: person, want: ErrAccountInactive},
 	}
 	for _, test := range tests {
@@ -114,8 +146,17 @@ func TestRegistration(t *testing.T) {
 			if refusal == nil && admitted.Kind() != test.kind {
 				t.Errorf("found the kind %s, expected %s", admitted.Kind(), test.kind)
 			}
+			if refusal == nil {
+				if given := without(admitted.Groups(), test.token.standing.groups.list); !slices.Equal(given, test.groups) {
+					t.Errorf("was given the groups %q, expected %q", given, test.groups)
+				}
+			}
 		})
 	}
+}
+
+func without(list, left []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(left, s) })
 }
 
 func TestRegistrationJoinsTokenAndAccount(t *testing.T) {

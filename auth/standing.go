@@ -14,15 +14,15 @@ import (
 // key that signed them, and the account they are registered as. It never changes,
 // so that one copy serves all their tokens.
 type standing struct {
-	authority *authority
-	key       *issuer.Key
-	kind      Kind
-	claims    string // the JSON of the claims that the tokens say alike
-	groups    values
-	scopes    values
-	account   *account.Account // nil: none
-	good      int64            // until when the account is, Unix seconds; 0 without one
-	shared    bool             // by tokens that say the same
+	authority  *authority
+	key        *issuer.Key
+	kind       Kind
+	claims     string // the JSON of the claims that the tokens say alike
+	groups     values
+	scopes     values
+	registered registered
+	good       int64 // until when the accounts are, Unix seconds; 0 without one
+	shared     bool  // by tokens that say the same
 }
 
 // standing gives the one of a token whose claims in common are these.
@@ -52,29 +52,31 @@ type signedAs struct {
 	claims string
 }
 
-// registered gives the standing of callers who are registered as the account,
-// whatever their tokens look like.
-func (s *standing) registered(as *account.Account) *standing {
-	if as == nil {
+// as gives the standing of callers about whom that is registered. Whose account it
+// is, is a service account whatever the token looks like.
+func (s *standing) as(found registered) *standing {
+	if found.account == nil {
 		return s
 	}
 	create := func() *standing {
 		joined := *s
-		joined.kind = KindServiceAccount
-		joined.groups = newValues(join(s.groups.list, as.Groups()), true)
-		joined.account, joined.good = as, goodUntil(as)
+		joined.registered, joined.good = found, found.good()
+		if own := found.own(); own != nil {
+			joined.kind = KindServiceAccount
+			joined.groups = newValues(join(s.groups.list, own.Groups()), true)
+		}
 		return &joined
 	}
 	if !s.shared {
 		return create()
 	}
-	return s.authority.shelves.registered.take(registeredAs{s, as}, create)
+	return s.authority.shelves.registered.take(registeredAs{s, found}, create)
 }
 
 // registeredAs is what a standing with an account is made of.
 type registeredAs struct {
-	standing *standing
-	account  *account.Account
+	standing   *standing
+	registered registered
 }
 
 // goodUntil is when an account stops being good by itself, in Unix seconds; 0 for

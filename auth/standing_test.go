@@ -74,7 +74,7 @@ func TestHugeStandingIsNotKept(t *testing.T) {
 		t.Errorf("%d lists with a huge claim are kept", n)
 	}
 	ci := declare(t, account.Draft{Subject: "alice", Issuer: "acme", Status: account.StatusActive})
-	if described(t, a, huge).standing.registered(ci); len(a.shelves.registered.all) != 0 {
+	if described(t, a, huge).standing.as(registered{account: ci, bond: owns}); len(a.shelves.registered.all) != 0 {
 		t.Error("a huge standing is kept for being registered")
 	}
 }
@@ -148,14 +148,15 @@ func TestRegisteredStandingIsShared(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	ci := declare(t, account.Draft{Subject: "ci", Issuer: "acme", Status: account.StatusActive, Groups: []string{"b", "c"}})
 	s := described(t, a, `{"sub":"ci","exp":9,"groups":["a","b"]}`).standing
-	joined := s.registered(ci)
-	if joined != s.registered(ci) || s.registered(nil) != s {
+	own := registered{account: ci, bond: owns}
+	joined := s.as(own)
+	if joined != s.as(own) || s.as(registered{}) != s {
 		t.Error("the same account made another standing")
 	}
-	if want := []string{"a", "b", "c"}; !slices.Equal(joined.groups.list, want) || joined.kind != KindServiceAccount || joined.account != ci {
+	if want := []string{"a", "b", "c"}; !slices.Equal(joined.groups.list, want) || joined.kind != KindServiceAccount || joined.registered != own {
 		t.Errorf("found %+v, expected the groups %v of a service account", joined, want)
 	}
-	if slices.Contains(s.groups.list, "c") || s.account != nil {
+	if slices.Contains(s.groups.list, "c") || s.registered.account != nil {
 		t.Error("the token's own standing was changed")
 	}
 }

@@ -296,3 +296,95 @@ func TestRegistrationOptional(t *testing.T) {
 	refusal := invalidToken("the service account is switched off")
 	refusal.check(t, g.get("/guarded/", g.machine("known")), refusal.jsonBody())
 }
+
+// TestNamesakeOfAMachine: whoever gets a machine's name for a user name gets
+// nothing of what the machine has.
+func TestNamesakeOfAMachine(t *testing.T) {
+	g := startAPI(t)
+	g.create("robot", `,"groups":["admin"]`)
+	g.create("client", `,"groups":["admin"],"by":"client"`)
+	g.create("person", `,"groups":["admin"],"by":"subject"`)
+	const exp = 4102444800
+	person := func(sub string) edit {
+		return bearer(mint(g.issuer, claims{"sub": sub, "azp": "portal", "exp": exp}))
+	}
+	for _, c := range []struct {
+		subject string
+		caller  edit
+		status  int
+		kind    string
+	}{
+		{"robot", g.machine("robot"), 200, "service_account"},
+		{"robot", person("robot"), 403, "user"},
+		{"client", g.machine("client"), 200, "service_account"},
+		{"client", person("client"), 403, "user"},
+		{"person", person("person"), 200, "service_account"},
+	} {
+		if got := g.get("/api/serviceaccounts", c.caller); got.status != c.status {
+			t.Errorf("%s of %s: got %d %s", c.kind, c.subject, got.status, got.body)
+		}
+		if got := g.get("/api/userinfo", c.caller); !strings.Contains(got.body, `"kind":"`+c.kind+`"`) {
+			t.Errorf("%s of %s: got %s", c.kind, c.subject, got.body)
+		}
+	}
+	g.disable("robot")
+	refusal := invalidToken("the service account is switched off")
+	for _, caller := range []edit{g.machine("robot"), person("robot")} {
+		refusal.check(t, g.get("/guarded/", caller), refusal.jsonBody())
+	}
+}
+
+// TestSubjectAtTwoIssuers: each issuer's machine has the account of its issuer.
+func TestSubjectAtTwoIssuers(t *testing.T) {
+	second := newIssuer(t)
+	g := startAPI(t, "MORE", "issuer "+second.URL+" {\n name other\n audience https://gateway.example.com\n leeway 0s\n }", "OPTIONS", "issuer acme")
+	g.create("robot", `,"issuer":"acme","name":"of acme"`)
+	g.create("robot", `,"issuer":"other","name":"of other"`)
+	other := bearer(mint(second, claims{"sub": "robot", "azp": "robot", "exp": 4102444800}))
+	for name, caller := range map[string]edit{"acme": g.machine("robot"), "other": other} {
+		g.get("/guarded/", caller).seen(t)
+		off := g.send("PUT", "/api/serviceaccounts/robot?issuer="+name, g.admin(), content(`{"status":"inactive"}`))
+		if off.status != http.StatusOK {
+			t.Fatalf("got %d %s", off.status, off.body)
+		}
+		refusal := invalidToken("the service account is switched off")
+		refusal.check(t, g.get("/guarded/", caller), refusal.jsonBody())
+	}
+}
+
+// TestIssuerNameOfAnotherIssuer: its machines do not get the accounts of those
+// that the name stood for, until an operator says so.
+func TestIssuerNameOfAnotherIssuer(t *testing.T) {
+	g := startAPI(t)
+	g.create("robot", `,"groups":["admin"]`)
+	g.create("off", "")
+	g.disable("off")
+	second := newIssuer(t)
+	machine := func(name string) edit {
+		return bearer(mint(second, claims{"sub": name, "azp": name, "exp": 4102444800}))
+	}
+	admin := bearer(mint(second, claims{"sub": "alice", "groups": []string{"admin"}}))
+	if err := g.load(strings.ReplaceAll(apiConfig(), "ISSUER", second.URL)); err != nil {
+		t.Fatal(err)
+	}
+	unknown, off := invalidToken("the service account is not registered"), invalidToken("the service account is switched off")
+	unknown.check(t, g.get("/guarded/", machine("robot")), unknown.jsonBody())
+	off.check(t, g.get("/guarded/", machine("off")), off.jsonBody())
+	if log := g.log(); strings.Count(log, "service accounts are for another issuer that had this name") != 1 || !strings.Contains(log, `"registered_for":"`+g.issuer.URL+`"`) {
+		t.Errorf("the log does not tell of it once:\n%s", log)
+	}
+	if got := g.get("/api/status", admin); !strings.Contains(got.body, `"unconfirmed":2`) {
+		t.Errorf("the status is %s", got.body)
+	}
+	token := mint(second, claims{"sub": "robot", "azp": "robot", "exp": 4102444800})
+	explained := g.send("POST", "/api/tokens/explain", admin, content(`{"token":"`+token+`"}`))
+	if !strings.Contains(explained.body, "confirm the account if this issuer is meant") {
+		t.Errorf("it is explained by %s", explained.body)
+	}
+	g.send("POST", "/api/serviceaccounts:confirm", admin, content(`{"issuer":"acme"}`)).wants(t, 200, `{"confirmed":2}`+"\n")
+	g.get("/guarded/", machine("robot")).seen(t)
+	off.check(t, g.get("/guarded/", machine("off")), off.jsonBody())
+	if got := g.get("/api/status", admin); !strings.Contains(got.body, `"unconfirmed":0`) {
+		t.Errorf("the status is %s", got.body)
+	}
+}

@@ -176,7 +176,7 @@ func TestLifeOfAMachine(t *testing.T) {
 				`"kind":"user","issuer":"acme","client_id":"portal","scopes":[],"expires_at":"2100-01-01T00:00:00Z"}`+"\n")
 
 			made := g.do(g.client, "POST", base+"/api/serviceaccounts", g.admin(), content(`{"subject":"`+subject+`","name":"Robot","status":"active","groups":["deployers"]}`))
-			record := `{"id":"` + account.ID(subject) + `","org_id":"` + account.OrgID + `","subject":"` + subject + `","name":"%s","status":"%s","groups":%s,"issuer":"acme","created_at":"T","updated_at":"T"}` + "\n"
+			record := `{"id":"` + account.ID(subject) + `","org_id":"` + account.OrgID + `","subject":"` + subject + `","name":"%s","status":"%s","groups":%s,"issuer":"acme","issuer_identifier":"` + g.issuer.URL + `","by":"either","created_at":"T","updated_at":"T"}` + "\n"
 			made.body = stamps.ReplaceAllString(made.body, `"${1}_at":"T"`)
 			made.wants(t, 201, fmt.Sprintf(record, "Robot", "active", `["deployers"]`))
 			g.do(g.client, "GET", ask, machine).wants(t, 200, `{"id":"`+account.ID(subject)+`","subject":"`+subject+`","name":"Robot","email":"","status":"active","groups":["deployers"],"is_admin":false,`+

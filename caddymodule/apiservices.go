@@ -21,7 +21,7 @@ func (a *App) provisionAPI() error {
 	services := api.Services{
 		AdminGroup:   a.API.adminGroup(),
 		SigningGroup: a.API.adminGroup(),
-		Issuers:      names,
+		Issuers:      a.knownIssuers(),
 		Accounts:     a.accounts.view,
 		Operation:    a.operation(),
 		CountSSO:     countSSOURL,

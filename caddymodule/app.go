@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
@@ -94,7 +95,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	a.gate = gate
-	if a.accounts, err = takeAccounts(ctx.Storage(), a.ServiceAccounts, a.issuerNames()); err != nil {
+	if a.accounts, err = takeAccounts(ctx.Storage(), a.ServiceAccounts, a.knownIssuers()); err != nil {
 		return fmt.Errorf("gatehouse: service_accounts: %w", err)
 	}
 	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required(), newMeters(a.issuerNames()), a.begin)
@@ -163,8 +164,11 @@ func (a *App) begin() bool {
 				Observe: issuerLog{a.knownName(name), a.logger.With(zap.String("issuer", name)), a.events}.observe,
 			}))
 		}
-		return append(detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(),
-			accountLog{a.logger, a.accounts.view, a.entrance.registration, a.events}.observe))
+		observer := accountLog{a.logger, a.accounts.view, a.knownIssuers(), a.entrance.registration, a.events}
+		if a.accounts.view.Loaded() {
+			observer.warn()
+		}
+		return append(detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), observer.observe))
 	})
 }
 
@@ -238,6 +242,15 @@ func (a *App) issuerNames() []string {
 		names = append(names, i.policy.Name)
 	}
 	return names
+}
+
+// knownIssuers gives names and identifiers, in the order of the configuration.
+func (a *App) knownIssuers() account.Issuers {
+	known := make(account.Issuers, 0, len(a.Issuers))
+	for _, i := range a.Issuers {
+		known = append(known, account.Issuer{Name: i.policy.Name, Identifier: i.policy.Issuer})
+	}
+	return known
 }
 
 // identifiers gives the issuer identifiers behind names; all if names is empty.

@@ -18,6 +18,7 @@ import (
 //	    refresh      <duration>
 //	    account <subject> {      # repeatable; the block is optional
 //	        issuer <name>
+//	        by     subject|client|either
 //	        name   <name>
 //	        groups <group...>
 //	        status active|inactive
@@ -46,21 +47,30 @@ func (s *ServiceAccounts) parseAccount(d *caddyfile.Dispenser) error {
 		return d.Err("account: expected the subject of the machine's tokens")
 	}
 	declared.Subject = d.Val()
+	line := d.Token()
 	if err := noMore(d, "account"); err != nil {
 		return err
 	}
-	for _, other := range s.Accounts {
-		if other.Subject == declared.Subject {
-			return d.Errf("account %s is declared twice", declared.Subject)
-		}
-	}
-	s.Accounts = append(s.Accounts, declared)
-	return parseBlock(d, options{
+	if err := parseBlock(d, options{
 		"issuer": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &declared.Issuer) }),
+		"by": once(func(d *caddyfile.Dispenser) error {
+			return oneOf(d, &declared.By, string(account.BySubject), string(account.ByClient), string(account.ByEither))
+		}),
 		"name":   once(func(d *caddyfile.Dispenser) error { return oneWord(d, &declared.Name) }),
 		"groups": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &declared.Groups) }),
 		"status": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &declared.Status, "active", "inactive") }),
-	})
+	}); err != nil {
+		return err
+	}
+	for _, other := range s.Accounts {
+		if other.Subject == declared.Subject && other.Issuer == declared.Issuer {
+			at := caddyfile.NewDispenser([]caddyfile.Token{line})
+			at.Next()
+			return at.Errf("account %s is declared twice, expected each once for an issuer", declared.Subject)
+		}
+	}
+	s.Accounts = append(s.Accounts, declared)
+	return nil
 }
 
 // parseAPI reads the API's part of the global option. Syntax:

@@ -26,7 +26,7 @@ type accounts struct {
 var registries = caddy.NewUsagePool()
 
 // takeAccounts gives the service accounts; they must be released exactly once.
-func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers []string) (*accounts, error) {
+func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers account.Issuers) (*accounts, error) {
 	declared, err := config.declared(issuers)
 	if err != nil {
 		return nil, err
@@ -74,6 +74,7 @@ func (r pooledRegistry) Destruct() error { return r.Close() }
 type accountLog struct {
 	logger       *zap.Logger
 	view         account.View
+	issuers      account.Issuers
 	registration *auth.Registration
 	events       *emitter
 }
@@ -83,6 +84,7 @@ func (l accountLog) observe(e account.Event) {
 	case account.Loaded:
 		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
 		streams.recheck(l.registration) // of who is registered, nobody could tell before
+		l.warn()
 	case account.Updated, account.Lapsed:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
 		streams.recheck(l.registration)
@@ -97,5 +99,13 @@ func (l accountLog) observe(e account.Event) {
 		l.logger.Info("a damaged record of service accounts is well again", zap.String("record", e.Record))
 	case account.Overwritten:
 		l.logger.Warn("another node overwrote changes of service accounts; they are made again")
+	}
+}
+
+// warn tells of accounts that are not this configuration's issuer's.
+func (l accountLog) warn() {
+	for was, n := range l.view.Unconfirmed(l.issuers) {
+		l.logger.Warn("service accounts are for another issuer that had this name, and let nobody in; if this one is meant: caddy gatehouse service-account confirm --issuer NAME",
+			zap.String("issuer", was.Name), zap.String("identifier", l.issuers.Identifier(was.Name)), zap.String("registered_for", was.Identifier), zap.Int("accounts", n))
 	}
 }

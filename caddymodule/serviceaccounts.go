@@ -20,7 +20,7 @@ type ServiceAccounts struct {
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
 	// Accounts that are declared in the configuration: read-only over the API,
-	// and in front of stored ones with the same subject.
+	// and in front of stored ones with the same issuer and subject.
 	Accounts []*DeclaredAccount `json:"accounts,omitempty"`
 }
 
@@ -28,6 +28,11 @@ type ServiceAccounts struct {
 type DeclaredAccount struct {
 	// The subject of the machine's tokens, or its client id. Required.
 	Subject string `json:"subject,omitempty"`
+
+	// Which of the two it is: `subject` (of any caller), or `client` (of callers
+	// that are known to be machines). Default: `either`, of callers that are known
+	// to be machines.
+	By string `json:"by,omitempty"`
 
 	// The name of the issuer of its tokens. Default: the only one; with several
 	// it must be said.
@@ -61,7 +66,7 @@ func (s *ServiceAccounts) refresh() time.Duration {
 }
 
 // declared makes the accounts of the configuration.
-func (s *ServiceAccounts) declared(issuers []string) (*account.Declared, error) {
+func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, error) {
 	if s == nil {
 		return nil, nil
 	}
@@ -82,10 +87,10 @@ func (s *ServiceAccounts) declared(issuers []string) (*account.Declared, error) 
 	return account.NewDeclared(drafts)
 }
 
-func (d *DeclaredAccount) draft(issuers []string) (account.Draft, error) {
+func (d *DeclaredAccount) draft(issuers account.Issuers) (account.Draft, error) {
 	draft := account.Draft{
 		Subject: d.Subject, Name: d.Name, Groups: d.Groups, Issuer: d.Issuer,
-		Status: account.Status(d.Status),
+		Status: account.Status(d.Status), By: account.By(d.By),
 	}
 	if draft.Status == "" {
 		draft.Status = account.StatusActive

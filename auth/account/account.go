@@ -1,6 +1,9 @@
 package account
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"time"
 	"unique"
@@ -21,6 +24,33 @@ const (
 	StatusActive   Status = "active"
 	StatusInactive Status = "inactive"
 )
+
+// By tells by which name of a caller an account is found. Names of clients and
+// of people are two name spaces: who may choose a subject must not be taken for
+// the client of that name (RFC 9068, section 5).
+type By string
+
+// The ways of finding an account.
+const (
+	// ByEither: by the subject or the client id of a caller that is known to be a
+	// machine. So are accounts that do not say.
+	ByEither By = "either"
+	// BySubject: by the subject, whatever the caller is.
+	BySubject By = "subject"
+	// ByClient: by the client id of a caller that is known to be a machine.
+	ByClient By = "client"
+)
+
+// Key tells accounts apart: subjects are unique within their issuer only.
+type Key struct {
+	Issuer  string // its configured name
+	Subject string
+}
+
+// compare orders accounts by subject, and those of one subject by issuer.
+func (k Key) compare(other Key) int {
+	return cmp.Or(cmp.Compare(k.Subject, other.Subject), cmp.Compare(k.Issuer, other.Issuer))
+}
 
 // State is what an account is worth at a moment.
 type State uint8
@@ -63,30 +93,44 @@ type Account struct {
 // traits are what many accounts have alike. Each is in memory once for all of
 // them: a handle takes 8 bytes, what it stands for some 80.
 type traits struct {
-	issuer   string
-	groups   string // with a line feed between them, which none holds
-	inactive bool
+	issuer     string
+	identifier string // of that issuer; empty: not known, as in older records
+	by         By     // never empty
+	groups     string // with a line feed between them, which none holds
+	qualified  bool   // the id is made of the issuer, too
+	inactive   bool
 }
 
-func newTraits(issuer string, groups []string, inactive bool) unique.Handle[traits] {
-	return unique.Make(traits{issuer, strings.Join(groups, "\n"), inactive})
-}
+// ID is the UUID (RFC 9562, version 5) of the account with that subject at the
+// first issuer: namespace URL, name "serviceaccount/" and the subject.
+func ID(subject string) string { return plainID(subject).String() }
 
-// ID is the UUID (RFC 9562, version 5) of the account with that subject:
-// namespace URL, name "serviceaccount/" and the subject.
-func ID(subject string) string { return newID(subject).String() }
-
-func newID(subject string) uuid.UUID {
+func plainID(subject string) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("serviceaccount/"+subject))
 }
 
-// ID is derived from the subject; see the function [ID].
+// qualifiedID is that of an account at another issuer: the name holds the
+// issuer's, too, and a line feed, which no subject does.
+func (k Key) qualifiedID() uuid.UUID { return plainID(k.Issuer + "\n" + k.Subject) }
+
+// ID never changes. It follows from the subject (see the function [ID]) or, if
+// the account came to be as one of another issuer than the first, from the
+// issuer's name and the subject.
 func (a *Account) ID() string { return a.uuid().String() }
 
-func (a *Account) uuid() uuid.UUID { return newID(a.Subject()) }
+func (a *Account) uuid() uuid.UUID {
+	if a.qualified() {
+		return a.Key().qualifiedID()
+	}
+	return plainID(a.Subject())
+}
 
-// Subject is the `sub` (or the client id) of the machine's tokens. It is unique
-// over all issuers and never changes.
+func (a *Account) qualified() bool { return a.traits.Value().qualified }
+
+// Key is the issuer's name and the subject. It never changes.
+func (a *Account) Key() Key { return Key{a.Issuer(), a.Subject()} }
+
+// Subject is the `sub` or the client id of the machine's tokens: see [By].
 func (a *Account) Subject() string {
 	subject, _, _ := strings.Cut(a.text, "\n")
 	return subject
@@ -98,6 +142,9 @@ func (a *Account) is(subject string) bool {
 	return len(a.text) > end && a.text[end] == '\n' && a.text[:end] == subject
 }
 
+// isKey reports whether the account has that key.
+func (a *Account) isKey(k Key) bool { return a.is(k.Subject) && a.traits.Value().issuer == k.Issuer }
+
 // Name is for people. It may be empty.
 func (a *Account) Name() string {
 	_, name, _ := strings.Cut(a.text, "\n")
@@ -106,6 +153,14 @@ func (a *Account) Name() string {
 
 // Issuer is the configured name of the issuer whose tokens are meant.
 func (a *Account) Issuer() string { return a.traits.Value().issuer }
+
+// Identifier is the identifier (a URL) that the issuer of that name had when the
+// account was made or last confirmed; empty: not known. Where the name stands for
+// another one now, the account is nobody's there.
+func (a *Account) Identifier() string { return a.traits.Value().identifier }
+
+// By tells by which of a caller's names the account is found.
+func (a *Account) By() By { return a.traits.Value().by }
 
 // Groups gives a list of its own with each call; nil if there are none.
 func (a *Account) Groups() []string {
@@ -148,16 +203,18 @@ func (a *Account) State(now time.Time) State {
 
 // wire is the JSON of the API; the order of members is part of it.
 type wire struct {
-	ID        string   `json:"id"`
-	OrgID     string   `json:"org_id"`
-	Subject   string   `json:"subject"`
-	Name      string   `json:"name"`
-	Status    Status   `json:"status"`
-	Groups    []string `json:"groups"`
-	Issuer    string   `json:"issuer"`
-	ExpiresAt string   `json:"expires_at,omitzero"`
-	CreatedAt string   `json:"created_at,omitzero"`
-	UpdatedAt string   `json:"updated_at,omitzero"`
+	ID         string   `json:"id"`
+	OrgID      string   `json:"org_id"`
+	Subject    string   `json:"subject"`
+	Name       string   `json:"name"`
+	Status     Status   `json:"status"`
+	Groups     []string `json:"groups"`
+	Issuer     string   `json:"issuer"`
+	Identifier string   `json:"issuer_identifier,omitzero"`
+	By         By       `json:"by,omitzero"`
+	ExpiresAt  string   `json:"expires_at,omitzero"`
+	CreatedAt  string   `json:"created_at,omitzero"`
+	UpdatedAt  string   `json:"updated_at,omitzero"`
 }
 
 // MarshalJSON writes the account as the API shows it: groups is never null,
@@ -170,8 +227,20 @@ func (a *Account) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(wire{
 		ID: a.ID(), OrgID: OrgID, Subject: a.Subject(), Name: a.Name(), Status: a.Status(), Groups: groups,
-		Issuer: a.Issuer(), ExpiresAt: stamp(a.expires), CreatedAt: stamp(a.created), UpdatedAt: stamp(a.updated),
+		Issuer: a.Issuer(), Identifier: a.Identifier(), By: a.By(),
+		ExpiresAt: stamp(a.expires), CreatedAt: stamp(a.created), UpdatedAt: stamp(a.updated),
 	})
+}
+
+// Tag changes whenever anything of the account does, and is never empty: 32
+// hexadecimal digits.
+func (a *Account) Tag() string {
+	text, err := a.MarshalJSON()
+	if err != nil {
+		panic(err) // only texts, all valid UTF-8
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 // same reports whether what an operator may set is equal.

@@ -45,7 +45,9 @@ func TestDecodedReplacement(t *testing.T) {
 		`{"status":"inactive","issuer":"acme","subject":"ci","id":"` + account.ID("ci") + `"}`: "",
 		`{"status":"inactive","issuer":"acme","id":"` + account.ID("x") + `"}`:                 "id is " + account.ID("x"),
 		`{"status":"inactive","issuer":"acme","subject":"x"}`:                                  `subject is "x"; want "ci"`,
-		`{"status":"inactive"}`: "issuer is missing",
+		`{"status":"inactive"}`: "",
+		`{"status":"active","subject":"ci","id":"` + account.ID("x") + `"}`: "id is " + account.ID("x"),
+		`{"status":"inactive","issuer":"other"}`:                            `issuer is "other"; want "acme", which never changes`,
 	} {
 		d, err := account.DecodeReplacement([]byte(body))
 		if err != nil {
@@ -56,7 +58,7 @@ func TestDecodedReplacement(t *testing.T) {
 			t.Errorf("%s: %v; want %q", body, err, want)
 		}
 	}
-	for _, body := range []string{`{}`, `{"status":"active","subject":".."}`, `{"status":"active","subject":"ci","id":"` + account.ID("x") + `"}`, `[`} {
+	for _, body := range []string{`{}`, `{"status":"active","subject":".."}`, `{"status":"active","issuer":"acme","subject":"ci","id":"` + account.ID("x") + `"}`, `[`} {
 		if _, err := account.DecodeReplacement([]byte(body)); err == nil {
 			t.Errorf("%s: no error", body)
 		}

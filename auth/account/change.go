@@ -1,7 +1,13 @@
 package account
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"unique"
+
+	"github.com/google/uuid"
 )
 
 // Op is what a [Change] asks for.
@@ -9,24 +15,34 @@ type Op uint8
 
 // The operations.
 const (
-	// Create makes an account; [ErrExists] if there is one with that subject.
+	// Create makes an account; [ErrExists] if there is one with that issuer and
+	// subject.
 	Create Op = iota + 1
 	// Replace makes the account of Key what Draft says; [ErrNotFound] if there is
 	// none.
 	Replace
-	// Upsert is Create or, if there is an account with that subject, Replace.
+	// Upsert is Create or, if there is such an account, Replace.
 	Upsert
 	// Delete removes the account of Key; [ErrNotFound] if there is none.
 	Delete
+	// Confirm says that the account of Key is meant for what its issuer's name
+	// stands for now, by the Issuers of Draft; [ErrNotFound] if there is none.
+	Confirm
 )
 
 // Change is one thing to be done to one account.
 type Change struct {
 	Op Op
-	// Key is the subject or the id for Replace and Delete.
+	// Key is the subject or the id for Replace, Delete and Confirm.
 	Key string
-	// Draft is for all but Delete. For Replace its subject may be empty; if it is
-	// not, it must be the account's, which never changes.
+	// Issuer is the name of the account's issuer. It may be empty where one issuer
+	// only has an account of that subject; else the change is [ErrAmbiguous].
+	Issuer string
+	// Tags, if not nil, are those that [Account.Tag] of the account may be; else the
+	// change is [ErrChanged].
+	Tags []string
+	// Draft is for all but Delete. For Replace its subject and its issuer may be
+	// empty; if they are not, they must be the account's, which never change.
 	Draft *Draft
 }
 
@@ -65,7 +81,8 @@ type Result struct {
 	// Account is what there is now or, if it was deleted, was; nil if refused.
 	Account *Account
 	// Err says why the change was refused: [ErrExists], [ErrNotFound],
-	// [ErrDeclared], [ErrDamaged] or an [*InputError].
+	// [ErrAmbiguous], [ErrChanged], [ErrDeclared], [ErrDamaged] or an
+	// [*InputError].
 	Err error
 }
 
@@ -74,105 +91,197 @@ func refused(err error) Result { return Result{Outcome: Refused, Err: err} }
 // work is a change of the accounts in the making.
 type work struct {
 	base    *snapshot
-	changed map[string]*Account // nil: deleted
-	blocked map[int]string      // shards that must not be written, with the damaged record
+	changed map[Key]*Account // nil: deleted
+	touched map[string][]Key // those of changed, by subject
+	blocked map[int]string   // shards that must not be written, with the damaged record
 }
 
-func (w *work) get(subject string) *Account {
-	if a, ok := w.changed[subject]; ok {
-		return a
-	}
-	return w.base.find(subject)
-}
-
-// find is get by subject or id. An id of an account that is only in the making
-// is not found.
-func (w *work) find(key string) *Account {
+func (w *work) get(key Key) *Account {
 	if a, ok := w.changed[key]; ok {
 		return a
 	}
-	if a := w.base.get(key); a != nil {
-		return w.get(a.Subject())
-	}
-	return nil
+	return w.base.find(key)
 }
 
-// set makes the account of a subject another one, unless its shard is damaged.
-func (w *work) set(subject string, a *Account) error {
-	if record := w.blocked[shardOf(subject)]; record != "" {
+// named are the accounts with that subject, of all issuers.
+func (w *work) named(subject string) []*Account {
+	named := slices.DeleteFunc(w.base.named(subject), func(a *Account) bool {
+		_, changed := w.changed[a.Key()]
+		return changed
+	})
+	for _, key := range w.touched[subject] {
+		if a := w.changed[key]; a != nil {
+			named = append(named, a)
+		}
+	}
+	slices.SortFunc(named, byKey)
+	return named
+}
+
+// find finds the account that a change is about. An id of an account that is
+// only in the making is not found.
+func (w *work) find(c Change) (*Account, error) {
+	named := w.named(c.Key)
+	if len(named) == 0 {
+		if a := w.base.findID(c.Key); a != nil {
+			if a = w.get(a.Key()); a != nil {
+				named = append(named, a)
+			}
+		}
+	}
+	found, err := choose(named, c.Issuer)
+	if errors.Is(err, ErrAmbiguous) && c.Draft != nil && c.Draft.Issuer != "" {
+		found, err = choose(named, c.Draft.Issuer)
+	}
+	if err == nil && c.Tags != nil && !slices.Contains(c.Tags, found.Tag()) {
+		return nil, ErrChanged
+	}
+	return found, err
+}
+
+// choose picks the account that is meant among those of one subject.
+func choose(named []*Account, issuer string) (*Account, error) {
+	var issuers []string
+	var chosen *Account
+	for _, a := range named {
+		if issuer == "" || a.Issuer() == issuer {
+			chosen, issuers = a, append(issuers, a.Issuer())
+		}
+	}
+	switch len(issuers) {
+	case 0:
+		return nil, ErrNotFound
+	case 1:
+		return chosen, nil
+	}
+	return nil, fmt.Errorf("%w: %s; say which is meant by ?issuer= or --issuer", ErrAmbiguous, strings.Join(issuers, ", "))
+}
+
+// set makes an account another one, unless its shard is damaged.
+func (w *work) set(key Key, a *Account) error {
+	if record := w.blocked[shardOf(key.Subject)]; record != "" {
 		return fmt.Errorf("%w: %s holds the account or would; restore the record, or repair the registry", ErrDamaged, record)
 	}
-	w.changed[subject] = a
+	if _, again := w.changed[key]; !again {
+		if w.touched == nil {
+			w.touched = map[string][]Key{}
+		}
+		w.touched[key.Subject] = append(w.touched[key.Subject], key)
+	}
+	w.changed[key] = a
 	return nil
 }
 
 // apply does one change; now are Unix seconds.
 func (w *work) apply(c Change, now int64) Result {
+	var result Result
+	var err error
 	switch {
 	case c.Op == Delete:
-		return w.remove(c.Key)
-	case c.Draft == nil || c.Op < Create || c.Op > Delete:
-		return refused(invalid("", "the change names no known operation, or has no draft"))
+		result, err = w.remove(c)
+	case c.Draft == nil || c.Op < Create || c.Op > Confirm:
+		err = invalid("", "the change names no known operation, or has no draft")
 	case c.Op == Replace:
-		return w.replace(c.Key, c.Draft, now)
+		result, err = w.replace(c, now)
+	case c.Op == Confirm:
+		result, err = w.confirm(c, now)
+	default:
+		result, err = w.create(c, now)
 	}
-	if err := c.Draft.Validate(); err != nil {
+	if err != nil {
 		return refused(err)
 	}
-	if err := c.Draft.checkID(c.Draft.Subject); err != nil {
-		return refused(err)
+	return result
+}
+
+func (w *work) create(c Change, now int64) (Result, error) {
+	d := c.Draft
+	if err := d.Validate(); err != nil {
+		return Result{}, err
 	}
-	old := w.get(c.Draft.Subject)
+	old := w.get(Key{d.Issuer, d.Subject})
 	switch {
-	case old == nil:
-		return w.put(c.Draft.create(now), Created)
-	case c.Op == Create:
-		return refused(ErrExists)
+	case old != nil && c.Op == Create:
+		return Result{}, ErrExists
+	case old != nil:
+		return w.update(old, d, now)
 	}
-	return w.update(old, c.Draft, now)
+	if err := d.validateNew(); err != nil {
+		return Result{}, err
+	}
+	if err := d.checkIdentifier(nil); err != nil {
+		return Result{}, err
+	}
+	plain := func(a *Account) bool { return !a.qualified() }
+	qualified, err := d.chooseID(slices.ContainsFunc(w.named(d.Subject), plain))
+	if err != nil {
+		return Result{}, err
+	}
+	return w.put(d.create(now, qualified), Created)
 }
 
-func (w *work) remove(key string) Result {
-	old := w.find(key)
-	if old == nil {
-		return refused(ErrNotFound)
+func (w *work) remove(c Change) (Result, error) {
+	old, err := w.find(c)
+	if err != nil {
+		return Result{}, err
 	}
-	if err := w.set(old.Subject(), nil); err != nil {
-		return refused(err)
-	}
-	return Result{Outcome: Deleted, Account: old}
+	return Result{Outcome: Deleted, Account: old}, w.set(old.Key(), nil)
 }
 
-func (w *work) replace(key string, d *Draft, now int64) Result {
-	old := w.find(key)
-	if old == nil {
-		return refused(ErrNotFound)
+func (w *work) replace(c Change, now int64) (Result, error) {
+	old, err := w.find(c)
+	if err != nil {
+		return Result{}, err
 	}
+	d := *c.Draft
 	if d.Subject != "" && !old.is(d.Subject) {
-		return refused(invalid("subject", "is %s; want %s, which never changes, or leave it out", quote(d.Subject), quote(old.Subject())))
+		return Result{}, invalid("subject", "is %s; want %s, which never changes, or leave it out", quote(d.Subject), quote(old.Subject()))
 	}
-	named := *d
-	named.Subject = old.Subject()
-	if err := named.Validate(); err != nil {
-		return refused(err)
+	if d.Issuer != "" && d.Issuer != old.Issuer() {
+		return Result{}, invalid("issuer", "is %s; want %s, which never changes, or leave it out", quote(d.Issuer), quote(old.Issuer()))
 	}
-	if err := named.checkID(named.Subject); err != nil {
-		return refused(err)
+	d.Subject, d.Issuer = old.Subject(), old.Issuer()
+	if err := d.Validate(); err != nil {
+		return Result{}, err
 	}
-	return w.update(old, &named, now)
+	return w.update(old, &d, now)
 }
 
-func (w *work) update(old *Account, d *Draft, now int64) Result {
-	next := d.account(old.created, max(now, old.updated))
+func (w *work) update(old *Account, d *Draft, now int64) (Result, error) {
+	if d.id != uuid.Nil && d.id != old.uuid() {
+		return Result{}, wrongID(d.id, old.uuid())
+	}
+	if err := d.checkIdentifier(old); err != nil {
+		return Result{}, err
+	}
+	if err := d.checkGroupEnds(old.Groups()); err != nil {
+		return Result{}, err
+	}
+	return w.exchange(old, d.replace(old, now))
+}
+
+// confirm changes nothing but what the issuer's name stands for.
+func (w *work) confirm(c Change, now int64) (Result, error) {
+	old, err := w.find(c)
+	if err != nil {
+		return Result{}, err
+	}
+	t := old.traits.Value()
+	if t.identifier = c.Draft.Issuers.Identifier(t.issuer); t.identifier == "" {
+		return Result{}, invalid("issuer", "is %s; want one of the configured: %s", quote(t.issuer), c.Draft.Issuers.names())
+	}
+	next := *old
+	next.traits, next.updated = unique.Make(t), max(now, old.updated)
+	return w.exchange(old, &next)
+}
+
+func (w *work) exchange(old, next *Account) (Result, error) {
 	if next.same(old) {
-		return Result{Outcome: Unchanged, Account: old}
+		return Result{Outcome: Unchanged, Account: old}, nil
 	}
 	return w.put(next, Replaced)
 }
 
-func (w *work) put(a *Account, o Outcome) Result {
-	if err := w.set(a.Subject(), a); err != nil {
-		return refused(err)
-	}
-	return Result{Outcome: o, Account: a}
+func (w *work) put(a *Account, o Outcome) (Result, error) {
+	return Result{Outcome: o, Account: a}, w.set(a.Key(), a)
 }

@@ -50,7 +50,7 @@ func (k *keeper) commit(reqs []*request) ([]*request, error) {
 // evaluate finds out what the requests come to. forced are the shards that a
 // repair wants written whether changed or not.
 func (k *keeper) evaluate(reqs []*request) (w *work, results [][]Result, forced []int, err error) {
-	w = &work{base: k.r.current.Load(), changed: map[string]*Account{}, blocked: maps.Clone(k.damaged)}
+	w = &work{base: k.r.current.Load(), changed: map[Key]*Account{}, blocked: maps.Clone(k.damaged)}
 	for _, req := range reqs {
 		if req.repair {
 			req.mended = nil

@@ -1,36 +1,39 @@
 package account
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Declared are the accounts that a configuration declares. It never changes. The
 // nil pointer holds none.
 type Declared struct {
 	version  uint64
-	accounts []*Account // by subject
+	accounts []*Account // by subject and issuer
 	known    *shard
 }
 
 // NewDeclared makes them of drafts. It fails if one does not hold ([*InputError])
-// or two have the same subject ([ErrExists]).
+// or two have the same issuer and subject ([ErrExists]).
 func NewDeclared(drafts []Draft) (*Declared, error) {
 	d := &Declared{version: declaredVersions.Add(1), accounts: make([]*Account, 0, len(drafts))}
+	plain := map[string]bool{} // subjects whose plain id is taken
 	for _, draft := range drafts {
-		if err := draft.Validate(); err != nil {
+		if err := draft.validateNew(); err != nil {
 			return nil, fmt.Errorf("account %s: %w", quote(draft.Subject), err)
 		}
-		d.accounts = append(d.accounts, draft.account(0, 0))
+		qualified := plain[draft.Subject] || !draft.isFirst()
+		plain[draft.Subject] = plain[draft.Subject] || !qualified
+		declared := draft.create(0, qualified)
+		declared.created, declared.updated = 0, 0
+		d.accounts = append(d.accounts, declared)
 	}
-	slices.SortFunc(d.accounts, bySubject)
+	slices.SortFunc(d.accounts, byKey)
 	for i, a := range d.accounts[min(1, len(d.accounts)):] {
-		if d.accounts[i].is(a.Subject()) {
+		if d.accounts[i].isKey(a.Key()) {
 			return nil, fmt.Errorf("account %s: %w: declared twice", quote(a.Subject()), ErrExists)
 		}
 	}
@@ -38,31 +41,32 @@ func NewDeclared(drafts []Draft) (*Declared, error) {
 	return d, nil
 }
 
-func (d *Declared) find(subject string) *Account {
+func (d *Declared) find(key Key) *Account {
 	if d == nil || len(d.accounts) == 0 {
 		return nil
 	}
-	return d.known.find(hash(subject), subject)
+	return d.known.find(hash(key.Subject), key)
 }
 
-// get finds an account by subject or id.
-func (d *Declared) get(key string) *Account {
-	if a := d.find(key); a != nil || d == nil {
-		return a
-	}
-	id, err := uuid.Parse(key)
-	if err != nil {
+func (d *Declared) named(subject string) []*Account {
+	if d == nil {
 		return nil
 	}
-	if a := d.known.findID(id); a != nil && id.String() == key {
-		return a
+	return d.known.named(hash(subject), subject)
+}
+
+func (d *Declared) findID(text string) *Account {
+	id, ok := parseID(text)
+	if d == nil || !ok {
+		return nil
 	}
-	return nil
+	return d.known.findID(id)
 }
 
 // View is what one configuration sees: the accounts that it declares, laid over
 // those of the registry. Declared accounts cannot be changed, and hide a stored
-// one with the same subject. Both fields may be shared; Declared may be nil.
+// one with the same issuer and subject. Both fields may be shared; Declared may
+// be nil.
 type View struct {
 	Declared *Declared
 	Registry *Registry
@@ -70,57 +74,72 @@ type View struct {
 
 // Lookup is [Registry.Lookup], declared accounts first.
 func (v View) Lookup(issuer, subject string) (*Account, bool) {
-	a := v.Declared.find(subject)
-	if a == nil {
-		return v.Registry.Lookup(issuer, subject)
+	if a := v.Declared.find(Key{issuer, subject}); a != nil {
+		return a, true
 	}
-	if a.Issuer() != issuer {
-		return nil, false
-	}
-	return a, true
+	return v.Registry.Lookup(issuer, subject)
 }
 
 // Loaded is [Registry.Loaded]. Until then declared accounts are known already.
 func (v View) Loaded() bool { return v.Registry.Loaded() }
 
-// Get is [Registry.Get], declared accounts first.
-func (v View) Get(key string) (*Account, bool) {
-	if a := v.Declared.get(key); a != nil {
-		return a, true
+// Find is [Registry.Find] among both.
+func (v View) Find(issuer, key string) (*Account, error) { return choose(v.matches(key), issuer) }
+
+// matches are the accounts that a subject or an id may mean.
+func (v View) matches(key string) []*Account {
+	stored := v.Registry.current.Load()
+	matches := merge(v.Declared.named(key), stored.named(key))
+	if len(matches) > 0 {
+		return matches
 	}
-	return v.Registry.Get(key)
+	if a := v.Declared.findID(key); a != nil {
+		matches = append(matches, a)
+	}
+	if a := stored.findID(key); a != nil && v.Declared.find(a.Key()) == nil {
+		matches = append(matches, a)
+	}
+	return matches
 }
 
-// List is [Registry.List] of both, by subject.
-func (v View) List(after string, limit int) []*Account {
+// Get is Find where the issuer need not be said.
+func (v View) Get(key string) (*Account, bool) {
+	a, err := v.Find("", key)
+	return a, err == nil
+}
+
+// Page is [Registry.Page] of both.
+func (v View) Page(q Query) []*Account {
 	var declared []*Account
 	if v.Declared != nil {
-		declared = v.Declared.accounts
-		at, found := slices.BinarySearchFunc(declared, after, func(a *Account, s string) int { return cmp.Compare(a.Subject(), s) })
-		if found {
-			at++
+		for run := q.begin(v.Declared.accounts); len(run) > 0; run = q.next(run[1:]) {
+			declared = append(declared, run[0])
 		}
-		declared = declared[at:]
 	}
-	more := limit
-	if limit > 0 {
-		more += len(declared) // as many may be hidden
+	stored := q
+	if q.Limit > 0 {
+		stored.Limit += len(declared) // as many may be hidden
 	}
-	listed := merge(declared, v.Registry.List(after, more))
-	if limit > 0 && len(listed) > limit {
-		listed = listed[:limit]
+	listed := merge(declared, v.Registry.Page(stored))
+	if q.Limit > 0 && len(listed) > q.Limit {
+		listed = listed[:q.Limit]
 	}
 	return listed
 }
 
-// merge merges two sorted lists; of two with the same subject the first counts.
+// List is Page for those of all issuers after a subject.
+func (v View) List(after string, limit int) []*Account {
+	return v.Page(Query{After: after, Limit: limit})
+}
+
+// merge merges two sorted lists; of two with the same key the first counts.
 func merge(a, b []*Account) []*Account {
 	if len(a) == 0 {
 		return b
 	}
 	merged := make([]*Account, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
-		switch c := bySubject(a[0], b[0]); {
+		switch c := byKey(a[0], b[0]); {
 		case c == 0:
 			b = b[1:]
 		case c < 0:
@@ -141,11 +160,28 @@ func (v View) Counts() Counts {
 	now := v.Registry.now()
 	for _, a := range v.Declared.accounts {
 		c.add(a.State(now), 1)
-		if hidden, ok := v.Registry.Get(a.Subject()); ok && hidden.is(a.Subject()) {
+		if hidden, ok := v.Registry.Lookup(a.Issuer(), a.Subject()); ok {
 			c.add(hidden.State(now), -1)
 		}
 	}
 	return c
+}
+
+// Unconfirmed counts the stored accounts that are for an issuer which had the name
+// of a configured one. They let nobody in until they are confirmed.
+func (v View) Unconfirmed(configured Issuers) map[Issuer]int {
+	counts := map[Issuer]int{}
+	for _, s := range v.Registry.current.Load().shards {
+		if s == nil {
+			continue
+		}
+		for was, n := range s.issuers() {
+			if now := configured.Identifier(was.Name); now != "" && was.Identifier != "" && was.Identifier != now {
+				counts[was] += n
+			}
+		}
+	}
+	return counts
 }
 
 func (c *Counts) add(s State, n int) {
@@ -184,20 +220,29 @@ func (v View) Apply(ctx context.Context, changes []Change, progress func(done in
 
 // refuse reports a change of a declared account.
 func (v View) refuse(c Change) error {
-	key := c.Key
 	if c.Op == Create || c.Op == Upsert {
-		if c.Draft == nil {
+		switch {
+		case c.Draft == nil || v.Declared.find(Key{c.Draft.Issuer, c.Draft.Subject}) == nil:
 			return nil
+		case c.Op == Create:
+			return fmt.Errorf("%w: %w", ErrExists, ErrDeclared)
 		}
-		key = c.Draft.Subject
-	}
-	switch {
-	case c.Op == Create && v.Declared.find(key) != nil:
-		return fmt.Errorf("%w: %w", ErrExists, ErrDeclared)
-	case c.Op == Upsert && v.Declared.find(key) != nil, c.Op != Create && c.Op != Upsert && v.Declared.get(key) != nil:
 		return ErrDeclared
 	}
-	return nil
+	if v.Declared == nil {
+		return nil
+	}
+	found, err := v.Find(c.Issuer, c.Key)
+	if errors.Is(err, ErrAmbiguous) && c.Draft != nil && c.Draft.Issuer != "" {
+		found, err = v.Find(c.Draft.Issuer, c.Key)
+	}
+	switch {
+	case errors.Is(err, ErrAmbiguous):
+		return err
+	case err == nil && v.Declared.find(found.Key()) == found:
+		return ErrDeclared
+	}
+	return nil // what is not known here may be stored all the same
 }
 
 // Create is [Registry.Create]; see [View.Apply].

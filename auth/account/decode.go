@@ -13,9 +13,9 @@ import (
 const MaxBody = 64 << 10
 
 // Decode reads the JSON of an account as the API takes it: subject and status
-// are required; name, groups, issuer and expires_at may be left out, or null,
+// are required; name, groups, issuer, by and expires_at may be left out, or null,
 // which is the same. What the API shows may be sent back: id and org_id must
-// then be right for the subject; created_at and updated_at are as in [Draft].
+// then be right for the subject; the others are as in [Draft].
 //
 // Errors are of the type [*InputError]. Unknown (or differently cased) and
 // repeated members, and anything but a single JSON object, are [Malformed]; a
@@ -27,6 +27,9 @@ func Decode(data []byte) (*Draft, error) {
 		return nil, err
 	}
 	if err := checkSubject(d.Subject); err != nil {
+		return nil, err
+	}
+	if err := d.checkEnds(); err != nil {
 		return nil, err
 	}
 	return d, d.settle()
@@ -51,8 +54,11 @@ func (d *Draft) settle() error {
 	if err := checkSubject(d.Subject); err != nil {
 		return err
 	}
-	if err := d.checkID(d.Subject); err != nil {
-		return err
+	// Of another id than this a change will tell whether it is the account's.
+	if plain := plainID(d.Subject); d.Issuer == "" && d.id != uuid.Nil && d.id.Version() != 5 {
+		return wrongID(d.id, plain)
+	} else if d.Issuer != "" && d.id != uuid.Nil && d.id != plain && d.id != (Key{d.Issuer, d.Subject}).qualifiedID() {
+		return wrongID(d.id, plain)
 	}
 	return d.validateDecoded()
 }
@@ -65,14 +71,6 @@ func (d *Draft) validateDecoded() error {
 		filled.Issuer = "-"
 	}
 	return filled.validateRest()
-}
-
-// checkID holds an id that was given against the one of the subject.
-func (d *Draft) checkID(subject string) error {
-	if want := newID(subject); d.id != uuid.Nil && d.id != want {
-		return invalid("id", "is %s; want %s, which follows from the subject, or leave it out", d.id, want)
-	}
-	return nil
 }
 
 func decode(data []byte) (*Draft, error) {

@@ -105,7 +105,7 @@ func TestJSON(t *testing.T) {
 	}
 	a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Get("<ü&>")
 	got, err := a.MarshalJSON()
-	want := `{"id":"` + a.ID() + `","org_id":"` + account.OrgID + `","subject":"<ü&>","name":"","status":"active","groups":[],"issuer":"acme"}`
+	want := `{"id":"` + a.ID() + `","org_id":"` + account.OrgID + `","subject":"<ü&>","name":"","status":"active","groups":[],"issuer":"acme","by":"either"}`
 	if err != nil || string(got) != want {
 		t.Errorf("JSON is %s, %v\nwant %s", got, err, want)
 	}
@@ -124,16 +124,20 @@ func TestID(t *testing.T) {
 func TestSetIssuer(t *testing.T) {
 	for _, c := range []struct {
 		given      string
-		configured []string
+		configured string
 		want, err  string
 	}{
-		{"", []string{"acme"}, "acme", ""},
-		{"acme", []string{"acme", "other"}, "acme", ""},
-		{"", []string{"acme", "other"}, "", "issuer is missing; want one of the configured: acme, other"},
-		{"x", []string{"acme"}, "x", `issuer is "x"; want one of the configured: acme`},
+		{"", "acme", "acme", ""},
+		{"acme", "acme other", "acme", ""},
+		{"", "acme other", "", "issuer is missing; want one of the configured: acme, other"},
+		{"x", "acme", "x", `issuer is "x"; want one of the configured: acme`},
 	} {
+		var known account.Issuers
+		for _, name := range strings.Fields(c.configured) {
+			known = append(known, account.Issuer{Name: name})
+		}
 		d := account.Draft{Issuer: c.given}
-		err := d.SetIssuer(c.configured)
+		err := d.SetIssuer(known)
 		if d.Issuer != c.want || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
 			t.Errorf("%q of %q: %q, %v", c.given, c.configured, d.Issuer, err)
 		}
@@ -153,7 +157,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		_ = d.SetIssuer([]string{"acme", d.Issuer}[min(len(d.Issuer), 1):][:1])
+		_ = d.SetIssuer(account.Issuers{{Name: "acme"}, {Name: d.Issuer}}[min(len(d.Issuer), 1):][:1])
 		declared, err := account.NewDeclared([]account.Draft{*d})
 		if err != nil {
 			t.Fatalf("decoded, but does not hold: %v", err)

@@ -1,11 +1,13 @@
 package account
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+	"unique"
 
 	"github.com/google/uuid"
 )
@@ -32,8 +34,16 @@ type Draft struct {
 	Status Status
 	// Groups: at most 100, each like a subject and none twice.
 	Groups []string
-	// Issuer is a configured name; see [Draft.SetIssuer]. Required.
+	// Issuer is a configured name; see [Draft.SetIssuer]. Required for a new
+	// account, which is known by it as by the subject: neither ever changes.
 	Issuer string
+	// Identifier is what Issuer stands for. Empty: what Issuers say, or else what
+	// the account has. Given: either of these two, so that what was registered for
+	// one issuer is not taken for another's that has its name now.
+	Identifier string
+	// By says whose name Subject is. Empty: as it was; for a new account
+	// [ByEither].
+	By By
 	// ExpiresAt: zero: never. Fractions of a second are dropped.
 	ExpiresAt time.Time
 	// CreatedAt and UpdatedAt are honored when the account is created, so that an
@@ -41,20 +51,55 @@ type Draft struct {
 	// nothing for an account that exists.
 	CreatedAt, UpdatedAt time.Time
 
+	// Issuers are the configured ones, if they are known.
+	Issuers Issuers
+
 	id uuid.UUID // as a body gave it; nil: it did not
 }
 
-// SetIssuer holds the draft's issuer against the configured names. An empty one
-// becomes the only name; with several it is an [*InputError].
-func (d *Draft) SetIssuer(names []string) error {
-	switch {
-	case d.Issuer == "" && len(names) == 1:
-		d.Issuer = names[0]
-	case d.Issuer == "":
-		return invalid("issuer", "is missing; want one of the configured: %s", strings.Join(names, ", "))
-	case !slices.Contains(names, d.Issuer):
-		return invalid("issuer", "is %s; want one of the configured: %s", quote(d.Issuer), strings.Join(names, ", "))
+// Issuer is one that the configuration knows.
+type Issuer struct {
+	Name       string
+	Identifier string // its URL
+}
+
+// Issuers are those of the configuration, in its order.
+type Issuers []Issuer
+
+// Identifier is what the name stands for; empty: nothing.
+func (i Issuers) Identifier(name string) string {
+	for _, known := range i {
+		if known.Name == name {
+			return known.Identifier
+		}
 	}
+	return ""
+}
+
+func (i Issuers) has(name string) bool {
+	return slices.ContainsFunc(i, func(known Issuer) bool { return known.Name == name })
+}
+
+func (i Issuers) names() string {
+	names := make([]string, len(i))
+	for n, known := range i {
+		names[n] = known.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// SetIssuer holds the issuer of a new account against the configured ones. An
+// empty one becomes the only one; with several it is an [*InputError].
+func (d *Draft) SetIssuer(known Issuers) error {
+	switch {
+	case d.Issuer == "" && len(known) == 1:
+		d.Issuer = known[0].Name
+	case d.Issuer == "":
+		return invalid("issuer", "is missing; want one of the configured: %s", known.names())
+	case !known.has(d.Issuer):
+		return invalid("issuer", "is %s; want one of the configured: %s", quote(d.Issuer), known.names())
+	}
+	d.Issuers = known
 	return nil
 }
 
@@ -80,6 +125,12 @@ func (d *Draft) validateRest() error {
 	if err := checkIssuer(d.Issuer); err != nil {
 		return err
 	}
+	if err := checkIdentifier(d.Identifier); err != nil {
+		return err
+	}
+	if err := checkBy(d.By); err != nil {
+		return err
+	}
 	for _, t := range []struct {
 		member string
 		at     time.Time
@@ -91,9 +142,39 @@ func (d *Draft) validateRest() error {
 	return nil
 }
 
+// validateNew is Validate, and refuses what older accounts may hold.
+func (d *Draft) validateNew() error {
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	return d.checkEnds()
+}
+
+// checkEnds is for the subject and the groups of a new account.
+func (d *Draft) checkEnds() error {
+	if err := checkEnds("subject", d.Subject); err != nil {
+		return err
+	}
+	return d.checkGroupEnds(nil)
+}
+
+// checkGroupEnds looks at the groups that an account does not have yet.
+func (d *Draft) checkGroupEnds(had []string) error {
+	for _, g := range d.Groups {
+		if slices.Contains(had, g) {
+			continue
+		}
+		if err := checkEnds("groups", g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // create makes the account; now are Unix seconds.
-func (d *Draft) create(now int64) *Account {
-	a := d.account(now, now)
+func (d *Draft) create(now int64, qualified bool) *Account {
+	a := d.account(cmp.Or(d.Issuers.Identifier(d.Issuer), d.Identifier), cmp.Or(d.By, ByEither), qualified)
+	a.created, a.updated = now, now
 	if given := toUnix(d.CreatedAt); given != 0 {
 		a.created = min(given, now)
 	}
@@ -103,13 +184,61 @@ func (d *Draft) create(now int64) *Account {
 	return a
 }
 
-// account makes the account with those times; the draft is valid.
-func (d *Draft) account(created, updated int64) *Account {
+// replace makes the account that takes the place of old.
+func (d *Draft) replace(old *Account, now int64) *Account {
+	identifier := cmp.Or(d.Identifier, d.Issuers.Identifier(old.Issuer()), old.Identifier())
+	a := d.account(identifier, cmp.Or(d.By, old.By()), old.qualified())
+	a.created, a.updated = old.created, max(now, old.updated)
+	return a
+}
+
+// account makes an account without times; the draft is valid.
+func (d *Draft) account(identifier string, by By, qualified bool) *Account {
 	return &Account{
-		text:    d.Subject + "\n" + d.Name,
-		traits:  newTraits(d.Issuer, d.Groups, d.Status == StatusInactive),
-		expires: toUnix(d.ExpiresAt), created: created, updated: updated,
+		text: d.Subject + "\n" + d.Name,
+		traits: unique.Make(traits{
+			issuer: d.Issuer, identifier: identifier, by: by, groups: strings.Join(d.Groups, "\n"),
+			qualified: qualified, inactive: d.Status == StatusInactive,
+		}),
+		expires: toUnix(d.ExpiresAt),
 	}
+}
+
+// checkIdentifier holds an identifier that was given against what the issuer's
+// name stands for now, and what it did when old was written (nil: no account).
+func (d *Draft) checkIdentifier(old *Account) error {
+	now := d.Issuers.Identifier(d.Issuer)
+	if d.Identifier == "" || d.Identifier == now || now == "" && old == nil || old != nil && d.Identifier == old.Identifier() {
+		return nil
+	}
+	return invalid("issuer_identifier", "is %s, and the issuer %s is %s now; leave it out if that one is meant",
+		quote(d.Identifier), quote(d.Issuer), quote(now))
+}
+
+// isFirst reports whether the issuer is the first one, as far as that is known.
+func (d *Draft) isFirst() bool { return len(d.Issuers) == 0 || d.Issuers[0].Name == d.Issuer }
+
+// chooseID tells which of its two ids a new account gets; taken: another account
+// of that subject has the plain one. An id that is given must be one of them, so
+// that what was exported comes back as it was.
+func (d *Draft) chooseID(taken bool) (qualified bool, err error) {
+	switch plain := plainID(d.Subject); d.id {
+	case uuid.Nil:
+		return taken || !d.isFirst(), nil
+	case Key{d.Issuer, d.Subject}.qualifiedID():
+		return true, nil
+	case plain:
+		if taken {
+			return false, invalid("id", "is that of the same subject at another issuer; leave it out")
+		}
+		return false, nil
+	default:
+		return false, wrongID(d.id, plain)
+	}
+}
+
+func wrongID(given, want uuid.UUID) error {
+	return invalid("id", "is %s; want %s, which follows from the subject, or leave it out", given, want)
 }
 
 func checkSubject(s string) error {
@@ -157,10 +286,41 @@ func checkIssuer(s string) error {
 	return checkText("issuer", s)
 }
 
+// maxIdentifier bounds an issuer's identifier, in bytes.
+const maxIdentifier = 2048
+
+func checkIdentifier(s string) error {
+	if len(s) > maxIdentifier {
+		return invalid("issuer_identifier", "has %d bytes; want at most %d", len(s), maxIdentifier)
+	}
+	return checkCharacters("issuer_identifier", s)
+}
+
+func checkBy(by By) error {
+	switch by {
+	case "", ByEither, BySubject, ByClient:
+		return nil
+	}
+	return invalid("by", `is %s; want "subject", "client" or "either"`, quote(string(by)))
+}
+
+// checkEnds refuses what a header cannot carry unchanged (RFC 9110, section 5.5).
+func checkEnds(member, s string) error {
+	if strings.Trim(s, " \t") != s {
+		return invalid(member, "is %s, with a blank at an end; want none there", quote(s))
+	}
+	return nil
+}
+
 func checkText(member, s string) error {
-	switch {
-	case len(s) > MaxText:
+	if len(s) > MaxText {
 		return invalid(member, "has %d bytes; want at most %d", len(s), MaxText)
+	}
+	return checkCharacters(member, s)
+}
+
+func checkCharacters(member, s string) error {
+	switch {
 	case !utf8.ValidString(s):
 		return invalid(member, "is %s, which is not valid UTF-8", quote(s))
 	case strings.ContainsFunc(s, unicode.IsControl):

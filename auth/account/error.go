@@ -9,10 +9,15 @@ import (
 
 // Errors that callers tell apart. The text of the first two is that of the API.
 var (
-	// ErrExists: there is an account with that subject already.
+	// ErrExists: there is an account with that issuer and subject already.
 	ErrExists = errors.New("resource already exists")
 	// ErrNotFound: there is no account with that subject or id.
 	ErrNotFound = errors.New("resource not found")
+	// ErrAmbiguous: several issuers have an account of that subject; the error
+	// lists them.
+	ErrAmbiguous = errors.New("several issuers have an account of that subject")
+	// ErrChanged: the account is not any more what the change was made for.
+	ErrChanged = errors.New("the account was changed meanwhile; read it again")
 	// ErrDeclared: the account is declared in the configuration, and can only be
 	// changed there.
 	ErrDeclared = errors.New("the account is declared in the configuration; change it there")

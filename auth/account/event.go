@@ -51,21 +51,14 @@ type Changed struct {
 // Subject is the account's.
 func (c Changed) Subject() string { return c.either().Subject() }
 
+// Key is the account's.
+func (c Changed) Key() Key { return c.either().Key() }
+
 func (c Changed) either() *Account {
 	if c.After != nil {
 		return c.After
 	}
 	return c.Before
-}
-
-// Ended reports whether the account that was good is not any more at that time:
-// disabled, deleted, expired, or given to another issuer. What was let in on its
-// strength should end.
-func (c Changed) Ended(now time.Time) bool {
-	if c.Before == nil {
-		return false
-	}
-	return c.After == nil || c.After.State(now) != Active || c.After.Issuer() != c.Before.Issuer()
 }
 
 // maxEvents bounds the events that wait for an observer.

@@ -3,7 +3,6 @@ package account
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // TestChangesAreNeverDropped: however many events wait for an observer, the
@@ -32,28 +31,6 @@ func TestChangesAreNeverDropped(t *testing.T) {
 	}
 	if len(seen) != count || heard[len(heard)-1].Kind != Recovered {
 		t.Errorf("%d of %d changes were heard, the last event was %s", len(seen), count, heard[len(heard)-1].Kind)
-	}
-}
-
-func TestEnded(t *testing.T) {
-	now := time.Unix(1_800_000_100, 0)
-	active, moved := anAccount("a", 1), anAccount("a", 1)
-	moved.traits = newTraits("other", nil, false)
-	for name, c := range map[string]struct {
-		change Changed
-		want   bool
-	}{
-		"made":        {Changed{After: active}, false},
-		"renamed":     {Changed{Before: active, After: anAccount("a", 2)}, false},
-		"deleted":     {Changed{Before: active}, true},
-		"disabled":    {Changed{Before: active, After: anAccount("a", 5)}, true},
-		"expired":     {Changed{Before: anAccount("a", 3), After: anAccount("a", 3)}, true},
-		"moved":       {Changed{Before: active, After: moved}, true},
-		"still there": {Changed{Before: active, After: active}, false},
-	} {
-		if got := c.change.Ended(now); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
 	}
 }
 

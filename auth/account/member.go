@@ -13,16 +13,18 @@ var members map[string]func(d *Draft, name string, v jsontext.Value) error
 
 func init() {
 	members = map[string]func(d *Draft, name string, v jsontext.Value) error{
-		"id":         (*Draft).readID,
-		"org_id":     (*Draft).readOrg,
-		"subject":    func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Subject, name, v) },
-		"name":       func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Name, name, v) },
-		"status":     func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Status, name, v) },
-		"issuer":     func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Issuer, name, v) },
-		"groups":     (*Draft).readGroups,
-		"expires_at": func(d *Draft, name string, v jsontext.Value) error { return readTime(&d.ExpiresAt, name, v) },
-		"created_at": func(d *Draft, name string, v jsontext.Value) error { return readTime(&d.CreatedAt, name, v) },
-		"updated_at": func(d *Draft, name string, v jsontext.Value) error { return readTime(&d.UpdatedAt, name, v) },
+		"id":                (*Draft).readID,
+		"org_id":            (*Draft).readOrg,
+		"subject":           func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Subject, name, v) },
+		"name":              func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Name, name, v) },
+		"status":            func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Status, name, v) },
+		"issuer":            func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Issuer, name, v) },
+		"by":                func(d *Draft, name string, v jsontext.Value) error { return readText(&d.By, name, v) },
+		"issuer_identifier": func(d *Draft, name string, v jsontext.Value) error { return readText(&d.Identifier, name, v) },
+		"groups":            (*Draft).readGroups,
+		"expires_at":        func(d *Draft, name string, v jsontext.Value) error { return readTime(&d.ExpiresAt, name, v) },
+		"created_at":        func(d *Draft, name string, v jsontext.Value) error { return readTime(&d.CreatedAt, name, v) },
+		"updated_at":        func(d *Draft, name string, v jsontext.Value) error { return readTime(&d.UpdatedAt, name, v) },
 	}
 }
 
@@ -106,7 +108,7 @@ func unknownMember(name string) error {
 			return malformed("unknown member %s; want %s", quote(name), quote(known))
 		}
 	}
-	return malformed("unknown member %s; want subject, name, status, groups, issuer and expires_at", quote(name))
+	return malformed("unknown member %s; want subject, name, status, groups, issuer, by and expires_at", quote(name))
 }
 
 func kindName(k jsontext.Kind) string {

@@ -26,16 +26,16 @@ type plan struct {
 // plan makes the next revision of the work.
 func (k *keeper) plan(w *work, forced []int) *plan {
 	p := &plan{rev: k.head.next(), begun: time.Now(), records: map[int][]byte{}, counts: map[int]int{}}
-	changes := map[int]map[string]*Account{}
+	changes := map[int]map[Key]*Account{}
 	for _, i := range forced {
-		changes[i] = map[string]*Account{}
+		changes[i] = map[Key]*Account{}
 	}
-	for subject, a := range w.changed {
-		i := shardOf(subject)
+	for key, a := range w.changed {
+		i := shardOf(key.Subject)
 		if changes[i] == nil {
-			changes[i] = map[string]*Account{}
+			changes[i] = map[Key]*Account{}
 		}
-		changes[i][subject] = a
+		changes[i][key] = a
 	}
 	next := *w.base
 	for i, of := range changes {

@@ -172,23 +172,29 @@ func (r *Registry) Close() error {
 // takes no lock and allocates nothing. Whether the account is good tells
 // [Account.State]; whether a missing one is unknown, [Registry.Loaded].
 func (r *Registry) Lookup(issuer, subject string) (*Account, bool) {
-	a := r.current.Load().find(subject)
-	if a == nil || a.Issuer() != issuer {
-		return nil, false
-	}
-	return a, true
-}
-
-// Get finds an account by its subject or, if no subject is that, by its id.
-func (r *Registry) Get(key string) (*Account, bool) {
-	a := r.current.Load().get(key)
+	a := r.current.Load().find(Key{issuer, subject})
 	return a, a != nil
 }
 
-// List returns the accounts by subject, beginning after the one given ("": at
-// the beginning), at most limit of them (0: all). It is never nil.
+// Find finds an account by its subject or, if no subject is that, by its id. The
+// issuer, a name, may be empty where only one has an account of that subject.
+// Errors are [ErrNotFound] and [ErrAmbiguous].
+func (r *Registry) Find(issuer, key string) (*Account, error) {
+	return View{Registry: r}.Find(issuer, key)
+}
+
+// Get is Find where the issuer need not be said.
+func (r *Registry) Get(key string) (*Account, bool) {
+	a, err := r.Find("", key)
+	return a, err == nil
+}
+
+// Page returns the accounts that are asked for, in order. It is never nil.
+func (r *Registry) Page(q Query) []*Account { return r.current.Load().list(q) }
+
+// List is Page for those of all issuers after a subject.
 func (r *Registry) List(after string, limit int) []*Account {
-	return r.current.Load().list(after, limit)
+	return r.Page(Query{After: after, Limit: limit})
 }
 
 // Counts counts the accounts by their state now.

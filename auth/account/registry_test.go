@@ -63,7 +63,7 @@ func TestOddSubjects(t *testing.T) {
 	e := engine(t, hostile.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	odd := []string{
-		"repo:o/r:ref:refs/heads/main", "a@b|c", "...", "../../etc/passwd", "Müller-😀", " ", "%2f", `"\<&>`, "a\u2028b",
+		"repo:o/r:ref:refs/heads/main", "a@b|c", "...", "../../etc/passwd", "Müller-😀", "a b", "%2f", `"\<&>`, "a\u2028b",
 		account.ID("other"), "system:serviceaccount:ns:name", string(slices.Repeat([]byte("x"), 255)),
 	}
 	create(t, n, odd...)
@@ -200,7 +200,7 @@ func TestOtherNodeSeesChanges(t *testing.T) {
 		var ended []string
 		for _, ev := range b.kinds(account.Updated) {
 			for _, c := range ev.Changes {
-				if c.Ended(time.Now()) {
+				if c.Before != nil && (c.After == nil || c.After.State(time.Now()) != account.Active) {
 					ended = append(ended, c.Subject())
 				}
 			}
@@ -273,7 +273,7 @@ func TestExpiry(t *testing.T) {
 		t.Error("expiry is not at the second")
 	}
 	eventually(t, "its lapse is told", func() bool { return len(n.kinds(account.Lapsed)) == 1 })
-	if lapsed := n.kinds(account.Lapsed)[0].Changes; len(lapsed) != 1 || lapsed[0].Subject() != "soon" || !lapsed[0].Ended(c.Now()) {
+	if lapsed := n.kinds(account.Lapsed)[0].Changes; len(lapsed) != 1 || lapsed[0].Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
 		t.Errorf("lapsed are %+v", lapsed)
 	}
 	if got := n.Counts(); got != (account.Counts{Active: 2, Inactive: 1, Expired: 1}) {

@@ -26,8 +26,8 @@ type acknowledged struct {
 // acknowledge makes the record of what the revision changes.
 func acknowledge(w *work, rev *revision) acknowledged {
 	a := acknowledged{seq: rev.Seq, id: rev.ID, at: time.Now()}
-	for subject, after := range w.changed {
-		a.changes = append(a.changes, Changed{Before: w.base.find(subject), After: after})
+	for key, after := range w.changed {
+		a.changes = append(a.changes, Changed{Before: w.base.find(key), After: after})
 	}
 	return a
 }
@@ -64,8 +64,8 @@ func (k *keeper) remake(w *work) {
 			continue
 		}
 		for _, c := range a.changes {
-			if now := w.get(c.Subject()); c.wanted(now) {
-				_ = w.set(c.Subject(), c.After) // refused only while the record is damaged
+			if now := w.get(c.Key()); c.wanted(now) {
+				_ = w.set(c.Key(), c.After) // refused only while the record is damaged
 			}
 		}
 	}

@@ -19,7 +19,8 @@ import (
 const shardCount = 256
 
 // hash deals subjects to shards, so it is part of the stored form too: the top
-// byte is the shard. The rest finds the account in the shard's index.
+// byte is the shard. The rest finds the account in the shard's index. Accounts of
+// one subject are together, whatever their issuers.
 func hash(subject string) uint64 { return xxhash.Sum64String(subject) }
 
 func shardOf(subject string) int { return int(hash(subject) >> 56) }
@@ -30,11 +31,12 @@ func shardName(i int) string { return hex.EncodeToString([]byte{byte(i)}) }
 // shard is one part of the accounts. It never changes once built.
 type shard struct {
 	origin   origin
-	accounts []*Account // by subject
+	accounts []*Account // by subject and issuer
 	active   int        // of them by status
 	expiring []*Account // the active ones that expire, by when
 	subjects table
-	ids      func() table // made when it is asked for first, as it seldom is
+	ids      func() table          // made when it is asked for first, as it seldom is
+	issuers  func() map[Issuer]int // likewise: the accounts of each
 }
 
 // origin tells which record holds the shard's content; zero: none yet.
@@ -44,7 +46,7 @@ type origin struct {
 	Digest   string // of the record; part of its key
 }
 
-// newShard takes over accounts, which are sorted by subject. The index by id is
+// newShard takes over accounts, which are sorted. The index by id is
 // made when an account is first asked for by its id, which only people do: a
 // million ids take a second to work out, and 11 MB.
 func newShard(accounts []*Account, from origin) *shard {
@@ -52,6 +54,7 @@ func newShard(accounts []*Account, from origin) *shard {
 		origin: from, accounts: accounts,
 		subjects: newTable(accounts, func(a *Account) uint64 { return hash(a.Subject()) }),
 		ids:      sync.OnceValue(func() table { return newTable(accounts, func(a *Account) uint64 { return idHash(a.uuid()) }) }),
+		issuers:  sync.OnceValue(func() map[Issuer]int { return countIssuers(accounts) }),
 	}
 	for _, a := range accounts {
 		if !a.inactive() {
@@ -65,17 +68,39 @@ func newShard(accounts []*Account, from origin) *shard {
 	return s
 }
 
-// find returns the account with the subject, whose hash is h; nil: none.
-func (s *shard) find(h uint64, subject string) *Account {
+func countIssuers(accounts []*Account) map[Issuer]int {
+	counts := map[Issuer]int{}
+	for _, a := range accounts {
+		counts[Issuer{a.Issuer(), a.Identifier()}]++
+	}
+	return counts
+}
+
+// find returns the account with the key, whose subject's hash is h; nil: none.
+func (s *shard) find(h uint64, key Key) *Account {
+	if s == nil {
+		return nil
+	}
+	for a := range s.subjects.at(h) {
+		if a.isKey(key) {
+			return a
+		}
+	}
+	return nil
+}
+
+// named are the accounts with the subject, whose hash is h, by issuer.
+func (s *shard) named(h uint64, subject string) (named []*Account) {
 	if s == nil {
 		return nil
 	}
 	for a := range s.subjects.at(h) {
 		if a.is(subject) {
-			return a
+			named = append(named, a)
 		}
 	}
-	return nil
+	slices.SortFunc(named, byKey)
+	return named
 }
 
 // findID returns the account with the id; nil: none.
@@ -108,7 +133,7 @@ func (s *shard) expiredAt(t time.Time) int {
 	return sort.Search(len(s.expiring), func(i int) bool { return s.expiring[i].expires > at })
 }
 
-// members are the accounts of a shard that may be nil, by subject.
+// members are the accounts of a shard that may be nil, sorted.
 func (s *shard) members() []*Account {
 	if s == nil {
 		return nil
@@ -116,12 +141,12 @@ func (s *shard) members() []*Account {
 	return s.accounts
 }
 
-// with makes the sorted accounts of the shard after changes: what each subject
+// with makes the sorted accounts of the shard after changes: what each account
 // became, nil for deleted.
-func (s *shard) with(changes map[string]*Account) []*Account {
+func (s *shard) with(changes map[Key]*Account) []*Account {
 	next := make([]*Account, 0, len(s.members())+len(changes))
 	for _, a := range s.members() {
-		if _, changed := changes[a.Subject()]; !changed {
+		if _, changed := changes[a.Key()]; !changed {
 			next = append(next, a)
 		}
 	}
@@ -130,18 +155,18 @@ func (s *shard) with(changes map[string]*Account) []*Account {
 			next = append(next, a)
 		}
 	}
-	slices.SortFunc(next, bySubject)
+	slices.SortFunc(next, byKey)
 	return next
 }
 
-func bySubject(a, b *Account) int { return cmp.Compare(a.Subject(), b.Subject()) }
+func byKey(a, b *Account) int { return a.Key().compare(b.Key()) }
 
 // share keeps the accounts of old that are equal, so that whoever holds one
 // shares it, and unchanged accounts cost no memory twice.
 func share(fresh []*Account, old *shard) {
 	for i, a := range fresh {
-		subject := a.Subject()
-		if known := old.find(hash(subject), subject); known != nil && known.equal(a) {
+		key := a.Key()
+		if known := old.find(hash(key.Subject), key); known != nil && known.equal(a) {
 			fresh[i] = known
 		}
 	}

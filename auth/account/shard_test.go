@@ -12,8 +12,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-func anAccount(subject string, i int) *Account {
-	d := Draft{Subject: subject, Name: fmt.Sprint("Name ", i%3), Status: StatusActive, Issuer: "acme"}
+func anAccount(subject string, i int) *Account { return accountOf(Key{"acme", subject}, i) }
+
+func accountOf(key Key, i int) *Account {
+	d := Draft{Subject: key.Subject, Name: fmt.Sprint("Name ", i%3), Status: StatusActive, Issuer: key.Issuer}
 	if i%2 == 0 {
 		d.Groups = []string{"a", "b"}
 	}
@@ -23,7 +25,10 @@ func anAccount(subject string, i int) *Account {
 	if i%3 == 0 {
 		d.ExpiresAt = time.Unix(1_800_000_000+int64(i), 0)
 	}
-	return d.create(1_700_000_000 + int64(i))
+	if i%7 == 0 {
+		d.By, d.Identifier = ByClient, "https://"+key.Issuer+".example"
+	}
+	return d.create(1_700_000_000+int64(i), key.Issuer != "acme")
 }
 
 // inShard makes subjects that belong to one shard.
@@ -34,7 +39,7 @@ func inShard(shard, count int) []*Account {
 			accounts = append(accounts, anAccount(s, i))
 		}
 	}
-	slices.SortFunc(accounts, bySubject)
+	slices.SortFunc(accounts, byKey)
 	return accounts
 }
 
@@ -142,40 +147,42 @@ func TestShardRecordRefuses(t *testing.T) {
 // TestShardFinds holds a shard against a map, while accounts come and go.
 func TestShardFinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		subject := rapid.StringMatching(`[a-d]{1,3}`)
+		key := rapid.Custom(func(t *rapid.T) Key {
+			return Key{rapid.SampledFrom([]string{"acme", "b", "other"}).Draw(t, "issuer"), rapid.StringMatching(`[a-d]{1,3}`).Draw(t, "subject")}
+		})
 		var s *shard
-		model := map[string]*Account{}
+		model := map[Key]*Account{}
 		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
-			changes := map[string]*Account{}
-			for _, sub := range rapid.SliceOf(subject).Draw(t, "subjects") {
+			changes := map[Key]*Account{}
+			for _, k := range rapid.SliceOf(key).Draw(t, "keys") {
 				if rapid.Bool().Draw(t, "delete") {
-					changes[sub] = nil
+					changes[k] = nil
 				} else {
-					changes[sub] = anAccount(sub, rapid.IntRange(0, 30).Draw(t, "kind"))
+					changes[k] = accountOf(k, rapid.IntRange(0, 30).Draw(t, "kind"))
 				}
 			}
 			s = newShard(s.with(changes), origin{})
 			maps.Copy(model, changes)
-			maps.DeleteFunc(model, func(_ string, a *Account) bool { return a == nil })
+			maps.DeleteFunc(model, func(_ Key, a *Account) bool { return a == nil })
 			check(t, s, model)
 		}
 	})
 }
 
-func check(t *rapid.T, s *shard, model map[string]*Account) {
-	if len(s.accounts) != len(model) || !slices.IsSortedFunc(s.accounts, bySubject) {
+func check(t *rapid.T, s *shard, model map[Key]*Account) {
+	if len(s.accounts) != len(model) || !slices.IsSortedFunc(s.accounts, byKey) {
 		t.Fatalf("%d accounts; want %d", len(s.accounts), len(model))
 	}
 	active := 0
-	for sub, a := range model {
-		if s.find(hash(sub), sub) != a || s.findID(newID(sub)) != a {
-			t.Fatalf("%q is not found", sub)
+	for key, a := range model {
+		if s.find(hash(key.Subject), key) != a || s.findID(a.uuid()) != a || !slices.Contains(s.named(hash(key.Subject), key.Subject), a) {
+			t.Fatalf("%q is not found", key)
 		}
 		if !a.inactive() {
 			active++
 		}
 	}
-	if s.find(hash("nobody"), "nobody") != nil || s.findID(newID("nobody")) != nil {
+	if s.find(hash("nobody"), Key{"acme", "nobody"}) != nil || s.findID(plainID("nobody")) != nil {
 		t.Fatal("found what is not there")
 	}
 	at := time.Unix(1_800_000_015, 0)
@@ -198,11 +205,11 @@ func TestSubjectsOfOneHash(t *testing.T) {
 		s := newShard(accounts, origin{})
 		s.subjects = newTable(accounts, func(*Account) uint64 { return h })
 		for _, a := range accounts {
-			if s.find(h, a.Subject()) != a {
+			if s.find(h, a.Key()) != a {
 				t.Errorf("hash %x: %q is not found", h, a.Subject())
 			}
 		}
-		if s.find(h, "nobody") != nil {
+		if s.find(h, Key{"acme", "nobody"}) != nil {
 			t.Errorf("hash %x: found what is not there", h)
 		}
 	}
@@ -265,7 +272,7 @@ func FuzzShard(f *testing.F) {
 		}
 		s := newShard(accounts, from)
 		for _, a := range accounts {
-			if s.find(hash(a.Subject()), a.Subject()) != a || s.findID(a.uuid()) != a {
+			if s.find(hash(a.Subject()), a.Key()) != a {
 				t.Fatalf("%q is not found", a.Subject())
 			}
 		}

@@ -2,9 +2,11 @@ package account
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unique"
 
 	"github.com/go-json-experiment/json"
@@ -29,13 +31,20 @@ func parseShard(i int, record []byte) ([]*Account, origin, error) {
 		return nil, origin{}, errors.New("its second line is that of another shard")
 	}
 	accounts := make([]*Account, 0, lines)
+	plain := "\n" // the last subject with an account of the plain id
 	reader := lineReader{shard: i, known: map[string]unique.Handle[traits]{}}
 	for n := range lines {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
 		a, err := reader.read(line)
-		if err == nil && n > 0 && accounts[n-1].Subject() >= a.Subject() {
+		if err == nil && n > 0 && byKey(accounts[n-1], a) >= 0 {
 			err = errors.New("it is not in order")
+		}
+		if err == nil && !a.qualified() {
+			if a.is(plain) {
+				err = errors.New("it has the id of another")
+			}
+			plain = a.Subject()
 		}
 		if err != nil {
 			return nil, origin{}, fmt.Errorf("the account in line %d: %w", n+3, err)
@@ -51,14 +60,17 @@ func parseShard(i int, record []byte) ([]*Account, origin, error) {
 // shardLine is the line of an account. The texts stay as they are written, so
 // that reading the next line can use their memory again.
 type shardLine struct {
-	Subject  jsontext.Value `json:"subject"`
-	Name     jsontext.Value `json:"name"`
-	Issuer   jsontext.Value `json:"issuer"`
-	Groups   jsontext.Value `json:"groups"`
-	Inactive bool           `json:"inactive"`
-	Expires  int64          `json:"expires"`
-	Created  int64          `json:"created"`
-	Updated  int64          `json:"updated"`
+	Subject    jsontext.Value `json:"subject"`
+	Name       jsontext.Value `json:"name"`
+	Issuer     jsontext.Value `json:"issuer"`
+	Identifier jsontext.Value `json:"identifier"`
+	By         jsontext.Value `json:"by"`
+	Groups     jsontext.Value `json:"groups"`
+	Qualified  bool           `json:"qualified"`
+	Inactive   bool           `json:"inactive"`
+	Expires    int64          `json:"expires"`
+	Created    int64          `json:"created"`
+	Updated    int64          `json:"updated"`
 }
 
 // lineReader reads the lines of one shard. All that it needs for one serves for
@@ -75,7 +87,10 @@ var errLineForm = errors.New("it has another form")
 
 func (r *lineReader) read(line []byte) (*Account, error) {
 	l := &r.line
-	*l = shardLine{Subject: l.Subject[:0], Name: l.Name[:0], Issuer: l.Issuer[:0], Groups: l.Groups[:0]}
+	*l = shardLine{
+		Subject: l.Subject[:0], Name: l.Name[:0], Issuer: l.Issuer[:0], Identifier: l.Identifier[:0],
+		By: l.By[:0], Groups: l.Groups[:0],
+	}
 	if err := json.Unmarshal(line, l, json.RejectUnknownMembers(true)); err != nil {
 		return nil, errLineForm
 	}
@@ -116,7 +131,10 @@ func appendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
 // if they are new.
 func (r *lineReader) readTraits() (unique.Handle[traits], error) {
 	l := &r.line
-	r.key = append(append(append(strconv.AppendBool(r.key[:0], l.Inactive), l.Issuer...), '\n'), l.Groups...)
+	r.key = strconv.AppendBool(strconv.AppendBool(r.key[:0], l.Inactive), l.Qualified)
+	for _, written := range [...]jsontext.Value{l.Issuer, l.Identifier, l.By, l.Groups} {
+		r.key = append(append(r.key, written...), '\n') // which no JSON text holds
+	}
 	if known, ok := r.known[string(r.key)]; ok {
 		return known, nil
 	}
@@ -128,12 +146,12 @@ func (r *lineReader) readTraits() (unique.Handle[traits], error) {
 }
 
 func (l *shardLine) traits() (none unique.Handle[traits], err error) {
-	var issuer string
+	var issuer, identifier, by string
 	var groups []string
 	for _, m := range []struct {
 		written jsontext.Value
 		to      any
-	}{{l.Issuer, &issuer}, {l.Groups, &groups}} {
+	}{{l.Issuer, &issuer}, {l.Identifier, &identifier}, {l.By, &by}, {l.Groups, &groups}} {
 		if len(m.written) > 0 && json.Unmarshal(m.written, m.to) != nil {
 			return none, errLineForm
 		}
@@ -144,7 +162,16 @@ func (l *shardLine) traits() (none unique.Handle[traits], err error) {
 	if err := checkIssuer(issuer); err != nil {
 		return none, err
 	}
-	return newTraits(issuer, groups, l.Inactive), nil
+	if err := checkIdentifier(identifier); err != nil {
+		return none, err
+	}
+	if err := checkBy(By(by)); err != nil {
+		return none, err
+	}
+	return unique.Make(traits{
+		issuer: issuer, identifier: identifier, by: cmp.Or(By(by), ByEither), groups: strings.Join(groups, "\n"),
+		qualified: l.Qualified, inactive: l.Inactive,
+	}), nil
 }
 
 // check looks at what is the account's own.

@@ -34,8 +34,15 @@ func appendLine(b []byte, a *Account) []byte {
 	if name := a.Name(); name != "" {
 		b = appendText(append(b, `,"name":`...), name)
 	}
-	b = appendText(append(b, `,"issuer":`...), a.Issuer())
-	if groups := a.traits.Value().groups; groups != "" {
+	t := a.traits.Value()
+	b = appendText(append(b, `,"issuer":`...), t.issuer)
+	if t.identifier != "" {
+		b = appendText(append(b, `,"identifier":`...), t.identifier)
+	}
+	if t.by != ByEither {
+		b = appendText(append(b, `,"by":`...), string(t.by))
+	}
+	if groups := t.groups; groups != "" {
 		b = append(b, `,"groups":`...)
 		separator := byte('[')
 		for g := range strings.SplitSeq(groups, "\n") {
@@ -44,7 +51,10 @@ func appendLine(b []byte, a *Account) []byte {
 		}
 		b = append(b, ']')
 	}
-	if a.inactive() {
+	if t.qualified {
+		b = append(b, `,"qualified":true`...)
+	}
+	if t.inactive {
 		b = append(b, `,"inactive":true`...)
 	}
 	for _, n := range []struct {

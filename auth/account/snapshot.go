@@ -14,21 +14,21 @@ type snapshot struct {
 	shards  [shardCount]*shard
 }
 
-func (s *snapshot) find(subject string) *Account {
-	h := hash(subject)
-	return s.shards[h>>56].find(h, subject)
+func (s *snapshot) find(key Key) *Account {
+	h := hash(key.Subject)
+	return s.shards[h>>56].find(h, key)
 }
 
-// get finds an account by subject or, if there is none, by id.
-func (s *snapshot) get(key string) *Account {
-	if a := s.find(key); a != nil {
-		return a
-	}
-	if len(key) != 36 {
-		return nil
-	}
-	id, err := uuid.Parse(key)
-	if err != nil {
+// named are the accounts with that subject, of all issuers.
+func (s *snapshot) named(subject string) []*Account {
+	h := hash(subject)
+	return s.shards[h>>56].named(h, subject)
+}
+
+// findID finds an account by its id.
+func (s *snapshot) findID(text string) *Account {
+	id, ok := parseID(text)
+	if !ok {
 		return nil
 	}
 	for _, sh := range s.shards {
@@ -37,6 +37,14 @@ func (s *snapshot) get(key string) *Account {
 		}
 	}
 	return nil
+}
+
+func parseID(text string) (uuid.UUID, bool) {
+	if len(text) != 36 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil
 }
 
 // Counts are numbers of accounts by their [State].
@@ -61,29 +69,64 @@ func (s *snapshot) counts(now time.Time) Counts {
 	return c
 }
 
-// list returns up to limit accounts (0: all) whose subjects come after the one
-// given, by subject. Its cost grows with what it returns, not with what there is.
-func (s *snapshot) list(after string, limit int) []*Account {
+// Query asks for accounts in their order: by subject, and those of one subject by
+// issuer. The zero value asks for all.
+type Query struct {
+	// After begins behind the accounts with that subject.
+	After string
+	// AfterIssuer begins behind the account of After with that issuer instead.
+	AfterIssuer string
+	// Issuer, if not empty, is the only one whose accounts are meant.
+	Issuer string
+	// Limit is how many are meant at most. Zero: all.
+	Limit int
+}
+
+// isAfter reports whether the account is behind where the query begins.
+func (q Query) isAfter(a *Account) bool {
+	if q.AfterIssuer == "" {
+		return a.Subject() > q.After
+	}
+	return a.Key().compare(Key{q.AfterIssuer, q.After}) > 0
+}
+
+func (q Query) wants(a *Account) bool { return q.Issuer == "" || a.Issuer() == q.Issuer }
+
+// begin is the part of sorted accounts that begins with the first one wanted.
+func (q Query) begin(run []*Account) []*Account {
+	if q.After != "" {
+		run = run[sort.Search(len(run), func(i int) bool { return q.isAfter(run[i]) }):]
+	}
+	return q.next(run)
+}
+
+// next passes over what is not wanted.
+func (q Query) next(run []*Account) []*Account {
+	for len(run) > 0 && !q.wants(run[0]) {
+		run = run[1:]
+	}
+	return run
+}
+
+// list answers a query. Its cost grows with what it returns and, where only one
+// issuer's are meant, passes over; not with what there is.
+func (s *snapshot) list(q Query) []*Account {
 	var rest runs
 	total := 0
 	for _, sh := range s.shards {
-		run := sh.members()
-		if after != "" {
-			run = run[sort.Search(len(run), func(i int) bool { return run[i].Subject() > after }):]
-		}
-		if len(run) > 0 {
+		if run := q.begin(sh.members()); len(run) > 0 {
 			rest = append(rest, run)
 			total += len(run)
 		}
 	}
-	if limit <= 0 || limit > total {
-		limit = total
+	if q.Limit > 0 {
+		total = min(total, q.Limit)
 	}
 	heap.Init(&rest)
-	listed := make([]*Account, 0, limit)
-	for len(listed) < limit {
+	listed := make([]*Account, 0, total)
+	for len(rest) > 0 && len(listed) < total {
 		listed = append(listed, rest[0][0])
-		if rest[0] = rest[0][1:]; len(rest[0]) == 0 {
+		if rest[0] = q.next(rest[0][1:]); len(rest[0]) == 0 {
 			heap.Pop(&rest)
 			continue
 		}
@@ -96,7 +139,7 @@ func (s *snapshot) list(after string, limit int) []*Account {
 type runs [][]*Account
 
 func (r runs) Len() int           { return len(r) }
-func (r runs) Less(i, j int) bool { return r[i][0].Subject() < r[j][0].Subject() }
+func (r runs) Less(i, j int) bool { return byKey(r[i][0], r[j][0]) < 0 }
 func (r runs) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
 func (r *runs) Push(x any)        { *r = append(*r, x.([]*Account)) }
 func (r *runs) Pop() any {
@@ -112,10 +155,10 @@ func difference(old, fresh *shard) []Changed {
 	before, after := old.members(), fresh.members()
 	for len(before) > 0 || len(after) > 0 {
 		switch {
-		case len(after) == 0 || len(before) > 0 && before[0].Subject() < after[0].Subject():
+		case len(after) == 0 || len(before) > 0 && byKey(before[0], after[0]) < 0:
 			changed = append(changed, Changed{Before: before[0]})
 			before = before[1:]
-		case len(before) == 0 || after[0].Subject() < before[0].Subject():
+		case len(before) == 0 || byKey(after[0], before[0]) < 0:
 			changed = append(changed, Changed{After: after[0]})
 			after = after[1:]
 		default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
@@ -12,38 +13,45 @@ import (
 
 // Accounts are the known service accounts, declared and stored ones alike.
 type Accounts interface {
-	Get(key string) (*account.Account, bool)
-	List(after string, limit int) []*account.Account
-	Create(ctx context.Context, d *account.Draft) (*account.Account, error)
-	Replace(ctx context.Context, key string, d *account.Draft) (*account.Account, error)
-	Delete(ctx context.Context, key string) (*account.Account, error)
+	Find(issuer, key string) (*account.Account, error)
+	Page(q account.Query) []*account.Account
 	Apply(ctx context.Context, changes []account.Change, progress func(done int)) ([]account.Result, error)
 }
 
 // maxPage is the most that ?limit= may ask for.
 const maxPage = 1000
 
-// listAccounts answers with all accounts by subject, or a page of them.
+// listAccounts answers with all accounts by subject and issuer, or a page of
+// them.
 func (a *API) listAccounts(c *call) error {
 	limit, err := c.limit(maxPage)
 	if err != nil {
 		return err
 	}
-	writeList(c.w, a.services.Accounts.List(c.r.URL.Query().Get("after"), limit))
+	issuer, err := c.issuer()
+	if err != nil {
+		return err
+	}
+	given := c.r.URL.Query()
+	writeList(c.w, a.services.Accounts.Page(account.Query{
+		After: given.Get("after"), AfterIssuer: given.Get("after_issuer"), Issuer: issuer, Limit: limit,
+	}))
 	return nil
 }
 
 func (a *API) createAccount(c *call) error {
-	draft, err := a.readDraft(c, account.Decode)
+	draft, err := c.readDraft(account.Decode)
 	if err != nil {
 		return err
 	}
-	made, err := a.services.Accounts.Create(c.toTheEnd(), draft)
-	if err != nil {
-		return a.accountFailed(c, "create", draft.Subject, err)
+	if err := draft.SetIssuer(a.services.Issuers); err != nil {
+		return accountProblem(err)
 	}
-	a.audit(c, "service_account.create", made.Subject())
-	writeJSON(c.w, http.StatusCreated, made)
+	made, err := a.change(c, "create", draft.Subject, account.Change{Op: account.Create, Draft: draft})
+	if err != nil {
+		return err
+	}
+	writeAccount(c.w, http.StatusCreated, made)
 	return nil
 }
 
@@ -52,44 +60,114 @@ func (a *API) getAccount(c *call) error {
 	if err != nil {
 		return err
 	}
-	found, ok := a.services.Accounts.Get(key)
-	if !ok {
-		return accountProblem(account.ErrNotFound)
+	issuer, err := c.issuer()
+	if err != nil {
+		return err
 	}
-	writeJSON(c.w, http.StatusOK, found)
+	found, err := a.services.Accounts.Find(issuer, key)
+	if err != nil {
+		return accountProblem(err)
+	}
+	writeAccount(c.w, http.StatusOK, found)
 	return nil
 }
 
 func (a *API) putAccount(c *call) error {
-	key, err := c.accountKey()
+	asked, err := c.named(account.Replace)
 	if err != nil {
 		return err
 	}
-	draft, err := a.readDraft(c, account.DecodeReplacement)
+	if asked.Draft, err = c.readDraft(account.DecodeReplacement); err != nil {
+		return err
+	}
+	asked.Draft.Issuers = a.services.Issuers
+	made, err := a.change(c, "update", asked.Key, asked)
 	if err != nil {
 		return err
 	}
-	made, err := a.services.Accounts.Replace(c.toTheEnd(), key, draft)
-	if err != nil {
-		return a.accountFailed(c, "update", key, err)
-	}
-	a.audit(c, "service_account.update", made.Subject())
-	writeJSON(c.w, http.StatusOK, made)
+	writeAccount(c.w, http.StatusOK, made)
 	return nil
 }
 
 func (a *API) deleteAccount(c *call) error {
-	key, err := c.accountKey()
+	asked, err := c.named(account.Delete)
 	if err != nil {
 		return err
 	}
-	gone, err := a.services.Accounts.Delete(c.toTheEnd(), key)
-	if err != nil {
-		return a.accountFailed(c, "delete", key, err)
+	if _, err := a.change(c, "delete", asked.Key, asked); err != nil {
+		return err
 	}
-	a.audit(c, "service_account.delete", gone.Subject())
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// change does one change and records what came of it. key is what the caller
+// called the account.
+func (a *API) change(c *call, action, key string, asked account.Change) (*account.Account, error) {
+	results, err := a.services.Accounts.Apply(c.toTheEnd(), []account.Change{asked}, nil)
+	if err == nil {
+		err = results[0].Err
+	}
+	if err != nil {
+		return nil, a.accountFailed(c, action, key, err)
+	}
+	done := results[0].Account
+	a.audit(c, "service_account."+action, a.target(done.Key()))
+	return done, nil
+}
+
+// target names an account in the audit log.
+func (a *API) target(key account.Key) string {
+	if len(a.services.Issuers) > 1 {
+		return key.Issuer + "/" + key.Subject
+	}
+	return key.Subject
+}
+
+// writeAccount answers with an account, and with the tag that a change may ask
+// for (RFC 9110, section 13.1.1).
+func writeAccount(w http.ResponseWriter, status int, shown *account.Account) {
+	w.Header().Set("ETag", `"`+shown.Tag()+`"`)
+	writeJSON(w, status, shown)
+}
+
+// named is a change of the account that path, ?issuer= and If-Match name.
+func (c *call) named(op account.Op) (asked account.Change, err error) {
+	asked.Op, asked.Tags = op, ifMatch(c.r.Header)
+	if asked.Key, err = c.accountKey(); err == nil {
+		asked.Issuer, err = c.issuer()
+	}
+	return asked, err
+}
+
+// ifMatch lists the tags of If-Match; nil: any will do. What is no strong tag
+// matches nothing. Whoever compresses an answer puts the way behind its tag.
+func ifMatch(header http.Header) []string {
+	given := header.Values("If-Match")
+	if len(given) == 0 {
+		return nil
+	}
+	tags := []string{}
+	for tag := range strings.SplitSeq(strings.Join(given, ","), ",") {
+		tag = strings.TrimSpace(tag)
+		if tag == "*" {
+			return nil
+		}
+		if tag, ok := strings.CutPrefix(tag, `"`); ok {
+			tag, _, _ = strings.Cut(strings.TrimSuffix(tag, `"`), "-")
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}
+
+// issuer reads ?issuer=, the name of the issuer that is meant; empty: not said.
+func (c *call) issuer() (string, error) {
+	given := c.r.URL.Query()["issuer"]
+	if len(given) > 1 {
+		return "", problem(http.StatusBadRequest, "issuer: expected one name")
+	}
+	return strings.Join(given, ""), nil
 }
 
 // accountKey is the subject or id in the path: all that follows the prefix, as
@@ -105,18 +183,14 @@ func (c *call) accountKey() (string, error) {
 	return key, nil
 }
 
-// readDraft reads an account from the body. An issuer that is left out is the
-// only one.
-func (a *API) readDraft(c *call, decode func([]byte) (*account.Draft, error)) (*account.Draft, error) {
+// readDraft reads an account from the body.
+func (c *call) readDraft(decode func([]byte) (*account.Draft, error)) (*account.Draft, error) {
 	body, err := c.readBody()
 	if err != nil {
 		return nil, err
 	}
 	draft, err := decode(body)
 	if err != nil {
-		return nil, accountProblem(err)
-	}
-	if err := draft.SetIssuer(a.services.Issuers); err != nil {
 		return nil, accountProblem(err)
 	}
 	return draft, nil
@@ -155,6 +229,10 @@ func accountProblem(err error) error {
 		return problem(http.StatusNotFound, account.ErrNotFound.Error())
 	case errors.Is(err, account.ErrDeclared):
 		return problem(http.StatusConflict, account.ErrDeclared.Error())
+	case errors.Is(err, account.ErrAmbiguous):
+		return problem(http.StatusConflict, err.Error())
+	case errors.Is(err, account.ErrChanged):
+		return problem(http.StatusPreconditionFailed, account.ErrChanged.Error())
 	case errors.Is(err, account.ErrDamaged):
 		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
 	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):

@@ -24,7 +24,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 	s := newSite(t)
 	s.send("GET", "/api/serviceaccounts", "").wants(t, 200, "[]\n")
 	id := account.ID("ci")
-	want := `{"id":"` + id + `","org_id":"` + account.OrgID + `","subject":"ci","name":"CI <1>","status":"active","groups":["deployers"],"issuer":"acme",` +
+	want := `{"id":"` + id + `","org_id":"` + account.OrgID + `","subject":"ci","name":"CI <1>","status":"active","groups":["deployers"],"issuer":"acme","by":"either",` +
 		`"expires_at":"2100-01-01T00:00:00Z","created_at":"T","updated_at":"T"}` + "\n"
 	made := s.send("POST", "/api/serviceaccounts", `{"subject":"ci","name":"CI <1>","status":"active","groups":["deployers"],"expires_at":"2100-01-01T00:00:00Z"}`)
 	made.body = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(made.body)
@@ -36,7 +36,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		}
 	}
 	s.send("PUT", "/api/serviceaccounts/"+id, `{"status":"inactive"}`).steady().wants(t, 200,
-		`{"id":"`+id+`","org_id":"`+account.OrgID+`","subject":"ci","name":"","status":"inactive","groups":[],"issuer":"acme","created_at":"T","updated_at":"T"}`+"\n")
+		`{"id":"`+id+`","org_id":"`+account.OrgID+`","subject":"ci","name":"","status":"inactive","groups":[],"issuer":"acme","by":"either","created_at":"T","updated_at":"T"}`+"\n")
 	s.send("PUT", "/api/serviceaccounts/ci", `{"subject":"other","status":"active"}`).fails(t, 422, "subject")
 	s.send("DELETE", "/api/serviceaccounts/ci", "").wants(t, 204, "")
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
@@ -65,7 +65,7 @@ func TestWhatAPIShowsCanBeSentBack(t *testing.T) {
 // awkward are subjects that paths, headers and logs find hard to carry.
 var awkward = []string{
 	"repo:acme/shop:ref:refs/heads/main", "ci@example.com", "auth0|abc", "a/../b", "../../etc", "..a", "./", "/", "//", "a//b", "100%", "%2F", "%",
-	"two words", " ", "?q=1", "#f", "a;b", "a+b", "käse", "日本語", "🙂", `quo"te`, `back\slash`, "<script>", strings.Repeat("x", 255), strings.Repeat("é", 127) + "x",
+	"two words", "?q=1", "#f", "a;b", "a+b", "käse", "日本語", "🙂", `quo"te`, `back\slash`, "<script>", strings.Repeat("x", 255), strings.Repeat("é", 127) + "x",
 	"system:serviceaccount:ns:name", "serviceaccounts:import", "*", "{http.request.host}", "\u2028",
 }
 
@@ -110,11 +110,105 @@ func TestPathIsDecodedOnce(t *testing.T) {
 	}
 }
 
+// twoIssuers are configured besides each other.
+func twoIssuers(services *api.Services, _ *site) {
+	services.Issuers = account.Issuers{{Name: "acme", Identifier: "https://acme.example"}, {Name: "other", Identifier: "https://other.example"}}
+}
+
 func TestSeveralIssuers(t *testing.T) {
-	s := newSite(t, func(services *api.Services, _ *site) { services.Issuers = []string{"acme", "other"} })
-	s.send("POST", "/api/serviceaccounts", `{"subject":"a","status":"active"}`).fails(t, 422, "issuer")
-	if got := s.send("POST", "/api/serviceaccounts", `{"subject":"a","status":"active","issuer":"other"}`); got.status != 201 {
-		t.Errorf("got %d %s", got.status, got.body)
+	s := newSite(t, twoIssuers)
+	const all, one = "/api/serviceaccounts", "/api/serviceaccounts/a"
+	s.send("POST", all, `{"subject":"a","status":"active"}`).fails(t, 422, "issuer")
+	for _, issuer := range []string{"other", "acme"} {
+		body := `{"subject":"a","status":"active","issuer":"` + issuer + `"}`
+		made := s.send("POST", all, body)
+		if made.status != 201 || made.object(t)["issuer_identifier"] != "https://"+issuer+".example" {
+			t.Errorf("got %d %s", made.status, made.body)
+		}
+		s.send("POST", all, body).fails(t, 409, "resource already exists")
+		if got := s.send("GET", one+"?issuer="+issuer, ""); got.status != 200 || got.object(t)["id"] != made.object(t)["id"] {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+		if got := s.send("GET", all+"/"+made.object(t)["id"].(string), ""); got.status != 200 || got.object(t)["issuer"] != issuer {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+	}
+	for _, method := range []string{"GET", "PUT", "DELETE"} {
+		s.send(method, one, `{"status":"inactive"}`).fails(t, 409, "acme, other; say which is meant by ?issuer=")
+		s.send(method, one+"?issuer=third", `{"status":"inactive"}`).fails(t, 404, "resource not found")
+		s.send(method, one+"?issuer=acme&issuer=other", `{"status":"inactive"}`).fails(t, 400, "issuer: expected one name")
+	}
+	s.send("PUT", one+"?issuer=acme", `{"status":"inactive","issuer":"other"}`).fails(t, 422, `issuer is "other"; want "acme", which never changes`)
+	for _, c := range [][2]string{{"?issuer=acme", `{"status":"inactive"}`}, {"", `{"status":"inactive","issuer":"other"}`}} {
+		if got := s.send("PUT", one+c[0], c[1]); got.status != 200 || got.object(t)["status"] != "inactive" {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+	}
+	for query, want := range map[string]int{"": 2, "?issuer=acme": 1, "?after=a&after_issuer=acme": 1, "?after=a": 0, "?limit=1": 1} {
+		if got := s.send("GET", all+query, ""); strings.Count(got.body, `"subject"`) != want {
+			t.Errorf("%s: got %s, want %d", query, got.body, want)
+		}
+	}
+	s.send("DELETE", one+"?issuer=acme", "").wants(t, 204, "")
+	s.send("DELETE", one, "").wants(t, 204, "") // the only one that is left
+	if trail := s.trail(); !strings.Contains(trail, "service_account.delete acme/a done") || !strings.Contains(trail, "service_account.delete other/a done") {
+		t.Errorf("the audit log does not tell the accounts apart:\n%s", trail)
+	}
+}
+
+// TestIfMatch: what was read is what is changed, or nothing is.
+func TestIfMatch(t *testing.T) {
+	s := newSite(t)
+	const path = "/api/serviceaccounts/a"
+	old := s.send("POST", "/api/serviceaccounts", `{"subject":"a","status":"active"}`).header.Get("ETag")
+	now := s.send("PUT", path, `{"status":"inactive"}`, header("If-Match", old)).header.Get("ETag")
+	if got := s.send("GET", path, "").header.Get("ETag"); got != now || got == old || len(got) < 18 {
+		t.Errorf("got the tags %s, %s and %s", old, now, got)
+	}
+	for _, tag := range []string{old, "W/" + now, now[1:], `""`, "x", ""} {
+		for _, method := range []string{"PUT", "DELETE"} {
+			s.send(method, path, `{"status":"active"}`, header("If-Match", tag)).fails(t, 412, "was changed meanwhile")
+		}
+	}
+	for _, tags := range [][]string{{"*"}, {old + ", " + now}, {old, now}, {strings.TrimSuffix(now, `"`) + `-gzip"`}} {
+		if got := s.send("PUT", path, `{"status":"inactive"}`, header("If-Match", tags...)); got.status != 200 {
+			t.Errorf("%q: got %d %s", tags, got.status, got.body)
+		}
+	}
+	s.send("PUT", "/api/serviceaccounts/b", `{"status":"active"}`, header("If-Match", "*")).fails(t, 404, "resource not found")
+	s.send("DELETE", path, "", header("If-Match", now)).wants(t, 204, "")
+}
+
+// TestConfirm: accounts that were registered for another issuer of that name are
+// not this one's before somebody says so.
+func TestConfirm(t *testing.T) {
+	s := newSite(t, twoIssuers)
+	const confirm = "/api/serviceaccounts:confirm"
+	was := account.Issuers{{Name: "acme", Identifier: "https://was.example"}, {Name: "other", Identifier: "https://other.example"}}
+	for _, subject := range []string{"a", "b", "c"} {
+		for _, issuer := range was {
+			if _, err := s.registry.Create(t.Context(), &account.Draft{Subject: subject, Status: account.StatusActive, Issuer: issuer.Name, Issuers: was}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	shown := s.send("GET", "/api/serviceaccounts/b?issuer=acme", "")
+	if got := s.send("PUT", "/api/serviceaccounts/b", shown.body); got.status != 200 || got.object(t)["issuer_identifier"] != "https://was.example" {
+		t.Errorf("sent back it became %d %s", got.status, got.body)
+	}
+	s.send("POST", confirm, `{"issuer":"third"}`).fails(t, 422, "issuer")
+	s.send("POST", confirm, `{"issuer":"acme","all":true}`).fails(t, 400, "expected")
+	s.send("POST", confirm, `{"issuer":"acme","subject":"nobody"}`).fails(t, 404, "resource not found")
+	s.send("POST", confirm, `{"issuer":"acme","subject":"b"}`).wants(t, 200, `{"confirmed":1}`+"\n")
+	s.send("POST", confirm, `{"issuer":"acme"}`).wants(t, 200, `{"confirmed":2}`+"\n")
+	s.send("POST", confirm, `{"issuer":"acme"}`).wants(t, 200, `{"confirmed":0}`+"\n")
+	for _, a := range s.registry.List("", 0) {
+		if want := "https://" + a.Issuer() + ".example"; a.Identifier() != want {
+			t.Errorf("%s of %s is for %s, want %s", a.Subject(), a.Issuer(), a.Identifier(), want)
+		}
+	}
+	if trail := s.trail(); strings.Count(trail, "service_account.confirm acme/") != 4 {
+		t.Errorf("the audit log holds\n%s", trail)
 	}
 }
 
@@ -163,7 +257,7 @@ func TestDeclaredAccountsAreReadOnly(t *testing.T) {
 		services.Accounts = account.View{Declared: declared, Registry: s.registry}
 	})
 	s.send("POST", "/api/serviceaccounts", `{"subject":"stored","status":"active"}`)
-	want := `{"id":"` + account.ID("fixed") + `","org_id":"` + account.OrgID + `","subject":"fixed","name":"","status":"active","groups":[],"issuer":"acme"}`
+	want := `{"id":"` + account.ID("fixed") + `","org_id":"` + account.OrgID + `","subject":"fixed","name":"","status":"active","groups":[],"issuer":"acme","by":"either"}`
 	s.send("GET", "/api/serviceaccounts/fixed", "").wants(t, 200, want+"\n")
 	if got := s.send("GET", "/api/serviceaccounts", "").body; !strings.HasPrefix(got, "["+want+`,{"id":"`+account.ID("stored")) {
 		t.Errorf("listed %s, want both", got)

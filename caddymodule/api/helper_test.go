@@ -49,7 +49,7 @@ func newSite(t *testing.T, settings ...setting) *site {
 	s := &site{t: t, storage: hostile.New(hostile.Faults{})}
 	s.registry = account.New(account.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
 	services := api.Services{
-		AdminGroup: "admin", SigningGroup: "signers", Issuers: []string{"acme"},
+		AdminGroup: "admin", SigningGroup: "signers", Issuers: account.Issuers{{Name: "acme"}},
 		Accounts: account.View{Registry: s.registry}, Audit: s.audit, LogError: s.logError,
 	}
 	s.serveTokens(&services)

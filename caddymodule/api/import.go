@@ -40,11 +40,12 @@ func (a *API) importAccounts(c *call) error {
 		return a.accountFailed(c, "import", fmt.Sprintf("%d accounts", len(changes)), err)
 	}
 	for i, result := range results {
-		switch subject := changes[i].Draft.Subject; result.Outcome {
+		target := a.target(account.Key{Issuer: changes[i].Draft.Issuer, Subject: changes[i].Draft.Subject})
+		switch result.Outcome {
 		case account.Created, account.Replaced:
-			a.audit(c, "service_account.import", subject)
+			a.audit(c, "service_account.import", target)
 		case account.Refused:
-			a.auditOutcome(c, "service_account.import", subject, outcomeRefused)
+			a.auditOutcome(c, "service_account.import", target, outcomeRefused)
 		}
 	}
 	writeImport(c.w, changes, lines, results)

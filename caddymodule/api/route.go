@@ -48,6 +48,9 @@ func (a *API) table() []route {
 		{path: "/api/serviceaccounts:import", methods: map[string]endpoint{
 			post: {admins, a.importAccounts},
 		}},
+		{path: "/api/serviceaccounts:confirm", methods: map[string]endpoint{
+			post: {admins, a.confirmAccounts},
+		}},
 		{path: "/api/serviceaccounts/", prefix: true, methods: map[string]endpoint{
 			get: {admins, a.getAccount},
 			put: {admins, a.putAccount},

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/inforce"
@@ -23,8 +24,8 @@ type Services struct {
 	// SigningGroup is the group that may sign licenses.
 	SigningGroup string
 
-	// Issuers are the names of the configured issuers.
-	Issuers []string
+	// Issuers are the configured issuers.
+	Issuers account.Issuers
 
 	// Accounts are the service accounts.
 	Accounts Accounts

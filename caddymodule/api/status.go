@@ -42,6 +42,7 @@ type LicenseStatus struct {
 // Registry is the part of the service accounts that operators ask about.
 type Registry interface {
 	Counts() account.Counts
+	Unconfirmed(configured account.Issuers) map[account.Issuer]int
 	Loaded() bool
 	Synced() time.Time
 }
@@ -56,11 +57,14 @@ type status struct {
 }
 
 type accountState struct {
-	Active   int        `json:"active"`
-	Inactive int        `json:"inactive"`
-	Expired  int        `json:"expired"`
-	Loaded   bool       `json:"loaded"`    // they were read at least once
-	SyncedAt *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
+	Active   int `json:"active"`
+	Inactive int `json:"inactive"`
+	Expired  int `json:"expired"`
+	// Unconfirmed are for an issuer that had the name of a configured one, and let
+	// nobody in. They are counted above, too.
+	Unconfirmed int        `json:"unconfirmed"`
+	Loaded      bool       `json:"loaded"`    // they were read at least once
+	SyncedAt    *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
 }
 
 // getStatus answers with license, issuers, accounts and recent refusals.
@@ -73,6 +77,9 @@ func (a *API) getStatus(c *call) error {
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
 			Loaded: o.Registry.Loaded(), SyncedAt: momentOf(o.Registry.Synced()),
 		},
+	}
+	for _, n := range o.Registry.Unconfirmed(a.services.Issuers) {
+		s.Accounts.Unconfirmed += n
 	}
 	if o.License != nil {
 		now := o.License()

@@ -29,12 +29,12 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 	t.Cleanup(func() { _ = registry.Close() })
 	t.Cleanup(registry.Attach(account.Host{Storage: &certmagic.FileStorage{Path: t.TempDir()}}))
 	services := api.Services{
-		Issuers: []string{"acme"}, AdminGroup: "admin", SigningGroup: "admin",
+		Issuers: account.Issuers{{Name: "acme"}}, AdminGroup: "admin", SigningGroup: "admin",
 		Accounts: account.View{Registry: registry},
 		Audit:    func(api.AuditEntry) {},
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
 	}
-	services.Operation.Registry = registry
+	services.Operation.Registry = account.View{Registry: registry}
 	services.Operation.Refusals = func() map[string]int { return nil }
 	set(&services)
 	whole := api.New(services)

@@ -83,7 +83,7 @@ func (s *server) checkLines(ctx context.Context, file string, lines []line) erro
 
 // issuerNames are the names that accounts may have for their issuer; nil if the
 // server does not tell.
-func (s *server) issuerNames(ctx context.Context) ([]string, error) {
+func (s *server) issuerNames(ctx context.Context) (account.Issuers, error) {
 	issuers, _, err := s.issuers(ctx)
 	if isStatus(err, http.StatusNotFound) || err == nil && len(issuers) == 0 {
 		return nil, nil
@@ -91,12 +91,12 @@ func (s *server) issuerNames(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(issuers))
+	names := make(account.Issuers, 0, len(issuers))
 	for _, issuer := range issuers {
 		if issuer.Name == "" {
 			return nil, errors.New("the answer of " + s.place + " holds an issuer without a name; is it Caddy's admin endpoint?")
 		}
-		names = append(names, issuer.Name)
+		names = append(names, account.Issuer{Name: issuer.Name, Identifier: issuer.Issuer})
 	}
 	return names, nil
 }
