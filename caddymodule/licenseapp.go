@@ -54,15 +54,27 @@ func (a *App) lendLicense(services *api.Services) {
 		return
 	}
 	services.License = a.licensing
-	services.Operation.License = func() api.LicenseStatus {
-		return api.LicenseStatus{Status: a.licensing.Standing().Status(a.licensing.Host()), Sealed: sealedBuild()}
+	services.Operation.License = a.licensing.status
+}
+
+// status is what operators see.
+func (l *licensing) status() api.LicenseStatus {
+	s := api.LicenseStatus{
+		Status: l.Standing().Status(l.Host()), Sealed: sealedBuild(),
+		Source: l.keeper.Source().String(), ClockSuspect: l.keeper.ClockSuspect(),
 	}
+	if fault := l.keeper.Fault(); fault != nil {
+		s.SourceError = fault.Error()
+	}
+	return s
 }
 
 // reading is what the metrics show.
 func (l *licensing) reading() licenseReading {
 	standing := l.keeper.Standing()
-	r := licenseReading{State: standing.State(), ClockSuspect: l.keeper.ClockSuspect()}
+	r := licenseReading{
+		State: standing.State(), SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
+	}
 	if held := genuine(standing); held != nil {
 		r.ExpiresAt = time.Unix(held.Payload.ExpireAt, 0)
 	}

@@ -39,7 +39,7 @@ func (l licenseLog) write(e inforce.Event) {
 	case inforce.Rejected:
 		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
 	case inforce.Vanished:
-		l.logger.Warn("the license is no longer where it came from; it stays in force until its end", source)
+		l.logger.Warn("the license is no longer where it came from; it stays in force until its end, but not after a restart", source, zap.Error(e.Err))
 	case inforce.Mended:
 		l.logger.Info("the license is where it should be again", source)
 	case inforce.Unavailable:

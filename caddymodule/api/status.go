@@ -37,6 +37,16 @@ type LicenseStatus struct {
 
 	// Sealed: the build fixes whom to trust.
 	Sealed bool `json:"sealed"`
+
+	// Source is where the license comes from.
+	Source string `json:"source"`
+
+	// SourceError says what is wrong there although a license is in force, which
+	// a restart would lose; else it is empty.
+	SourceError string `json:"source_error"`
+
+	// ClockSuspect: the clock is more than a day behind a time seen before.
+	ClockSuspect bool `json:"clock_suspect"`
 }
 
 // Registry is the part of the service accounts that operators ask about.

@@ -22,7 +22,10 @@ type serverStatus struct {
 	Version string `json:"version"`
 	License *struct {
 		license.Status
-		Sealed bool `json:"sealed"`
+		Sealed       bool   `json:"sealed"`
+		Source       string `json:"source"`
+		SourceError  string `json:"source_error"`
+		ClockSuspect bool   `json:"clock_suspect"`
 	} `json:"license"` // nil: no license is asked for
 	Issuers  []issuerStatus `json:"issuers"`
 	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
@@ -101,6 +104,15 @@ func (p *program) licenseStanding(s *serverStatus) table {
 		return table{rows: [][]string{{"State", "no license is asked for"}}}
 	}
 	t := p.statusTable(&s.License.Status)
+	if s.License.Source != "" {
+		t.add("Source", s.License.Source)
+	}
+	if s.License.SourceError != "" {
+		t.add("Source fault", s.License.SourceError+"; the license above stays in force, but not after a restart")
+	}
+	if s.License.ClockSuspect {
+		t.add("Clock", "suspect: more than a day behind a time that was seen before; licenses and tokens are judged by it")
+	}
 	t.add("Sealed build", yesNo(s.License.Sealed))
 	return t
 }

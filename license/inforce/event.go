@@ -93,6 +93,9 @@ func (k *Keeper) deliver() {
 	}
 }
 
+// lookTopic is the topic of outages that reading the license meets.
+const lookTopic = "license"
+
 // outage tells once that storage is out of reach, whatever it was asked for, and
 // once that all of it is back.
 func (k *Keeper) outage(topic string, err error) {
@@ -103,7 +106,7 @@ func (k *Keeper) outage(topic string, err error) {
 	if err == nil {
 		delete(k.outages, topic)
 	} else {
-		k.outages[topic] = struct{}{}
+		k.outages[topic] = err
 	}
 	switch {
 	case before == 0 && err != nil:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,7 @@ type Keeper struct {
 	running bool
 	hosts   []*hosting
 	events  []Event
-	outages map[string]struct{}
+	outages map[string]error // by topic
 	search  search
 	clock   clockState
 }
@@ -77,7 +78,7 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 	k := &Keeper{
 		source: cfg.Source, verifier: cfg.Verifier, now: opts.Now, writeLimit: opts.WriteLimit,
 		tellers: newBell(), watches: newBell(), clocks: newBell(),
-		looked: make(chan struct{}), writing: make(chan struct{}, 1), outages: map[string]struct{}{},
+		looked: make(chan struct{}), writing: make(chan struct{}, 1), outages: map[string]error{},
 	}
 	if k.now == nil {
 		k.now = time.Now
@@ -135,12 +136,26 @@ func (k *Keeper) notice(state license.State) {
 // [Config.Known].
 func (k *Keeper) Known() []byte { return bytes.Clone(k.view.Load().now().text) }
 
-// Fault is what is wrong with the source, as events told it; nil if what it holds
-// is in force or waits for its time. It may name a path, which is for operators.
+// Fault is what is wrong with the source of the license in force: it holds
+// another one or none that lets pass, or cannot be read, so that a restart would
+// lose what is in force now. nil: nothing, or no genuine license is in force, as
+// its state tells. It may name a path, which is for operators.
 func (k *Keeper) Fault() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.search.cause
+	v := k.view.Load()
+	now := v.now()
+	switch {
+	case now.text == nil:
+		return nil
+	case k.search.cause != nil:
+		return k.search.cause
+	case v.next != nil && now != v.next:
+		return fmt.Errorf("what it holds now does not let pass: %w", v.next.standing.Err())
+	case k.source.kind == installed && k.outages[lookTopic] != nil:
+		return k.outages[lookTopic]
+	}
+	return nil
 }
 
 // Source is where the license comes from.

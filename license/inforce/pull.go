@@ -26,7 +26,7 @@ func (k *Keeper) pull() time.Duration {
 		k.failLook(err)
 		return spread(h.host.Refresh)
 	}
-	k.outage("license", nil)
+	k.outage(lookTopic, nil)
 	if k.look(sighting{data, err}, writes) {
 		return spread(h.host.Refresh)
 	}
@@ -43,7 +43,7 @@ func (k *Keeper) fetch(h *hosting, absent bool) ([]byte, error) {
 
 // failLook ends a look that came to nothing.
 func (k *Keeper) failLook(err error) {
-	k.outage("license", err)
+	k.outage(lookTopic, err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.endLook()
