@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
@@ -21,13 +22,17 @@ const (
 // it: at most [MaxSize], valid UTF-8, no control characters in strings, no
 // repeated, unknown or differently cased members, no null, nothing but white
 // space after the object, and a payload that passes all checks of form. Members
-// may stand in any order.
+// may stand in any order. A byte order mark in front is skipped.
 //
 // Decode does not look at the signature; see [Verifier]. All errors are of type
 // [*Error] with the reason [ReasonForm].
 func Decode(data []byte) (*License, error) {
 	if len(data) > MaxSize {
 		return nil, badForm("", "has %d bytes; want at most %d", len(data), MaxSize)
+	}
+	data, err := bom.Skip(data)
+	if err != nil {
+		return nil, badForm("", "%v", err)
 	}
 	text, err := strictjson.Parse(data)
 	if err != nil {

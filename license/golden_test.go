@@ -129,7 +129,7 @@ func TestVersion2IsByteExact(t *testing.T) {
 	}
 	p := l.Payload
 	again := mustSign(t, newSigner(t, "ed25519", at(issued)), Request{
-		Type: p.Type, AllowedHosts: p.AllowedHosts, Description: p.Description, TTL: (expires - issued) * time.Second, Features: p.Features,
+		Type: p.Type, AllowedHosts: p.AllowedHosts, Description: p.Description, TTL: (expires - issued - backdate) * time.Second, Features: p.Features,
 		ID: p.ID, NotBefore: p.NotBefore, Grace: p.Grace, Issuer: p.Issuer, Limits: p.Limits, Environment: p.Environment, Crit: p.Crit,
 	})
 	if !reflect.DeepEqual(again, l) {

@@ -53,9 +53,10 @@ func at(unix int64) *clock {
 
 func (c *clock) now() time.Time { return time.Unix(c.unix.Load(), 0) }
 
+// newSigner stamps licenses with the clock's time.
 func newSigner(t testing.TB, key string, c *clock) *Signer {
 	t.Helper()
-	s, err := NewSigner(SignerConfig{Key: testKey(t, key), Now: c.now})
+	s, err := NewSigner(SignerConfig{Key: testKey(t, key), Now: func() time.Time { return c.now().Add(backdate * time.Second) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func request() Request {
 		Type:         Enterprise,
 		AllowedHosts: []string{"*.johnwick.org", "johnwick.org"},
 		Description:  "Acme: prod",
-		TTL:          365 * 24 * time.Hour,
+		TTL:          (expires - issued - backdate) * time.Second,
 		Features:     []string{"runbooks", "data-masking"},
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 const (
@@ -114,6 +116,10 @@ func sign(key crypto.Signer, pub crypto.PublicKey, data []byte) ([]byte, error) 
 func ParsePublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	if len(data) > maxPEM {
 		return nil, fmt.Errorf("reading public keys: %d bytes; want at most %d", len(data), maxPEM)
+	}
+	data, err := bom.Skip(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading public keys: %w", err)
 	}
 	var keys []crypto.PublicKey
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {

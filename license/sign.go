@@ -113,7 +113,8 @@ func (s *Signer) Public() crypto.PublicKey { return s.public }
 // Format keeps the private key out of whatever a signer is printed to.
 func (s Signer) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "license.Signer(%s)", s.keyID) }
 
-// Sign checks the request and makes a license of it, issued now. A bad request is
+// Sign checks the request and makes a license of it, which is stamped as issued
+// an hour ago and ends a TTL from now. A bad request is
 // an [*Error] with the reason [ReasonForm] and the member's name; any other error
 // is the key's. A nil Signer returns [ErrMissingKey].
 func (s *Signer) Sign(r Request) (*License, error) {
@@ -139,19 +140,24 @@ func (s *Signer) Sign(r Request) (*License, error) {
 	return l, nil
 }
 
+// backdate is how long before the clock a license is stamped, in seconds, as
+// hoop's own tools do it: its verifier takes no license from its future, however
+// little its clock is behind.
+const backdate = 60 * 60
+
 func (s *Signer) payload(r Request) (*Payload, error) {
 	ttl, err := s.checkTTL(r.TTL)
 	if err != nil {
 		return nil, err
 	}
-	issued := s.now().Unix()
+	now := s.now().Unix()
 	p := &Payload{
 		ID:           r.ID,
 		Issuer:       r.Issuer,
 		Type:         r.Type,
-		IssuedAt:     issued,
+		IssuedAt:     now - backdate,
 		NotBefore:    clonePointer(r.NotBefore),
-		ExpireAt:     issued + ttl,
+		ExpireAt:     now + ttl,
 		Grace:        clonePointer(r.Grace),
 		AllowedHosts: slices.Clone(r.AllowedHosts),
 		Description:  r.Description,

@@ -189,6 +189,20 @@ func TestSignGivesEachLicenseItsID(t *testing.T) {
 	}
 }
 
+// A verifier of hoop's takes no license that is issued in its future, however
+// little its clock is behind.
+func TestSignStampsAnHourBack(t *testing.T) {
+	s, err := NewSigner(SignerConfig{Key: testKey(t, "rsa"), Now: at(issued).now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := request()
+	r.TTL = time.Hour
+	if p := mustSign(t, s, r).Payload; p.IssuedAt != issued-3600 || p.ExpireAt != issued+3600 {
+		t.Errorf("issued at %d, ends at %d; want an hour before and after %d", p.IssuedAt, p.ExpireAt, issued)
+	}
+}
+
 func TestMissingKey(t *testing.T) {
 	if s, err := NewSigner(SignerConfig{}); s != nil || !errors.Is(err, ErrMissingKey) {
 		t.Errorf("%v, %v", s, err)

@@ -74,7 +74,7 @@ func TestLife(t *testing.T) {
 		{"a grace of its own", own, Config{Grace: time.Hour}, []step{{issued - 300, StateValid}, {expires, StateGrace}, {expires + 2*hour, StateExpired}}},
 		{"not before", later, Config{}, []step{{issued + 10, StateValid}, {expires, StateExpired}}},
 		{"not before its issue", early, Config{}, []step{{issued - 300, StateValid}, {expires, StateExpired}}},
-		{"shorter than the warning", short, Config{Warn: month}, []step{{issued - 300, StateExpiring}, {issued + 1, StateExpired}}},
+		{"shorter than the warning", short, Config{Warn: month}, []step{{issued - 300, StateExpiring}, {issued + backdate + 1, StateExpired}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := mustSign(t, newSigner(t, "rsa", at(issued)), c.request)

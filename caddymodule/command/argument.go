@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
 
 // one wants exactly one argument; what says which.
@@ -140,13 +140,20 @@ const maxSecret = 64 << 10
 // readSecretFile reads a file that nobody else should read, and warns if others
 // may. A pipe has no such mode worth looking at.
 func readSecretFile(cmd *cobra.Command, name string) (string, error) {
-	info, err := os.Stat(name)
+	file, err := os.Open(name) //nolint:gosec // The path is the operator's own.
 	if err != nil {
 		return "", err
 	}
-	if mode := info.Mode(); runtime.GOOS != "windows" && mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		note(cmd.ErrOrStderr(), "warning: %s has the mode %04o, so others may use it; want 0600, by chmod 600 %s", name, mode.Perm(), name)
+	defer file.Close() //nolint:errcheck // Only read.
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
 	}
-	data, err := readFile(name, maxSecret)
+	if info.Mode().IsRegular() {
+		if err := keyfile.CheckPrivate(file); err != nil {
+			note(cmd.ErrOrStderr(), "warning: %v", err)
+		}
+	}
+	data, err := readBounded(file, name, maxSecret)
 	return string(data), err
 }

@@ -8,7 +8,8 @@
 // # Rules
 //
 //   - A name matches exactly: case-blind, one trailing dot and the port ignored.
-//   - "*.x" matches every subdomain of x at any depth, but not x itself.
+//   - "*.x" matches every subdomain of x at any depth, but not x itself. An x
+//     without a dot is refused, except for names of private networks.
 //   - "*" matches every host; a request without one is refused still.
 //   - An internationalized name becomes A-labels (UTS #46, non-transitional). A
 //     request's Host must be ASCII already, as RFC 9110 asks.

@@ -76,7 +76,7 @@ func TestCovers(t *testing.T) {
 		yes, no []string
 	}{
 		{[]string{"*"}, []string{"*", "*.a.org", "a.org", "10.0.0.5", "::1"}, nil},
-		{[]string{"*.a.org"}, []string{"x.a.org", "x.y.a.org", "*.a.org", "*.x.a.org"}, []string{"a.org", "*.org", "*", "ba.org", "*.ba.org", "10.0.0.5"}},
+		{[]string{"*.a.test"}, []string{"x.a.test", "x.y.a.test", "*.a.test", "*.x.a.test"}, []string{"a.test", "*.test", "*", "ba.test", "*.ba.test", "10.0.0.5"}},
 		{[]string{"a.org", "10.0.0.5"}, []string{"a.org", "::ffff:10.0.0.5"}, []string{"*.a.org", "x.a.org", "*", "::1"}},
 	} {
 		m, _ := Compile(c.license)

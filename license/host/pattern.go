@@ -80,9 +80,27 @@ func parse(s string) (Pattern, error) {
 		return Pattern{}, err
 	}
 	if wild {
-		return Pattern{kind: subdomains, name: name}, nil
+		return Pattern{kind: subdomains, name: name}, checkBase(name)
 	}
 	return Pattern{kind: exact, name: name}, nil
+}
+
+// privateLabels are names without a dot under which nobody sells names: reserved
+// by RFC 6761, 6762, 7686, 8375 and 9476, by ICANN (internal, and the three that
+// it never delegates), and what networks of their own are called besides.
+var privateLabels = map[string]bool{
+	"alt": true, "corp": true, "example": true, "home": true, "internal": true, "intranet": true, "invalid": true,
+	"lan": true, "local": true, "localhost": true, "mail": true, "onion": true, "private": true, "test": true,
+}
+
+// checkBase refuses "*." in front of a name without a dot, under which anybody
+// may have a name. Unlike [Pattern.Signable] it asks no list that moves: a signed
+// license means the same in each build.
+func checkBase(name string) error {
+	if strings.Contains(name, ".") || privateLabels[name] {
+		return nil
+	}
+	return fmt.Errorf("'*.' over all of %q, a public suffix or what may become one; want a domain of the customer's own", name)
 }
 
 // parseIPv6 reads an IPv6 address, in brackets or bare. What else holds a colon

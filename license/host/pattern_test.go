@@ -134,10 +134,9 @@ func TestSignable(t *testing.T) {
 		"*.com": false, "*.CO.UK": false, "*.github.io": false, "*.ck": false, "*.anything.ck": false, "*.kawasaki.jp": false,
 	} {
 		p, err := Parse(pattern)
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			err = p.Signable()
 		}
-		err = p.Signable()
 		if (err == nil) != want {
 			t.Errorf("%s: %v, want signable %t", pattern, err, want)
 		}

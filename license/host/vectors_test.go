@@ -82,7 +82,7 @@ func TestSamples(t *testing.T) {
 		{pattern: "*.localhost", host: "app.localhost:3000", verdict: "allow"},
 		{pattern: "co.uk", host: "co.uk", verdict: "allow"},
 		{pattern: "*.example.co.uk", host: "a.example.co.uk", verdict: "allow"},
-		{pattern: "*.ck", host: "a.ck", verdict: "nosign"},
+		{pattern: "*.ck", host: "a.ck", verdict: "badpat"},
 		{pattern: "*.kawasaki.jp", host: "a.b.kawasaki.jp", verdict: "nosign"},
 		{pattern: "*.city.kawasaki.jp", host: "a.city.kawasaki.jp", verdict: "allow"},
 		{pattern: "*.a.se", host: "x.a.se", verdict: "nosign"},

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"runtime"
 )
 
 // Load reads a private key from a file of any form that [Parse] knows. The file
-// must be a regular one that only its owner may read or write (mode 0600 or
-// less), encrypted or not; on Windows, where modes say nothing, that is not
-// asked.
+// must pass [CheckPrivate], encrypted or not.
 func Load(path, passphrase string) (crypto.Signer, error) {
 	data, err := read(path)
 	if err != nil {
@@ -41,10 +37,7 @@ func read(path string) ([]byte, error) {
 	}
 	defer file.Close() //nolint:errcheck // Only read.
 	// Asked again of what was opened: the name may stand for another file now.
-	if info, err = file.Stat(); err != nil {
-		return nil, err
-	}
-	if err := checkMode(path, info.Mode()); err != nil {
+	if err := CheckPrivate(file); err != nil {
 		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
@@ -55,11 +48,4 @@ func read(path string) ([]byte, error) {
 		return nil, errors.New(path + " is empty")
 	}
 	return data, nil
-}
-
-func checkMode(path string, mode fs.FileMode) error {
-	if runtime.GOOS == "windows" || mode.Perm()&0o077 == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s has the mode %04o, so others may use it; want 0600, by chmod 600 %s", path, mode.Perm(), path)
 }

@@ -32,7 +32,7 @@ func TestLoad(t *testing.T) {
 
 func TestLoadRefusesWhatOthersMayUse(t *testing.T) {
 	text := block(t, "PRIVATE KEY", generate(t, Ed25519))
-	for _, mode := range []os.FileMode{0o640, 0o604, 0o644, 0o620, 0o602, 0o610, 0o666, 0o777} {
+	for _, mode := range []os.FileMode{0o604, 0o644, 0o620, 0o602, 0o610, 0o666, 0o777} {
 		path := write(t, text, mode)
 		key, err := Load(path, "")
 		if runtime.GOOS == "windows" {

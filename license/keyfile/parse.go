@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 // MaxSize is the greatest size of a private key, encoded in whatever way, in
@@ -36,9 +38,13 @@ func Parse(data []byte, passphrase string) (crypto.Signer, error) {
 }
 
 func parse(data []byte, passphrase string) (crypto.Signer, error) {
-	switch {
-	case len(data) > MaxSize:
+	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%d bytes; want at most %d", len(data), MaxSize)
+	}
+	data, err := bom.Skip(data)
+	switch {
+	case err != nil:
+		return nil, err
 	case isAge(data):
 		plain, err := decrypt(data, passphrase)
 		if err != nil {
