@@ -107,6 +107,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	if a.SSO != nil {
+		beginSSOCounters()
 		if err := a.SSO.provision(a.logger, a.Issuers); err != nil {
 			return fmt.Errorf("gatehouse: sso: %w", err)
 		}

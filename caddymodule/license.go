@@ -25,8 +25,9 @@ type licensing struct {
 	key          string // of the keeper, to give it back
 	missingAllow bool
 	advisory     bool
+	sealed       bool
 	logger       *zap.Logger
-	advised      advised
+	told         told
 	placeholders caddy.ReplacerFunc
 	sites        atomic.Pointer[sites]  // nil until Start
 	compared     atomic.Pointer[string] // what was last said of them
@@ -64,6 +65,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 		key:          fmt.Sprintf("%x %s", sha256.Sum256([]byte(terms.identity)), place),
 		missingAllow: config.Missing == answerAllow,
 		advisory:     config.Enforcement == answerLog,
+		sealed:       sealedBuild(),
 		logger:       logger.Named("license"),
 	}
 	known := knownBefore(terms.source, place) // which must not be asked while one is made
@@ -144,13 +146,15 @@ func (l *licensing) judge(ctx context.Context, host string, features []string, e
 		return nil
 	}
 	if fault.Reason == license.ReasonMissing && l.missingAllow {
+		countLicenseWaived(fault.Code())
+		return nil
+	}
+	l.tell(fault, host)
+	if l.advisory {
+		countLicenseWaived(fault.Code())
 		return nil
 	}
 	countLicenseDenial(fault.Code())
-	if l.advisory {
-		l.advise(fault, host)
-		return nil
-	}
 	return fault
 }
 

@@ -21,10 +21,12 @@ func (a *App) provisionLicense() (err error) {
 	}
 	if a.licensing != nil {
 		a.readLicense = a.licensing.reading
+		beginLicenseCounters()
 	}
 	if a.Signing == nil {
 		return nil
 	}
+	beginSigningCounters()
 	if err := a.Signing.provision(a.logger); err != nil {
 		return fmt.Errorf("gatehouse: signing: %w", err)
 	}
@@ -73,12 +75,17 @@ func (l *licensing) status() api.LicenseStatus {
 func (l *licensing) reading() licenseReading {
 	standing := l.keeper.Standing()
 	r := licenseReading{
-		State: standing.State(), SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
+		State: standing.State(), Refuses: l.refuses(standing.State()), SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
 	}
 	if held := genuine(standing); held != nil {
 		r.ExpiresAt = time.Unix(held.Payload.ExpireAt, 0)
 	}
 	return r
+}
+
+// refuses tells whether all requests are refused in a state.
+func (l *licensing) refuses(state license.State) bool {
+	return !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow)
 }
 
 // Standing is where the deployment stands.

@@ -97,40 +97,49 @@ func genuine(standing *license.Standing) *license.License {
 	return standing.License()
 }
 
-// maxAdvised bounds how many hosts are told of one by one.
-const maxAdvised = 256
+// maxTold bounds how many hosts are told of one by one, for each reason.
+const maxTold = 64
 
-// advised is what has been told of requests that would have been refused.
-type advised struct {
-	mu   sync.Mutex
-	told map[string]struct{}
+// told is what has been told of requests that the license does not let pass, by
+// the reason's code and by host.
+type told struct {
+	mu    sync.Mutex
+	hosts map[string]map[string]struct{}
 }
 
-// first tells whether something is to be told of: it is new, and there is room.
-// last is true for the one that fills it.
-func (a *advised) first(what string) (is, last bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, again := a.told[what]; again || len(a.told) >= maxAdvised {
+// first tells whether a reason and a host are to be told of: they are new, and
+// there is room. last is true for the host that fills it.
+func (t *told) first(code, host string) (is, last bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hosts := t.hosts[code]
+	if _, again := hosts[host]; again || len(hosts) >= maxTold {
 		return false, false
 	}
-	if a.told == nil {
-		a.told = make(map[string]struct{})
+	if hosts == nil {
+		hosts = make(map[string]struct{})
+		if t.hosts == nil {
+			t.hosts = make(map[string]map[string]struct{})
+		}
+		t.hosts[code] = hosts
 	}
-	a.told[what] = struct{}{}
-	return true, len(a.told) == maxAdvised
+	hosts[host] = struct{}{}
+	return true, len(hosts) == maxTold
 }
 
-// advise tells once of each reason and host for which a request would have been
-// refused.
-func (l *licensing) advise(fault *license.Error, host string) {
-	is, last := l.advised.first(fault.Code() + " " + strings.ToLower(host))
+// tell warns once of each reason and host for which a request is refused, or
+// would be.
+func (l *licensing) tell(fault *license.Error, host string) {
+	is, last := l.told.first(fault.Code(), strings.ToLower(host))
 	if !is {
 		return
 	}
-	l.logger.Warn("a request would have been refused for the license; enforcement is log",
-		zap.String("code", fault.Code()), zap.String("host", host), zap.String("why", fault.Error()))
+	message := "requests are refused for the license; more of this reason and host are told at DEBUG only"
+	if l.advisory {
+		message = "a request would have been refused for the license; enforcement is log"
+	}
+	l.logger.Warn(message, zap.String("code", fault.Code()), zap.String("host", host), zap.String("why", fault.Error()))
 	if last {
-		l.logger.Warn("further hosts are counted, but not told of")
+		l.logger.Warn("further hosts are counted, but not told of", zap.String("code", fault.Code()))
 	}
 }

@@ -60,6 +60,9 @@ func (v *vendor) caddyfile(pairs ...string) string {
 func (g *gateway) refusesLicense(t *testing.T, code, message, state string) {
 	t.Helper()
 	got := g.get("/")
+	if reason := got.header.Get("Gatehouse-Reason"); reason != code {
+		t.Errorf("the header gives the reason %q, want %q", reason, code)
+	}
 	if want := fmt.Sprintf("{\"message\":%q,\"code\":%q}\n", message, code); got.status != 403 || got.body != want {
 		t.Errorf("got %d %q, want 403 %q", got.status, got.body, want)
 	}
@@ -183,6 +186,81 @@ func TestLicenseOnlyReported(t *testing.T) {
 	const line = "would have been refused for the license"
 	if n := strings.Count(g.log(), line); n != 1 {
 		t.Errorf("got %d lines, want one for the host and the reason", n)
+	}
+}
+
+// Without error_body and handle_errors a refusal says its reason in a header, and
+// the log says once what became of whom. What passes all the same is counted apart.
+func TestLicenseRefusalsAreTold(t *testing.T) {
+	v := newVendor(t)
+	v.write(v.sign(0, asks("other.example.com")))
+	plain := strings.NewReplacer("FILE", v.file(), "PUBLIC", v.public()).Replace(`{
+		GLOBALS
+		gatehouse {
+			issuer https://login.example.com {
+				name acme
+				audience https://gateway.example.com
+			}
+			license {
+				file FILE
+				trusted_key PUBLIC
+				MORE
+			}
+		}
+	}
+	http://SITE {
+		bind 127.0.0.1
+		handle /metrics {
+			metrics
+		}
+		handle {
+			require_license
+			respond "in"
+		}
+	}`)
+	for more, c := range map[string]struct {
+		remove         bool
+		code           string
+		denied, waived float64
+		line           string
+	}{
+		"":                {false, "license_host", 3, 0, "requests are refused for the license"},
+		"enforcement log": {false, "license_host", 0, 3, "a request would have been refused for the license"},
+		"missing allow":   {true, "license_missing", 0, 3, ""},
+	} {
+		t.Run(more, func(t *testing.T) {
+			v.write(v.sign(0, asks("other.example.com")))
+			if c.remove {
+				v.remove()
+			}
+			g := start(t, strings.ReplaceAll(plain, "MORE", more))
+			before := g.scrape()
+			for _, series := range []string{"license_denials_total", "license_waived_total"} {
+				if _, born := before[series+`{code="license_feature"}`]; !born {
+					t.Errorf("%s is not there before it happens", series)
+				}
+			}
+			for range 3 {
+				got := g.get("/")
+				if c.denied == 0 && got.status != 200 || c.denied > 0 && (got.status != 403 || got.header.Get("Gatehouse-Reason") != c.code) {
+					t.Errorf("got %d %v", got.status, got.header)
+				}
+			}
+			now := g.scrape()
+			label := `{code="` + c.code + `"}`
+			if denied := now.since(t, before, "license_denials_total"+label); denied != c.denied {
+				t.Errorf("%v were counted as refused, want %v", denied, c.denied)
+			}
+			if waived := now.since(t, before, "license_waived_total"+label); waived != c.waived {
+				t.Errorf("%v were counted as let in, want %v", waived, c.waived)
+			}
+			if now["license_refuses"] != 0 {
+				t.Error("the state is said to refuse every request")
+			}
+			if n := strings.Count(g.log(), c.line); c.line != "" && n != 1 {
+				t.Errorf("the log says %d times %q, want once", n, c.line)
+			}
+		})
 	}
 }
 

@@ -31,6 +31,8 @@ var (
 		"Fetches of an issuer's key set: success or failure.", "issuer", "result")
 	licenseDenialsTotal = counter("license_denials_total",
 		"Requests refused for the license, by the code of the refusal.", "code")
+	licenseWaivedTotal = counter("license_waived_total",
+		"Requests that the license did not let pass and that passed nevertheless, because of enforcement log or missing allow, by the code of the refusal.", "code")
 	licensesSignedTotal = counter("licenses_signed_total",
 		"Licenses signed here, by their type.", "type")
 	ssoURLsTotal = counter("sso_urls_total",
@@ -66,7 +68,7 @@ func registerMetrics(ctx caddy.Context, gauges prometheus.Collector) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
 		tokensTotal, tokenVerifySeconds, tokenCacheTotal, jwksFetchesTotal,
-		licenseDenialsTotal, licensesSignedTotal, ssoURLsTotal, gauges,
+		licenseDenialsTotal, licenseWaivedTotal, licensesSignedTotal, ssoURLsTotal, gauges,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -93,9 +95,45 @@ func countLicenseDenial(code string) {
 	recentRefusals.add(known(licenseCodes, code))
 }
 
+// countLicenseWaived counts a request that passed although the license did not
+// let it.
+func countLicenseWaived(code string) {
+	licenseWaivedTotal.WithLabelValues(known(licenseCodes, code)).Inc()
+}
+
+var (
+	licenseTypes     = []string{string(license.OSS), string(license.Enterprise)}
+	ssoResponseTypes = []string{"", sso.ResponseTypeCode, sso.ResponseTypeToken}
+)
+
+// The counters of what a configuration uses begin at zero, as those of
+// [newMeters] do.
+
+func beginLicenseCounters() {
+	for _, code := range licenseCodes {
+		licenseDenialsTotal.WithLabelValues(code)
+		licenseWaivedTotal.WithLabelValues(code)
+	}
+}
+
+func beginSigningCounters() {
+	for _, t := range licenseTypes {
+		licensesSignedTotal.WithLabelValues(t)
+	}
+}
+
+func beginSSOCounters() {
+	for _, t := range ssoResponseTypes {
+		ssoURLsTotal.WithLabelValues(t, resultOK)
+		for _, code := range sso.Codes() {
+			ssoURLsTotal.WithLabelValues(t, string(code))
+		}
+	}
+}
+
 // countLicenseSigned counts a license that was signed here.
 func countLicenseSigned(t license.Type) {
-	licensesSignedTotal.WithLabelValues(known([]string{string(license.OSS), string(license.Enterprise)}, string(t))).Inc()
+	licensesSignedTotal.WithLabelValues(known(licenseTypes, string(t))).Inc()
 }
 
 // countSSOURL counts an answer about a login page: its code is empty for an
@@ -105,7 +143,7 @@ func countSSOURL(responseType string, code sso.Code) {
 	if code != "" {
 		result = string(code)
 	}
-	ssoURLsTotal.WithLabelValues(known([]string{"", sso.ResponseTypeCode, sso.ResponseTypeToken}, responseType), result).Inc()
+	ssoURLsTotal.WithLabelValues(known(ssoResponseTypes, responseType), result).Inc()
 }
 
 // known keeps whatever is not in a closed set out of labels.

@@ -29,6 +29,8 @@ var (
 		"Known service accounts by status: active, inactive or expired.", "status")
 	storageSynced = describe("storage_sync_timestamp_seconds",
 		"When storage last confirmed the known service accounts, in Unix time; 0 before the first time. It falls behind while storage is out of reach.")
+	licenseRefuses = describe("license_refuses",
+		"1 while the license's state refuses every request behind require_license; 0 also where enforcement log or missing allow lets them pass. Absent where no license is asked for.")
 	licenseSourceFault = describe("license_source_fault",
 		"1 while a license is in force that its source no longer holds, so that a restart would lose it. Absent where no license is asked for.")
 	clockSuspect = describe("clock_suspect",
@@ -43,6 +45,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 type licenseReading struct {
 	State        license.State
 	ExpiresAt    time.Time // zero: no license
+	Refuses      bool      // every request
 	SourceFault  bool
 	ClockSuspect bool
 }
@@ -54,7 +57,7 @@ var licenseStates = []license.State{
 
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jwksAge, licenseExpiry, licenseState, licenseSourceFault, serviceAccounts, storageSynced, clockSuspect} {
+	for _, desc := range []*prometheus.Desc{jwksAge, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, serviceAccounts, storageSynced, clockSuspect} {
 		out <- desc
 	}
 }
@@ -86,6 +89,7 @@ func collectLicense(now licenseReading, show func(*prometheus.Desc, float64, ...
 	if !now.ExpiresAt.IsZero() {
 		show(licenseExpiry, unixOf(now.ExpiresAt))
 	}
+	show(licenseRefuses, oneIf(now.Refuses))
 	show(licenseSourceFault, oneIf(now.SourceFault))
 	show(clockSuspect, oneIf(now.ClockSuspect))
 }

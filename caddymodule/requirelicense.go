@@ -87,8 +87,14 @@ func (l *RequireLicense) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	return next.ServeHTTP(w, r)
 }
 
+// licenseReasonHeader names the code of a refusal for the license in its answer,
+// whatever becomes of the body.
+const licenseReasonHeader = "Gatehouse-Reason"
+
 // refuse answers as bearer_auth does: gRPC calls in gRPC's own way, where it is
-// asked for with a JSON body, and else by Caddy's own error handling.
+// asked for with a JSON body, and else by Caddy's own error handling. In a sealed
+// build it always answers itself: handle_errors is the configuration's, and could
+// serve the request all the same.
 func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *license.Error) error {
 	code, message := fault.Code(), refusalWords(fault)
 	if c := l.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
@@ -96,11 +102,16 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	}
 	replacerOf(r).Set(licenseCodePlaceholder, code)
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set(licenseReasonHeader, code)
 	if isGRPC(r) {
 		return refuseGRPC(w, r, &auth.Refusal{Status: http.StatusForbidden, Message: message})
 	}
 	if l.json.Load() {
 		return writeCode(w, http.StatusForbidden, message, code)
+	}
+	if l.licensing.sealed {
+		http.Error(w, message, http.StatusForbidden)
+		return nil
 	}
 	return caddyhttp.Error(http.StatusForbidden, errors.New(message))
 }

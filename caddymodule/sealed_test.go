@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -53,6 +54,26 @@ func TestSealedBuildNeedsNoOption(t *testing.T) {
 	g := start(t, sealable, "LICENSE", "")
 	if got := g.get("/"); got.status != 403 {
 		t.Errorf("got %d, want 403: there is no license", got.status)
+	}
+}
+
+// A configuration cannot turn a sealed build's refusal into an answer.
+func TestSealedBuildRefusesByItself(t *testing.T) {
+	ours := newVendor(t)
+	ours.seal(t)
+	g := start(t, sealable+`
+http://SECOND {
+	bind 127.0.0.1
+	require_license
+	respond "in"
+	handle_errors {
+		respond "served" 200
+	}
+}
+`, "LICENSE", "")
+	got := g.do(g.client, http.MethodGet, "http://"+g.second+"/")
+	if got.status != 403 || got.body != "there is no license\n" || got.header.Get("Gatehouse-Reason") != "license_missing" {
+		t.Errorf("got %d %q, want 403 and the reason", got.status, got.body)
 	}
 }
 
