@@ -29,9 +29,9 @@ func TestTokenFilesOthersMayRead(t *testing.T) {
 		return // modes say nothing there
 	}
 	_, s := newSite(t)
-	file := s.file("token", goodToken, 0o640)
+	file := s.file("token", goodToken, 0o604)
 	r := s.must("keys", "--token-file", file)
-	if !strings.Contains(r.stderr, "warning: "+file+" has the mode 0640") {
+	if !strings.Contains(r.stderr, "warning: "+file+" has the mode 0604") {
 		t.Errorf("no warning: %q", r.stderr)
 	}
 }

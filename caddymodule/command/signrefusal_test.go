@@ -53,6 +53,7 @@ func TestSignRefusals(t *testing.T) {
 		{"--issuer", strings.Repeat("x", 201), "issuer"},
 		{"--environment", strings.Repeat("x", 101), "environment"},
 		{"--key", "no-such-file", "no-such-file"},
+		{"--key", key + ".pub", "a public key; want the private one"},
 		{"--key", "", "reading the private key"},
 		{"--key-env", "VENDOR_KEY", "[key key-env]"},
 		{"--passphrase-file", "no-such-file", "reading the passphrase"},

@@ -19,7 +19,9 @@ const maxKeys = 1 << 20
 // verdict is the result of verify.
 type verdict struct {
 	license.Status
-	Code string `json:"code,omitempty"` // as requests are refused; empty when valid
+	// HostCovered is about --host, whatever the license's own state; nil without.
+	HostCovered *bool  `json:"host_covered,omitempty"`
+	Code        string `json:"code,omitempty"` // as requests are refused; empty when valid
 }
 
 func (p *program) verify() *cobra.Command {
@@ -34,7 +36,8 @@ Verifies a license as a server does that trusts the keys given: form, key, signa
 time, and the host if one is given. LICENSE is a file, or - for stdin.
 
 Exits with 0 only if the license is valid. With --json the result is printed for an
-invalid one too, with the reason.
+invalid one too, with the reason: "state" is the license's own, "host_covered" is about
+the host, and "is_valid" is both.
 `,
 		Example: `  caddy gatehouse verify --trusted-key vendor.key.pub license.json
   caddy gatehouse verify --trusted-key old.pub --trusted-key new.pub --host gw.acme.example:443 license.json
@@ -102,6 +105,9 @@ func judge(cmd *cobra.Command, standing *license.Standing, host string) (verdict
 	}
 	result := verdict{Status: standing.Status(host)}
 	err := standing.Err()
+	if host != "" && standing.Genuine() {
+		result.HostCovered = new(standing.Hosts().Match(host))
+	}
 	if err == nil && host != "" {
 		err = standing.Check(host)
 	}

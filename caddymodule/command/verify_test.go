@@ -48,9 +48,14 @@ func TestVerifyRefusals(t *testing.T) {
 			var got struct {
 				Valid bool   `json:"is_valid"`
 				Code  string `json:"code"`
+				State string `json:"state"`
+				Host  *bool  `json:"host_covered"`
 			}
 			if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || got.Valid || got.Code != c.code || r.err == nil {
 				t.Errorf("--json: %v %+v %v", r.err, got, err)
+			}
+			if other := name == "other host"; other != (got.Host != nil) || other && (*got.Host || got.State != "valid") {
+				t.Errorf("--json: %s, want it to tell the host from the license", r.stdout)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package keyfile
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"fmt"
@@ -22,6 +23,13 @@ func Load(path, passphrase string) (crypto.Signer, error) {
 	return key, nil
 }
 
+// errPublic says that the halves of a key pair were mixed up.
+var errPublic = errors.New("a public key; want the private one, whose file keygen names without .pub")
+
+func isPublic(data []byte) bool {
+	return bytes.Contains(data, []byte("PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----"))
+}
+
 func read(path string) ([]byte, error) {
 	// Asked before opening: to open a pipe may wait forever.
 	info, err := os.Stat(path)
@@ -37,12 +45,15 @@ func read(path string) ([]byte, error) {
 	}
 	defer file.Close() //nolint:errcheck // Only read.
 	// Asked again of what was opened: the name may stand for another file now.
-	if err := CheckPrivate(file); err != nil {
-		return nil, err
-	}
+	private := CheckPrivate(file)
 	data, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case isPublic(data): // which everybody may read
+		return nil, fmt.Errorf("%s holds %w", path, errPublic)
+	case private != nil:
+		return nil, private
 	}
 	if len(data) == 0 {
 		return nil, errors.New(path + " is empty")

@@ -118,7 +118,7 @@ func parseBlock(block *pem.Block) (crypto.Signer, error) {
 	case block.Type == "EC PRIVATE KEY":
 		return checked(x509.ParseECPrivateKey(block.Bytes))
 	case block.Type == "PUBLIC KEY", block.Type == "RSA PUBLIC KEY":
-		return nil, errors.New("this is a public key; want the private one")
+		return nil, errPublic
 	}
 	return nil, errors.New("a PEM block of another type; want PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY")
 }
