@@ -104,7 +104,7 @@ func TestRefusedTokens(t *testing.T) {
 			refused(t, v, token, tt.want)
 		})
 	}
-	if got := v.Remembered(); got != 16 {
+	if got, _ := v.Cached(); got != 16 {
 		t.Errorf("%d tokens are remembered, expected the 16 good ones", got)
 	}
 }
@@ -156,7 +156,7 @@ func TestForgedTokens(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { refused(t, v, tt.token, tt.want) })
 	}
-	if got := v.Remembered(); got != 1 {
+	if got, _ := v.Cached(); got != 1 {
 		t.Errorf("%d tokens are remembered, expected the good one", got)
 	}
 }

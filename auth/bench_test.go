@@ -83,7 +83,7 @@ func bareVerify(public crypto.PublicKey, signed, signature []byte) bool {
 func BenchmarkVerify(b *testing.B) {
 	g := newGate(b, benchAlgorithms...)
 	remembering := g.verifier()
-	forgetful := g.verifier(func(c *VerifierConfig) { c.Remember = 0 })
+	forgetful := g.verifier(func(c *VerifierConfig) { c.CacheBytes = 0 })
 	for name, v := range map[string]*Verifier{"remembered": remembering, "new": forgetful} {
 		for _, algorithm := range benchAlgorithms {
 			token := g.usualToken(algorithm)
@@ -164,8 +164,8 @@ func decodeSimply(token string) (header struct{ Alg, Kid string }, claims struct
 	return header, claims
 }
 
-// BenchmarkMemory measures the live heap that a remembered token takes, with
-// and without claims that routes ask for.
+// BenchmarkMemory measures the live heap that a token takes in the cache, with
+// and without claims that routes ask for, beside what is counted for it.
 func BenchmarkMemory(b *testing.B) {
 	for _, asked := range []int{0, 1} {
 		b.Run(fmt.Sprintf("claims=%d", asked), func(b *testing.B) { measureMemory(b, asked) })
@@ -185,7 +185,6 @@ func measureMemory(b *testing.B, asked int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	now := g.clock.now().Unix()
 	// One token's parts, with another subject each time: signing 100 000 tokens
 	// would take minutes and change nothing in memory.
 	token := g.usualToken("RS256")
@@ -197,7 +196,8 @@ func measureMemory(b *testing.B, asked int) {
 	subject, _ := claims.text("sub")
 	for b.Loop() {
 		before := liveHeap()
-		m := newMemory(tokens)
+		c := newCache(1<<30, g.clock.now)
+		a.cache = c
 		for i := range tokens {
 			own := fmt.Sprintf("%0*d", len(subject), i)
 			payload := strings.Replace(string(parts.payload), subject, own, 1)
@@ -209,11 +209,12 @@ func measureMemory(b *testing.B, asked int) {
 			if asked > 0 {
 				unregistered(b, r).Claim("tenant.plan")
 			}
-			m.add(r, now)
+			c.add(r)
 		}
-		b.ReportMetric(float64(liveHeap()-before)/float64(m.len()), "B/token")
-		b.ReportMetric(float64(m.len()), "tokens")
-		runtime.KeepAlive(m)
+		b.ReportMetric(float64(liveHeap()-before)/tokens, "B/token")
+		_, counted := c.size()
+		b.ReportMetric(float64(counted)/tokens, "counted/token")
+		runtime.KeepAlive(c)
 	}
 }
 
@@ -223,39 +224,4 @@ func liveHeap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
-}
-
-// BenchmarkGrow is what the one request pays that finds the table full: moving
-// all tokens to a larger one, beside a look at each.
-func BenchmarkGrow(b *testing.B) {
-	const tokens = 1 << 16
-	g := newGate(b, "ES256")
-	key := verified(b, g.verifier(), g.idp.Mint(nil)).standing.key
-	now := g.clock.now().Unix()
-	full := newMemory(4 * tokens)
-	full.table.Store(newTable(tokens, 4*tokens))
-	prints, err := newFingerprinter()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range tokens {
-		full.add(&Token{sum: prints.of(fmt.Sprint(i)), standing: &standing{key: key}, until: now + 3600}, now)
-	}
-	before := full.table.Load()
-	b.Run("floor", func(b *testing.B) {
-		for b.Loop() {
-			if before.living(now) == 0 {
-				b.Fatal("none holds")
-			}
-		}
-	})
-	b.Run("grow", func(b *testing.B) {
-		for b.Loop() {
-			before.count.Store(tokens)
-			full.table.Store(before)
-			if full.grow(now) == before {
-				b.Fatal("it did not grow")
-			}
-		}
-	})
 }

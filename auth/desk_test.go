@@ -15,7 +15,7 @@ import (
 // none is taken for another.
 func TestDesksDoNotMix(t *testing.T) {
 	g := newGate(t)
-	v := g.verifier(func(c *VerifierConfig) { c.Remember = 0 })
+	v := g.verifier(func(c *VerifierConfig) { c.CacheBytes = 0 })
 	good := func(subject string, more map[string]any) string {
 		more["sub"], more["groups"] = subject, []string{subject}
 		return g.idp.Mint(more)

@@ -132,7 +132,7 @@ func (x *examination) findKey() (refusal *Refusal) {
 // describe reads who the caller is, now that the token is believed.
 func (x *examination) describe() *Refusal {
 	x.now = x.verifier.now() // waiting for a key takes time
-	if x.known = x.verifier.memory.find(x.sum, x.now.Unix()); x.known != nil {
+	if x.known = x.verifier.cache.find(x.sum, x.now.Unix()); x.known != nil {
 		return nil
 	}
 	x.made = &Token{sum: x.sum}

@@ -98,8 +98,8 @@ func TestExplainRemembersNothingAndShowsNoSignature(t *testing.T) {
 	v := g.verifier()
 	token := g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0)})
 	e := v.Explain(context.Background(), token, &Registration{Accounts: nobody{}})
-	if e.Refusal != nil || v.Remembered() != 0 {
-		t.Errorf("got %v, and %d tokens remembered", e.Refusal, v.Remembered())
+	if n, _ := v.Cached(); e.Refusal != nil || n != 0 {
+		t.Errorf("got %v, and %d tokens in the cache", e.Refusal, n)
 	}
 	text, err := json.Marshal(e)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// fingerprint stands for a token in memory.
+// fingerprint stands for a token in the cache.
 type fingerprint [16]byte
 
 // fingerprinter makes fingerprints: GMAC under a random key of the process, a
@@ -52,8 +52,5 @@ func (f *fingerprinter) of(token string) fingerprint {
 	return sum
 }
 
-// place is a number spread evenly over tokens, to pick a bucket by.
+// place is a number spread evenly over tokens, to pick a shard by.
 func (f fingerprint) place() uint64 { return binary.LittleEndian.Uint64(f[:8]) }
-
-// mark tells most tokens of a bucket apart; it has nothing to do with the place.
-func (f fingerprint) mark() byte { return f[8] }

@@ -128,8 +128,8 @@ func fixedGate(tb testing.TB) (*Verifier, []string) {
 	}
 	tb.Cleanup(func() { _ = engine.Close() })
 	v, err := NewVerifier(VerifierConfig{
-		Issuers:  []AcceptedIssuer{{Policy{Issuer: fixedIssuer, Name: "fixed", Audiences: []string{"a"}}, engine}},
-		Remember: 10, Now: c.now,
+		Issuers:    []AcceptedIssuer{{Policy{Issuer: fixedIssuer, Name: "fixed", Audiences: []string{"a"}}, engine}},
+		CacheBytes: 1 << 20, Now: c.now,
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -84,9 +84,9 @@ func (g *gate) policy() Policy {
 func (g *gate) verifier(changes ...func(*VerifierConfig)) *Verifier {
 	g.tb.Helper()
 	config := VerifierConfig{
-		Issuers:  []AcceptedIssuer{{Policy: g.policy(), Keys: g.engine}},
-		Remember: 1000,
-		Now:      g.clock.now,
+		Issuers:    []AcceptedIssuer{{Policy: g.policy(), Keys: g.engine}},
+		CacheBytes: 1 << 20,
+		Now:        g.clock.now,
 	}
 	for _, change := range changes {
 		change(&config)

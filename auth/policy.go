@@ -95,6 +95,7 @@ type authority struct {
 	keys          *issuer.Engine
 	leewaySeconds int64 // the policy's, rounded up
 	shelves       shelves
+	cache         *cache
 }
 
 func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {

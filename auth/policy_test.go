@@ -61,8 +61,7 @@ func TestNewVerifierErrors(t *testing.T) {
 		{"a bad policy", VerifierConfig{Issuers: []AcceptedIssuer{accepted(func(p *Policy) { p.Audiences = nil })}}, `issuer "` + g.idp.URL + `": audience`},
 		{"twice", VerifierConfig{Issuers: []AcceptedIssuer{accepted(same), accepted(same)}}, "is configured twice"},
 		{"names alike", VerifierConfig{Issuers: []AcceptedIssuer{accepted(same), accepted(func(p *Policy) { p.Issuer += "/x" })}}, `are both named "acme"`},
-		{"negative memory", VerifierConfig{Remember: -1}, "tokens to remember: found -1"},
-		{"boundless memory", VerifierConfig{Remember: MaxRemember + 1}, "tokens to remember: found 20000001, expected 0 to 20000000"},
+		{"negative cache", VerifierConfig{CacheBytes: -1}, "bytes of the cache: found -1, expected 0 or more"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,7 +74,7 @@ func TestNewVerifierErrors(t *testing.T) {
 
 func TestVerifierOfNobody(t *testing.T) {
 	g := newGate(t)
-	v, err := NewVerifier(VerifierConfig{Remember: 10})
+	v, err := NewVerifier(VerifierConfig{CacheBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -21,6 +22,17 @@ func newValues(list []string, array bool) values {
 	}
 	v.text.Plain = isPlain(v.text.Value)
 	return v
+}
+
+// bytes is the memory that they take besides the struct itself.
+func (v values) bytes() (n int64) {
+	for _, s := range v.list {
+		n += int64(unsafe.Sizeof(s)) + textBytes(s)
+	}
+	if len(v.list) > 1 { // else it is the one text
+		n += textBytes(v.text.Value)
+	}
+	return n
 }
 
 func joined(list []string) (t Text) {
@@ -65,6 +77,12 @@ type recalled struct {
 	rest   *recalled
 	length int // of the list
 	shared bool
+	part   part
+}
+
+// bytes is the memory that the list takes without its rest.
+func (r *recalled) bytes() int64 {
+	return int64(unsafe.Sizeof(recalled{})+unsafe.Sizeof(property{})) + textBytes(r.key) + r.values.bytes()
 }
 
 // recalledFrom is what a list is made of.
@@ -91,7 +109,9 @@ func (p *Principal) claim(key string) *property {
 		return newProperty(key, p.readClaim(key))
 	}
 	list := p.standing.authority.shelves.recall(key, p.readClaim(key), head)
-	p.token.recalled.CompareAndSwap(head, list) // if another request was faster, the next one keeps it
+	p.standing.authority.cache.change(p.token, func() {
+		p.token.recalled.CompareAndSwap(head, list) // if another request was faster, the next one keeps it
+	})
 	return list.property
 }
 

@@ -29,9 +29,11 @@ func (f *shelves) recall(key string, value jsontext.Value, rest *recalled) *reca
 	}
 	if !made.shared {
 		made.property = newProperty(key, value)
+		made.part.bytes = made.bytes()
 		return made
 	}
 	made.property = f.properties.take(claimAt{key, string(value)}, func() *property { return newProperty(key, value) })
+	made.part.bytes = made.bytes()
 	return f.lists.take(recalledFrom{made.property, rest}, func() *recalled { return made })
 }
 

@@ -3,6 +3,7 @@ package auth
 import (
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -23,13 +24,14 @@ type standing struct {
 	registered registered
 	good       int64 // until when the accounts are, Unix seconds; 0 without one
 	shared     bool  // by tokens that say the same
+	part       *part // what one without an account takes
 }
 
 // standing gives the one of a token whose claims in common are these.
 func (a *authority) standing(c claimSet, common string, key *issuer.Key) *standing {
 	kind, shared := a.kind(c), len(common) <= maxShared
 	create := func() *standing {
-		return &standing{
+		s := &standing{
 			authority: a,
 			key:       key,
 			kind:      kind,
@@ -38,11 +40,18 @@ func (a *authority) standing(c claimSet, common string, key *issuer.Key) *standi
 			scopes:    newValues(a.scopes(c), true),
 			shared:    shared,
 		}
+		s.part = &part{bytes: s.bytes()}
+		return s
 	}
 	if !shared {
 		return create()
 	}
 	return a.shelves.standings.take(signedAs{key, kind, common}, create)
+}
+
+// bytes is the memory that it takes.
+func (s *standing) bytes() int64 {
+	return int64(unsafe.Sizeof(standing{})+unsafe.Sizeof(part{})) + textBytes(s.claims) + s.groups.bytes() + s.scopes.bytes()
 }
 
 // signedAs is what a standing without an account is made of.

@@ -4,15 +4,14 @@ import (
 	"math"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
 // Token is a token that was verified: what it says, and what it still depends
-// on. It is shared by all requests with that token. There may be millions, and
-// what a request needs of one is seldom in a processor's cache, so it is less than
-// two lines of it and a text; its own claims take most. Each pointer costs the garbage
-// collector some ten nanoseconds whenever it comes by.
+// on. It is shared by all requests with that token. There may be very many, so
+// it is small: its own claims take most.
 type Token struct {
 	sum      fingerprint
 	text     string // the JSON of its own claims, and what they do not say literally
@@ -20,7 +19,7 @@ type Token struct {
 	claims   span   // of the text
 	subject  span
 	client   span
-	asked    atomic.Bool // since eviction last came by
+	asked    atomic.Bool // since the cache last looked
 	standing *standing
 	recalled atomic.Pointer[recalled]
 	first    admitted
@@ -52,6 +51,34 @@ func (t *Token) isPlain(s span) bool { return s.to <= t.claims.to }
 func (t *Token) holds(now int64) bool {
 	return now < t.until && t.standing.key.TrustedAt(now)
 }
+
+// bytes is the memory that the token takes in a [cache] by itself. What it may be
+// registered as counts from the beginning: it takes as much as what the token says.
+func (t *Token) bytes() int64 {
+	registered := int64(unsafe.Sizeof(standing{})) + t.standing.groups.bytes()
+	return cacheEntry + int64(unsafe.Sizeof(Token{})) + textBytes(t.text) + registered
+}
+
+// hold gives the bytes to count for the token, without what others are counted for.
+func (t *Token) hold() int64 {
+	bytes := t.bytes() + t.standing.part.hold()
+	for r := t.recalled.Load(); r != nil; r = r.rest {
+		bytes += r.part.hold()
+	}
+	return bytes
+}
+
+// release gives the bytes that were counted for the token alone.
+func (t *Token) release() int64 {
+	bytes := t.bytes() + t.standing.part.release()
+	for r := t.recalled.Load(); r != nil; r = r.rest {
+		bytes += r.part.release()
+	}
+	return bytes
+}
+
+// textBytes is the memory of a text, rounded up as the allocator does.
+func textBytes(s string) int64 { return (int64(len(s)) + 15) &^ 15 }
 
 // describe reads the caller out of the claims of a token that was verified.
 func (a *authority) describe(t *Token, c claimSet, key *issuer.Key) *Refusal {

@@ -88,7 +88,7 @@ func TestMalleability(t *testing.T) {
 	algorithms := []string{"RS256", "PS256", "ES256", "EdDSA"}
 	g := newGate(t, algorithms...)
 	// Without memory, so that each is decided anew.
-	v := g.verifier(func(c *VerifierConfig) { c.Remember = 0 })
+	v := g.verifier(func(c *VerifierConfig) { c.CacheBytes = 0 })
 	for _, algorithm := range algorithms {
 		t.Run(algorithm, func(t *testing.T) {
 			good := g.idp.Mint(map[string]any{"jti": idp.Absent}, idp.WithAlg(algorithm))

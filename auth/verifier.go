@@ -16,17 +16,14 @@ type VerifierConfig struct {
 	// Issuers whose tokens are accepted; identifiers and names must differ.
 	Issuers []AcceptedIssuer
 
-	// Remember is how many verified tokens are remembered, [MaxRemember] at
-	// most; 0 means none, and that nothing is [SetAside].
-	Remember int
+	// CacheBytes is how much memory the verified tokens may take that are kept,
+	// so that each is verified once; 0 means none. Go's garbage collector usually
+	// lets as much again wait to be collected.
+	CacheBytes int64
 
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
-
-// MaxRemember is the largest number of tokens to remember: they would take some
-// 8 GB, and as much again for garbage.
-const MaxRemember = 20_000_000
 
 // AcceptedIssuer is an issuer's policy together with its keys.
 type AcceptedIssuer struct {
@@ -34,12 +31,12 @@ type AcceptedIssuer struct {
 	Keys   *issuer.Engine
 }
 
-// Verifier verifies bearer tokens and remembers those that were good. It is
-// safe for concurrent use; a remembered token costs no lock, no allocation and
-// no cryptography but its fingerprint.
+// Verifier verifies bearer tokens and keeps those that were good in a cache. It is
+// safe for concurrent use; a token of the cache costs no allocation and no
+// cryptography but its fingerprint.
 type Verifier struct {
 	authorities map[string]*authority
-	memory      *memory
+	cache       *cache
 	prints      *fingerprinter
 	flights     [64]singleflight.Group
 	now         func() time.Time
@@ -47,8 +44,8 @@ type Verifier struct {
 
 // NewVerifier checks the policies and makes a verifier of them.
 func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
-	if cfg.Remember < 0 || cfg.Remember > MaxRemember {
-		return nil, fmt.Errorf("tokens to remember: found %d, expected 0 to %d", cfg.Remember, MaxRemember)
+	if cfg.CacheBytes < 0 {
+		return nil, fmt.Errorf("bytes of the cache: found %d, expected 0 or more", cfg.CacheBytes)
 	}
 	prints, err := newFingerprinter()
 	if err != nil {
@@ -56,13 +53,13 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	}
 	v := &Verifier{
 		authorities: make(map[string]*authority, len(cfg.Issuers)),
-		memory:      newMemory(cfg.Remember),
 		prints:      prints,
 		now:         cfg.Now,
 	}
 	if v.now == nil {
 		v.now = time.Now
 	}
+	v.cache = newCache(cfg.CacheBytes, v.now)
 	names := make(map[string]string, len(cfg.Issuers))
 	for _, accepted := range cfg.Issuers {
 		a, err := newAuthority(accepted.Policy, accepted.Keys)
@@ -75,6 +72,7 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		if other, twice := names[a.Name]; twice {
 			return nil, fmt.Errorf("issuers %q and %q are both named %q: give one of them another name", other, a.Issuer, a.Name)
 		}
+		a.cache = v.cache
 		v.authorities[a.Issuer], names[a.Name] = a, a.Issuer
 	}
 	return v, nil
@@ -112,7 +110,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	}
 	now := v.now()
 	sum := v.prints.of(token)
-	if known := v.memory.find(sum, now.Unix()); known != nil {
+	if known := v.cache.find(sum, now.Unix()); known != nil {
 		return Verdict{Token: known, Issuer: known.Issuer(), Remembered: true, At: now}
 	}
 	began := time.Now()
@@ -121,8 +119,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	return verdict
 }
 
-// Remembered is how many tokens are remembered now.
-func (v *Verifier) Remembered() int { return v.memory.len() }
+// Cached is how many tokens are in the cache now, and the bytes that they take.
+func (v *Verifier) Cached() (tokens int, bytes int64) { return v.cache.size() }
 
 // verifyNew verifies a token that is not remembered.
 func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint, now time.Time) Verdict {
@@ -134,7 +132,7 @@ func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint,
 	}
 	if x.known == nil {
 		x.known = x.made
-		v.memory.add(x.made, x.now.Unix())
+		v.cache.add(x.made)
 	}
 	verdict.Token = x.known
 	return verdict

@@ -29,14 +29,14 @@ func TestVerify(t *testing.T) {
 
 func TestWithoutMemory(t *testing.T) {
 	g := newGate(t)
-	v := g.verifier(func(c *VerifierConfig) { c.Remember = 0 })
+	v := g.verifier(func(c *VerifierConfig) { c.CacheBytes = 0 })
 	token := g.idp.Mint(nil)
 	for range 3 {
 		if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || verdict.Remembered {
 			t.Errorf("got %+v", verdict)
 		}
 	}
-	if n := v.Remembered(); n != 0 {
+	if n, _ := v.Cached(); n != 0 {
 		t.Errorf("%d tokens are remembered", n)
 	}
 }
@@ -63,7 +63,7 @@ func TestRememberedTokenExpires(t *testing.T) {
 	}
 	g.clock.advance(1)
 	refused(t, v, token, ErrExpired)
-	if n := v.Remembered(); n != 0 {
+	if n, _ := v.Cached(); n != 0 {
 		t.Errorf("%d tokens are remembered, expected the expired one to be forgotten", n)
 	}
 }

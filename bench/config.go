@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/tokens"
 )
 
@@ -17,7 +16,6 @@ type config struct {
 	options []string // global ones
 	site    []string // directives
 	storage string   // a folder; default: a fresh one
-	aside   int      // bytes of the heap
 }
 
 // caddyfile writes the configuration of a server.
@@ -67,14 +65,6 @@ func headersConfig(upstream string) config {
 const answer = "respond 200"
 
 func bareConfig() config { return config{name: "bare Caddy", site: []string{answer}} }
-
-// asideConfig is a bare Caddy that sets aside as much of its heap as Gatehouse
-// does beside few tokens: it shows what of a ratio that alone makes.
-func asideConfig() config {
-	c := bareConfig()
-	c.name, c.aside = fmt.Sprintf("bare Caddy, %d MiB set aside", auth.SetAside>>20), auth.SetAside
-	return c
-}
 
 // floorConfig needs the key itself, as the floor knows no issuers.
 func (s *stage) floorConfig(algorithm string) (config, error) {

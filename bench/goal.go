@@ -39,7 +39,7 @@ func (g goal) verdict() string {
 
 func (s *stage) goalsSection() *report.Section {
 	section := &report.Section{Title: "Goals", Columns: []string{"figure", "goal", "measured", ""}}
-	section.Note("The median decides. A ratio is of two servers in the same round. Gatehouse sets some of its heap aside, so that garbage is collected less often; of the others only the bare Caddy does that is named so, and what it makes is to be seen there.")
+	section.Note("The median decides. A ratio is of two servers in the same round.")
 	for _, g := range s.goals {
 		section.Row(g.figure, fmt.Sprintf("≤ %g%s", g.limit, g.unit), g.values.ShowQuartiles(2)+g.unit, g.verdict())
 	}

@@ -34,8 +34,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == serveCommand {
-		exit(serve(os.Args[2], os.Args[3]))
+	if len(os.Args) == 3 && os.Args[1] == serveCommand {
+		exit(serve(os.Args[2]))
 	}
 	quick := flag.Bool("quick", false, "run each part once and shortly; the figures mean nothing and are only printed")
 	out := flag.String("out", results, "`folder` of results.md and chart.svg; empty, or only some parts are run: print the tables")

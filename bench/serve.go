@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
 // serveCommand has this program be a Caddy, with the Caddyfile that is named
-// behind it, and with as many bytes of its heap set aside as are named next.
+// behind it.
 const serveCommand = "serve"
 
 // ready is what a server prints when it serves.
@@ -20,13 +18,7 @@ const ready = "ready\n"
 
 // serve runs a Caddyfile until the standard input ends, which it does when the
 // measuring process is gone, however that came about.
-func serve(file, aside string) error {
-	bytes, err := strconv.Atoi(aside)
-	if err != nil {
-		return fmt.Errorf("bytes to set aside: %w", err)
-	}
-	reserve := make([]byte, bytes)
-	defer runtime.KeepAlive(reserve)
+func serve(file string) error {
 	body, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("reading the Caddyfile: %w", err)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -59,7 +58,7 @@ func (s *stage) startCaddy(c config, cores ...int) (*server, error) {
 	if err := os.WriteFile(v.file, []byte(c.caddyfile(v)), 0o600); err != nil {
 		return nil, err
 	}
-	v.cmd = exec.Command(s.self, serveCommand, v.file, strconv.Itoa(c.aside))
+	v.cmd = exec.Command(s.self, serveCommand, v.file)
 	v.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", len(cores)), "HOME="+filepath.Dir(v.file))
 	v.cmd.Stderr = os.Stderr
 	stdin, err := v.cmd.StdinPipe()

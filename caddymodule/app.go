@@ -30,10 +30,10 @@ type App struct {
 	// The issuers whose tokens are accepted. At least one is required.
 	Issuers []*Issuer `json:"issuers,omitempty"`
 
-	// How many verified tokens are remembered, so that their signatures need
-	// not be checked again. 0 turns it off, and gives back the 10 MiB of heap that
-	// are set aside so that garbage is collected less often. Default: 100000.
-	TokenCache *int `json:"token_cache,omitempty"`
+	// The memory for verified tokens, whose signatures need not be checked again:
+	// a size such as "64MiB", or a number, which stands for as many KiB: an ordinary
+	// token takes less than one. 0 turns it off. Default: 100000.
+	TokenCache TokenCache `json:"token_cache,omitempty"`
 
 	// How machines become known, and which are declared here. Default: machines
 	// must be registered over the API.
@@ -72,25 +72,20 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: appID, New: func() caddy.Module { return new(App) }}
 }
 
-// Limits of the app's options.
-const (
-	defaultTokenCache = 100_000
-	maxTokenCache     = 10_000_000
-)
-
 // Provision compiles the configuration. It reads no network and no storage.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
 	if len(a.Issuers) == 0 {
 		return errors.New("gatehouse: no issuer is configured: add `issuer https://… { audience … }`")
 	}
-	if n := a.tokenCache(); n < 0 || n > maxTokenCache {
-		return fmt.Errorf("gatehouse: token_cache: found %d, expected 0 to %d", n, maxTokenCache)
+	cacheBytes, err := a.TokenCache.bytes()
+	if err != nil {
+		return fmt.Errorf("gatehouse: token_cache: %w", err)
 	}
 	if err := a.provisionIssuers(); err != nil {
 		return err
 	}
-	gate, err := takeGate(a.Issuers, a.tokenCache())
+	gate, err := takeGate(a.Issuers, cacheBytes)
 	if err != nil {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
@@ -100,7 +95,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required(), newMeters(a.issuerNames()), a.begin)
 	a.lending = new(lending)
-	if err := registerMetrics(ctx, gauges{gate.engines, a.accounts.view, a}); err != nil {
+	if err := registerMetrics(ctx, gauges{gate.engines, gate.verifier, a.accounts.view, a}); err != nil {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	if a.events, err = newEmitter(ctx); err != nil {
@@ -132,13 +127,6 @@ func (a *App) provisionIssuers() error {
 		names[name] = identifier
 	}
 	return nil
-}
-
-func (a *App) tokenCache() int {
-	if a.TokenCache == nil {
-		return defaultTokenCache
-	}
-	return *a.TokenCache
 }
 
 // Start lends this configuration's storage and log to the issuers' engines and

@@ -16,7 +16,7 @@ import (
 //
 //	gatehouse {
 //	    issuer <identifier> { … }    # see parseIssuer; repeatable
-//	    token_cache <number>
+//	    token_cache <number>|<size>
 //	    service_accounts { … }       # see parseServiceAccounts
 //	    license { … }                # see parseLicense
 //	    signing { … }                # see parseSigning
@@ -35,7 +35,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		}
 		err := parseBlock(d, options{
 			"issuer":           repeatable(app.parseIssuer),
-			"token_cache":      once(func(d *caddyfile.Dispenser) error { return number(d, &app.TokenCache, 0, maxTokenCache) }),
+			"token_cache":      once(app.parseTokenCache),
 			"service_accounts": once(app.parseServiceAccounts),
 			"license":          once(app.parseLicense),
 			"signing":          once(app.parseSigning),
@@ -178,4 +178,17 @@ func (i *Issuer) label() string {
 		return i.Name
 	}
 	return hostOf(i.Issuer)
+}
+
+// parseTokenCache reads a number of tokens or a size.
+func (a *App) parseTokenCache(d *caddyfile.Dispenser) error {
+	option, text := d.Val(), ""
+	if err := wordFor(d, &text, tokenCacheExpected); err != nil {
+		return err
+	}
+	a.TokenCache = TokenCache(text)
+	if _, err := a.TokenCache.bytes(); err != nil {
+		return d.Errf("%s: %v", option, err)
+	}
+	return nil
 }

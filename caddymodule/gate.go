@@ -12,10 +12,10 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
-// gate is what outlives a reload: the verifier with its remembered tokens, and
+// gate is what outlives a reload: the verifier with its cache of tokens, and
 // the engines that keep the issuers' keys. Configurations that ask for the same
 // share one, so a reload that changes nothing about the issuers forgets
-// nothing; one that changes something starts with an empty memory, because what
+// nothing; one that changes something starts with an empty cache, because what
 // was verified before was verified by other rules. Engines are shared even
 // then, issuer by issuer.
 type gate struct {
@@ -31,13 +31,13 @@ var (
 )
 
 // takeGate gives the gate of these issuers; it must be released exactly once.
-func takeGate(issuers []*Issuer, remember int) (*gate, error) {
-	key, err := gateKey(issuers, remember)
+func takeGate(issuers []*Issuer, cacheBytes int64) (*gate, error) {
+	key, err := gateKey(issuers, cacheBytes)
 	if err != nil {
 		return nil, err
 	}
 	taken, _, err := gates.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newGate(key, issuers, remember)
+		return newGate(key, issuers, cacheBytes)
 	})
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func takeGate(issuers []*Issuer, remember int) (*gate, error) {
 }
 
 // gateKey is equal for configurations that ask for the same.
-func gateKey(issuers []*Issuer, remember int) (string, error) {
+func gateKey(issuers []*Issuer, cacheBytes int64) (string, error) {
 	type entry struct {
 		Policy auth.Policy
 		Source string
@@ -56,15 +56,15 @@ func gateKey(issuers []*Issuer, remember int) (string, error) {
 		list = append(list, entry{i.policy, i.source.ID()})
 	}
 	key, err := json.Marshal(struct {
-		Issuers  []entry
-		Remember int
-	}{list, remember})
+		Issuers    []entry
+		CacheBytes int64
+	}{list, cacheBytes})
 	return string(key), err
 }
 
-func newGate(key string, issuers []*Issuer, remember int) (*gate, error) {
+func newGate(key string, issuers []*Issuer, cacheBytes int64) (*gate, error) {
 	g := &gate{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
-	config := auth.VerifierConfig{Remember: remember}
+	config := auth.VerifierConfig{CacheBytes: cacheBytes}
 	for _, i := range issuers {
 		engine, err := takeEngine(i.source)
 		if err != nil {

@@ -26,7 +26,7 @@ var (
 		Buckets: []float64{.000025, .00005, .0001, .00025, .0005, .001, .0025, .01, .05, .25, 1, 5},
 	}, []string{"issuer"})
 	tokenCacheTotal = counter("token_cache_total",
-		"Tokens looked up among those verified before: hit or miss.", "result")
+		"Tokens looked up in the cache of those verified before: hit or miss.", "result")
 	jwksFetchesTotal = counter("jwks_fetches_total",
 		"Fetches of an issuer's key set: success or failure.", "issuer", "result")
 	licenseDenialsTotal = counter("license_denials_total",

@@ -25,7 +25,7 @@ func letIn(tb testing.TB) (*meters, *auth.Principal, auth.Verdict) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = engine.Close(); _ = provider.Close() })
-	verifier, err := auth.NewVerifier(auth.VerifierConfig{Remember: 10, Issuers: []auth.AcceptedIssuer{{
+	verifier, err := auth.NewVerifier(auth.VerifierConfig{CacheBytes: 1 << 20, Issuers: []auth.AcceptedIssuer{{
 		Policy: auth.Policy{Issuer: provider.URL, Name: "cost", Audiences: []string{idp.DefaultAudience}}, Keys: engine,
 	}}})
 	if err != nil {

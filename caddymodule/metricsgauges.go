@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -14,6 +15,7 @@ import (
 // and costs nothing in between. They belong to one configuration.
 type gauges struct {
 	engines  map[string]*issuer.Engine // by the issuer's name
+	verifier *auth.Verifier
 	accounts account.View
 	app      *App
 }
@@ -21,6 +23,8 @@ type gauges struct {
 var (
 	jwksAge = describe("jwks_age_seconds",
 		"Age of an issuer's keys. Absent while there are none.", "issuer")
+	tokenCacheBytes = describe("token_cache_bytes",
+		"Memory that the verified tokens take which are kept, in bytes; token_cache is its bound.")
 	licenseExpiry = describe("license_expiry_timestamp_seconds",
 		"When the license in force ends, in Unix time, without its grace. Absent without one.")
 	licenseState = describe("license_state",
@@ -57,7 +61,7 @@ var licenseStates = []license.State{
 
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jwksAge, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, serviceAccounts, storageSynced, clockSuspect} {
+	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, serviceAccounts, storageSynced, clockSuspect} {
 		out <- desc
 	}
 }
@@ -72,6 +76,8 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 			show(jwksAge, time.Since(fetched).Seconds(), name)
 		}
 	}
+	_, bytes := g.verifier.Cached()
+	show(tokenCacheBytes, float64(bytes))
 	counts := g.accounts.Counts()
 	show(serviceAccounts, float64(counts.Active), "active")
 	show(serviceAccounts, float64(counts.Inactive), "inactive")

@@ -79,7 +79,7 @@ func (s *site) serveTokens(services *api.Services) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = engine.Close(); _ = s.issuer.Close() })
-	verifier, err := auth.NewVerifier(auth.VerifierConfig{Remember: 100, Issuers: []auth.AcceptedIssuer{{
+	verifier, err := auth.NewVerifier(auth.VerifierConfig{CacheBytes: 1 << 20, Issuers: []auth.AcceptedIssuer{{
 		Policy: auth.Policy{Name: "acme", Issuer: s.issuer.URL, Audiences: []string{idp.DefaultAudience}}, Keys: engine,
 	}}})
 	if err != nil {

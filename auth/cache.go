@@ -1,0 +1,214 @@
+package auth
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// cache holds verified tokens by their fingerprints, so that each is verified
+// once. Its bound is the memory that they take: tokens may differ a hundredfold.
+//
+// It is plain maps with a lock each. Looking a token up takes one of the locks for
+// some 20 ns, for reading; Go's maps grow piece by piece, so no request pays for
+// moving all tokens to a larger one.
+type cache struct {
+	limit  int64 // bytes
+	used   atomic.Int64
+	now    func() time.Time
+	hand   atomic.Uint64 // the shard that the next eviction begins with
+	shards [cacheShards]cacheShard
+}
+
+type cacheShard struct {
+	mu     sync.RWMutex
+	tokens map[fingerprint]*Token
+	_      [32]byte // a shard is a line of a processor's cache
+}
+
+const (
+	cacheShards = 128
+
+	// cacheLook is how many tokens of a shard are looked at where one comes in.
+	// Eight keep those that no longer hold below an eighth of all.
+	cacheLook = 8
+
+	// cacheEntry is what a map takes for a token, in bytes: key and pointer, half
+	// as much again for the room that maps keep free, and the control byte.
+	cacheEntry = int64(unsafe.Sizeof(fingerprint{})+unsafe.Sizeof((*Token)(nil)))*3/2 + 1
+)
+
+// newCache makes a cache of so many bytes; nil, which holds nothing, for 0.
+func newCache(limit int64, now func() time.Time) *cache {
+	if limit <= 0 {
+		return nil
+	}
+	c := &cache{limit: limit, now: now}
+	for i := range c.shards {
+		c.shards[i].tokens = make(map[fingerprint]*Token)
+	}
+	return c
+}
+
+func (c *cache) shard(sum fingerprint) *cacheShard {
+	return &c.shards[sum.place()%cacheShards]
+}
+
+// find gives a token that still holds, or nil. One that does not is dropped.
+func (c *cache) find(sum fingerprint, now int64) *Token {
+	if c == nil {
+		return nil
+	}
+	s := c.shard(sum)
+	s.mu.RLock()
+	found := s.tokens[sum]
+	s.mu.RUnlock()
+	if found == nil {
+		return nil
+	}
+	if !found.holds(now) {
+		s.mu.Lock()
+		c.drop(s, found)
+		s.mu.Unlock()
+		return nil
+	}
+	if !found.asked.Load() {
+		found.asked.Store(true)
+	}
+	return found
+}
+
+// add takes a token in, instead of an older copy if there is one, and drops
+// others as long as all together take too much.
+func (c *cache) add(t *Token) {
+	if c == nil || t.bytes()+t.standing.part.bytes > c.limit {
+		return
+	}
+	now := c.now().Unix()
+	s := c.shard(t.sum)
+	s.mu.Lock()
+	if twin := s.tokens[t.sum]; twin != nil {
+		c.drop(s, twin)
+	}
+	c.look(s, now, t)
+	t.asked.Store(true) // so that the next look spares it
+	s.tokens[t.sum] = t
+	c.used.Add(t.hold())
+	s.mu.Unlock()
+	c.shrink(now, t)
+}
+
+// change lets a token keep something else than before, and counts that.
+func (c *cache) change(t *Token, do func()) {
+	if c == nil {
+		do()
+		return
+	}
+	s := c.shard(t.sum)
+	s.mu.Lock()
+	if s.tokens[t.sum] == t {
+		c.used.Add(-t.release())
+		do()
+		c.used.Add(t.hold())
+	} else {
+		do()
+	}
+	s.mu.Unlock()
+	c.shrink(c.now().Unix(), t)
+}
+
+// shrink drops tokens until the rest takes no more than it may; the one in use
+// goes last.
+func (c *cache) shrink(now int64, used *Token) {
+	for c.used.Load() > c.limit && (c.evict(now, used) || c.evict(now, nil)) {
+	}
+}
+
+// evict goes on from shard to shard until it finds tokens that no longer hold, or
+// else one that was not asked for since the last look, and drops that. It fails
+// only if there is none but the one to spare.
+func (c *cache) evict(now int64, spare *Token) bool {
+	for range 2 * cacheShards { // at the second look nothing counts as asked for
+		s := &c.shards[c.hand.Add(1)%cacheShards]
+		s.mu.Lock()
+		dropped, idle := c.look(s, now, spare)
+		if !dropped && idle != nil {
+			dropped = c.drop(s, idle)
+		}
+		s.mu.Unlock()
+		if dropped {
+			return true
+		}
+	}
+	return false
+}
+
+// look drops those of a few tokens of a shard that no longer hold; a map gives
+// them from anywhere on. It also gives one that was not asked for since the last
+// look, or the last one that it met if there are more than it looks at.
+func (c *cache) look(s *cacheShard, now int64, spare *Token) (dropped bool, idle *Token) {
+	met := 0
+	for _, t := range s.tokens {
+		switch {
+		case !t.holds(now):
+			dropped = c.drop(s, t)
+		case idle == nil && t != spare && !t.asked.Swap(false):
+			idle = t
+		}
+		if met++; met < cacheLook {
+			continue
+		}
+		if idle == nil && t != spare {
+			idle = t
+		}
+		break
+	}
+	return dropped, idle
+}
+
+// drop takes a token out, unless another is in its place by now. The shard is
+// locked for writing.
+func (c *cache) drop(s *cacheShard, t *Token) bool {
+	if s.tokens[t.sum] != t {
+		return false
+	}
+	delete(s.tokens, t.sum)
+	c.used.Add(-t.release())
+	return true
+}
+
+// size is how many tokens there are, and what they take.
+func (c *cache) size() (tokens int, bytes int64) {
+	if c == nil {
+		return 0, 0
+	}
+	for i := range c.shards {
+		c.shards[i].mu.RLock()
+		tokens += len(c.shards[i].tokens)
+		c.shards[i].mu.RUnlock()
+	}
+	return tokens, c.used.Load()
+}
+
+// part is memory that many tokens of the cache may share; it is counted once.
+type part struct {
+	bytes   int64
+	holders atomic.Int64 // tokens of the cache
+}
+
+// hold gives the bytes to count for one holder more.
+func (p *part) hold() int64 {
+	if p.holders.Add(1) > 1 {
+		return 0
+	}
+	return p.bytes
+}
+
+// release gives the bytes to count no more for a holder less.
+func (p *part) release() int64 {
+	if p.holders.Add(-1) > 0 {
+		return 0
+	}
+	return p.bytes
+}
