@@ -21,8 +21,9 @@ type tunnel struct {
 	net.Conn
 	stream *stream
 
-	mu     sync.Mutex // held while something is written
-	closed sync.Once
+	mu      sync.Mutex // held while something is written
+	reading sync.Mutex // held while something is read: Caddy counts it below
+	closed  sync.Once
 }
 
 // rebind has the handler's buffers use this connection instead of the one below.
@@ -38,13 +39,19 @@ func (t *tunnel) rebind(buffers *bufio.ReadWriter) error {
 	return err
 }
 
-// Read hands on nothing that comes after the cut.
+// Read hands on nothing that comes after the cut: it reads that away.
 func (t *tunnel) Read(p []byte) (int, error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	n, err := t.Conn.Read(p)
-	if why := t.stream.cut.Load(); why != nil {
-		return 0, why
+	why := t.stream.cut.Load()
+	if why == nil {
+		return n, err
 	}
-	return n, err
+	if err == nil {
+		_, _ = io.Copy(io.Discard, t.Conn)
+	}
+	return 0, why
 }
 
 // Write writes on until the cut.
@@ -100,6 +107,8 @@ func (t *tunnel) sayWhy(why *auth.Refusal) {
 		return
 	}
 	_ = t.CloseWrite()
+	t.reading.Lock() // whoever reads still reads to the end, too
+	defer t.reading.Unlock()
 	_, _ = io.Copy(io.Discard, t.Conn)
 }
 
