@@ -63,6 +63,7 @@ var (
 	ErrSeveralHeaders  = badRequest("several_headers", "the request has several Authorization headers")
 	ErrTwoTokens       = badRequest("two_tokens", "the request carries a token in more than one place")
 	ErrMalformedHeader = badRequest("malformed_header", "the Authorization header must be Bearer, one space and one token")
+	ErrProtocol        = badRequest("protocol", "the connection cannot be switched to this protocol here")
 	ErrTooLong         = badRequest("too_long", "the token is longer than 16 KiB")
 
 	ErrNotJWS          = badToken("not_jws", "the token is not a signed JWT in compact form")
@@ -86,6 +87,7 @@ var (
 	ErrClaim           = forbidden("claim", "a claim of the token does not have a value required here")
 	ErrOnlyMachines    = forbidden("kind", "only service accounts are let in here")
 	ErrNoMachines      = forbidden("kind_denied", "service accounts are not let in here")
+	ErrCrossSite       = define("cross_site", http.StatusForbidden, "", "a page of another site cannot use the token in a cookie")
 	ErrKeysUnavailable = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
 )
 

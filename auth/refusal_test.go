@@ -20,7 +20,7 @@ func TestRefusals(t *testing.T) {
 	codes := map[int][]string{
 		http.StatusBadRequest:         {"invalid_request"},
 		http.StatusUnauthorized:       {"", "invalid_token"},
-		http.StatusForbidden:          {"insufficient_scope"},
+		http.StatusForbidden:          {"", "insufficient_scope"},
 		http.StatusServiceUnavailable: {""},
 	}
 	reason := regexp.MustCompile(`^[a-z][a-z_]*$`)

@@ -43,11 +43,22 @@ type BearerAuth struct {
 	// removed from there before the upstream. Default: the header only.
 	TokenFrom []TokenSource `json:"token_from,omitempty"`
 
+	// Origins such as `https://app.example.com` of other sites whose pages may
+	// use a token from a cookie for more than to read. Default: none.
+	CookieOrigins []string `json:"cookie_origins,omitempty"`
+
 	// `pass` lets CORS preflight requests through without a token: OPTIONS
-	// with Origin and Access-Control-Request-Method, without a body and
-	// without Upgrade. Credentials, which browsers never send with them, are
-	// removed. Default: they need a token like all else.
+	// with Origin and Access-Control-Request-Method, without a body,
+	// credentials, a content type, Upgrade or a method override. Headers that
+	// are no part of a preflight are removed. Default: they need a token like
+	// all else.
 	Preflight string `json:"preflight,omitempty"`
+
+	// Protocols besides `websocket` to which a connection may be switched
+	// although there are headers above: values of the header Upgrade, of
+	// `:protocol` in an extended CONNECT, or `connect` for a plain one. What is
+	// sent after the switch is not looked at any more. Default: none.
+	Upgrade []string `json:"upgrade,omitempty"`
 
 	// The identifier (an https URL) of the resource protected here. Its
 	// metadata (RFC 9728) are published at their well-known address by the
@@ -58,6 +69,11 @@ type BearerAuth struct {
 	// `json` answers refusals with `{"message": "…"}`. `none` leaves the body
 	// to Caddy's `handle_errors`. Default: none.
 	ErrorBody string `json:"error_body,omitempty"`
+
+	// `off` refuses gRPC calls as all others, with an HTTP status. For sites
+	// that answer the authorization requests of another proxy, to which the
+	// status 200 of a gRPC refusal would mean yes. Default: on.
+	GRPC string `json:"grpc,omitempty"`
 
 	// What is cut when the token expires, or its service account is switched
 	// off: `streams`, or `all` for every response that is still being written.
@@ -97,7 +113,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.logger, b.entrance.meters)
+	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.GRPC != grpcOff, b.logger, b.entrance.meters)
 	return nil
 }
 
@@ -108,6 +124,14 @@ func (b *BearerAuth) Validate() error {
 	}
 	if b.ErrorBody != "" && b.ErrorBody != "json" && b.ErrorBody != "none" {
 		return fmt.Errorf("bearer_auth: error_body: found %q, expected json or none", b.ErrorBody)
+	}
+	if err := checkGRPC(b.GRPC); err != nil {
+		return fmt.Errorf("bearer_auth: %w", err)
+	}
+	for _, origin := range b.CookieOrigins {
+		if err := checkOrigin(origin); err != nil {
+			return fmt.Errorf("bearer_auth: cookie_origin: %w", err)
+		}
 	}
 	if b.Cut != "" && b.Cut != cutStreams && b.Cut != cutAll {
 		return fmt.Errorf("bearer_auth: cut: found %q, expected %s or %s", b.Cut, cutStreams, cutAll)
@@ -129,15 +153,21 @@ func (b *BearerAuth) Validate() error {
 // headers are removed whatever comes of it.
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	b.identity.clean(r)
-	if b.Preflight == "pass" && isPreflight(r) {
-		dropCredentials(r, b.TokenFrom)
+	if b.Preflight == "pass" && isPreflight(r, b.TokenFrom) {
+		bare(r.Header)
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
+	}
+	if refusal := b.checkProtocol(r); refusal != nil {
+		return b.refuser.refuse(w, r, refusal, "")
 	}
 	token, refusal := findToken(r, b.TokenFrom)
 	if refusal == auth.ErrNoToken && b.Optional {
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
+	}
+	if refusal == nil {
+		refusal = b.checkSite(r)
 	}
 	if refusal != nil {
 		return b.refuser.refuse(w, r, refusal, "")
@@ -167,15 +197,6 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	}
 	handOn(r, token, b.TokenFrom, b.StripToken)
 	return nil
-}
-
-// isPreflight tells a CORS preflight request: it asks, and can do nothing else.
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions &&
-		r.Header.Get("Origin") != "" &&
-		r.Header.Get("Access-Control-Request-Method") != "" &&
-		r.Header.Get("Upgrade") == "" &&
-		r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
 
 // Interface guards

@@ -30,6 +30,9 @@ import (
 //	    protected_resource <url>
 //	    error_body         json|none
 //	    cut                streams|all
+//	    grpc               on|off
+//	    upgrade            <protocol...>
+//	    cookie_origin      <origin...>
 //	}
 //
 // With protected_resource it makes a second route, in front, for the resource's
@@ -75,6 +78,9 @@ func (b *BearerAuth) options() options {
 		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
 		"protected_resource": once(func(d *d) error { return checkedWord(d, &b.ProtectedResource, auth.CheckResource) }),
 		"error_body":         once(func(d *d) error { return oneOf(d, &b.ErrorBody, "json", "none") }),
+		"grpc":               once(func(d *d) error { return oneOf(d, &b.GRPC, grpcOn, grpcOff) }),
+		"upgrade":            list(&b.Upgrade),
+		"cookie_origin":      repeatable(b.parseCookieOrigin),
 		"cut":                once(func(d *d) error { return oneOf(d, &b.Cut, cutStreams, cutAll) }),
 	}
 }
@@ -112,6 +118,20 @@ func (b *BearerAuth) parseTokenFrom(d *caddyfile.Dispenser) error {
 		return d.Errf("token_from: %s %s is set again", source.In, source.Name)
 	}
 	b.TokenFrom = append(b.TokenFrom, source)
+	return nil
+}
+
+func (b *BearerAuth) parseCookieOrigin(d *caddyfile.Dispenser) error {
+	list, err := words(d)
+	if err != nil {
+		return err
+	}
+	for _, origin := range list {
+		if err := checkOrigin(origin); err != nil {
+			return d.Errf("cookie_origin: %v", err)
+		}
+	}
+	b.CookieOrigins = append(b.CookieOrigins, list...)
 	return nil
 }
 

@@ -175,6 +175,7 @@ func (s *Signing) parseKey(d *caddyfile.Dispenser) error {
 //	require_license [<matcher>] {
 //	    feature    <name...>    # all of them; repeatable
 //	    error_body json|none
+//	    grpc       on|off
 //	}
 func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name
@@ -187,6 +188,7 @@ func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 		"error_body": once(func(d *caddyfile.Dispenser) error {
 			return oneOf(d, &l.ErrorBody, errorBodyJSON, errorBodyNone)
 		}),
+		"grpc": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.GRPC, grpcOn, grpcOff) }),
 	})
 }
 

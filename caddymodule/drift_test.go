@@ -35,6 +35,11 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"several_headers":  {edits: []edit{header("Authorization", "Bearer "+good, "Bearer "+good)}, route: true, none: true},
 		"two_tokens":       {token: good, edits: []edit{header("Cookie", "session="+good)}, route: true, none: true},
 		"malformed_header": {token: good + " " + good, none: true},
+		"protocol":         {path: "/header/", edits: []edit{header("Upgrade", "h2c")}, route: true, none: true},
+		"cross_site": {
+			edits: []edit{header("Cookie", "session="+good), header("Upgrade", "websocket"), header("Sec-Fetch-Site", "cross-site")},
+			route: true, none: true,
+		},
 		"too_long":         {token: strings.Repeat("a", auth.MaxTokenBytes+1), none: true},
 		"not_jws":          {token: "opaque", none: true},
 		"malformed_claims": with("exp", "9999999999"),

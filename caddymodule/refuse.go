@@ -22,11 +22,12 @@ type refuser struct {
 	challenge  auth.Challenge
 	challenges func() map[string]string // by a refusal's reason, made once
 	json       bool
+	grpc       bool // answers gRPC calls in gRPC's own way
 	logger     *zap.Logger
 	meters     *meters
 }
 
-func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger, meters *meters) *refuser {
+func newRefuser(challenge auth.Challenge, json, grpc bool, logger *zap.Logger, meters *meters) *refuser {
 	challenges := sync.OnceValue(func() map[string]string {
 		made := make(map[string]string)
 		for _, refusal := range auth.Refusals() {
@@ -34,7 +35,7 @@ func newRefuser(challenge auth.Challenge, json bool, logger *zap.Logger, meters 
 		}
 		return made
 	})
-	return &refuser{challenge: challenge, challenges: challenges, json: json, logger: logger, meters: meters}
+	return &refuser{challenge: challenge, challenges: challenges, json: json, grpc: grpc, logger: logger, meters: meters}
 }
 
 // challengeOf gives the header's value for a refusal, "" for none. Which scopes
@@ -60,8 +61,11 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.R
 	if refusal.RetryAfter > 0 {
 		header.Set("Retry-After", retryAfter(refusal.RetryAfter))
 	}
-	if isGRPC(r) {
+	if f.grpc && isGRPC(r) {
 		return refuseGRPC(w, r, refusal)
+	}
+	if f.grpc && isGRPCWeb(r) {
+		setGRPCStatus(header, refusal)
 	}
 	if f.json {
 		return writeMessage(w, refusal.Status, refusal.Message)
@@ -114,21 +118,33 @@ func writeMessage(w http.ResponseWriter, status int, message string) error {
 	return err
 }
 
-const grpcContentType = "application/grpc"
-
-// isGRPC tells a gRPC call by its content type: application/grpc, perhaps with
-// a message format or parameters behind it.
+// isGRPC tells a gRPC call: POST over HTTP/2 or 3 with exactly such a content
+// type. The content type alone, which any client may send with anything, must not
+// turn a refusal into status 200.
 func isGRPC(r *http.Request) bool {
-	field := r.Header["Content-Type"]
-	return len(field) > 0 && isGRPCType(field[0])
+	contentType := r.Header["Content-Type"]
+	return r.Method == http.MethodPost && r.ProtoMajor >= 2 && len(contentType) == 1 && kindOfType(contentType[0]) == grpcStream
 }
 
-func isGRPCType(contentType string) bool {
-	if len(contentType) < len(grpcContentType) || !strings.EqualFold(contentType[:len(grpcContentType)], grpcContentType) {
-		return false
+// isGRPCWeb tells a call of grpc-web. Its refusal keeps the HTTP status.
+func isGRPCWeb(r *http.Request) bool {
+	const prefix = "application/grpc-web"
+	contentType := r.Header["Content-Type"]
+	return r.Method == http.MethodPost && len(contentType) == 1 &&
+		len(contentType[0]) >= len(prefix) && strings.EqualFold(contentType[0][:len(prefix)], prefix)
+}
+
+// The values of the option grpc.
+const (
+	grpcOn  = "on"
+	grpcOff = "off"
+)
+
+func checkGRPC(option string) error {
+	if option != "" && option != grpcOn && option != grpcOff {
+		return fmt.Errorf("grpc: found %q, expected %s or %s", option, grpcOn, grpcOff)
 	}
-	rest := contentType[len(grpcContentType):]
-	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
+	return nil
 }
 
 // gRPC status codes.
@@ -142,12 +158,15 @@ const (
 // refuseGRPC answers as a gRPC server does: with status 200, and the gRPC status
 // among the headers, as there is no body (a "trailers-only" response).
 func refuseGRPC(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal) error {
-	header := w.Header()
-	header.Set("Content-Type", r.Header.Get("Content-Type"))
-	header.Set("Grpc-Status", strconv.Itoa(grpcStatus(refusal.Status)))
-	header.Set("Grpc-Message", grpcMessage(refusal.Message))
+	w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+	setGRPCStatus(w.Header(), refusal)
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+func setGRPCStatus(header http.Header, refusal *auth.Refusal) {
+	header.Set("Grpc-Status", strconv.Itoa(grpcStatus(refusal.Status)))
+	header.Set("Grpc-Message", grpcMessage(refusal.Message))
 }
 
 func grpcStatus(status int) int {

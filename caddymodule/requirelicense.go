@@ -34,6 +34,11 @@ type RequireLicense struct {
 	// handlers of the same site have in common, else none.
 	ErrorBody string `json:"error_body,omitempty"`
 
+	// `off` refuses gRPC calls as all others, with an HTTP status. For sites
+	// that answer the authorization requests of another proxy, to which the
+	// status 200 of a gRPC refusal would mean yes. Default: on.
+	GRPC string `json:"grpc,omitempty"`
+
 	licensing *licensing
 	logger    *zap.Logger
 	json      *atomic.Bool
@@ -70,6 +75,9 @@ func (l *RequireLicense) Validate() error {
 	if l.ErrorBody != "" && l.ErrorBody != errorBodyJSON && l.ErrorBody != errorBodyNone {
 		return fmt.Errorf("require_license: error_body: found %q, expected json or none", l.ErrorBody)
 	}
+	if err := checkGRPC(l.GRPC); err != nil {
+		return fmt.Errorf("require_license: %w", err)
+	}
 	for _, name := range l.Features {
 		if err := checkFeature(name); err != nil {
 			return fmt.Errorf("require_license: feature: %w", err)
@@ -103,8 +111,12 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	replacerOf(r).Set(licenseCodePlaceholder, code)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set(licenseReasonHeader, code)
-	if isGRPC(r) {
-		return refuseGRPC(w, r, &auth.Refusal{Status: http.StatusForbidden, Message: message})
+	asGRPC := &auth.Refusal{Status: http.StatusForbidden, Message: message}
+	if l.GRPC != grpcOff && isGRPC(r) {
+		return refuseGRPC(w, r, asGRPC)
+	}
+	if l.GRPC != grpcOff && isGRPCWeb(r) {
+		setGRPCStatus(w.Header(), asGRPC)
 	}
 	if l.json.Load() {
 		return writeCode(w, http.StatusForbidden, message, code)

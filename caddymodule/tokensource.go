@@ -125,12 +125,6 @@ func handOn(r *http.Request, token string, sources []TokenSource, strip bool) {
 	r.Header["Authorization"] = []string{scheme + token}
 }
 
-// dropCredentials takes away what nobody has looked at, so that the upstream
-// cannot take it for verified.
-func dropCredentials(r *http.Request, sources []TokenSource) {
-	handOn(r, "", sources, true)
-}
-
 // eachCookie shows every cookie of the Cookie header fields (RFC 6265, section
 // 4.2.1) and gives those, as they were written, for which keep says so.
 func eachCookie(fields []string, keep func(name, value string) bool) (kept []string) {

@@ -58,7 +58,7 @@ func TestContentTypes(t *testing.T) {
 		types  []string
 		status int
 	}{
-		{nil, 201},
+		{nil, 400},
 		{[]string{"application/json"}, 201},
 		{[]string{"Application/JSON; charset=UTF-8"}, 201},
 		{[]string{"application/json; charset=utf-16"}, 400},

@@ -169,6 +169,9 @@ func (s *site) send(method, path, body string, edits ...edit) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if method == http.MethodPost || method == http.MethodPut {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	s.admin()(request)
 	for _, edit := range edits {
 		edit(request)

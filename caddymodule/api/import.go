@@ -24,7 +24,7 @@ func (a *API) importAccounts(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := checkContentType(c.r, "application/x-ndjson", "application/jsonl", "application/json", "text/plain"); err != nil {
+	if err := checkContentType(c.r, "application/x-ndjson", "application/jsonl", "application/json"); err != nil {
 		return err
 	}
 	body, err := c.read(maxImport, "64 MiB", importTime)

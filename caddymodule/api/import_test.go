@@ -54,7 +54,9 @@ func TestImportRefusesAll(t *testing.T) {
 			s.send("POST", "/api/serviceaccounts:import"+c.path, c.body).fails(t, 400, c.text)
 		})
 	}
-	s.send("POST", "/api/serviceaccounts:import", good, header("Content-Type", "multipart/form-data")).fails(t, 400, "content type")
+	for _, kind := range []string{"multipart/form-data", "text/plain"} {
+		s.send("POST", "/api/serviceaccounts:import", good, header("Content-Type", kind)).fails(t, 400, "content type")
+	}
 	s.send("POST", "/api/serviceaccounts:import", strings.Repeat("\n", 64<<20+1)).fails(t, 413, "64 MiB")
 	if list := s.registry.List("", 0); len(list) != 0 || s.trail() != "" {
 		t.Errorf("%d accounts were stored; the audit log has %q", len(list), s.trail())
@@ -77,7 +79,7 @@ func TestCallerWhoGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	const body = `{"subject":"late","status":"active"}`
-	fmt.Fprintf(conn, "POST /api/serviceaccounts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n%s",
+	fmt.Fprintf(conn, "POST /api/serviceaccounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n%s",
 		len(body), s.issuer.Mint(map[string]any{"sub": "alice", "groups": []string{"admin"}}), body)
 	<-arrived
 	conn.Close()
@@ -103,7 +105,7 @@ func TestBodiesThatDoNotEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			fmt.Fprintf(conn, "POST /api/serviceaccounts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n{\"subject",
+			fmt.Fprintf(conn, "POST /api/serviceaccounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n{\"subject",
 				length, s.issuer.Mint(map[string]any{"groups": []string{"admin"}}))
 			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 				t.Fatal(err)

@@ -73,7 +73,7 @@ var outputs = map[string][]string{
 	"scope":        {"HTTP/1.1 403", `error="insufficient_scope"`, `scope="gateway.read"`},
 	"group":        {"HTTP/1.1 403", `error="insufficient_scope"`, "groups"},
 	"admin":        {"HTTP/1.1 200", `"boss"`},
-	"grpc":         {"HTTP/1.1 200", "Grpc-Status: 16", "Content-Type: application/grpc", "!message\":"},
+	"grpc":         {"HTTP/2 200", "grpc-status: 16", "content-type: application/grpc", "!message\":"},
 	"preflight":    {"HTTP/1.1 200", `"OPTIONS"`, "!X-Auth"},
 	"query":        {"data: tick 1", "data: tick 3"},
 	"open":         {"HTTP/1.1 200", "!X-Auth-Subject", "!root"},

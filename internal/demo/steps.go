@@ -48,7 +48,7 @@ func (s *Stage) Steps() []Step {
 		{"scope", "403 insufficient_scope: the challenge names the scope that is missing", s.curl("-i", with("-d scope=gateway.write"), "/hello")},
 		{"group", "403 insufficient_scope: /admin is for the group admins", s.curl("-i", authorized, "/admin/")},
 		{"admin", "200: a token with that group", s.curl("-i", with("-u "+clientAdmin+":"+s.secret), "/admin/")},
-		{"grpc", "200 with grpc-status 16: a refusal as gRPC clients understand it", s.curl("-i", "-X POST", `-H "Content-Type: application/grpc"`, "/grpc.Stream")},
+		{"grpc", "200 with grpc-status 16: a refusal as gRPC clients understand it", s.curl("-i", "--http2-prior-knowledge", "-X POST", `-H "Content-Type: application/grpc"`, "/grpc.Stream")},
 		{"preflight", "200: a CORS preflight of a browser carries no token, and is let through", s.curl("-i", "-X OPTIONS", `-H "Origin: https://app.example.com"`, `-H "Access-Control-Request-Method: GET"`, "/hello")},
 		{"query", "an event stream with the token in the query, as a browser has to send it", s.curl("-N", "/sse?n=3&access_token=$TOKEN")},
 		{"open", "200: /open needs no token, and the upstream sees no subject", s.curl("-i", `-H "X-Auth-Subject: root"`, "/open/")},
