@@ -201,8 +201,13 @@ func TestSSO(t *testing.T) {
 		}
 	})
 	t.Run("the configuration shows no secret", s.secrets)
+	t.Run("other spellings are not handed on", func(t *testing.T) {
+		for _, path := range []string{"/api/v4/%73so_url", "/api/v4/sso_url%2F", "/api/v4//sso_url", "/api%2Fv4/sso_url"} {
+			wantCode(t, s.get(path, signed()), sso.CodeNotFound)
+		}
+	})
 	t.Run("what is not the API's is handed on", func(t *testing.T) {
-		for _, path := range []string{"/api/v4/sso_url/x", "/api/v4/sso_urls", "/api/v4", "/api/v4/SSO_URL"} {
+		for _, path := range []string{"/api/v4", "/api/v5/sso_url", "/API/v4/sso_url"} {
 			if got := s.get(path); got.status != http.StatusTeapot {
 				t.Errorf("%s: got %d %q", path, got.status, got.body)
 			}
@@ -263,9 +268,16 @@ func (s *ssoGateway) methods(t *testing.T, place string) {
 		if allow := got.header.Get("Allow"); got.status != http.StatusMethodNotAllowed || allow != "GET, HEAD" {
 			t.Errorf("%s: got %d with Allow %q", method, got.status, allow)
 		}
+		wantCode(t, got, sso.CodeMethodNotAllowed)
 	}
 	if got := s.do(s.client, http.MethodHead, place+"?"+ssoAsk, signed()); got.status != http.StatusOK || got.body != "" {
 		t.Errorf("HEAD: got %d %q", got.status, got.body)
+	}
+	base, _, _ := strings.Cut(place, "sso_url")
+	for _, other := range []string{"", "x", "activate_license", "sso_url/x", "sso_urls", "SSO_URL"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			wantCode(t, s.do(s.client, method, base+other, signed()), sso.CodeNotFound)
+		}
 	}
 }
 

@@ -25,19 +25,19 @@ const (
 func (s *Service) Answer(ctx context.Context, r Request) Response {
 	who, refusal := s.admit(ctx, r)
 	if refusal != nil {
-		return refused(refusal)
+		return Refused(refusal)
 	}
 	wanted, refusal := s.accept(r.RawQuery, who)
 	if refusal != nil {
-		return wanted.label(refused(refusal))
+		return wanted.label(Refused(refusal))
 	}
 	address, err := wanted.address(ctx, s.random)
 	if err != nil {
-		return wanted.label(refused(unavailable(err)))
+		return wanted.label(Refused(unavailable(err)))
 	}
 	answer, err := s.success(address)
 	if err != nil {
-		return wanted.label(refused(unavailable(err)))
+		return wanted.label(Refused(unavailable(err)))
 	}
 	return wanted.label(answer)
 }

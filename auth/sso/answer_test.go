@@ -257,7 +257,7 @@ func TestLabels(t *testing.T) {
 func TestCodes(t *testing.T) {
 	codes := Codes()
 	slices.Sort(codes)
-	if len(slices.Compact(codes)) != 18 {
+	if len(slices.Compact(codes)) != 20 {
 		t.Errorf("%d codes: %v", len(codes), codes)
 	}
 	for _, c := range Codes() {
@@ -271,6 +271,10 @@ func TestCodes(t *testing.T) {
 			want = http.StatusTooManyRequests
 		case "internal_error":
 			want = http.StatusInternalServerError
+		case "not_found":
+			want = http.StatusNotFound
+		case "method_not_allowed":
+			want = http.StatusMethodNotAllowed
 		case "temporarily_unavailable":
 			want = http.StatusServiceUnavailable
 		}

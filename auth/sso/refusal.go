@@ -28,6 +28,8 @@ const (
 	CodeInvalidToken           Code = "invalid_token"
 	CodeInsufficientScope      Code = "insufficient_scope"
 	CodeTemporarilyUnavailable Code = "temporarily_unavailable"
+	CodeNotFound               Code = "not_found"
+	CodeMethodNotAllowed       Code = "method_not_allowed"
 )
 
 // statuses are the HTTP statuses of the codes that have another than 400.
@@ -38,15 +40,19 @@ var statuses = map[Code]int{
 	CodeInvalidToken:           http.StatusUnauthorized,
 	CodeInsufficientScope:      http.StatusForbidden,
 	CodeTemporarilyUnavailable: http.StatusServiceUnavailable,
+	CodeNotFound:               http.StatusNotFound,
+	CodeMethodNotAllowed:       http.StatusMethodNotAllowed,
 }
 
-// Codes lists every code, those that only a bearer token meets last.
+// Codes lists every code, those that only a bearer token meets, and those that no
+// request for an address meets, last.
 func Codes() []Code {
 	return []Code{
 		CodeMissingHeaders, CodeMissingParams, CodeInvalidHeaders, CodeHMACRequired, CodeDateDiff,
 		CodeInvalidAPIKey, CodeRevokedAPIKey, CodeSignatureMismatch, CodeMissingParameters, CodeValidation,
 		CodeUnknownProduct, CodeAPIKeyProduct, CodeAccountNotFound, CodeRateLimited, CodeInternal,
 		CodeInvalidToken, CodeInsufficientScope, CodeTemporarilyUnavailable,
+		CodeNotFound, CodeMethodNotAllowed,
 	}
 }
 

@@ -80,8 +80,8 @@ func (s *Service) success(address string) (Response, error) {
 	return answer, nil
 }
 
-// refused words a refusal.
-func refused(r *Refusal) Response {
+// Refused words a refusal.
+func Refused(r *Refusal) Response {
 	status := r.Code.Status()
 	answer, err := newResponse(status, struct {
 		Status  int    `json:"status"`
@@ -89,7 +89,7 @@ func refused(r *Refusal) Response {
 		Message string `json:"message"`
 	}{status, r.Code, r.Message})
 	if err != nil { // a caller's message that is not UTF-8
-		return refused(&Refusal{Code: r.Code, Message: http.StatusText(status), Cause: r.Cause})
+		return Refused(&Refusal{Code: r.Code, Message: http.StatusText(status), Cause: r.Cause})
 	}
 	answer.Refusal = r
 	switch {

@@ -35,11 +35,14 @@ func New(services Services) *API {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ours bool) {
 	path := r.URL.EscapedPath()
 	route, rest := a.find(path)
+	if route == nil && strings.HasPrefix(r.URL.Path, licenseAPI) {
+		route, _ = a.find(licenseAPI) // spelled in another way
+	}
 	if route == nil {
 		return false
 	}
 	if err := a.serve(w, r, place, route, rest); err != nil {
-		a.fail(w, err)
+		a.fail(w, route.path, err)
 	}
 	return true
 }
@@ -49,6 +52,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, place Place, route *
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
+	}
+	if len(route.methods) == 0 {
+		return problem(http.StatusNotFound, "there is no such route")
 	}
 	endpoint, ok := route.methods[method]
 	if !ok {

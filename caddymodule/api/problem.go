@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,7 +36,7 @@ func problem(status int, message string) *Problem {
 
 // fail answers an error: a problem with its own words, anything else as an
 // internal error whose details stay in the log.
-func (a *API) fail(w http.ResponseWriter, err error) {
+func (a *API) fail(w http.ResponseWriter, path string, err error) {
 	var p *Problem
 	if !errors.As(err, &p) {
 		p = &Problem{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
@@ -44,6 +45,10 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	// that once, and not with every request.
 	if p.Status >= http.StatusInternalServerError && p.Cause != nil {
 		a.services.logError(p)
+	}
+	if strings.HasPrefix(path, licenseAPI) {
+		failAsSSO(w, p)
+		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if p.RetryAfter > 0 {

@@ -8,6 +8,7 @@ import (
 )
 
 // route is one path, or all paths with a prefix, and what can be done there.
+// A route without methods is one that is not there, and is not anybody else's.
 type route struct {
 	path    string
 	prefix  bool
@@ -26,6 +27,8 @@ func (a *API) table() []route {
 	return []route{
 		{path: "/api/v4/sso_url", methods: map[string]endpoint{get: {anyone, a.ssoURL}}},
 		{path: "/api/v4/sso_url/", methods: map[string]endpoint{get: {anyone, a.ssoURL}}},
+		{path: licenseAPI},
+		{path: licenseAPI, prefix: true},
 		{path: "/gatehouse/", methods: map[string]endpoint{get: {anyone, a.page}}},
 		{path: "/api/status", methods: map[string]endpoint{get: {admins, a.getStatus}}},
 		{path: "/api/issuers", methods: map[string]endpoint{get: {admins, a.listIssuers}}},

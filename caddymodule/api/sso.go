@@ -24,13 +24,33 @@ func (a *API) ssoURL(c *call) error {
 	})
 	a.logSSO(answer)
 	a.services.countSSO(answer)
-	header := c.w.Header()
+	writeSSO(c.w, answer)
+	return nil
+}
+
+func writeSSO(w http.ResponseWriter, answer sso.Response) {
+	header := w.Header()
 	for name, values := range answer.Header {
 		header[name] = slices.Clone(values)
 	}
-	c.w.WriteHeader(answer.Status)
-	_, _ = c.w.Write(answer.Body) // an error means that the caller is gone
-	return nil
+	w.WriteHeader(answer.Status)
+	_, _ = w.Write(answer.Body) // an error means that the caller is gone
+}
+
+// licenseAPI begins the paths of LicenseSpring's API. All are ours: its clients
+// send their credentials to whatever answers there.
+const licenseAPI = "/api/v4/"
+
+// failAsSSO answers a problem in the shape that clients of that API know.
+func failAsSSO(w http.ResponseWriter, p *Problem) {
+	code := sso.CodeInternal
+	switch p.Status {
+	case http.StatusNotFound:
+		code = sso.CodeNotFound
+	case http.StatusMethodNotAllowed:
+		code = sso.CodeMethodNotAllowed
+	}
+	writeSSO(w, sso.Refused(&sso.Refusal{Code: code, Message: p.Message}))
 }
 
 // logSSO tells the operator why there is no address. A provider that is down

@@ -53,7 +53,7 @@ func (a answer) ssoFails(t *testing.T, code sso.Code, text string) {
 
 func TestSSONotConfigured(t *testing.T) {
 	s := newSite(t)
-	s.send("GET", ssoPath+"good", "").fails(t, http.StatusNotFound, "sso { … }")
+	s.send("GET", ssoPath+"good", "").ssoFails(t, sso.CodeNotFound, "sso { … }")
 }
 
 func TestSSOByToken(t *testing.T) {

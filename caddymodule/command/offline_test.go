@@ -147,8 +147,10 @@ func TestSignMeansWhatFlagsSay(t *testing.T) {
 		"features twice": {[]string{"--features", "b, a", "--features", "c"}, func(p *license.Payload) bool { return strings.Join(p.Features, "") == "abc" }},
 		"grace of none":  {[]string{"--grace", "0"}, func(p *license.Payload) bool { return p.Grace != nil && *p.Grace == 0 }},
 		"no grace":       {nil, func(p *license.Payload) bool { return p.Grace == nil }},
-		"in days":        {nil, func(p *license.Payload) bool { return p.ExpireAt == noon.AddDate(0, 0, 365).Unix() && p.IssuedAt == noon.Add(-time.Hour).Unix() }},
-		"hosts":          {[]string{"--allowed-hosts", "third.example"}, func(p *license.Payload) bool { return len(p.AllowedHosts) == 3 }},
+		"in days": {nil, func(p *license.Payload) bool {
+			return p.ExpireAt == noon.AddDate(0, 0, 365).Unix() && p.IssuedAt == noon.Add(-time.Hour).Unix()
+		}},
+		"hosts": {[]string{"--allowed-hosts", "third.example"}, func(p *license.Payload) bool { return len(p.AllowedHosts) == 3 }},
 		"later": {[]string{"--not-before", "36h"}, func(p *license.Payload) bool {
 			return *p.NotBefore == noon.Add(36*time.Hour).Unix()
 		}},
