@@ -27,6 +27,9 @@ func (GatehouseAPI) CaddyModule() caddy.ModuleInfo {
 // Provision finds the app.
 func (g *GatehouseAPI) Provision(ctx caddy.Context) error {
 	app, err := configuredApp(ctx)
+	if err == nil && app.apiNeedsIssuer() {
+		err = errNoIssuer("gatehouse_api, unless for `sso` with a `credential`,")
+	}
 	if err != nil {
 		return fmt.Errorf("gatehouse_api: %w", err)
 	}

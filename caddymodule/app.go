@@ -27,7 +27,9 @@ const appID = "gatehouse"
 // the background, and kept in Caddy's storage, so that a restart serves even
 // while an issuer cannot be reached.
 type App struct {
-	// The issuers whose tokens are accepted. At least one is required.
+	// The issuers whose tokens are accepted. Required by what looks at tokens:
+	// bearer_auth, service accounts that are declared, signing and sso unless
+	// there is another way to ask for them, and gatehouse_api without such an sso.
 	Issuers []*Issuer `json:"issuers,omitempty"`
 
 	// The memory for verified tokens, whose signatures need not be checked again:
@@ -75,8 +77,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the configuration. It reads no network and no storage.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
-	if len(a.Issuers) == 0 {
-		return errors.New("gatehouse: no issuer is configured: add `issuer https://… { audience … }`")
+	if option := a.needsIssuer(); option != "" {
+		return fmt.Errorf("gatehouse: %w", errNoIssuer(option))
 	}
 	cacheBytes, err := a.TokenCache.bytes()
 	if err != nil {
@@ -253,12 +255,11 @@ func (a *App) identifiers(names []string) []string {
 	return list
 }
 
-// configuredApp gives the configuration's app. It must have been configured:
-// without issuers nobody could be let in.
+// configuredApp gives the configuration's app, which must have been configured.
 func configuredApp(ctx caddy.Context) (*App, error) {
 	app, err := ctx.AppIfConfigured(appID)
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, errors.New("no issuer is configured: add the global option `gatehouse { issuer https://… { audience … } }`")
+		return nil, fmt.Errorf("the global option `gatehouse { … }` is missing: %w", err)
 	}
 	if err != nil {
 		return nil, err

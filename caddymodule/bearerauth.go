@@ -99,7 +99,7 @@ func (BearerAuth) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the rules.
 func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	b.logger = ctx.Logger()
-	app, err := configuredApp(ctx)
+	app, err := tokenApp(ctx)
 	if err != nil {
 		return fmt.Errorf("bearer_auth: %w", err)
 	}

@@ -98,6 +98,9 @@ func (a *App) parseAPI(d *caddyfile.Dispenser) error {
 //	gatehouse_api [<matcher>]
 func parseGatehouseAPI(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name
+	if err := checkDirective(h, "gatehouse_api", (*App).apiNeedsIssuer); err != nil {
+		return nil, err
+	}
 	if err := noMore(h.Dispenser, "gatehouse_api"); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		d.Next()
 		return nil, d.Err("the global option gatehouse stands twice: put everything into one")
 	}
-	app := new(App)
+	app, lines := new(App), make(notedLines)
 	for d.Next() {
 		if err := noMore(d, "gatehouse"); err != nil {
 			return nil, err
@@ -36,18 +36,18 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		err := parseBlock(d, options{
 			"issuer":           repeatable(app.parseIssuer),
 			"token_cache":      once(app.parseTokenCache),
-			"service_accounts": once(app.parseServiceAccounts),
+			"service_accounts": lines.once("service_accounts", app.parseServiceAccounts),
 			"license":          once(app.parseLicense),
-			"signing":          once(app.parseSigning),
-			"sso":              once(app.parseSSO),
+			"signing":          lines.once("signing", app.parseSigning),
+			"sso":              lines.once("sso", app.parseSSO),
 			"api":              once(app.parseAPI),
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	if len(app.Issuers) == 0 {
-		return nil, d.Err("gatehouse: no issuer: expected at least `issuer https://… { audience … }`")
+	if option := app.needsIssuer(); option != "" {
+		return nil, lines.at(option, d).Errf("gatehouse: %v", errNoIssuer(option))
 	}
 	return httpcaddyfile.App{Name: appID, Value: caddyconfig.JSON(app, nil)}, nil
 }

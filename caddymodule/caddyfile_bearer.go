@@ -46,6 +46,9 @@ func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error
 		return nil, err
 	}
 	h.Next() // the directive's name
+	if err := checkDirective(h, "bearer_auth", hasNoIssuer); err != nil {
+		return nil, err
+	}
 	if err := noMore(h.Dispenser, "bearer_auth"); err != nil {
 		return nil, err
 	}

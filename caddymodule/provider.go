@@ -32,7 +32,7 @@ func (BearerProvider) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the rules.
 func (p *BearerProvider) Provision(ctx caddy.Context) error {
 	p.logger = ctx.Logger()
-	app, err := configuredApp(ctx)
+	app, err := tokenApp(ctx)
 	if err != nil {
 		return fmt.Errorf("bearer: %w", err)
 	}

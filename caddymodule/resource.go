@@ -46,7 +46,7 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 	if err := auth.CheckResource(m.Resource); err != nil {
 		return fmt.Errorf("protected_resource: %w", err)
 	}
-	app, err := configuredApp(ctx)
+	app, err := tokenApp(ctx)
 	if err != nil {
 		return fmt.Errorf("protected_resource: %w", err)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -28,7 +29,23 @@ func (c Caller) Name() string {
 	return c.Principal.Issuer() + "/" + c.Principal.Subject()
 }
 
-const noIssuer = "several issuers are configured: the option `api { issuer … }` must say whose tokens may administer"
+// noIssuer says why no token is good here.
+func (a *API) noIssuer() string {
+	if len(a.services.Issuers) == 0 {
+		return "no issuer is configured, so no token is good here: add `issuer https://… { audience … }`"
+	}
+	return "several issuers are configured: the option `api { issuer … }` must say whose tokens may administer"
+}
+
+// trusts tells whether the caller may do everything without a token. A client
+// that has none may send the scheme alone, as hoop's command does.
+func (p Place) trusts(r *http.Request) bool {
+	if !p.Trusted {
+		return false
+	}
+	values := r.Header["Authorization"]
+	return len(values) == 0 || len(values) == 1 && strings.EqualFold(strings.TrimSpace(values[0]), "Bearer")
+}
 
 // who says which callers an endpoint lets in.
 type who int
@@ -42,11 +59,11 @@ const (
 
 // authenticate tells who is calling, and refuses callers that are not let in.
 func (a *API) authenticate(w http.ResponseWriter, r *http.Request, place Place, who who) (Caller, error) {
-	if place.Trusted && len(r.Header["Authorization"]) == 0 {
+	if place.trusts(r) {
 		return Caller{Admin: true}, nil
 	}
 	if a.services.Authenticate == nil {
-		return Caller{}, problem(http.StatusForbidden, noIssuer)
+		return Caller{}, problem(http.StatusForbidden, a.noIssuer())
 	}
 	principal, refusal := a.services.Authenticate(r, a.groupsOf(who)...)
 	if refusal != nil {

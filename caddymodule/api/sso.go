@@ -72,11 +72,11 @@ func (s *seldom) due(now time.Time) bool {
 
 // judge decides about a caller without an HMAC.
 func (a *API) judge(c *call) *sso.Refusal {
-	if c.place.Trusted && len(c.r.Header["Authorization"]) == 0 {
+	if c.place.trusts(c.r) {
 		return nil
 	}
 	if a.services.Authenticate == nil {
-		return &sso.Refusal{Code: sso.CodeInsufficientScope, Message: noIssuer}
+		return &sso.Refusal{Code: sso.CodeInsufficientScope, Message: a.noIssuer()}
 	}
 	_, refusal := a.services.Authenticate(c.r, a.services.SSOGroup)
 	if refusal == nil {
