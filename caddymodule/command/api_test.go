@@ -90,7 +90,7 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 	if r := s.run("keys", "refresh", "nobody"); r.err == nil || !strings.Contains(r.stderr, "HTTP 404 Not Found: there is no such issuer") {
 		t.Errorf("an unknown issuer: %v", r.err)
 	}
-	s.fails([]string{"HTTP 404 Not Found: single sign-on is not configured"}, "sso-url", "--product", "p", "--account", "a")
+	s.fails([]string{"HTTP 404 Not Found: not_found: single sign-on is not configured"}, "sso-url", "--product", "p", "--account", "a")
 	s.typed(s.license()).fails([]string{"HTTP 409 Conflict"}, "install", "-")
 }
 
