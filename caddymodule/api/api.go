@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // Place is where a request reached the API.
@@ -20,6 +21,7 @@ type API struct {
 	services Services
 	routes   []route
 
+	importing   sync.Mutex
 	ssoFailures seldom
 }
 
@@ -49,6 +51,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ou
 
 // serve checks the method first, then who is calling, and then does the work.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, place Place, route *route, rest string) error {
+	call := &call{w: w, r: r, place: place, rest: rest}
+	if r.ContentLength != 0 {
+		call.arriveWithin(bodyTime) // whoever sends it, and whether it is read or not
+	}
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -61,7 +67,6 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, place Place, route *
 		w.Header().Set("Allow", route.allow())
 		return problem(http.StatusMethodNotAllowed, "method not allowed: expected "+route.allow())
 	}
-	call := &call{w: w, r: r, place: place, rest: rest}
 	if endpoint.who != anyone {
 		caller, err := a.authenticate(w, r, place, endpoint.who)
 		if err != nil {

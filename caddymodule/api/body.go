@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// The most that a body may hold, and how long it may take to arrive.
+// The most that a body may hold, and how long it may take to arrive. An import
+// is bounded in lines as well: a short one takes more memory than it has bytes.
 const (
 	maxBody    = 64 << 10
 	maxImport  = 64 << 20
+	maxLines   = 1_000_000
 	bodyTime   = 30 * time.Second
 	importTime = 10 * time.Minute
 )
@@ -25,27 +27,35 @@ func (c *call) readBody() ([]byte, error) {
 	if err := checkContentType(c.r, "application/json"); err != nil {
 		return nil, err
 	}
-	return c.read(maxBody, "64 KiB", bodyTime)
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	if err != nil {
+		return nil, unread(err, "64 KiB")
+	}
+	c.arriveWithin(0)
+	return body, nil
 }
 
-// read reads a body of at most so many bytes. A server that gives a request a
-// time to arrive in goes on counting while the request is worked on, and takes
-// it for given up then; so the time is lifted once all has arrived.
-func (c *call) read(most int64, inWords string, within time.Duration) ([]byte, error) {
-	control := http.NewResponseController(c.w)
-	_ = control.SetReadDeadline(time.Now().Add(within)) // where it can be set
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
+// arriveWithin gives the body a time to arrive in, where that can be set; 0 lifts
+// it. A server goes on counting while the request is worked on, and takes it for
+// given up then; so the time is to be lifted once all has arrived.
+func (c *call) arriveWithin(d time.Duration) {
+	var end time.Time
+	if d > 0 {
+		end = time.Now().Add(d)
+	}
+	_ = http.NewResponseController(c.w).SetReadDeadline(end)
+}
+
+// unread words why a body of at most so much could not be read.
+func unread(err error, most string) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, problem(http.StatusRequestEntityTooLarge, "the body is larger than "+inWords)
+		return problem(http.StatusRequestEntityTooLarge, "the body is larger than "+most)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem(http.StatusRequestTimeout, "the body took too long to arrive")
-	case err != nil:
-		return nil, problem(http.StatusBadRequest, "the body could not be read")
+		return problem(http.StatusRequestTimeout, "the body took too long to arrive")
 	}
-	_ = control.SetReadDeadline(time.Time{})
-	return body, nil
+	return problem(http.StatusBadRequest, "the body could not be read")
 }
 
 // checkContentType wants one of the media types, in UTF-8. Several types could be

@@ -3,8 +3,11 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBadBodies(t *testing.T) {
@@ -75,5 +78,54 @@ func TestContentTypes(t *testing.T) {
 		if got.status != c.status {
 			t.Errorf("%q: got %d %s, want %d", c.types, got.status, got.body, c.status)
 		}
+	}
+}
+
+// deadlines tells which times a request was given to arrive in.
+type deadlines struct {
+	http.ResponseWriter
+	given *[]time.Duration
+}
+
+func (d deadlines) SetReadDeadline(end time.Time) error {
+	within := time.Duration(0)
+	if !end.IsZero() {
+		within = time.Until(end).Round(time.Second)
+	}
+	*d.given = append(*d.given, within)
+	return http.NewResponseController(d.ResponseWriter).SetReadDeadline(end)
+}
+
+// A body has its time to arrive in whoever sends it: without a token too, to a
+// route that reads none, and by a method that there is not.
+func TestBodiesHaveTheirTime(t *testing.T) {
+	s := newSite(t)
+	var given []time.Duration
+	inner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.relay(deadlines{w, &given}, r)
+	}))
+	defer inner.Close()
+	s.url = inner.URL
+	nobody := func(r *http.Request) { r.Header.Del("Authorization") }
+	for _, c := range []struct {
+		name, method, path, body string
+		edits                    []edit
+		want                     []time.Duration
+	}{
+		{"no token", "POST", "/api/serviceaccounts", "{}", []edit{nobody}, []time.Duration{30 * time.Second}},
+		{"no token to import", "POST", "/api/serviceaccounts:import", "{}", []edit{nobody}, []time.Duration{30 * time.Second}},
+		{"no token needed", "GET", "/gatehouse/", "{}", []edit{nobody}, []time.Duration{30 * time.Second}},
+		{"no such method", "PATCH", "/api/serviceaccounts", "{}", []edit{nobody}, []time.Duration{30 * time.Second}},
+		{"read", "POST", "/api/serviceaccounts", "{}", nil, []time.Duration{30 * time.Second, 0}},
+		{"import", "POST", "/api/serviceaccounts:import", "\n", nil, []time.Duration{30 * time.Second, 10 * time.Minute, 0}},
+		{"no body", "GET", "/api/serviceaccounts", "", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			given = nil
+			s.send(c.method, c.path, c.body, c.edits...)
+			if !slices.Equal(given, c.want) {
+				t.Errorf("the body was given %v, want %v", given, c.want)
+			}
+		})
 	}
 }

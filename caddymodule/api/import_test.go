@@ -1,10 +1,13 @@
 package api_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -137,5 +140,99 @@ func TestWorkMayTakeLongerThanArriving(t *testing.T) {
 	s.send("DELETE", "/api/serviceaccounts/a", "").fails(t, 503, "")
 	if took := time.Since(started); took < 200*time.Millisecond {
 		t.Errorf("it took %s: nothing was waited for", took)
+	}
+}
+
+// importing begins an import whose body is written to the pipe.
+func (s *site) importing() (*io.PipeWriter, <-chan answer) {
+	s.t.Helper()
+	body, writer := io.Pipe()
+	request, err := http.NewRequestWithContext(s.t.Context(), "POST", s.url+"/api/serviceaccounts:import", body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	s.admin()(request)
+	answers := make(chan answer, 1)
+	go func() {
+		defer close(answers)
+		response, err := s.client.Do(request)
+		if err != nil {
+			s.t.Error(err)
+			_ = body.Close()
+			return
+		}
+		defer response.Body.Close()
+		data, err := io.ReadAll(response.Body)
+		if err != nil {
+			s.t.Error(err)
+		}
+		answers <- answer{response.StatusCode, response.Header, string(data)}
+	}()
+	return writer, answers
+}
+
+// Imports take their memory one after another.
+func TestOneImportAtATime(t *testing.T) {
+	s := newSite(t)
+	body, answers := s.importing()
+	fmt.Fprintln(body, `{"subject":"first","status":"active"}`)
+	const path, second = "/api/serviceaccounts:import", `{"subject":"second","status":"active"}`
+	got := s.send("POST", path, "\n")
+	for end := time.Now().Add(10 * time.Second); got.status == 200 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		got = s.send("POST", path, "\n") // the first has not come to its turn yet
+	}
+	got = s.send("POST", path, second)
+	got.fails(t, 503, "another import is at work")
+	if after := got.header.Get("Retry-After"); after != "5" {
+		t.Errorf("got Retry-After %q", after)
+	}
+	if err := body.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := <-answers; got.status != 200 {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+	s.send("POST", path, second).wants(t, 200, `{"line":1,"subject":"second","result":"created"}`+"\n")
+}
+
+// Of an import no more is in memory than its accounts.
+func TestImportIsReadAsItComes(t *testing.T) {
+	s := newSite(t)
+	s.send("POST", "/api/serviceaccounts:import", "\n") // so that all is there that serves one
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	body, answers := s.importing()
+	before, lines := heap(), bytes.Repeat([]byte("     \r\n"), 10<<10)
+	for sent := 0; sent < 60<<20; sent += len(lines) {
+		if _, err := body.Write(lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := int64(heap() - before); grown > 4<<20 {
+		t.Errorf("60 MiB of a body took %d bytes", grown)
+	}
+	fmt.Fprintln(body, `{"subject":"last","status":"active"}`)
+	if err := body.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := <-answers; got.status != 200 || !strings.Contains(got.body, `"last"`) {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+}
+
+// Short lines take more memory than they have bytes, so there is a bound of their
+// own.
+func TestImportOfTooManyLines(t *testing.T) {
+	s := newSite(t)
+	body := strings.Repeat(`{"subject":"a","status":"active"}`+"\n", 1_000_001)
+	s.send("POST", "/api/serviceaccounts:import", body).fails(t, 413, "more than 1000000 accounts")
+	if list := s.registry.List("", 0); len(list) != 0 {
+		t.Errorf("%d accounts were stored", len(list))
 	}
 }
