@@ -2,248 +2,19 @@ package caddymodule
 
 import (
 	"bufio"
-	"context"
+	"bytes"
+	"errors"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
-
-// A stream outlives the moment at which its token was looked at, so it is closed
-// when the token expires, or when its service account is let in no more. What a
-// stream is, the response alone says: a request may claim anything of itself, and
-// clients that ask for events often do not say so. So the response to everybody
-// who came with a token passes a guard. It costs an ordinary response one
-// allocation; timer, lock and all else are made when the head is a stream's.
-
-// guard is the response writer of a request that was let in. It waits for the
-// response's head.
-type guard struct {
-	caddyhttp.ResponseWriterWrapper
-	context  guardContext
-	request  *http.Request
-	caller   *auth.Principal
-	connect  bool // the request's method, which handlers behind may change
-	cutAll   bool // ordinary responses, too
-	headSeen bool
-	stream   *stream // nil for an ordinary response
-}
-
-// serveGuarded calls the next handler, and cuts its response at the caller's
-// deadline if it is one to be cut.
-func serveGuarded(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, caller *auth.Principal, cutAll bool) error {
-	if outer, ok := w.(*guard); ok { // of another bearer_auth, for the same caller
-		outer.cutAll = outer.cutAll || cutAll
-		return next.ServeHTTP(w, r)
-	}
-	g := &guard{request: r, caller: caller, connect: r.Method == http.MethodConnect, cutAll: cutAll}
-	g.ResponseWriter = w
-	g.context.Context = r.Context()
-	*r = *r.WithContext(&g.context) // in place: a copy would cost more than all the rest
-	return g.serve(next)
-}
-
-// serve calls the next handler. A reverse proxy whose stream was cut under it
-// aborts by a panic, which ends here; all others go on their way.
-func (g *guard) serve(next caddyhttp.Handler) (err error) {
-	defer func() {
-		if g.stream == nil || !g.stream.leave() {
-			return
-		}
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			panic(p)
-		}
-		err = nil
-		g.finish()
-	}()
-	return next.ServeHTTP(g, g.request)
-}
-
-// WriteHeader sees the response's head. Informational responses come before it.
-func (g *guard) WriteHeader(status int) {
-	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		g.seeHead(status)
-	}
-	g.ResponseWriter.WriteHeader(status)
-}
-
-// Write sends the head first, if nobody has.
-func (g *guard) Write(p []byte) (int, error) {
-	g.seeHead(http.StatusOK)
-	if g.stream == nil {
-		return g.ResponseWriter.Write(p)
-	}
-	return g.stream.write(g.ResponseWriter, p)
-}
-
-// ReadFrom sends the head first, if nobody has. An ordinary response goes the
-// short way that the writer below may have; a stream has to be cut in between.
-func (g *guard) ReadFrom(r io.Reader) (int64, error) {
-	g.seeHead(http.StatusOK)
-	if g.stream == nil {
-		return g.ResponseWriterWrapper.ReadFrom(r)
-	}
-	return io.Copy(struct{ io.Writer }{g}, r)
-}
-
-// FlushError sends the head first, if nobody has.
-func (g *guard) FlushError() error {
-	g.seeHead(http.StatusOK)
-	return http.NewResponseController(g.ResponseWriter).Flush()
-}
-
-// Flush is for handlers that know no other way to flush.
-func (g *guard) Flush() { _ = g.FlushError() }
-
-func (g *guard) seeHead(status int) {
-	if g.headSeen {
-		return
-	}
-	g.headSeen = true
-	if kind := g.kindOf(status); kind != ordinary {
-		g.arm(kind)
-	}
-}
-
-// Hijack hands out the connection, which is watched from then on. Who takes it
-// without a head before will write one that nobody sees.
-func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := http.NewResponseController(g.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	g.headSeen = true
-	if g.stream == nil {
-		g.arm(tunnelStream)
-	}
-	t := &tunnel{Conn: conn, stream: g.stream}
-	if err := t.rebind(buffered); err != nil {
-		return nil, nil, err
-	}
-	g.stream.takeOver(t)
-	return t, buffered, nil
-}
-
-// arm begins to wait for the deadline.
-func (g *guard) arm(kind streamKind) {
-	s := &stream{caller: g.caller, cancel: g.context.cancel, kind: kind, frames: kind.frames()}
-	g.stream = s
-	g.limitWrites(g.caller.Deadline().Add(unblockAfter))
-	s.mu.Lock()
-	s.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { s.end(auth.ErrExpired) })
-	s.mu.Unlock()
-	if refusal := streams.add(s); refusal != nil {
-		s.end(refusal)
-	}
-}
-
-// unblockAfter is how long a cut stream may take to end in good order before
-// writing to a client that does not read is given up.
-const unblockAfter = time.Second
-
-// limitWrites sees to it that a client which does not read cannot hold its stream
-// open. Caddy's response writer takes a deadline only from the goroutine that
-// writes, so it is set before the first byte and not at the cut; net/http lifts it
-// when the response has ended. A server with a write timeout and without idle
-// timeouts keeps its own, which this one would lift.
-func (g *guard) limitWrites(until time.Time) {
-	_, idle := caddyhttp.IdleTimeoutsFromContext(g.request.Context())
-	server, _ := g.request.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if idle == nil && server != nil && server.WriteTimeout > 0 {
-		return
-	}
-	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(until) // where it can be set
-}
-
-// finish ends a response that was cut, in the goroutine that wrote it: with the
-// reason, where its kind has a form for that, in good order where any end is one,
-// and else such that nobody takes what came for the whole.
-func (g *guard) finish() {
-	s := g.stream
-	if s.hijacked() || s.kind == tunnelStream || s.kind == eventStream {
-		return
-	}
-	g.limitWrites(time.Now().Add(unblockAfter))
-	why := s.cut.Load()
-	if s.kind == grpcStream {
-		g.setGRPCTrailers(why)
-		return
-	}
-	last := s.kind.lastWords(why)
-	if last == nil || !s.frames.whole() {
-		panic(http.ErrAbortHandler)
-	}
-	if _, err := g.ResponseWriter.Write(last); err == nil {
-		_ = http.NewResponseController(g.ResponseWriter).Flush()
-	}
-}
-
-// setGRPCTrailers replaces the trailers by those that tell the client to get a new
-// token.
-func (g *guard) setGRPCTrailers(why *auth.Refusal) {
-	header := g.Header()
-	for name := range header {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			delete(header, name)
-		}
-	}
-	header.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(grpcStatus(why.Status)))
-	header.Set(http.TrailerPrefix+"Grpc-Message", grpcMessage(why.Message))
-}
-
-// guardContext is a request's context that can be canceled, but costs nothing
-// until somebody waits for that.
-type guardContext struct {
-	context.Context // the server's
-	made            atomic.Pointer[cancelable]
-}
-
-type cancelable struct {
-	context.Context
-	cancel context.CancelFunc
-}
-
-// cancelable makes the context that is canceled. The server's own ends with the
-// request, and so releases it.
-func (c *guardContext) cancelable() *cancelable {
-	if made := c.made.Load(); made != nil {
-		return made
-	}
-	ctx, cancel := context.WithCancel(c.Context)
-	if !c.made.CompareAndSwap(nil, &cancelable{ctx, cancel}) {
-		cancel()
-	}
-	return c.made.Load()
-}
-
-func (c *guardContext) current() context.Context {
-	if made := c.made.Load(); made != nil {
-		return made.Context
-	}
-	return c.Context
-}
-
-func (c *guardContext) cancel() { c.cancelable().cancel() }
-
-// Done is closed when the request ends, or its stream is cut.
-func (c *guardContext) Done() <-chan struct{} { return c.cancelable().Done() }
-
-// Err tells whether it was.
-func (c *guardContext) Err() error { return c.current().Err() }
-
-// Value gives the server's values. It shows the standard library's contexts the
-// one to be canceled with, too.
-func (c *guardContext) Value(key any) any { return c.current().Value(key) }
 
 // stream is a response that is cut when its caller is let in no more.
 type stream struct {
@@ -377,11 +148,99 @@ func ended(registration *auth.Registration, caller *auth.Principal) *auth.Refusa
 	return refusal
 }
 
-// Interface guards
-var (
-	_ http.ResponseWriter             = (*guard)(nil)
-	_ http.Hijacker                   = (*guard)(nil)
-	_ http.Flusher                    = (*guard)(nil)
-	_ io.ReaderFrom                   = (*guard)(nil)
-	_ interface{ FlushError() error } = (*guard)(nil)
-)
+// tunnel is a connection that a handler took over. It is watched until it is
+// closed, even if the handler is done before.
+type tunnel struct {
+	net.Conn
+	stream *stream
+
+	mu      sync.Mutex // held while something is written
+	reading sync.Mutex // held while something is read: Caddy counts it below
+	closed  sync.Once
+}
+
+// rebind has the handler's buffers use this connection instead of the one below.
+func (t *tunnel) rebind(buffers *bufio.ReadWriter) error {
+	arrived, err := buffers.Peek(buffers.Reader.Buffered())
+	if err != nil {
+		return err
+	}
+	arrived = slices.Clone(arrived)
+	buffers.Writer.Reset(t)
+	buffers.Reader.Reset(io.MultiReader(bytes.NewReader(arrived), t))
+	_, err = buffers.Peek(len(arrived)) // they count as buffered again
+	return err
+}
+
+// Read hands on nothing that comes after the cut: it reads that away.
+func (t *tunnel) Read(p []byte) (int, error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	n, err := t.Conn.Read(p)
+	why := t.stream.cut.Load()
+	if why == nil {
+		return n, err
+	}
+	if err == nil {
+		_, _ = io.Copy(io.Discard, t.Conn)
+	}
+	return 0, why
+}
+
+// Write writes on until the cut.
+func (t *tunnel) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stream.write(t.Conn, p)
+}
+
+// CloseWrite ends this side's part, where the connection below can do that.
+func (t *tunnel) CloseWrite() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Close closes the connection, in good order if it was cut.
+func (t *tunnel) Close() error {
+	t.closed.Do(func() {
+		t.stream.disarm()
+		if why := t.stream.cut.Load(); why != nil {
+			t.sayWhy(why)
+		}
+	})
+	return t.Conn.Close()
+}
+
+// cut has the handler close the connection of a WebSocket, and gives it a moment
+// for that; other protocols have no words for it.
+func (t *tunnel) cut() {
+	if t.stream.kind != webSocket {
+		_ = t.Conn.Close()
+		return
+	}
+	_ = t.SetDeadline(time.Now().Add(unblockAfter))
+	time.AfterFunc(2*unblockAfter, func() { _ = t.Conn.Close() })
+}
+
+// sayWhy sends the close frame of a WebSocket that was cut between two frames, and
+// lets the client read it: a connection closed with data unread is reset.
+func (t *tunnel) sayWhy(why *auth.Refusal) {
+	if !t.mu.TryLock() {
+		return // in the middle of a frame
+	}
+	defer t.mu.Unlock()
+	last := t.stream.kind.lastWords(why)
+	if last == nil || !t.stream.frames.whole() {
+		return
+	}
+	_ = t.SetDeadline(time.Now().Add(unblockAfter))
+	if _, err := t.Conn.Write(last); err != nil {
+		return
+	}
+	_ = t.CloseWrite()
+	t.reading.Lock() // whoever reads still reads to the end, too
+	defer t.reading.Unlock()
+	_, _ = io.Copy(io.Discard, t.Conn)
+}

@@ -322,7 +322,9 @@ func TestExtendedConnectIsCutAtExpiry(t *testing.T) {
 	if err := echo(writer, response.Body, "hello"); err != nil {
 		t.Errorf("before the cut: %v", err)
 	}
-	_, _ = io.Copy(io.Discard, response.Body) // it may end with a reset
+	if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != closeFrame {
+		t.Errorf("got %q and %v, want %q and the end", rest, err, closeFrame)
+	}
 	cutInTime(t, expiry)
 }
 
