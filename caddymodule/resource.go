@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -60,8 +61,10 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 		resource.Methods = []string{"header"}
 	}
 	m.path = resource.MetadataPath()
-	m.document, err = resource.Metadata()
-	return err
+	if m.document, err = resource.Metadata(); err != nil {
+		return err
+	}
+	return m.checkAround(ctx)
 }
 
 // ServeHTTP answers at the well-known address. Scripts of any origin may read
@@ -100,13 +103,30 @@ func (a *App) checkResourceRoutes() error {
 		}
 		for _, route := range around {
 			if !letsPathThrough(route, m.path) {
-				return fmt.Errorf("protected_resource %s: its metadata at %s cannot be reached, because a route around it takes other paths only; "+
-					"put bearer_auth outside of the `handle`, with the path as its matcher: `bearer_auth %s* { protected_resource … }`",
-					m.Resource, m.path, resourcePath(m.path))
+				return m.errUnreachable()
 			}
 		}
 		return nil
 	})
+}
+
+// checkAround is the part of checkResourceRoutes that can be checked while the
+// routes around are still being made, so that `caddy validate` refuses what a
+// start would.
+func (m *ResourceMetadata) checkAround(ctx caddy.Context) error {
+	for _, parent := range ctx.Modules() {
+		around := routesInTheMaking(parent, "gatehouse_resource_metadata")
+		if len(around) > 0 && !slices.ContainsFunc(around, func(r caddyhttp.Route) bool { return letsPathThrough(r, m.path) }) {
+			return m.errUnreachable()
+		}
+	}
+	return nil
+}
+
+func (m *ResourceMetadata) errUnreachable() error {
+	return fmt.Errorf("protected_resource %s: its metadata at %s cannot be reached, because a route around it takes other paths only; "+
+		"put bearer_auth outside of the `handle`, with the path as its matcher: `bearer_auth %s* { protected_resource … }`",
+		m.Resource, m.path, resourcePath(m.path))
 }
 
 // resourcePath is the path of the resource whose metadata are at a path.

@@ -1,9 +1,12 @@
 package caddymodule
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -48,6 +51,37 @@ func walkRoutes(routes caddyhttp.RouteList, around []caddyhttp.Route, visit func
 		}
 	}
 	return nil
+}
+
+// routesInTheMaking gives those routes of a module whose handlers are being made
+// and may be, or hold, a handler: Caddy makes the matchers of a list of routes
+// first, and then the handlers, route by route.
+func routesInTheMaking(module caddy.Module, handler string) (found []caddyhttp.Route) {
+	var lists []caddyhttp.RouteList
+	switch m := module.(type) {
+	case *caddyhttp.Subroute:
+		lists = append(lists, m.Routes)
+		if m.Errors != nil {
+			lists = append(lists, m.Errors.Routes)
+		}
+	case *caddyhttp.App:
+		for _, server := range m.Servers {
+			lists = append(lists, server.Routes)
+			if server.Errors != nil {
+				lists = append(lists, server.Errors.Routes)
+			}
+			for _, route := range server.NamedRoutes {
+				lists = append(lists, caddyhttp.RouteList{*route})
+			}
+		}
+	}
+	for _, list := range lists {
+		at := slices.IndexFunc(list, func(r caddyhttp.Route) bool { return len(r.Handlers) == 0 && len(r.HandlersRaw) > 0 })
+		if at >= 0 && slices.ContainsFunc(list[at].HandlersRaw, func(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(handler)) }) {
+			found = append(found, list[at])
+		}
+	}
+	return found
 }
 
 // letsPathThrough tells whether a route takes requests with a path, as far as
