@@ -1,0 +1,77 @@
+package caddymodule_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The README's filter keeps a token in the query out of the access log and out of
+// Caddy's own, which tells of requests that failed.
+func TestTheREADMEsFilterKeepsTokensOutOfLogs(t *testing.T) {
+	readme := read(t, "../README.md")
+	_, block, found := strings.Cut(readme, "```caddyfile\n(without_token) {")
+	block, _, ended := strings.Cut(block, "\n```\n")
+	if !found || !ended {
+		t.Fatal("the README has no filter")
+	}
+	issuer, dead := newIssuer(t), freeAddress(t)
+	g := prepare(t, "ISSUER", issuer.URL, "DEAD", dead)
+	access := filepath.Join(g.dir, "access.log")
+	text := strings.NewReplacer(
+		"\n{\n\tlog {", `
+{
+	admin off
+	persist_config off
+	auto_https off
+	storage file_system DIR/storage
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+		service_accounts {
+			registration optional
+		}
+	}
+	log {
+		output file DIR/caddy.log {
+			roll_disabled
+		}
+		level DEBUG`,
+		"\n\tlog {", "\n\tlog {\n\t\toutput file "+access+" {\n\t\t\troll_disabled\n\t\t}",
+		"gateway.example.com {", "http://SITE {\n\tbind 127.0.0.1",
+		"\t# …\n", "\tbearer_auth {\n\t\ttoken_from query access_token\n\t}\n\treverse_proxy DEAD\n",
+	).Replace("(without_token) {" + block + "\n")
+	if err := g.load(text); err != nil {
+		t.Fatalf("%v of\n%s", err, text)
+	}
+	token := secret(mint(issuer, nil))
+	if got := g.get("/x?access_token="+token+"&kept=1", header("Referer", "https://app.example.com/?access_token="+token)); got.status != http.StatusBadGateway {
+		t.Fatalf("got %d %q, want 502", got.status, got.body)
+	}
+	bad := secret("eyJhbGciOiJSUzI1NiJ9.e30.c2ln")
+	if got := g.get("/x?access_token=" + bad); got.status != http.StatusUnauthorized {
+		t.Fatalf("got %d %q, want 401", got.status, got.body)
+	}
+	eventually(t, "both logs tell of the request", func() bool {
+		data, _ := os.ReadFile(access)
+		return strings.Contains(string(data), "kept=1") && strings.Contains(g.log(), "http.log.error") && strings.Contains(g.log(), "kept=1")
+	})
+	data, err := os.ReadFile(access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, log := range map[string]string{"the access log": string(data), "Caddy's own log": g.log()} {
+		for _, leaked := range []string{token, bad} {
+			if strings.Contains(log, leaked) {
+				t.Errorf("%s has a token", place)
+			}
+		}
+		if !strings.Contains(log, "REDACTED") {
+			t.Errorf("%s shows no address that was filtered", place)
+		}
+	}
+}
