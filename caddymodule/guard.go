@@ -39,13 +39,13 @@ type guard struct {
 // serveGuarded calls the next handler, and cuts its response at the caller's
 // deadline if it is one to be cut.
 func serveGuarded(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, caller *auth.Principal, cutAll bool) error {
-	if outer, ok := w.(*guard); ok { // of another bearer_auth, for the same caller
-		outer.cutAll = outer.cutAll || cutAll
+	if outer, ok := r.Context().(*guardContext); ok { // of another bearer_auth, for the same caller
+		outer.guard.cutAll = outer.guard.cutAll || cutAll
 		return next.ServeHTTP(w, r)
 	}
 	g := &guard{request: r, caller: caller, connect: r.Method == http.MethodConnect, cutAll: cutAll}
 	g.ResponseWriter = w
-	g.context.Context = r.Context()
+	g.context.Context, g.context.guard = r.Context(), g
 	*r = *r.WithContext(&g.context) // in place: a copy would cost more than all the rest
 	return g.serve(next)
 }
@@ -202,6 +202,7 @@ func (g *guard) setGRPCTrailers(why *auth.Refusal) {
 // until somebody waits for that.
 type guardContext struct {
 	context.Context // the server's
+	guard           *guard
 	made            atomic.Pointer[cancelable]
 }
 

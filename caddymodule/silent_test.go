@@ -1,13 +1,17 @@
 package caddymodule_test
 
 import (
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule"
 )
 
 func init() {
@@ -16,6 +20,59 @@ func init() {
 		return silentStream{}, nil
 	})
 	httpcaddyfile.RegisterDirectiveOrder("silent_stream", httpcaddyfile.Before, "reverse_proxy")
+	caddy.RegisterModule(new(leftTunnel))
+	httpcaddyfile.RegisterHandlerDirective("left_tunnel", func(httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		return new(leftTunnel), nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("left_tunnel", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// leftTunnel is a handler that takes the connection over, without a head, and
+// leaves it to a goroutine that never closes it.
+type leftTunnel struct{}
+
+func (*leftTunnel) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.left_tunnel", New: func() caddy.Module { return new(leftTunnel) }}
+}
+
+func (*leftTunnel) ServeHTTP(w http.ResponseWriter, _ *http.Request, _ caddyhttp.Handler) error {
+	conn, buffers, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
+	go func() { _, _ = io.Copy(conn, buffers) }()
+	return nil
+}
+
+// A connection that outlives its handler is cut all the same, and forgotten.
+func TestTunnelThatOutlivesItsHandlerIsCut(t *testing.T) {
+	issuer := newIssuer(t)
+	g := start(t, `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			audience https://gateway.example.com
+			leeway 0s
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	bearer_auth
+	left_tunnel
+}`, "ISSUER", issuer.URL)
+	token, expiry := brief(issuer)
+	conn, err := net.Dial("tcp", g.site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\nhello", g.site, token)
+	if got, _ := io.ReadAll(conn); string(got) != "hello" {
+		t.Errorf("got %q, want what was sent and the end", got)
+	}
+	cutInTime(t, expiry)
+	eventually(t, "the stream is forgotten", func() bool { return caddymodule.OpenStreams() == 0 })
 }
 
 // silentStream is a handler that begins an event stream with a flush alone and

@@ -216,12 +216,12 @@ func (t *tunnel) Close() error {
 // cut has the handler close the connection of a WebSocket, and gives it a moment
 // for that; other protocols have no words for it.
 func (t *tunnel) cut() {
-	if t.stream.kind != webSocket {
+	if t.stream.kind == webSocket {
+		_ = t.SetDeadline(time.Now().Add(unblockAfter))
+	} else {
 		_ = t.Conn.Close()
-		return
 	}
-	_ = t.SetDeadline(time.Now().Add(unblockAfter))
-	time.AfterFunc(2*unblockAfter, func() { _ = t.Conn.Close() })
+	time.AfterFunc(2*unblockAfter, func() { _ = t.Close() }) // whatever the handler does
 }
 
 // sayWhy sends the close frame of a WebSocket that was cut between two frames, and

@@ -232,3 +232,20 @@ func TestWebSocketCutInTheMiddleOfAFrame(t *testing.T) {
 	}
 	cutInTime(t, expiry)
 }
+
+// Two bearer_auth, with something between them that writes, guard one response.
+func TestWebSocketBehindTwoGates(t *testing.T) {
+	issuer := newIssuer(t)
+	inner := "encode gzip\nhandle /ws* {\nbearer_auth {\nclaim sub subject\n}\nreverse_proxy UPSTREAM\n}\nrespond 404\n"
+	config, _, _ := strings.Cut(streams, "	reverse_proxy UPSTREAM")
+	g := start(t, config+inner+"}", "ISSUER", issuer.URL, "UPSTREAM", newUpstream(t).URL, "TIMEOUTS", "")
+	token, expiry := brief(issuer)
+	conn, reader := openSocket(t, g, "/ws", token)
+	if err := echo(conn, reader, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(reader); err != nil || string(rest) != closeFrame {
+		t.Errorf("got %q and %v, want %q and the end", rest, err, closeFrame)
+	}
+	cutInTime(t, expiry)
+}
