@@ -101,7 +101,10 @@ func (e *Explanation) explainAccount(token *Token, registration *Registration, n
 func (x *examination) showForm() (any, any) {
 	const expected = "a signed JWT in compact form, with no critical extension"
 	if x.parts == nil {
-		return expected, fmt.Sprintf("%d parts", strings.Count(x.token, ".")+1)
+		if parts := strings.Count(x.token, ".") + 1; parts > 1 {
+			return expected, fmt.Sprintf("%d parts", parts)
+		}
+		return expected, "1 part"
 	}
 	return expected, "such a JWT"
 }

@@ -262,3 +262,6 @@ func (v View) Delete(ctx context.Context, key string) (*Account, error) {
 
 // Synced is [Registry.Synced].
 func (v View) Synced() time.Time { return v.Registry.Synced() }
+
+// Unavailable is [Registry.Unavailable].
+func (v View) Unavailable() bool { return v.Registry.Unavailable() }

@@ -54,6 +54,7 @@ type Registry struct {
 	current atomic.Pointer[snapshot]
 	loaded  atomic.Bool
 	synced  atomic.Int64 // Unix nanoseconds; 0: never
+	away    atomic.Bool  // see Unavailable
 	stuck   atomic.Int32
 	trouble atomic.Pointer[error] // what stands in the way of changes that wait
 
@@ -225,6 +226,10 @@ func (r *Registry) Synced() time.Time {
 	}
 	return time.Unix(0, at)
 }
+
+// Unavailable reports whether storage could not be read or written when that was
+// last tried: what is known here is the last known then.
+func (r *Registry) Unavailable() bool { return r.away.Load() }
 
 // poke wakes the keeper to look at what came in.
 func (r *Registry) poke() {

@@ -42,4 +42,5 @@ func (k *keeper) report(said *bool, err error) {
 		k.r.note(Event{Kind: Recovered})
 	}
 	*said = err != nil
+	k.r.away.Store(k.unread || k.unwritten)
 }

@@ -68,7 +68,19 @@ func (a *API) refreshIssuer(c *call) error {
 			return a.refresh(c, one)
 		}
 	}
-	return problem(http.StatusNotFound, "there is no such issuer: expected the name of a configured one, and /refresh")
+	return problem(http.StatusNotFound, "there is no such issuer: expected "+a.issuerPaths())
+}
+
+// issuerPaths says which issuers may be named.
+func (a *API) issuerPaths() string {
+	names := make([]string, 0, len(a.services.Operation.Issuers))
+	for _, one := range a.services.Operation.Issuers {
+		names = append(names, one.Name)
+	}
+	if len(names) == 0 {
+		return "none, as none is configured"
+	}
+	return strings.Join(names, " or ") + ", and /refresh"
 }
 
 func (a *API) refresh(c *call, one IssuerKeys) error {

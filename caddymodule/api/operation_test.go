@@ -56,7 +56,7 @@ func TestIssuers(t *testing.T) {
 	s := newSite(t, operating(k))
 	s.send(http.MethodGet, "/api/issuers", "").wants(t, 200, "["+issuerBody+"]\n")
 	s.send(http.MethodPost, "/api/issuers/a%2Fb/refresh", "").wants(t, 200, issuerBody+"\n")
-	s.send(http.MethodPost, "/api/issuers/nobody/refresh", "").fails(t, 404, "no such issuer")
+	s.send(http.MethodPost, "/api/issuers/nobody/refresh", "").fails(t, 404, "no such issuer: expected a/b, and /refresh")
 	s.send(http.MethodPost, "/api/issuers/a%2Fb", "").fails(t, 404, "no such issuer")
 	s.send(http.MethodGet, "/api/issuers/a%2Fb/refresh", "").fails(t, 405, "method not allowed")
 	k.err = errors.New("connection refused")
@@ -102,6 +102,23 @@ func TestStatus(t *testing.T) {
 		t.Errorf("got the issuers %s, %v", issuers, err)
 	}
 	s.send(http.MethodGet, "/api/status", "", s.token(nil)).fails(t, 403, "group")
+}
+
+// That storage is out of reach is told at once when it is noticed, and until it is
+// over.
+func TestStatusTellsOfStorage(t *testing.T) {
+	s := newSite(t, operating(new(keys)))
+	away := func() any {
+		return s.send(http.MethodGet, "/api/status", "").object(t)["accounts"].(map[string]any)["storage_away"]
+	}
+	for _, down := range []bool{false, true, false} {
+		s.storage.SetDown(down)
+		for end := time.Now().Add(10 * time.Second); away() != down; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("storage down: %v, and the status tells otherwise", down)
+			}
+		}
+	}
 }
 
 // The page must run nothing but its own style and script, take in nothing from

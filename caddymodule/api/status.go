@@ -55,6 +55,7 @@ type Registry interface {
 	Unconfirmed(configured account.Issuers) map[account.Issuer]int
 	Loaded() bool
 	Synced() time.Time
+	Unavailable() bool
 }
 
 // status is all of it on one screen.
@@ -75,6 +76,7 @@ type accountState struct {
 	Unconfirmed int        `json:"unconfirmed"`
 	Loaded      bool       `json:"loaded"`    // they were read at least once
 	SyncedAt    *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
+	StorageAway bool       `json:"storage_away"`
 }
 
 // getStatus answers with license, issuers, accounts and recent refusals.
@@ -85,7 +87,7 @@ func (a *API) getStatus(c *call) error {
 		Version: o.Version, Issuers: a.issuerStates(), Refusals: o.Refusals(),
 		Accounts: accountState{
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
-			Loaded: o.Registry.Loaded(), SyncedAt: momentOf(o.Registry.Synced()),
+			Loaded: o.Registry.Loaded(), SyncedAt: momentOf(o.Registry.Synced()), StorageAway: o.Registry.Unavailable(),
 		},
 	}
 	for _, n := range o.Registry.Unconfirmed(a.services.Issuers) {

@@ -208,7 +208,7 @@ func TestExportLeavesOutDeclared(t *testing.T) {
 	g, s := newSite(t)
 	g.people()
 	r := s.must("service-account", "export")
-	if strings.Contains(r.stdout, `"declared"`) || !strings.Contains(r.stderr, "left out what the configuration declares: 1 accounts") {
+	if strings.Contains(r.stdout, `"declared"`) || !strings.Contains(r.stderr, "left out what the configuration declares: 1 account") {
 		t.Errorf("got %s\n%s", r.stdout, r.stderr)
 	}
 	r = s.must("service-account", "export", "--declared", "--json")

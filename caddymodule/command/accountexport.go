@@ -48,7 +48,7 @@ be imported beside it; they are left out unless asked for.
 			return out.Flush()
 		})
 		if err == nil && left > 0 {
-			note(cmd.ErrOrStderr(), "note: left out what the configuration declares: %d accounts (--declared shows them)", left)
+			note(cmd.ErrOrStderr(), "note: left out what the configuration declares: %s (--declared shows them)", count(left, "account"))
 		}
 		return err
 	})

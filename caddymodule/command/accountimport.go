@@ -100,7 +100,7 @@ func (i *importer) run(ctx context.Context, cmd *cobra.Command, lines []line) er
 	note(cmd.ErrOrStderr(), "created %d, updated %d, unchanged %d, refused %d",
 		i.counts["created"], i.counts["updated"], i.counts["unchanged"], i.counts["refused"])
 	if failure == nil && i.counts["refused"] > 0 {
-		failure = fmt.Errorf("%d of %d accounts were refused", i.counts["refused"], len(lines))
+		failure = fmt.Errorf("refused %d of %s", i.counts["refused"], count(len(lines), "account"))
 	}
 	return failure
 }
@@ -127,7 +127,7 @@ func (i *importer) send(ctx context.Context, chunk []line) error {
 		return errors.Join(renumbered(err, chunk), i.out.Flush())
 	}
 	if answered != len(chunk) {
-		return fmt.Errorf("%s told of %d lines of %d; list the accounts to see what is written", i.server.place, answered, len(chunk))
+		return fmt.Errorf("%s told of %d of %s; list the accounts to see what is written", i.server.place, answered, count(len(chunk), "line"))
 	}
 	return nil
 }

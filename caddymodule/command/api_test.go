@@ -74,7 +74,7 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"status"}, []string{"Gatehouse v0.1.0", "missing", "Sealed build  yes", "acme  good", "expired  7", "Active     0"}},
+		{[]string{"status"}, []string{"Gatehouse v0.1.0", "missing", "Sealed build  yes", "acme  healthy", "expired  7", "Active     0"}},
 		{[]string{"keys"}, []string{"acme    2026-06  RSA   RS256      sig", "now"}},
 		{[]string{"keys", "refresh"}, []string{"acme  refreshed  1"}},
 		{[]string{"licenses"}, []string{"SIGNED AT"}},

@@ -26,7 +26,7 @@ func TestGoldenImport(t *testing.T) {
 	g.wantAsked("GET /api/issuers", "POST /api/serviceaccounts:import?mode=upsert")
 
 	r = s.typed(lines).run("service-account", "import", "--json", "-")
-	if r.err == nil || !strings.Contains(r.stderr, "3 of 3 accounts were refused") {
+	if r.err == nil || !strings.Contains(r.stderr, "refused 3 of 3 accounts") {
 		t.Errorf("got %v %s", r.err, r.stderr)
 	}
 	golden(t, "import.jsonl", r.stdout)
@@ -65,7 +65,7 @@ func TestImportChecksFirst(t *testing.T) {
 		`[]`,
 		`{"subject":"e","status":"active"} {}`,
 	}, "\n"), 0o600)
-	want := []string{"8 of 9 lines are no accounts; nothing was written", "issuer is \"elsewhere\"", "shade"}
+	want := []string{"no account in 8 of 9 lines; nothing was written", "issuer is \"elsewhere\"", "shade"}
 	for _, n := range []int{2, 4, 5, 6, 7, 8, 9, 10} {
 		want = append(want, fmt.Sprintf("%s:%d: ", file, n))
 	}
@@ -146,7 +146,7 @@ func TestImportStopsHalfway(t *testing.T) {
 	}{
 		"storage":   {answer{status: 503, header: http.Header{"Retry-After": {"5"}}, body: `{"message":"storage cannot be written now"}`}, "HTTP 503"},
 		"bad line":  {answer{status: 400, body: `{"message":"line 3: name: is bad; nothing was written"}`}, "line 10006: name: is bad"},
-		"few":       {answer{status: 200, body: `{"line":1,"subject":"job-005000","result":"created"}`}, "told of 1 lines of 1000"},
+		"few":       {answer{status: 200, body: `{"line":1,"subject":"job-005000","result":"created"}`}, "told of 1 of 1000 lines"},
 		"no JSON":   {answer{status: 200, body: "hello\n"}, "is not what Gatehouse answers"},
 		"odd line":  {answer{status: 200, body: `{"line":1001,"subject":"a","result":"created"}`}, "told of a line 1001"},
 		"odd word":  {answer{status: 200, body: `{"line":1,"subject":"a","result":"eaten"}`}, `it was "eaten"`},

@@ -59,7 +59,7 @@ func (s *server) checkLines(ctx context.Context, file string, lines []line) erro
 		return err
 	}
 	var faults []string
-	count := 0
+	bad := 0
 	for _, l := range lines {
 		draft, err := account.Decode(l.text)
 		if err == nil && issuers != nil {
@@ -68,17 +68,17 @@ func (s *server) checkLines(ctx context.Context, file string, lines []line) erro
 		if err == nil {
 			continue
 		}
-		if count++; count <= maxFaults {
+		if bad++; bad <= maxFaults {
 			faults = append(faults, fmt.Sprintf("%s:%d: %s", plain(inputName(file)), l.number, plain(err.Error())))
 		}
 	}
-	if count == 0 {
+	if bad == 0 {
 		return nil
 	}
-	if count > maxFaults {
-		faults = append(faults, fmt.Sprintf("and %d more", count-maxFaults))
+	if bad > maxFaults {
+		faults = append(faults, fmt.Sprintf("and %d more", bad-maxFaults))
 	}
-	return fmt.Errorf("%d of %d lines are no accounts; nothing was written\n%s", count, len(lines), strings.Join(faults, "\n"))
+	return fmt.Errorf("no account in %d of %s; nothing was written\n%s", bad, count(len(lines), "line"), strings.Join(faults, "\n"))
 }
 
 // issuerNames are the names that accounts may have for their issuer; nil if the

@@ -41,7 +41,7 @@ func (p *program) issuerTable(issuers []issuerStatus) table {
 	t := table{header: []string{"NAME", "HEALTH", "KEYS", "FETCHED", "NEXT REFRESH", "SOURCE", "LAST ERROR"}}
 	for i := range issuers {
 		s := &issuers[i]
-		failure := s.LastError
+		failure := oneLine(s.LastError)
 		if s.LastError != "" && !s.LastErrorAt.IsZero() {
 			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
 		}
@@ -53,11 +53,11 @@ func (p *program) issuerTable(issuers []issuerStatus) table {
 func (s *issuerStatus) health() string {
 	switch {
 	case s.Healthy && s.Restored:
-		return "good (kept keys)"
+		return "healthy (kept keys)"
 	case s.Healthy:
-		return "good"
+		return "healthy"
 	}
-	return "bad"
+	return "not healthy"
 }
 
 // ago is a time as people talk of it; empty for none.

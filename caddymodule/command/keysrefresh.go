@@ -73,7 +73,7 @@ func (s *server) refreshAll(ctx context.Context, names []string) ([]refreshed, e
 	case failed == len(names) && failed == 1:
 		return results, why
 	}
-	return results, fmt.Errorf("%d of %d issuers could not be refreshed; the last: %w", failed, len(names), why)
+	return results, fmt.Errorf("could not refresh %d of %s; the last: %w", failed, count(len(names), "issuer"), why)
 }
 
 func (s *server) refresh(ctx context.Context, name string) (refreshed, error) {

@@ -44,6 +44,60 @@ func (t *table) line(w io.Writer, cells []string) {
 	_, _ = fmt.Fprintln(w, strings.Join(shown, "\t")) // tabwriter tells at Flush
 }
 
+// addWrapped adds a row whose long cells go on in rows below it.
+func (t *table) addWrapped(cells ...string) {
+	lines := make([][]string, len(cells))
+	height := 1
+	for i, cell := range cells {
+		lines[i] = wrap(plain(cell))
+		height = max(height, len(lines[i]))
+	}
+	for at := range height {
+		row := make([]string, len(cells))
+		for i := range cells {
+			switch {
+			case at < len(lines[i]):
+				row[i] = lines[i][at]
+			case at > 0:
+				row[i] = " " // not "-"
+			}
+		}
+		t.add(row...)
+	}
+}
+
+// wrap breaks a text at blanks into lines of some 60 characters. What has no
+// blank stays whole.
+func wrap(s string) (lines []string) {
+	const most = 60
+	line, length := "", 0
+	for word := range strings.FieldsSeq(s) {
+		size := utf8.RuneCountInString(word)
+		if length > 0 && length+1+size > most {
+			lines, line, length = append(lines, line), "", 0
+		}
+		if length > 0 {
+			line, length = line+" ", length+1
+		}
+		line, length = line+word, length+size
+	}
+	if length > 0 {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// oneLine joins the lines of a text.
+func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }
+
+// count words how many there are of a thing.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // clip shortens a text for a table of many rows.
 func clip(s string) string {
 	const most = 60

@@ -20,7 +20,7 @@ const barWidth = 30
 func (p *progress) show(done int) {
 	if !p.live {
 		if done > 0 {
-			_, _ = fmt.Fprintf(p.w, "%d of %d accounts done\n", done, p.total)
+			_, _ = fmt.Fprintf(p.w, "%d of %s done\n", done, count(p.total, "account"))
 		}
 		return
 	}
@@ -28,7 +28,7 @@ func (p *progress) show(done int) {
 	if p.total > 0 {
 		full = done * barWidth / p.total
 	}
-	_, _ = fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %d of %d accounts", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, p.total)
+	_, _ = fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %d of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, count(p.total, "account"))
 }
 
 // clear makes room for other lines on the terminal.

@@ -66,7 +66,7 @@ func (s *server) tame(text string) string {
 	if len(text) > maxMessage {
 		text = strings.ToValidUTF8(text[:maxMessage], "") + "..."
 	}
-	return plain(text)
+	return plain(oneLine(text))
 }
 
 func (s *server) hint(resp *http.Response, ours bool) string {

@@ -50,6 +50,31 @@ func TestGoldenStatusOfLittle(t *testing.T) {
 	}
 }
 
+// Storage out of reach is a failure for whoever watches the exit status.
+func TestStatusWithStorageAway(t *testing.T) {
+	g, s := newSite(t)
+	g.status = strings.Replace(fmt.Sprintf(someStatus, someIssuers), `"loaded":true`, `"loaded":true,"storage_away":true`, 1)
+	for _, args := range [][]string{{"status"}, {"status", "--json"}} {
+		r := s.run(args...)
+		if r.err == nil || !strings.Contains(r.stderr, "storage is out of reach of ") || !strings.Contains(r.stdout, "torage") {
+			t.Errorf("%v: got %v, %q, %q", args, r.err, r.stderr, r.stdout)
+		}
+	}
+}
+
+// What went wrong in several ways is told in one line.
+func TestErrorsOfSeveralLines(t *testing.T) {
+	g, s := newSite(t)
+	g.issuers = `[{"name":"lost","issuer":"https://lost.example","last_error":"metadata: refused\nkeys: refused\n"}]`
+	if r := s.must("keys"); !strings.Contains(r.stdout, "  metadata: refused; keys: refused\n") {
+		t.Errorf("got %q", r.stdout)
+	}
+	g.says("POST /api/issuers/lost/refresh", answer{status: 502, body: `{"message":"metadata: refused\nkeys: refused"}`})
+	if r := s.run("keys", "refresh", "lost"); !strings.Contains(r.stdout, "  metadata: refused; keys: refused\n") || !strings.Contains(r.stderr, "metadata: refused; keys") {
+		t.Errorf("got %q %q", r.stdout, r.stderr)
+	}
+}
+
 func TestGoldenKeys(t *testing.T) {
 	g, s := newSite(t)
 	g.issuers = someIssuers
@@ -65,7 +90,7 @@ func TestKeysRefresh(t *testing.T) {
 	g.says("POST /api/issuers/lost/refresh", answer{status: 502, body: `{"message":"the issuer does not answer"}`})
 
 	r := s.run("keys", "refresh")
-	if r.err == nil || !strings.Contains(r.stderr, "1 of 3 issuers could not be refreshed") || !strings.Contains(r.stderr, "the issuer does not answer") {
+	if r.err == nil || !strings.Contains(r.stderr, "could not refresh 1 of 3 issuers") || !strings.Contains(r.stderr, "the issuer does not answer") {
 		t.Errorf("got %v", r.err)
 	}
 	golden(t, "refresh", r.stdout)
@@ -98,6 +123,34 @@ func TestGoldenExplain(t *testing.T) {
 		if body != `{"token":"`+token+`"}` {
 			t.Errorf("sent %s", body)
 		}
+	}
+}
+
+// Nothing of an explanation is cut: what is long goes on below.
+func TestExplainShowsAll(t *testing.T) {
+	g, s := newSite(t)
+	var list []string
+	for i := range 9 {
+		list = append(list, fmt.Sprintf("https://gateway-%d.acme.example/api", i))
+	}
+	name, whole := "https://claims.acme.example/"+strings.Repeat("x", 60), strings.Repeat("y", 200)
+	body, err := json.Marshal(map[string]any{
+		"verdict": "refused", "reason": "audience",
+		"rules":  []any{map[string]any{"rule": "audience", "held": false, "expected": list, "found": []string{whole}}},
+		"claims": map[string]any{name: list},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.says("POST /api/tokens/explain", answer{status: 200, body: string(body)})
+	r := s.typed("aaaa.bbbb.cccc").must("token", "explain")
+	for _, text := range append(list, name, whole) {
+		if strings.Count(r.stdout, text) < 1 {
+			t.Errorf("%s is not shown:\n%s", text, r.stdout)
+		}
+	}
+	if strings.Contains(r.stdout, "...") || !strings.Contains(r.stdout, "https://gateway-0.acme.example/api,  "+whole+"\n") {
+		t.Errorf("got\n%s", r.stdout)
 	}
 }
 

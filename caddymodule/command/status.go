@@ -30,11 +30,12 @@ type serverStatus struct {
 	Issuers  []issuerStatus `json:"issuers"`
 	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
 	Accounts *struct {
-		Active   int    `json:"active"`
-		Inactive int    `json:"inactive"`
-		Expired  int    `json:"expired"`
-		Loaded   bool   `json:"loaded"`
-		SyncedAt moment `json:"synced_at"`
+		Active      int    `json:"active"`
+		Inactive    int    `json:"inactive"`
+		Expired     int    `json:"expired"`
+		Loaded      bool   `json:"loaded"`
+		SyncedAt    moment `json:"synced_at"`
+		StorageAway bool   `json:"storage_away"`
 	} `json:"accounts"`
 }
 
@@ -48,6 +49,8 @@ func (p *program) status() *cobra.Command {
 Shows on one screen how a running server is: its license, whether its build is sealed,
 its issuers and their keys, its service accounts and when storage last confirmed them,
 and how many requests were refused lately, by reason.
+
+Exits with 0 if the server answers and reaches its storage, with 1 if not.
 
 It needs a token of the admin group.
 `,
@@ -67,10 +70,14 @@ It needs a token of the admin group.
 		if status.Accounts == nil {
 			return errors.New("the answer of " + s.place + " tells of no accounts; is it Caddy's admin endpoint?")
 		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
+		var away error
+		if status.Accounts.StorageAway {
+			away = errors.New("storage is out of reach of " + s.place + "; the service accounts last known are in force")
 		}
-		return p.printStatus(cmd.OutOrStdout(), s.place, &status)
+		if asJSON {
+			return errors.Join(away, printJSON(cmd.OutOrStdout(), json.RawMessage(text)))
+		}
+		return errors.Join(away, p.printStatus(cmd.OutOrStdout(), s.place, &status))
 	})
 	return cmd
 }
@@ -136,6 +143,9 @@ func (p *program) accountCounts(s *serverStatus) table {
 	t := table{}
 	if !s.Accounts.Loaded {
 		t.add("Loaded", "no: storage was never read")
+	}
+	if s.Accounts.StorageAway {
+		t.add("Storage", "out of reach: no account can be changed, and changes made elsewhere are not seen")
 	}
 	t.add("Active", fmt.Sprint(s.Accounts.Active))
 	t.add("Inactive", fmt.Sprint(s.Accounts.Inactive))

@@ -130,11 +130,11 @@ func (p *program) printExplanation(w io.Writer, e *explanation) error {
 	marks := p.marks(w)
 	rules := table{header: []string{"HELD", "RULE", "EXPECTED", "FOUND"}}
 	for _, r := range e.Rules {
-		rules.add(marks.of(r.Held), r.Rule, clip(valueText(r.Expected)), valueText(r.Found))
+		rules.addWrapped(marks.of(r.Held), r.Rule, valueText(r.Expected), valueText(r.Found))
 	}
 	claims := table{header: []string{"CLAIM", "VALUE"}}
 	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
-		claims.add(clip(name), valueText(e.Claims[name]))
+		claims.addWrapped(name, valueText(e.Claims[name]))
 	}
 	for i, t := range []table{head, rules, claims} {
 		if i > 0 {

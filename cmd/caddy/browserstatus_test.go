@@ -132,6 +132,37 @@ func TestBrowserShowsTheStatusWithoutAToken(t *testing.T) {
 	}
 }
 
+// What is out of order is told as that, where the rest looks well.
+func TestBrowserShowsFaults(t *testing.T) {
+	v := visit(t)
+	token := v.stage.AdminToken()
+	v.must(v.page.Open(v.ctx, v.stage.Site+"/gatehouse/"))
+	var none any
+	// The server's own answer, but for what is out of order.
+	v.must(v.page.Eval(v.ctx, `(() => {
+		const real = window.fetch;
+		window.fetch = async (...asked) => {
+			const body = await (await real(...asked)).json();
+			body.license.clock_suspect = true;
+			body.accounts.storage_away = true;
+			return Response.json(body);
+		};
+	})()`, &none))
+	v.must(v.page.Type(v.ctx, "#token", token))
+	v.must(v.page.Click(v.ctx, "#ask button"))
+	v.must(v.page.WaitFor(v.ctx, `!document.querySelector("#board").hidden`))
+	for section, want := range map[string]string{
+		"license": "The clock is more than a day behind", "accounts": "Storage is out of reach",
+	} {
+		var faults, badge string
+		v.must(v.page.Eval(v.ctx, `document.querySelector("#`+section+` .fault").innerText`, &faults))
+		v.must(v.page.Eval(v.ctx, `document.querySelector("#`+section+`-state").className`, &badge))
+		if !strings.Contains(faults, want) || strings.Contains(badge, "good") {
+			t.Errorf("%s: the page shows the fault %q and a badge of %q", section, faults, badge)
+		}
+	}
+}
+
 // onScreens looks at the page on phones and a desktop, light and dark.
 func (v *visitor) onScreens(suffix string, begin func(), ready string) {
 	v.Helper()
