@@ -6,6 +6,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 // minSigningBits is the shortest RSA key that may sign answers; maxSigningBits
@@ -19,12 +21,15 @@ const (
 // or PKCS#1 (RFC 8017), not encrypted, 2048 to 8192 bits. Errors quote nothing
 // of it.
 func ParseSigningKey(data []byte) (*rsa.PrivateKey, error) {
+	data, err := bom.Skip(data)
+	if err != nil {
+		return nil, err
+	}
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, errors.New("it is not PEM: it must begin with -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----")
 	}
 	var parsed any
-	var err error
 	switch block.Type {
 	case "PRIVATE KEY":
 		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)

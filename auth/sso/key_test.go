@@ -44,6 +44,7 @@ func TestParseSigningKey(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"PKCS#8":         pkcs8(t, signingKey()),
 		"PKCS#1":         pkcs1,
+		"behind a mark":  append([]byte("\ufeff"), pkcs1...),
 		"text around it": append([]byte("my key\n"), append(pkcs1, "\nend"...)...),
 	} {
 		if key, err := ParseSigningKey(data); err != nil || !key.Equal(signingKey()) {
@@ -58,6 +59,7 @@ func TestParseSigningKey(t *testing.T) {
 		data []byte
 		want string
 	}{
+		"UTF-16":      {[]byte("\xff\xfe-\x00"), "UTF-16"},
 		"nothing":     {nil, "not PEM"},
 		"garbage":     {[]byte("kw4qSnpSwXzgiv5yxYpZZmFEd9QAeiKTQ6OuyMja"), "not PEM"},
 		"public":      {inPEM("PUBLIC KEY", []byte("x")), "PUBLIC KEY"},

@@ -65,6 +65,9 @@ func TestDeleted(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantCustomer(t, k, "Acme")
 		l.want(t, ">missing", "missing>valid", "vanished")
+		if !errors.Is(k.Fault(), fs.ErrNotExist) {
+			t.Errorf("fault %v, want that storage has none", k.Fault())
+		}
 		if h.get(installedKey) != nil {
 			t.Error("a deleted license was written back")
 		}
@@ -122,6 +125,14 @@ func TestRawErrors(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantCustomer(t, k, "Acme")
 		l.want(t, ">valid", "unavailable")
+		if k.Fault() == nil {
+			t.Error("no fault, though storage is out of reach")
+		}
+		h.do(func() { h.err = nil })
+		time.Sleep(time.Minute)
+		if k.Fault() != nil {
+			t.Errorf("fault %v, though storage is back", k.Fault())
+		}
 	})
 }
 
