@@ -302,20 +302,24 @@ func TestExtendedConnectIsCutAtExpiry(t *testing.T) {
 	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: dialPlain}
 	//lint:ignore SA1019 as above
 	t.Cleanup(transport.CloseIdleConnections)
-	reader, writer := io.Pipe()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://"+g.site+"/ws", reader)
-	if err != nil {
-		t.Fatal(err)
+	connect := func(protocol, token string) (*http.Response, io.Writer) {
+		reader, writer := io.Pipe()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://"+g.site+"/ws", reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set(":protocol", protocol)
+		request.Header.Set("Sec-WebSocket-Version", "13")
+		bearer(token)(request)
+		//lint:ignore SA1019 as above
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { response.Body.Close() })
+		return response, writer
 	}
-	request.Header.Set(":protocol", "websocket")
-	request.Header.Set("Sec-WebSocket-Version", "13")
-	bearer(token)(request)
-	//lint:ignore SA1019 as above
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
+	response, writer := connect("websocket", token)
 	if response.StatusCode != http.StatusOK {
 		t.Fatalf("got status %d, want 200", response.StatusCode)
 	}
@@ -326,6 +330,16 @@ func TestExtendedConnectIsCutAtExpiry(t *testing.T) {
 		t.Errorf("got %q and %v, want %q and the end", rest, err, closeFrame)
 	}
 	cutInTime(t, expiry)
+	if err := g.load(strings.Replace(streams, "error_body json", "header X-Auth-Subject {http.auth.user.id}", 1)); err != nil {
+		t.Fatal(err)
+	}
+	//lint:ignore SA1019 as above
+	transport.CloseIdleConnections() // one of them would be answered by the old configuration
+	for protocol, status := range map[string]int{"websocket": 200, "connect-udp": 400, "websocket, h2c": 400} {
+		if response, _ := connect(protocol, mint(issuer, nil)); response.StatusCode != status {
+			t.Errorf("%s where headers tell who is calling: got status %d, want %d", protocol, response.StatusCode, status)
+		}
+	}
 }
 
 // dialPlain speaks HTTP/2 without TLS.
