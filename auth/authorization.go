@@ -1,13 +1,15 @@
 package auth
 
+import "strings"
+
 // MaxTokenBytes is the longest token that is looked at.
 const MaxTokenBytes = 16 << 10
 
 const bearerScheme = "bearer"
 
 // ParseAuthorization takes the bearer token out of a request's Authorization
-// header fields (RFC 6750, section 2.1): the scheme in any case, one space, one
-// token. It answers [ErrNoToken] for no field and for another scheme,
+// header fields (RFC 6750, section 2.1): the scheme in any case, a space or more,
+// one token. It answers [ErrNoToken] for no field and for another scheme,
 // [ErrSeveralHeaders], [ErrMalformedHeader] and [ErrTooLong] for what breaks
 // the form. The token is a part of the field: nothing is copied. Whether it is a
 // b64token is left to [Verifier.Verify]: a token that is remembered was one.
@@ -22,10 +24,13 @@ func ParseAuthorization(fields []string) (string, *Refusal) {
 	if !hasBearerScheme(field) {
 		return "", ErrNoToken
 	}
-	if len(field) < len(bearerScheme)+2 || field[len(bearerScheme)] != ' ' {
+	if len(field) == len(bearerScheme) || field[len(bearerScheme)] != ' ' {
 		return "", ErrMalformedHeader
 	}
-	token := field[len(bearerScheme)+1:]
+	token := strings.TrimLeft(field[len(bearerScheme):], " ")
+	if token == "" {
+		return "", ErrMalformedHeader
+	}
 	if len(token) > MaxTokenBytes {
 		return "", ErrTooLong
 	}

@@ -28,9 +28,10 @@ func strictBearer(fields []string) (string, *Refusal) {
 	case len(fields) == 0 || !bearerField.MatchString(fields[0]):
 		return "", ErrNoToken
 	}
-	token, single := strings.CutPrefix(fields[0][len(bearerScheme):], " ")
+	rest := fields[0][len(bearerScheme):]
+	token := strings.TrimLeft(rest, " ")
 	switch {
-	case !single || token == "":
+	case token == rest || token == "":
 		return "", ErrMalformedHeader
 	case len(token) > MaxTokenBytes:
 		return "", ErrTooLong
@@ -111,7 +112,7 @@ func TestParseAuthorization(t *testing.T) {
 		{"two empty fields", []string{"", ""}, "", ErrSeveralHeaders},
 		{"no token", []string{"Bearer"}, "", ErrMalformedHeader},
 		{"a space and no token", []string{"Bearer "}, "", ErrMalformedHeader},
-		{"two spaces", []string{"Bearer  abc"}, "", ErrMalformedHeader},
+		{"two spaces", []string{"Bearer  abc"}, "abc", nil},
 		{"a tab", []string{"Bearer\tabc"}, "", ErrMalformedHeader},
 		{"a comma", []string{"Bearer,abc"}, "", ErrMalformedHeader},
 		{"an equals sign", []string{"Bearer=abc"}, "", ErrMalformedHeader},

@@ -1,12 +1,21 @@
 package auth
 
-import "strings"
+import (
+	"cmp"
+	"net/http"
+	"strings"
+)
 
 // Challenge words the WWW-Authenticate header of a protected route (RFC 6750,
 // section 3; RFC 9728, section 5.1).
 type Challenge struct {
 	// Realm names the protected space; empty leaves the parameter out.
 	Realm string
+
+	// Scope lists the scopes that the route asks for, separated by spaces, so
+	// that who has no good token yet asks for one with them (RFC 6750, section 3).
+	// Empty: none.
+	Scope string
 
 	// ResourceMetadata is the address of the resource's metadata; empty leaves
 	// the parameter out.
@@ -27,10 +36,12 @@ func (c Challenge) Header(r *Refusal) string {
 	}
 	add("realm", c.Realm)
 	add("error", r.Code)
-	if r.Code != "" {
+	if r.Code != "" || r.Status == http.StatusForbidden {
 		add("error_description", r.Message)
 	}
-	add("scope", r.Scope)
+	if r.Status == http.StatusUnauthorized || r.Code == codeInsufficientScope {
+		add("scope", cmp.Or(r.Scope, c.Scope))
+	}
 	add("resource_metadata", c.ResourceMetadata)
 	if len(params) == 0 {
 		return "Bearer"

@@ -19,7 +19,11 @@ func TestChallenge(t *testing.T) {
 		{"a bad token", full, ErrExpired, `Bearer realm="gateway", error="invalid_token", error_description="the token has expired"` + metadata},
 		{"no realm", Challenge{}, ErrExpired, `Bearer error="invalid_token", error_description="the token has expired"`},
 		{"scope", Challenge{Realm: "g"}, &scope, `Bearer realm="g", error="insufficient_scope", error_description="the token lacks a scope that is required here", scope="read write"`},
-		{"group", Challenge{Realm: "g"}, ErrGroup, `Bearer realm="g", error="insufficient_scope", error_description="the caller is in none of the groups required here"`},
+		{"group", Challenge{Realm: "g"}, ErrGroup, `Bearer realm="g", error_description="the caller is in none of the groups required here"`},
+		{"no token where scopes are asked for", Challenge{Realm: "g", Scope: "read write"}, ErrNoToken, `Bearer realm="g", scope="read write"`},
+		{"a bad token where scopes are asked for", Challenge{Scope: "read"}, ErrExpired, `Bearer error="invalid_token", error_description="the token has expired", scope="read"`},
+		{"a bad request where scopes are asked for", Challenge{Scope: "read"}, ErrTooLong, `Bearer error="invalid_request", error_description="the token is longer than 16 KiB"`},
+		{"group where scopes are asked for", Challenge{Scope: "read"}, ErrGroup, `Bearer error_description="the caller is in none of the groups required here"`},
 		{"no keys", full, ErrKeysUnavailable, ``},
 		{"a realm with quotes", Challenge{Realm: `a"b\c`}, ErrNoToken, `Bearer realm="a\"b\\c"`},
 	}

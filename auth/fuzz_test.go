@@ -118,7 +118,7 @@ func FuzzClaims(f *testing.F) {
 				t.Errorf("%s: %q, %t", key, text.Value, ok)
 			}
 			if text.Plain && !isPlain(text.Value) {
-				t.Errorf("%s: %q is said to hold no control character", key, text.Value)
+				t.Errorf("%s: %q is said to be carried unchanged", key, text.Value)
 			}
 		}
 	})

@@ -77,12 +77,13 @@ type Text struct {
 	// Value is empty if the token does not say.
 	Value string
 
-	// Partial tells that an element of a list was left out, because it holds a
-	// comma itself and would fake two.
+	// Partial tells that an element of a list was left out: it holds a comma
+	// itself and would fake two, or has a blank at an end, which no header carries.
 	Partial bool
 
-	// Plain tells that no control character is in it; false says nothing. It
-	// saves looking at every byte with every request.
+	// Plain tells that a header carries it unchanged: no control character is in
+	// it, and no blank at an end. False says nothing. It saves looking at every
+	// byte with every request.
 	Plain bool
 }
 

@@ -38,7 +38,7 @@ func (v values) bytes() (n int64) {
 func joined(list []string) (t Text) {
 	whole := make([]string, 0, len(list))
 	for _, s := range list {
-		if strings.Contains(s, ",") {
+		if strings.Contains(s, ",") || HasBlankEnd(s) {
 			t.Partial = true
 			continue
 		}
@@ -48,8 +48,12 @@ func joined(list []string) (t Text) {
 	return t
 }
 
-// isPlain tells whether a text holds no control character.
+// isPlain tells whether a header carries a text unchanged: it holds no control
+// character, and no blank at an end.
 func isPlain(s string) bool {
+	if HasBlankEnd(s) {
+		return false
+	}
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] == 0x7f {
 			return false
@@ -57,6 +61,10 @@ func isPlain(s string) bool {
 	}
 	return true
 }
+
+// HasBlankEnd tells whether a text begins or ends with a space or a tab, which
+// are no part of a header's value (RFC 9110, section 5.5).
+func HasBlankEnd(s string) bool { return strings.Trim(s, " \t") != s }
 
 // property is what a claim says, by the key of [Principal.Text].
 type property struct {

@@ -62,7 +62,9 @@ var (
 
 	ErrSeveralHeaders  = badRequest("several_headers", "the request has several Authorization headers")
 	ErrTwoTokens       = badRequest("two_tokens", "the request carries a token in more than one place")
-	ErrMalformedHeader = badRequest("malformed_header", "the Authorization header must be Bearer, one space and one token")
+	ErrMalformedHeader = badRequest("malformed_header", "the Authorization header must be Bearer and one token")
+	ErrMalformedCookie = badRequest("malformed_cookie", "the cookie for the token holds something that is no token")
+	ErrMalformedQuery  = badRequest("malformed_query", "the query parameter for the token holds something that is no token")
 	ErrProtocol        = badRequest("protocol", "the connection cannot be switched to this protocol here")
 	ErrTooLong         = badRequest("too_long", "the token is longer than 16 KiB")
 
@@ -82,7 +84,7 @@ var (
 	ErrUnknownKey      = badToken("unknown_key", "the key that signed the token is not known")
 	ErrSignature       = badToken("signature", "the signature of the token is not valid")
 	ErrHeaderValue     = badToken("header_value", "a claim of the token cannot be carried in a header")
-	ErrScope           = forbidden("scope", "the token lacks a scope that is required here")
+	ErrScope           = define("scope", http.StatusForbidden, codeInsufficientScope, "the token lacks a scope that is required here")
 	ErrGroup           = forbidden("group", "the caller is in none of the groups required here")
 	ErrClaim           = forbidden("claim", "a claim of the token does not have a value required here")
 	ErrOnlyMachines    = forbidden("kind", "only service accounts are let in here")
@@ -110,6 +112,8 @@ func badToken(reason, message string) *Refusal {
 	return define(reason, http.StatusUnauthorized, codeInvalidToken, message)
 }
 
+// forbidden is for what more scopes would not mend: the code insufficient_scope
+// would send the client for another token.
 func forbidden(reason, message string) *Refusal {
-	return define(reason, http.StatusForbidden, codeInsufficientScope, message)
+	return define(reason, http.StatusForbidden, "", message)
 }

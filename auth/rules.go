@@ -90,6 +90,7 @@ func isScopeToken(s string) bool {
 }
 
 // Check holds the rules against a caller and gives the first refusal, or nil.
+// Scopes come last: a client is told to get more of them only where that helps.
 // It allocates nothing once the claims it asks for have been read.
 func (p *Predicate) Check(caller *Principal) *Refusal {
 	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.Issuer()) {
@@ -104,11 +105,6 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 	if p.machines == "deny" && caller.standing.kind == KindServiceAccount {
 		return ErrNoMachines
 	}
-	for _, scope := range p.scopes {
-		if !slices.Contains(caller.standing.scopes.list, scope) {
-			return p.scope
-		}
-	}
 	for _, line := range p.groups {
 		if !containsAny(caller.standing.groups.list, line) {
 			return ErrGroup
@@ -117,6 +113,11 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 	for i := range p.claims {
 		if !containsAny(caller.claim(p.claims[i].Path).list, p.claims[i].Values) {
 			return ErrClaim
+		}
+	}
+	for _, scope := range p.scopes {
+		if !slices.Contains(caller.standing.scopes.list, scope) {
+			return p.scope
 		}
 	}
 	return nil

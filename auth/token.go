@@ -42,8 +42,8 @@ type span struct{ from, to uint16 }
 
 func (s span) of(text string) string { return text[s.from:s.to] }
 
-// isPlain tells whether a part of the text holds no control character: JSON has
-// none, and what has is behind it.
+// isPlain tells whether a header carries a part of the text unchanged: what it
+// does not is behind the claims.
 func (t *Token) isPlain(s span) bool { return s.to <= t.claims.to }
 
 // holds tells whether the token still counts: its key is still its issuer's,
@@ -98,7 +98,7 @@ func (a *authority) describe(t *Token, c claimSet, key *issuer.Key) *Refusal {
 }
 
 // say keeps the claims, and finds the subject and the client in them. What does
-// not stand there letter by letter, or holds a control character, is put behind.
+// not stand there letter by letter, or is not plain, is put behind.
 func (t *Token) say(claims, subject, client string) {
 	text := claims
 	find := func(s string) span {

@@ -53,7 +53,7 @@ func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.
 	return func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal) {
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {
-			logRefusal(logger, refusal, "")
+			logRefusal(logger, auth.Verdict{Refusal: refusal})
 			e.meters.outcome(r, "", nil, refusal)
 			return nil, refusal
 		}
@@ -66,7 +66,8 @@ func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.
 			refusal = api.CheckGroups(caller, groups)
 		}
 		if refusal != nil {
-			logRefusal(logger, refusal, verdict.Issuer)
+			verdict.Refusal = refusal
+			logRefusal(logger, verdict)
 		}
 		e.meters.outcome(r, verdict.Issuer, caller, refusal)
 		return caller, refusal

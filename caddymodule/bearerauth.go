@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -46,6 +48,10 @@ type BearerAuth struct {
 	// Origins such as `https://app.example.com` of other sites whose pages may
 	// use a token from a cookie for more than to read. Default: none.
 	CookieOrigins []string `json:"cookie_origins,omitempty"`
+	// Tokens that begin with any of these go to the upstream unchecked, as
+	// anonymous: the upstream is their judge. Only those in the Authorization
+	// header, and none with a dot in it, as every JWT has. Default: none.
+	PassOther []string `json:"pass_other,omitempty"`
 
 	// `pass` lets CORS preflight requests through without a token: OPTIONS
 	// with Origin and Access-Control-Request-Method, without a body,
@@ -109,7 +115,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
 		return fmt.Errorf("bearer_auth: header: %w", err)
 	}
-	challenge := auth.Challenge{Realm: b.realm()}
+	challenge := auth.Challenge{Realm: b.realm(), Scope: strings.Join(b.Scopes, " ")}
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
@@ -141,6 +147,14 @@ func (b *BearerAuth) Validate() error {
 			return fmt.Errorf("bearer_auth: token_from: %w", err)
 		}
 	}
+	for _, prefix := range b.PassOther {
+		if err := checkPassOther(prefix); err != nil {
+			return fmt.Errorf("bearer_auth: pass_other: %w", err)
+		}
+	}
+	if len(b.PassOther) > 0 && b.StripToken {
+		return errors.New("bearer_auth: pass_other hands tokens on for the upstream to check, and strip_token takes them away: leave one of them out")
+	}
 	if b.ProtectedResource != "" {
 		if err := auth.CheckResource(b.ProtectedResource); err != nil {
 			return fmt.Errorf("bearer_auth: protected_resource: %w", err)
@@ -159,10 +173,10 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		return next.ServeHTTP(w, r)
 	}
 	if refusal := b.checkProtocol(r); refusal != nil {
-		return b.refuser.refuse(w, r, refusal, "")
+		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
 	}
 	token, refusal := findToken(r, b.TokenFrom)
-	if refusal == auth.ErrNoToken && b.Optional {
+	if refusal == auth.ErrNoToken && b.Optional || refusal == nil && b.passes(r, token) {
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
@@ -170,26 +184,26 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		refusal = b.checkSite(r)
 	}
 	if refusal != nil {
-		return b.refuser.refuse(w, r, refusal, "")
+		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
 	}
 	caller, verdict := b.entrance.verify(r.Context(), token)
-	refusal = verdict.Refusal
-	if refusal == nil {
-		refusal = b.predicate.Check(caller)
+	if verdict.Refusal == nil {
+		verdict.Refusal = b.admit(r, caller, token)
 	}
-	if refusal == nil {
-		refusal = b.admit(r, caller, token)
-	}
-	if refusal != nil {
-		return b.refuser.refuse(w, r, refusal, verdict.Issuer)
+	if verdict.Refusal != nil {
+		return b.refuser.refuse(w, r, verdict)
 	}
 	b.entrance.meters.outcome(r, verdict.Issuer, caller, nil)
 	return serveGuarded(w, r, next, caller, b.Cut == cutAll)
 }
 
-// admit tells the rest of the chain, and the upstream, who is calling.
+// admit tells the rest of the chain who is calling, and the upstream if the rules
+// let the caller in. Whoever they refuse has a name in logs and error pages.
 func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string) *auth.Refusal {
 	if refusal := setPrincipal(r, caller); refusal != nil {
+		return refusal
+	}
+	if refusal := b.predicate.Check(caller); refusal != nil {
 		return refusal
 	}
 	if refusal := b.identity.set(r, caller); refusal != nil {

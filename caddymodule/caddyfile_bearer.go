@@ -25,6 +25,7 @@ import (
 //	    header             <name> <value>
 //	    strip_token
 //	    token_from         cookie|query <name>
+//	    pass_other         <prefix...>
 //	    preflight          pass
 //	    realm              <realm>
 //	    protected_resource <url>
@@ -35,7 +36,8 @@ import (
 //	    cookie_origin      <origin...>
 //	}
 //
-// With protected_resource it makes a second route, in front, for the resource's
+// With a matcher and header lines it makes another route, which cleans the requests
+// that the matcher leaves out; with protected_resource it makes a second route, in front, for the resource's
 // metadata.
 func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
@@ -56,7 +58,7 @@ func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error
 	if err := parseBlock(h.Dispenser, b.options()); err != nil {
 		return nil, err
 	}
-	routes := h.NewRoute(matcher, b)
+	routes := append(b.cleaningRoute(h, matcher), h.NewRoute(matcher, b)...)
 	if b.ProtectedResource == "" {
 		return routes, nil
 	}
@@ -77,6 +79,7 @@ func (b *BearerAuth) options() options {
 		"header":             repeatable(b.parseHeader),
 		"strip_token":        once(func(d *d) error { return flag(d, &b.StripToken) }),
 		"token_from":         repeatable(b.parseTokenFrom),
+		"pass_other":         repeatable(b.parsePassOther),
 		"preflight":          once(func(d *d) error { return oneOf(d, &b.Preflight, "pass") }),
 		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
 		"protected_resource": once(func(d *d) error { return checkedWord(d, &b.ProtectedResource, auth.CheckResource) }),
@@ -135,6 +138,20 @@ func (b *BearerAuth) parseCookieOrigin(d *caddyfile.Dispenser) error {
 		}
 	}
 	b.CookieOrigins = append(b.CookieOrigins, list...)
+	return nil
+}
+
+func (b *BearerAuth) parsePassOther(d *caddyfile.Dispenser) error {
+	list, err := words(d)
+	if err != nil {
+		return err
+	}
+	for _, prefix := range list {
+		if err := checkPassOther(prefix); err != nil {
+			return d.Errf("pass_other: %v", err)
+		}
+	}
+	b.PassOther = append(b.PassOther, list...)
 	return nil
 }
 

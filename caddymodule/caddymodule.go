@@ -26,6 +26,7 @@ func init() {
 	caddy.RegisterModule(MatchLicenseFeature{})
 	caddy.RegisterModule(BearerAuth{})
 	caddy.RegisterModule(ResourceMetadata{})
+	caddy.RegisterModule(IdentityHeaders{})
 	caddy.RegisterModule(BearerProvider{})
 	caddy.RegisterModule(MatchPrincipal{})
 
@@ -36,6 +37,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("gatehouse_api", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterHandlerDirective("require_license", parseRequireLicense)
 	httpcaddyfile.RegisterDirectiveOrder("require_license", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterHandlerDirective("identity_headers", parseIdentityHeaders)
+	httpcaddyfile.RegisterDirectiveOrder("identity_headers", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirective("bearer_auth", parseBearerAuth)
 	httpcaddyfile.RegisterDirectiveOrder("bearer_auth", httpcaddyfile.Before, "basic_auth")
 }

@@ -40,6 +40,8 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 			edits: []edit{header("Cookie", "session="+good), header("Upgrade", "websocket"), header("Sec-Fetch-Site", "cross-site")},
 			route: true, none: true,
 		},
+		"malformed_cookie": {edits: []edit{header("Cookie", "session={}")}, route: true, none: true},
+		"malformed_query":  {path: "/all/?access_token={}", route: true, none: true},
 		"too_long":         {token: strings.Repeat("a", auth.MaxTokenBytes+1), none: true},
 		"not_jws":          {token: "opaque", none: true},
 		"malformed_claims": with("exp", "9999999999"),

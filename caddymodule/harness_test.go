@@ -351,7 +351,7 @@ func invalidRequest(message string) refused {
 }
 
 func forbidden(message string) refused {
-	return refused{403, `Bearer realm="gatehouse", error="insufficient_scope", error_description="` + message + `"`, message}
+	return refused{403, `Bearer realm="gatehouse", error_description="` + message + `"`, message}
 }
 
 // check holds an answer against a refusal: status, challenge, no-store, body.

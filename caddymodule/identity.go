@@ -21,7 +21,7 @@ type Header struct {
 	Name string `json:"name,omitempty"`
 
 	// The header's value, with placeholders. Lists are joined with commas; an
-	// element that itself holds a comma is left out.
+	// element that itself holds a comma, or has a blank at an end, is left out.
 	Value string `json:"value,omitempty"`
 }
 
@@ -100,8 +100,20 @@ func soleProperty(value string) string {
 	return name
 }
 
-// set sets the true headers. A value that no header can carry is refused: a
-// claim could smuggle another header in.
+// hasBlankPart tells whether what stands for a placeholder of a template has a
+// blank at an end.
+func hasBlankPart(repl *caddy.Replacer, template string) (found bool) {
+	_, _ = repl.ReplaceFunc(template, func(_ string, value any) (any, error) {
+		text, _ := value.(string)
+		found = found || auth.HasBlankEnd(text)
+		return value, nil
+	})
+	return found
+}
+
+// set sets the true headers. A value that no header can carry unchanged is
+// refused: a claim could smuggle another header in, or name somebody else once
+// blanks are cut off.
 func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Refusal {
 	if len(h.headers) == 0 {
 		return nil
@@ -109,6 +121,7 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 	// One allocation for all, and none shared with other requests: handlers
 	// behind may change a header's values in place.
 	values := make([]string, len(h.headers))
+	h.keepTrue(r)
 	var repl *caddy.Replacer
 	for i := range h.headers {
 		header := &h.headers[i]
@@ -116,7 +129,7 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 		if header.property != "" {
 			text, _ = caller.Text(header.property)
 			if text.Partial {
-				h.logger().Warn("an element of a list holds a comma and was left out of an identity header",
+				h.logger().Warn("an element of a list holds a comma, or has a blank at an end, and was left out of an identity header",
 					zap.String("header", header.name), zap.String("issuer", caller.Issuer()))
 			}
 		} else {
@@ -124,11 +137,14 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 				repl = replacerOf(r)
 			}
 			text.Value = repl.ReplaceAll(header.template, "")
+			if auth.HasBlankEnd(text.Value) && !hasBlankPart(repl, header.template) {
+				text.Value = strings.Trim(text.Value, " \t") // the template's own, beside an empty value
+			}
 		}
 		if text.Value == "" {
 			continue
 		}
-		if !text.Plain && !httpguts.ValidHeaderFieldValue(text.Value) {
+		if !text.Plain && (auth.HasBlankEnd(text.Value) || !httpguts.ValidHeaderFieldValue(text.Value)) {
 			return auth.ErrHeaderValue
 		}
 		values[i] = text.Value

@@ -47,7 +47,7 @@ func setPrincipal(r *http.Request, caller *auth.Principal) *auth.Refusal {
 	return nil
 }
 
-// admitAnonymous makes the placeholders empty, and fills them from a caller
+// admitAnonymous, where nobody is known yet, makes the placeholders empty, and fills them from a caller
 // whom an inner bearer_auth may still let in.
 func admitAnonymous(r *http.Request) {
 	if _, asked := principalOf(r); asked {

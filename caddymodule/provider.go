@@ -65,20 +65,19 @@ func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (c
 func (p *BearerProvider) verify(r *http.Request) (*auth.Principal, *auth.Refusal) {
 	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 	if refusal != nil {
-		logRefusal(p.logger, refusal, "")
+		logRefusal(p.logger, auth.Verdict{Refusal: refusal})
 		p.entrance.meters.outcome(r, "", nil, refusal)
 		return nil, refusal
 	}
 	caller, verdict := p.entrance.verify(r.Context(), token)
-	refusal = verdict.Refusal
-	if refusal == nil {
-		refusal = p.predicate.Check(caller)
+	if verdict.Refusal == nil {
+		verdict.Refusal = p.predicate.Check(caller) // before others know of the caller: another provider may let in somebody else
 	}
-	if refusal != nil {
-		logRefusal(p.logger, refusal, verdict.Issuer)
+	if verdict.Refusal != nil {
+		logRefusal(p.logger, verdict)
 	}
-	p.entrance.meters.outcome(r, verdict.Issuer, caller, refusal)
-	return caller, refusal
+	p.entrance.meters.outcome(r, verdict.Issuer, caller, verdict.Refusal)
+	return caller, verdict.Refusal
 }
 
 // Interface guards

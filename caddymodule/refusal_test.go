@@ -112,7 +112,9 @@ func TestRequestsWithoutAToken(t *testing.T) {
 func TestMalformedRequests(t *testing.T) {
 	g, issuer := startGates(t)
 	token := mint(issuer, nil)
-	malformed := invalidRequest("the Authorization header must be Bearer, one space and one token")
+	malformed := invalidRequest("the Authorization header must be Bearer and one token")
+	cookie := invalidRequest("the cookie for the token holds something that is no token")
+	query := invalidRequest("the query parameter for the token holds something that is no token")
 	several := invalidRequest("the request has several Authorization headers")
 	two := invalidRequest("the request carries a token in more than one place")
 	long := invalidRequest("the token is longer than 16 KiB")
@@ -126,7 +128,6 @@ func TestMalformedRequests(t *testing.T) {
 		{"two, one of them Basic", several, "", []edit{header("Authorization", "Bearer "+token, "Basic dXNlcjpwYXNz")}},
 		{"bare Bearer", malformed, "", []edit{header("Authorization", "Bearer")}},
 		{"Bearer and a space", malformed, "", []edit{header("Authorization", "Bearer ")}},
-		{"double space", malformed, "", []edit{header("Authorization", "Bearer  "+token)}},
 		{"tab", malformed, "", []edit{header("Authorization", "Bearer\t"+token)}},
 		{"comma-joined", malformed, "", []edit{header("Authorization", "Bearer "+token+", Bearer "+token)}},
 		{"comma at once", malformed, "", []edit{header("Authorization", "Bearer "+token+",")}},
@@ -146,10 +147,10 @@ func TestMalformedRequests(t *testing.T) {
 		{"query twice", two, "?access_token=" + token + "&access_token=" + token, nil},
 		{"query under an escaped name", two, "?access_token=" + token + "&access%5Ftoken=" + token, nil},
 		{"cookie and query", two, "?access_token=" + token, []edit{header("Cookie", "session="+token)}},
-		{"newline in the query", malformed, "?access_token=" + strings.Replace(token, ".", "%0A.", 1), nil},
-		{"space in the query", malformed, "?access_token=" + token + "+x", nil},
+		{"newline in the query", query, "?access_token=" + strings.Replace(token, ".", "%0A.", 1), nil},
+		{"space in the query", query, "?access_token=" + token + "+x", nil},
 		{"over 16 KiB in the query", long, "?access_token=" + strings.Repeat("a", 16<<10+1), nil},
-		{"no b64token in the cookie", malformed, "", []edit{header("Cookie", "session=a{b")}},
+		{"no b64token in the cookie", cookie, "", []edit{header("Cookie", "session=a{b")}},
 	} {
 		t.Run(c.name, func(t *testing.T) { g.refuses(t, c.want, c.query, c.edits...) })
 	}

@@ -50,9 +50,12 @@ func (f *refuser) challengeOf(refusal *auth.Refusal) string {
 // refuse answers a refusal: gRPC calls in gRPC's own way, an outage and, where
 // it is asked for, all others with a JSON body; the rest is handed to Caddy, so
 // that handle_errors can shape it.
-func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal, issuer string) error {
-	logRefusal(f.logger, refusal, issuer)
-	f.meters.outcome(r, issuer, nil, refusal)
+func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Verdict) error {
+	refusal := verdict.Refusal
+	logRefusal(f.logger, verdict)
+	f.meters.outcome(r, verdict.Issuer, nil, refusal)
+	admitAnonymous(r) // so that handle_errors can ask who it was
+	replacerOf(r).Set(reasonPlaceholder, refusal.Reason)
 	header := w.Header() // written as Set would have to spell the names each time, 0.1 µs
 	header["Cache-Control"] = []string{"no-store"}
 	if challenge := f.challengeOf(refusal); challenge != "" {
@@ -86,16 +89,42 @@ func handlerError(refusal *auth.Refusal) error {
 	return caddyhttp.Error(refusal.Status, caddyhttp.HandlerError{Err: refusal, StatusCode: refusal.Status, Trace: trace})
 }
 
-// logRefusal is the one line, at DEBUG, about a refused request.
-func logRefusal(logger *zap.Logger, refusal *auth.Refusal, issuer string) {
-	if c := logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
-		c.Write(
-			zap.String("reason", refusal.Reason),
-			zap.Int("status", refusal.Status),
-			zap.String("issuer", issuer),
-			zap.NamedError("cause", refusal.Cause),
-		)
+// reasonPlaceholder is why a request was refused, in the words of the metric's
+// label result.
+const reasonPlaceholder = "http.auth.reason"
+
+// logRefusal is the one line, at DEBUG, about a refused request. It names a
+// caller whose token is genuine, and what helps one who is not registered.
+func logRefusal(logger *zap.Logger, verdict auth.Verdict) {
+	c := logger.Check(zapcore.DebugLevel, "request refused")
+	if c == nil {
+		return
 	}
+	refusal := verdict.Refusal
+	fields := []zap.Field{
+		zap.String("reason", refusal.Reason),
+		zap.Int("status", refusal.Status),
+		zap.String("issuer", verdict.Issuer),
+		zap.NamedError("cause", refusal.Cause),
+	}
+	if verdict.Token != nil {
+		fields = append(fields, zap.String("subject", verdict.Token.Subject()), zap.String("client_id", verdict.Token.ClientID()))
+	}
+	if refusal == auth.ErrAccountUnknown {
+		fields = append(fields, zap.String("remedy", registerCommand(verdict)))
+	}
+	c.Write(fields...)
+}
+
+// registerCommand is what an operator can paste to let an unregistered machine in.
+func registerCommand(verdict auth.Verdict) string {
+	return "caddy gatehouse service-account create " + shellWord(verdict.Token.Subject()) + " --issuer " + shellWord(verdict.Issuer)
+}
+
+// shellWord quotes what a token says, so that pasting it into a shell runs
+// nothing else.
+func shellWord(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // retryAfter is a delay in whole seconds, rounded up (RFC 9110, section 10.2.3).

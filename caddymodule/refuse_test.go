@@ -1,12 +1,14 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -44,7 +46,12 @@ func TestRefusalAsCaddysError(t *testing.T) {
 	f := newRefuser(auth.Challenge{}, false, true, zap.NewNop(), newMeters(nil))
 	ids := make(map[string]bool)
 	for range 3 {
-		err := f.refuse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), auth.ErrExpired, "")
+		repl := caddy.NewReplacer()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		err := f.refuse(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl)), auth.Verdict{Refusal: auth.ErrExpired})
+		if reason, _ := repl.GetString(reasonPlaceholder); reason != "expired" {
+			t.Errorf("the placeholder for the reason is %q", reason)
+		}
 		handed, ok := err.(caddyhttp.HandlerError) // bare: Caddy looks no deeper for some of it
 		if !ok || handed.StatusCode != http.StatusUnauthorized || handed.Err != auth.ErrExpired {
 			t.Fatalf("got %#v", err)

@@ -88,6 +88,12 @@ func (b *BearerAuth) checkProtocol(r *http.Request) *auth.Refusal {
 	if len(b.Headers) == 0 {
 		return nil
 	}
+	return checkUpgrade(r, b.Upgrade)
+}
+
+// checkUpgrade refuses a request for a protocol that is neither WebSocket nor
+// allowed.
+func checkUpgrade(r *http.Request, allowed []string) *auth.Refusal {
 	asked := r.Header["Upgrade"]
 	if r.Method == http.MethodConnect {
 		if asked = extendedProtocol(r); len(asked) == 0 {
@@ -97,8 +103,8 @@ func (b *BearerAuth) checkProtocol(r *http.Request) *auth.Refusal {
 	if len(asked) == 0 || isWebSocket(asked) {
 		return nil
 	}
-	for _, allowed := range b.Upgrade {
-		if len(asked) == 1 && strings.EqualFold(asked[0], allowed) {
+	for _, protocol := range allowed {
+		if len(asked) == 1 && strings.EqualFold(asked[0], protocol) {
 			return nil
 		}
 	}

@@ -99,7 +99,7 @@ func TestResourceMetadata(t *testing.T) {
 	t.Run("challenges", func(t *testing.T) {
 		root := `, resource_metadata="https://gateway.example.com` + wellKnown + `"`
 		refused{401, `Bearer realm="gatehouse"` + root, ""}.check(t, g.get("/x"), "{\"message\":\"a bearer token is required\"}\n")
-		refused{401, `Bearer realm="gatehouse", resource_metadata="https://gateway.example.com` + wellKnown + `/mcp"`, ""}.check(t, g.get("/mcp/x"), "")
+		refused{401, `Bearer realm="gatehouse", scope="mcp.read mcp.write", resource_metadata="https://gateway.example.com` + wellKnown + `/mcp"`, ""}.check(t, g.get("/mcp/x"), "")
 		refused{401, notJWS.challenge + root, ""}.check(t, g.get("/x", bearer("bad")), notJWS.jsonBody())
 		refused{401, `Bearer realm="second", resource_metadata="https://second.example.com` + wellKnown + `"`, ""}.
 			check(t, g.do(g.client, http.MethodGet, "http://"+g.second+"/"), "")

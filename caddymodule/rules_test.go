@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func TestRules(t *testing.T) {
 	g := start(t, rules, "ISSUER", issuer.URL, "OTHER", other.URL, "STRICT", strict.URL, "SHOWING", showing)
 
 	missingScope := forbidden("the token lacks a scope that is required here")
-	missingScope.challenge += `, scope="a b c"`
+	missingScope.challenge = strings.Replace(missingScope.challenge, "error_desc", `error="insufficient_scope", error_desc`, 1) + `, scope="a b c"`
 	group := forbidden("the caller is in none of the groups required here")
 	claim := forbidden("a claim of the token does not have a value required here")
 	machines := forbidden("only service accounts are let in here")

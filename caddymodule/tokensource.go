@@ -53,7 +53,7 @@ func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
 			if token != "" {
 				return "", twoTokens(token)
 			}
-			if refusal := auth.CheckToken(found); refusal != nil {
+			if refusal := source.check(found); refusal != nil {
 				return "", refusal
 			}
 			token = found
@@ -65,12 +65,53 @@ func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
 	return token, nil
 }
 
-// twoTokens refuses a second token, unless the first was none at all.
+// twoTokens refuses a second token, unless the first, in the header, was none at
+// all; those elsewhere have been checked.
 func twoTokens(first string) *auth.Refusal {
 	if refusal := auth.CheckToken(first); refusal != nil {
 		return refusal
 	}
 	return auth.ErrTwoTokens
+}
+
+// check holds what was found in this place against the form of a token. The
+// refusal names the place.
+func (s TokenSource) check(found string) *auth.Refusal {
+	refusal := auth.CheckToken(found)
+	if refusal != auth.ErrMalformedHeader {
+		return refusal
+	}
+	if s.In == inCookie {
+		return auth.ErrMalformedCookie
+	}
+	return auth.ErrMalformedQuery
+}
+
+// passes tells whether a token is one that the upstream alone can judge. Every
+// JWT has dots, so whatever has one is held for a JWT and never passes. The token
+// goes on in exactly the form that an upstream reads.
+func (b *BearerAuth) passes(r *http.Request, token string) bool {
+	if len(b.PassOther) == 0 || strings.Contains(token, ".") || auth.CheckToken(token) != nil {
+		return false
+	}
+	if fromHeader, _ := auth.ParseAuthorization(r.Header["Authorization"]); fromHeader != token {
+		return false
+	}
+	for _, prefix := range b.PassOther {
+		if strings.HasPrefix(token, prefix) {
+			handOn(r, token, b.TokenFrom, false)
+			return true
+		}
+	}
+	return false
+}
+
+// checkPassOther wants a beginning that tells tokens apart, and none of a JWT.
+func checkPassOther(prefix string) error {
+	if len(prefix) < 3 || strings.Contains(prefix, ".") || auth.CheckToken(prefix) != nil {
+		return fmt.Errorf("found %q, expected the beginning of the tokens, such as hpk_: three characters or more, without dots, which JWTs have", prefix)
+	}
+	return nil
 }
 
 // values gives what stands in this place, without empty values: an emptied

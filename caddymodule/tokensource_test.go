@@ -24,8 +24,9 @@ func TestFindToken(t *testing.T) {
 		{name: "two without a header", cookie: "abc", query: "abc", want: auth.ErrTwoTokens},
 		{name: "bad header beside a cookie", authorization: "Bearer a,b", cookie: "abc", want: auth.ErrMalformedHeader},
 		{name: "bad header beside a query", authorization: "Bearer abc ", query: "abc", want: auth.ErrMalformedHeader},
-		{name: "two spaces", authorization: "Bearer  abc", cookie: "abc", want: auth.ErrMalformedHeader},
-		{name: "bad cookie", cookie: "a,b", want: auth.ErrMalformedHeader},
+		{name: "two spaces", authorization: "Bearer  abc", cookie: "abc", want: auth.ErrTwoTokens},
+		{name: "bad cookie", cookie: "a,b", want: auth.ErrMalformedCookie},
+		{name: "bad query", query: "a,b", want: auth.ErrMalformedQuery},
 		{name: "another scheme beside a cookie", authorization: "Basic abc", cookie: "abc", token: "abc"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

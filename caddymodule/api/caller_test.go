@@ -31,9 +31,9 @@ func TestWhoIsLetIn(t *testing.T) {
 		"another scheme":  {header("Authorization", "Basic YTpi"), 401, `Bearer realm="gatehouse"`},
 		"two headers":     {header("Authorization", "Bearer a", "Bearer b"), 400, `error="invalid_request"`},
 		"a forged token":  {func(r *http.Request) { r.Header.Set("Authorization", r.Header.Get("Authorization")+"A") }, 401, `error="invalid_token"`},
-		"no group":        {s.token(map[string]any{"sub": "bob"}), 403, `error="insufficient_scope"`},
-		"a group alike":   {s.token(map[string]any{"sub": "bob", "groups": []string{"Admin", "admin ", "admins"}}), 403, `error="insufficient_scope"`},
-		"the signers":     {s.token(map[string]any{"sub": "bob", "groups": []string{"signers"}}), 403, `error="insufficient_scope"`},
+		"no group":        {s.token(map[string]any{"sub": "bob"}), 403, `error_description="the caller is in none of the groups required here"`},
+		"a group alike":   {s.token(map[string]any{"sub": "bob", "groups": []string{"Admin", "admin ", "admins"}}), 403, `error_description="the caller is in none of the groups required here"`},
+		"the signers":     {s.token(map[string]any{"sub": "bob", "groups": []string{"signers"}}), 403, `error_description="the caller is in none of the groups required here"`},
 		"a forged header": {func(r *http.Request) { r.Header.Del("Authorization"); r.Header.Set("X-Forwarded-User", "alice") }, 401, `Bearer realm="gatehouse"`},
 	} {
 		t.Run(name, func(t *testing.T) {

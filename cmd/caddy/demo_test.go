@@ -71,7 +71,7 @@ var outputs = map[string][]string{
 	"expired":      {"HTTP/1.1 401", `error="invalid_token"`, "expired"},
 	"audience":     {"HTTP/1.1 401", `error="invalid_token"`, "audience"},
 	"scope":        {"HTTP/1.1 403", `error="insufficient_scope"`, `scope="gateway.read"`},
-	"group":        {"HTTP/1.1 403", `error="insufficient_scope"`, "groups"},
+	"group":        {"HTTP/1.1 403", "none of the groups"},
 	"admin":        {"HTTP/1.1 200", `"boss"`},
 	"grpc":         {"HTTP/2 200", "grpc-status: 16", "content-type: application/grpc", "!message\":"},
 	"preflight":    {"HTTP/1.1 200", `"OPTIONS"`, "!X-Auth"},
@@ -83,7 +83,7 @@ var outputs = map[string][]string{
 	"other host":   {"HTTP/1.1 403", `"code":"license_host"`, "does not cover the host"},
 	"sign":         {`"key_id"`, `"*.acme.example"`, `"signature"`},
 	"verify":       {"Acme Corp"},
-	"may not sign": {"HTTP/1.1 403", `error="insufficient_scope"`},
+	"may not sign": {"HTTP/1.1 403", "none of the groups"},
 
 	"sso url":    {"/authorize?client_id=license-users", "response_type=id_token%20token", "state="},
 	"login page": {"HTTP/1.1 200", `<form method="post">`, `type="password"`},

@@ -1,0 +1,320 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const identitySites = `{
+	GLOBALS
+	servers {
+		expected_underscore_headers X_Auth_* x_auth_* X_AUTH_* X-Auth_Subject X_Auth-Subject X_auth_subject X-auth_subject X_Auth.Subject
+		expected_dot_headers X.Auth.* X-Auth.Subject X_Auth.Subject
+	}
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+	}
+}
+(gate) {
+	bearer_auth {args[0]} {
+		header X-Auth-Subject {http.auth.user.id}
+		{block}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	log
+	BODY
+}
+`
+
+// What a matcher leaves out is left out by the client's word as often as not, so
+// identity headers are cleaned for all requests of a site.
+func TestIdentityHeadersAreCleanedWhateverTheMatcherSays(t *testing.T) {
+	issuer, rec := newIssuer(t), newRecorder(t)
+	token := mint(issuer, claims{"sub": "jane", "groups": []string{"ops"}})
+	for name, body := range map[string]string{
+		"a matcher of a header": `
+			@guarded not header Api-Key *
+			bearer_auth @guarded {
+				header X-Auth-Subject {http.auth.user.id}
+			}
+			reverse_proxy UPSTREAM`,
+		"a path": `
+			bearer_auth /in/* {
+				header X-Auth-Subject {http.auth.user.id}
+			}
+			reverse_proxy UPSTREAM`,
+		"several": `
+			bearer_auth /in/* {
+				header X-Auth-Subject {http.auth.user.id}
+			}
+			@guarded not header Api-Key *
+			bearer_auth @guarded {
+				header X_Auth_Subject {http.auth.user.id}
+				header X-Auth-Groups {http.auth.user.groups}
+			}
+			reverse_proxy UPSTREAM`,
+		"route": `
+			route {
+				bearer_auth /in/* {
+					header X-Auth-Subject {http.auth.user.id}
+				}
+				bearer_auth /out/* {
+					header X-Auth-Subject {http.auth.user.id}
+				}
+				reverse_proxy UPSTREAM
+			}`,
+		"a snippet": `
+			import gate /in/*
+			handle {
+				reverse_proxy UPSTREAM
+			}`,
+		"handle, cleaned by hand": `
+			identity_headers X-Auth-Subject
+			handle /in/* {
+				bearer_auth {
+					header X-Auth-Subject {http.auth.user.id}
+				}
+				reverse_proxy UPSTREAM
+			}
+			handle {
+				reverse_proxy UPSTREAM
+			}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, identitySites, "BODY", strings.ReplaceAll(body, "UPSTREAM", rec.URL), "ISSUER", issuer.URL)
+			for _, spelling := range spellings {
+				if got := g.get("/other", header("Api-Key", "x"), header(spelling, "admin")); got.status != 200 {
+					t.Fatalf("got %d", got.status)
+				}
+				if got := folded(rec.take(t).Header); len(got) > 0 {
+					t.Errorf("%s: the upstream got %v", spelling, got)
+				}
+			}
+			for _, path := range []string{"/in/x"} {
+				for _, spelling := range spellings {
+					if got := g.get(path, bearer(token), header(spelling, "admin")); got.status != 200 {
+						t.Fatalf("got %d", got.status)
+					}
+					last := rec.take(t).Header
+					if got := folded(last); len(got) == 0 || strings.Contains(fmt.Sprint(got), "admin") {
+						t.Errorf("%s: the upstream got %v, want jane alone", spelling, got)
+					}
+				}
+			}
+			status := g.raw(t, "POST /other HTTP/1.1\r\nHost: "+g.site+"\r\nApi-Key: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Auth-Subject\r\nConnection: close\r\n\r\n0\r\nX-Auth-Subject: admin\r\n\r\n")
+			if got := folded(rec.take(t).Trailer); status != 200 || len(got) > 0 {
+				t.Errorf("got %d, and the trailers %v", status, got)
+			}
+			if strings.Contains(g.log(), "are not cleaned") {
+				t.Errorf("a warning for nothing:\n%s", g.log())
+			}
+		})
+	}
+}
+
+// Two gates of one request: what the outer one has set stays.
+func TestTrueIdentityHeadersStay(t *testing.T) {
+	issuer, rec := newIssuer(t), newRecorder(t)
+	g := start(t, identitySites, "ISSUER", issuer.URL, "BODY", strings.ReplaceAll(`
+		route {
+			bearer_auth {
+				header X-Auth-Subject {http.auth.user.id}
+			}
+			bearer_auth /* {
+				header X-Auth-Kind {http.auth.user.kind}
+			}
+			bearer_auth /elsewhere {
+				header X-Auth-Subject {http.auth.user.id}
+				header X-Auth-Kind {http.auth.user.kind}
+			}
+			reverse_proxy UPSTREAM
+		}`, "UPSTREAM", rec.URL))
+	got := g.get("/", bearer(issuer.Mint(claims{"sub": "jane", "sid": "1"})), header("x_auth_subject", "admin"), header("X-Auth-Kind", "admin"))
+	last := rec.take(t).Header
+	if got.status != 200 || fmt.Sprint(folded(last)) != "[X-Auth-Subject: jane]" || last.Get("X-Auth-Kind") != "user" {
+		t.Errorf("got %d, the upstream got %v", got.status, last)
+	}
+}
+
+// What HTTP drops at the ends of a header's value would make alice of "alice ".
+func TestIdentityHeadersAreCarriedUnchanged(t *testing.T) {
+	g, issuer, rec := startIdentities(t)
+	uncarried := invalidToken("a claim of the token cannot be carried in a header")
+	for _, value := range []string{"alice ", " alice", "\talice", "alice\t", " ", "\t"} {
+		for range 2 { // new, and remembered
+			uncarried.check(t, g.get("/plain", bearer(issuer.Mint(claims{"sub": value}))), "")
+			uncarried.check(t, g.get("/plain", bearer(issuer.Mint(claims{"dept": value}))), "")
+		}
+		got := g.get("/plain", bearer(issuer.Mint(claims{"groups": []string{"a", value, "b"}})))
+		if groups := rec.take(t).Header.Get("X-Auth-Groups"); got.status != 200 || groups != "a,b" {
+			t.Errorf("%q: got %d and the groups %q, want a,b", value, got.status, groups)
+		}
+	}
+	token := mint(issuer, claims{"sub": "a b", "dept": "c d"})
+	if got := g.get("/plain", bearer(token)); got.status != 200 || rec.take(t).Header.Get("X-Auth-Subject") != "a b" {
+		t.Errorf("a blank inside: got %d", got.status)
+	}
+}
+
+const others = `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	log
+	bearer_auth {
+		pass_other hpk_ xapi-
+		token_from cookie session
+		token_from query access_token
+		scope read
+		header X-Auth-Subject {http.auth.user.id}
+	}
+	reverse_proxy UPSTREAM
+}
+`
+
+func TestPassOther(t *testing.T) {
+	issuer, rec := newIssuer(t), newRecorder(t)
+	g := start(t, others, "ISSUER", issuer.URL, "UPSTREAM", rec.URL)
+	for _, sent := range []string{"Bearer hpk_abc", "bearer  hpk_abc", "Bearer xapi-1", "Bearer hpk_a=="} {
+		got := g.get("/", header("Authorization", sent), header("X-Auth-Subject", "admin"), header("Connection", "Authorization"))
+		if got.status != 200 {
+			t.Fatalf("%s: got %d %v", sent, got.status, got.header)
+		}
+		last := rec.take(t).Header
+		want := "Bearer " + sent[strings.LastIndexByte(sent, ' ')+1:]
+		if fmt.Sprint(last["Authorization"]) != "["+want+"]" || len(folded(last)) > 0 {
+			t.Errorf("%s: the upstream got %v", sent, last)
+		}
+	}
+	jwt := mint(issuer, claims{"scope": "read"})
+	for name, c := range map[string]struct {
+		status int
+		edit   edit
+		path   string
+	}{
+		"another prefix":             {401, header("Authorization", "Bearer hpx_abc"), "/"},
+		"the prefix in other case":   {401, header("Authorization", "Bearer HPK_abc"), "/"},
+		"another scheme":             {401, header("Authorization", "Basic hpk_abc"), "/"},
+		"a JWT behind the prefix":    {401, header("Authorization", "Bearer hpk_"+jwt), "/"},
+		"a dot at the end":           {401, header("Authorization", "Bearer hpk_abc."), "/"},
+		"a JWE behind the prefix":    {401, header("Authorization", "Bearer hpk_a.b.c.d.e"), "/"},
+		"two tokens in one":          {400, header("Authorization", "Bearer hpk_abc hpk_abc"), "/"},
+		"no b64token":                {400, header("Authorization", "Bearer hpk_{}"), "/"},
+		"two headers":                {400, header("Authorization", "Bearer hpk_abc", "Bearer "+jwt), "/"},
+		"in a cookie":                {401, header("Cookie", "session=hpk_abc"), "/"},
+		"in the query":               {401, header("X", "y"), "/?access_token=hpk_abc"},
+		"beside a token in a cookie": {400, both(header("Authorization", "Bearer hpk_abc"), header("Cookie", "session="+jwt)), "/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := g.get(c.path, c.edit); got.status != c.status {
+				t.Errorf("got %d %v, want %d", got.status, got.header, c.status)
+			}
+		})
+	}
+	if got := g.get("/", bearer(jwt)); got.status != 200 || rec.take(t).Header.Get("X-Auth-Subject") == "" {
+		t.Errorf("a good token: got %d", got.status)
+	}
+}
+
+func both(a, b edit) edit { return func(r *http.Request) { a(r); b(r) } }
+
+const named = `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	log
+	log_append why {http.auth.reason}
+	bearer_auth /scope/* {
+		scope read write
+		group ops
+	}
+	bearer_auth /group/* {
+		group ops
+	}
+	bearer_auth /header/* {
+		header X-Evil {http.auth.user.claims.evil}
+	}
+	bearer_auth /machine/*
+	respond "in"
+	handle_errors {
+		respond "{err.status_code} {http.auth.reason} {http.auth.user.id} {http.auth.user.kind}"
+	}
+}
+`
+
+func TestWhoIsRefusedHasAName(t *testing.T) {
+	issuer := newIssuer(t)
+	g := start(t, named, "ISSUER", issuer.URL)
+	jane := func(c claims) edit {
+		c["sub"], c["sid"] = "jane", "1"
+		return bearer(issuer.Mint(c))
+	}
+	for _, c := range []struct {
+		path string
+		edit edit
+		body string
+	}{
+		{"/scope/", jane(claims{"groups": []string{"ops"}, "scope": "read"}), "403 scope jane user"},
+		{"/scope/", jane(claims{"scope": "read write"}), "403 group jane user"},
+		{"/group/", jane(claims{}), "403 group jane user"},
+		{"/header/", jane(claims{"evil": "x "}), "401 header_value jane user"},
+		{"/group/", header("X", "y"), "401 no_token  "},
+		{"/group/", bearer("nonsense"), "401 not_jws  "},
+		{"/group/", jane(claims{"exp": 1}), "401 expired  "},
+		{"/group/", jane(claims{"groups": []string{"ops"}}), "in"},
+	} {
+		if got := g.get(c.path, c.edit); got.body != c.body {
+			t.Errorf("%s: got %q, want %q", c.path, got.body, c.body)
+		}
+	}
+	eventually(t, "all are in the access log", func() bool { return strings.Count(g.log(), `"msg":"handled request"`) >= 2 })
+	for _, line := range []string{`"reason":"group","status":403,"issuer":"acme","subject":"jane"`, `"user_id":"jane"`, `"why":"group"`} {
+		if !strings.Contains(g.log(), line) {
+			t.Errorf("the log has no %s", line)
+		}
+	}
+	t.Run("a machine that is not registered", func(t *testing.T) {
+		g.get("/machine/", bearer(issuer.Mint(claims{"sub": "it's me", "gty": "client-credentials"})))
+		if want := `"subject":"it's me","client_id":"","remedy":"caddy gatehouse service-account create 'it'\\''s me' --issuer 'acme'"`; !strings.Contains(g.log(), want) {
+			t.Errorf("the log has no %s", want)
+		}
+	})
+	t.Run("the scopes", func(t *testing.T) {
+		scopes := `, scope="read write"`
+		for _, c := range []struct {
+			edit edit
+			want string
+		}{
+			{header("X", "y"), `Bearer realm="gatehouse"` + scopes},
+			{bearer("nonsense"), `Bearer realm="gatehouse", error="invalid_token", error_description="the token is not a signed JWT in compact form"` + scopes},
+			{jane(claims{"groups": []string{"ops"}, "scope": "read"}), `Bearer realm="gatehouse", error="insufficient_scope", error_description="the token lacks a scope that is required here"` + scopes},
+			{jane(claims{}), `Bearer realm="gatehouse", error_description="the caller is in none of the groups required here"`},
+			{header("Authorization", "Bearer a b"), `Bearer realm="gatehouse", error="invalid_request", error_description="the Authorization header must be Bearer and one token"`},
+		} {
+			if got := g.get("/scope/", c.edit).header.Get("WWW-Authenticate"); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		}
+	})
+}
