@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // The events that Gatehouse emits on Caddy's events app. Their data never hold a
@@ -156,8 +156,8 @@ func (e *emitter) licenseStateChanged(from, to license.State, words string) {
 
 // licenseEvent tells of changes of the license's state, as its keeper reports
 // them.
-func (e *emitter) licenseEvent(ev inforce.Event) {
-	if ev.Kind == inforce.StateChanged {
+func (e *emitter) licenseEvent(ev active.Event) {
+	if ev.Kind == active.StateChanged {
 		e.licenseStateChanged(ev.From, ev.To, ev.Words)
 	}
 }

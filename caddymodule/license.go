@@ -13,14 +13,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // licensing is what one configuration makes of the license. Its keeper outlives
 // a reload as long as license, trust and storage are configured alike. It may be
 // used by requests that outlive their configuration.
 type licensing struct {
-	keeper       *inforce.Keeper
+	keeper       *active.Keeper
 	verifier     *license.Verifier
 	key          string // of the keeper, to give it back
 	missingAllow bool
@@ -38,7 +38,7 @@ var keepers = caddy.NewUsagePool()
 
 // pooledKeeper ends a keeper when its last user is gone.
 type pooledKeeper struct {
-	*inforce.Keeper
+	*active.Keeper
 	storage string
 }
 
@@ -70,9 +70,9 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	}
 	known := knownBefore(terms.source, place) // which must not be asked while one is made
 	taken, _, err := keepers.LoadOrNew(l.key, func() (caddy.Destructor, error) {
-		keeper, err := inforce.New(inforce.Config{
+		keeper, err := active.New(active.Config{
 			Source: terms.source, Verifier: terms.verifier, Known: known,
-		}, inforce.Options{})
+		}, active.Options{})
 		return pooledKeeper{keeper, place}, err
 	})
 	if err != nil {
@@ -85,7 +85,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 
 // knownBefore is the license of the configuration that runs, if it comes from
 // the same place: a change of the other options does not lose it.
-func knownBefore(source inforce.Source, storage string) (text []byte) {
+func knownBefore(source active.Source, storage string) (text []byte) {
 	keepers.Range(func(_, value any) bool {
 		k, ok := value.(pooledKeeper)
 		if ok && k.storage == storage && k.Source() == source {
@@ -103,13 +103,13 @@ func (l *licensing) release() error {
 
 // attach lends the keeper this configuration's storage and log, and compares the
 // sites with the license.
-func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, observe func(inforce.Event)) {
+func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, observe func(active.Event)) {
 	l.sites.Store(behind)
 	log := licenseLog{l, observe}
 	if l.keeper.Looked() {
 		log.compare(l.keeper.Standing())
 	}
-	l.detachHost = l.keeper.Attach(inforce.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
+	l.detachHost = l.keeper.Attach(active.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
 }
 
 // detach takes storage and log back; it may be called repeatedly.

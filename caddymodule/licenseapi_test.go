@@ -16,7 +16,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 const licenseAPI = `{
@@ -148,12 +148,12 @@ func (s *licenseServer) otherNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node, err := inforce.New(inforce.Config{Verifier: verifier}, inforce.Options{})
+	node, err := active.New(active.Config{Verifier: verifier}, active.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer node.Close()
-	defer node.Attach(inforce.Host{Storage: &certmagic.FileStorage{Path: filepath.Join(s.folder(), "storage")}})()
+	defer node.Attach(active.Host{Storage: &certmagic.FileStorage{Path: filepath.Join(s.folder(), "storage")}})()
 	ask := asks("127.0.0.1")
 	ask.Description = "by the other node"
 	if err := node.Install(context.Background(), []byte(s.sign(0, ask))); err != nil {

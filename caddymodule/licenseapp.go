@@ -8,8 +8,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
 )
 
 // What the app does about the license, beside what a request meets.
@@ -47,8 +47,8 @@ func (a *App) startLicense() error {
 func (a *App) lendLicense(services *api.Services) {
 	services.SigningGroup = a.Signing.group(services.AdminGroup)
 	services.Sign = a.Signing.sign
-	services.Signed = inforce.NewRecord(a.ctx.Storage(), inforce.Options{})
-	services.OnSigned = func(actor string, e inforce.Entry) {
+	services.Signed = active.NewRecord(a.ctx.Storage(), active.Options{})
+	services.OnSigned = func(actor string, e active.Entry) {
 		countLicenseSigned(e.License.Payload.Type)
 		a.events.licenseSigned(actor, e.ID, e.KeyID, &e.License.Payload)
 	}
@@ -103,7 +103,7 @@ func (l *licensing) Host() string {
 // Install makes a license the one in force on all nodes, if it is of use here.
 func (l *licensing) Install(ctx context.Context, data []byte, forHost string) error {
 	if l.keeper.Source().Configured() {
-		return inforce.ErrConfigured
+		return active.ErrConfigured
 	}
 	found := l.verifier.Open(data)
 	if err := found.Err(); err != nil {

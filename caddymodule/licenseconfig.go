@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // LicenseConfig says where this deployment's license comes from, and whose
@@ -82,7 +82,7 @@ var errNoTrust = errors.New("no key is trusted to sign licenses: add `license { 
 
 // terms are a [LicenseConfig] with its files and placeholders read.
 type terms struct {
-	source   inforce.Source
+	source   active.Source
 	verifier *license.Verifier
 	identity string // equal for equal terms; holds no secret but the license itself
 }
@@ -140,17 +140,17 @@ func durationOr(d *caddy.Duration, otherwise caddy.Duration) time.Duration {
 	return time.Duration(*d)
 }
 
-func (c *LicenseConfig) source() (inforce.Source, error) {
+func (c *LicenseConfig) source() (active.Source, error) {
 	if c.Inline != "" {
 		// An unset variable is no license, and a license holds braces of its own.
-		return inforce.Inline(caddy.NewReplacer().ReplaceKnown(c.Inline, "")), nil
+		return active.Inline(caddy.NewReplacer().ReplaceKnown(c.Inline, "")), nil
 	}
 	if c.File == "" {
-		return inforce.Installed(), nil
+		return active.Installed(), nil
 	}
 	var r resolver
 	path := r.text("file", c.File)
-	return inforce.File(path), r.err
+	return active.File(path), r.err
 }
 
 // keys are the trusted keys: those of the build, or those configured.
@@ -220,7 +220,7 @@ func readSmall(path string, most int64) ([]byte, error) {
 }
 
 // termsIdentity is what a keeper of a license is known by over reloads.
-func termsIdentity(source inforce.Source, inline string, keys []license.TrustedKey, config license.Config) (string, error) {
+func termsIdentity(source active.Source, inline string, keys []license.TrustedKey, config license.Config) (string, error) {
 	parts := []string{source.String(), inline, config.Warn.String(), config.Grace.String(), strings.Join(config.RevokedIDs, ",")}
 	for _, key := range keys {
 		id, err := license.KeyID(key.Key)

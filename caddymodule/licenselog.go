@@ -7,19 +7,19 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // licenseLog writes one line for each thing that happens to the license, and
 // hands it on to next.
 type licenseLog struct {
 	*licensing
-	next func(inforce.Event)
+	next func(active.Event)
 }
 
-func (l licenseLog) observe(e inforce.Event) {
+func (l licenseLog) observe(e active.Event) {
 	l.write(e)
-	if e.Kind == inforce.StateChanged || e.Kind == inforce.Replaced {
+	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
 		l.compare(e.Standing)
 	}
 	if l.next != nil {
@@ -27,35 +27,35 @@ func (l licenseLog) observe(e inforce.Event) {
 	}
 }
 
-func (l licenseLog) write(e inforce.Event) {
+func (l licenseLog) write(e active.Event) {
 	source := zap.String("source", e.Source)
 	switch e.Kind {
-	case inforce.StateChanged:
+	case active.StateChanged:
 		l.stateChanged(e, source)
-	case inforce.Replaced:
+	case active.Replaced:
 		l.logger.Info("another license is in force", append(describeLicense(e.Standing), source)...)
-	case inforce.Deferred:
+	case active.Deferred:
 		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
-	case inforce.Rejected:
+	case active.Rejected:
 		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
-	case inforce.Vanished:
+	case active.Vanished:
 		l.logger.Warn("the license is no longer where it came from; it stays in force until its end, but not after a restart", source, zap.Error(e.Err))
-	case inforce.Mended:
+	case active.Mended:
 		l.logger.Info("the license is where it should be again", source)
-	case inforce.Unavailable:
+	case active.Unavailable:
 		l.logger.Warn("the storage of the license cannot be used; what is known stays in force", zap.Error(e.Err))
-	case inforce.Recovered:
+	case active.Recovered:
 		l.logger.Info("the storage of the license can be used again")
-	case inforce.ClockSuspect:
+	case active.ClockSuspect:
 		l.logger.Warn("the clock is behind a time that was seen before", zap.String("why", e.Words))
-	case inforce.ClockFine:
+	case active.ClockFine:
 		l.logger.Info("the clock is right again", zap.String("why", e.Words))
-	case inforce.Damaged:
+	case active.Damaged:
 		l.logger.Warn("the record of the highest time seen was damaged and is written anew", zap.Error(e.Err))
 	}
 }
 
-func (l licenseLog) stateChanged(e inforce.Event, source zap.Field) {
+func (l licenseLog) stateChanged(e active.Event, source zap.Field) {
 	fields := append([]zap.Field{
 		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
 	}, describeLicense(e.Standing)...)

@@ -7,7 +7,7 @@ import (
 	"net/url"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // Licensing is the license in force.
@@ -21,7 +21,7 @@ type Licensing interface {
 
 	// Install makes a license the one in force. host is one that it must cover;
 	// if that is empty, it must cover any of the sites that need a license.
-	// Errors are those of [inforce.Keeper.Install], and a [*license.Error] with
+	// Errors are those of [active.Keeper.Install], and a [*license.Error] with
 	// the reason host.
 	Install(ctx context.Context, data []byte, host string) error
 }
@@ -103,12 +103,12 @@ func licenseProblem(err error) *Problem {
 		return problem(http.StatusBadRequest, fault.Error())
 	case errors.Is(err, license.ErrMissingKey):
 		return problem(http.StatusBadRequest, license.ErrMissingKey.Error())
-	case errors.Is(err, inforce.ErrConfigured):
-		return problem(http.StatusConflict, inforce.ErrConfigured.Error())
-	case errors.Is(err, inforce.ErrAfter):
-		return problem(http.StatusUnprocessableEntity, "after: "+inforce.ErrAfter.Error())
-	case errors.Is(err, inforce.ErrBusy), errors.Is(err, inforce.ErrClosed), errors.Is(err, context.DeadlineExceeded):
-		return &Problem{Status: http.StatusServiceUnavailable, Message: inforce.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
+	case errors.Is(err, active.ErrConfigured):
+		return problem(http.StatusConflict, active.ErrConfigured.Error())
+	case errors.Is(err, active.ErrAfter):
+		return problem(http.StatusUnprocessableEntity, "after: "+active.ErrAfter.Error())
+	case errors.Is(err, active.ErrBusy), errors.Is(err, active.ErrClosed), errors.Is(err, context.DeadlineExceeded):
+		return &Problem{Status: http.StatusServiceUnavailable, Message: active.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
 	case errors.Is(err, context.Canceled): // nobody is there to read it
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the request was given up", RetryAfter: storageRetry}
 	}

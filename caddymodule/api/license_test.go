@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // inForce is a license in force, and what installing another one comes to.
@@ -102,9 +102,9 @@ func TestInstallWordsItsErrors(t *testing.T) {
 	}{
 		{nil, 204, "", "done"},
 		{&license.Error{Reason: license.ReasonHost, Detail: "no host"}, 400, "no host", "refused"},
-		{inforce.ErrConfigured, 409, "set in the configuration", "refused"},
-		{inforce.ErrBusy, 503, "storage is out of reach", "failed"},
-		{inforce.ErrClosed, 503, "storage is out of reach", "failed"},
+		{active.ErrConfigured, 409, "set in the configuration", "refused"},
+		{active.ErrBusy, 503, "storage is out of reach", "failed"},
+		{active.ErrClosed, 503, "storage is out of reach", "failed"},
 		{errors.New("/secret/path is full"), 500, "internal error", "failed"},
 	} {
 		f.err = c.err

@@ -7,7 +7,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // Services is what the API works on: one configuration's.
@@ -54,7 +54,7 @@ type Services struct {
 	Signed Signed
 
 	// OnSigned is told of each license that was signed and recorded. May be nil.
-	OnSigned func(actor string, e inforce.Entry)
+	OnSigned func(actor string, e active.Entry)
 
 	// Audit records what was asked for and what came of it. Required.
 	Audit func(AuditEntry)

@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // signBody asks for a license. Times are Unix seconds, grace is in seconds, and
@@ -58,19 +58,19 @@ func (a *API) signLicense(c *call) error {
 	return nil
 }
 
-func (a *API) makeLicense(c *call, asked *signBody) (inforce.Entry, error) {
+func (a *API) makeLicense(c *call, asked *signBody) (active.Entry, error) {
 	if a.services.Sign == nil || a.services.Signed == nil {
-		return inforce.Entry{}, license.ErrMissingKey
+		return active.Entry{}, license.ErrMissingKey
 	}
 	request, err := asked.request()
 	if err != nil {
-		return inforce.Entry{}, err
+		return active.Entry{}, err
 	}
 	signed, err := a.services.Sign(request)
 	if err != nil {
-		return inforce.Entry{}, err
+		return active.Entry{}, err
 	}
-	entry := inforce.Entry{Actor: adminEndpoint, License: signed}
+	entry := active.Entry{Actor: adminEndpoint, License: signed}
 	if p := c.caller.Principal; p != nil {
 		entry.Actor, entry.ActorIssuer = p.Subject(), p.Issuer()
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
 
@@ -30,8 +30,8 @@ var vendorSigner = sync.OnceValue(func() *license.Signer {
 // signing lets the site sign and record.
 func signing(services *api.Services, s *site) {
 	services.Sign = vendorSigner().Sign
-	services.Signed = inforce.NewRecord(s.storage.Node(), inforce.Options{WriteLimit: 200 * time.Millisecond})
-	services.OnSigned = func(actor string, e inforce.Entry) {
+	services.Signed = active.NewRecord(s.storage.Node(), active.Options{WriteLimit: 200 * time.Millisecond})
+	services.OnSigned = func(actor string, e active.Entry) {
 		s.audit(api.AuditEntry{Actor: actor, Action: "told", Target: e.ID, Outcome: e.License.Payload.Description})
 	}
 }

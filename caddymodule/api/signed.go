@@ -6,16 +6,16 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/inforce"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // Signed is the record of the licenses that were signed here.
 type Signed interface {
 	// Add records a signature. If it fails, nobody may get the license.
-	Add(ctx context.Context, e inforce.Entry) (inforce.Entry, error)
+	Add(ctx context.Context, e active.Entry) (active.Entry, error)
 
 	// List gives what was signed before the entry of an id, newest first.
-	List(ctx context.Context, after string, limit int) ([]inforce.Entry, error)
+	List(ctx context.Context, after string, limit int) ([]active.Entry, error)
 }
 
 // signedEntry is one signature as it is shown.
@@ -35,7 +35,7 @@ type signedList struct {
 
 // listSigned answers with what was signed, newest first.
 func (a *API) listSigned(c *call) error {
-	limit, err := c.limit(inforce.MaxListed)
+	limit, err := c.limit(active.MaxListed)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (a *API) listSigned(c *call) error {
 	return nil
 }
 
-func (a *API) show(e *inforce.Entry) signedEntry {
+func (a *API) show(e *active.Entry) signedEntry {
 	shown := signedEntry{ID: e.ID, SignedAt: e.Time.UTC().Format(time.RFC3339)}
 	if e.Err != nil {
 		shown.Error = "the record is damaged or cannot be read"

@@ -1,4 +1,4 @@
-package inforce
+package active
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func (c *clockwork) now() time.Time { return time.Now().Add(time.Duration(c.offs
 // turn sets the clock that far off the test's, and lets the keeper find out.
 func (c *clockwork) turn(offset time.Duration) {
 	c.offset.Store(int64(offset))
-	time.Sleep(tellPause)
+	time.Sleep(notifyPause)
 	synctest.Wait()
 }
 

@@ -1,4 +1,4 @@
-package inforce
+package active
 
 import (
 	"errors"
@@ -55,7 +55,7 @@ func (k *Keeper) syncClock(h *hosting) error {
 		return err
 	}
 	now, due := k.learnTime(data, err == nil)
-	k.tellers.ring()
+	k.notifiers.ring()
 	if !due {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package inforce
+package active
 
 import (
 	"context"
@@ -69,7 +69,7 @@ func (k *Keeper) start() {
 		return
 	}
 	k.running = true
-	k.work.Go(func() { k.repeat(k.tellers, k.tell) })
+	k.work.Go(func() { k.repeat(k.notifiers, k.notify) })
 	k.work.Go(func() { k.repeat(k.clocks, k.keepClock) })
 	switch k.source.kind {
 	case file:
@@ -135,7 +135,7 @@ func (k *Keeper) use() *hosting {
 }
 
 func (k *Keeper) ringAll() {
-	k.tellers.ring()
+	k.notifiers.ring()
 	k.watches.ring()
 	k.clocks.ring()
 }

@@ -1,4 +1,4 @@
-// Package inforce keeps the license that is in force in a deployment.
+// Package active keeps the license that is in force in a deployment.
 //
 // A [Keeper] finds the license where its [Source] says: in a file that it
 // watches, in text of the configuration, or in storage, where [Keeper.Install]
@@ -53,4 +53,4 @@
 //
 // What never lives here: HTTP, logs, metrics, the list of sites to compare a
 // license with, and private keys.
-package inforce
+package active

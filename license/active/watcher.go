@@ -1,4 +1,4 @@
-package inforce
+package active
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
@@ -39,7 +40,7 @@ type search struct {
 // overtaken by a write is of the past. It reports false if it is to be repeated
 // soon, because bad news is believed the second time only.
 func (k *Keeper) look(s sighting, writes uint64) (settled bool) {
-	defer k.tellers.ring()
+	defer k.notifiers.ring()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if writes != k.search.writes {
@@ -47,7 +48,7 @@ func (k *Keeper) look(s sighting, writes uint64) (settled bool) {
 	}
 	defer func() {
 		k.endLook()
-		k.tellState()
+		k.notifyState()
 	}()
 	if s.err == nil && k.search.seen != nil && bytes.Equal(s.data, k.search.seen) {
 		k.mend()
@@ -144,4 +145,47 @@ func (k *Keeper) lacking(err error) *license.Standing {
 		why = atPath.Err // clients may read it
 	}
 	return license.Invalid(fmt.Sprintf("the configured file cannot be read: %v", why))
+}
+
+// pull looks at the license in storage.
+func (k *Keeper) pull() time.Duration {
+	h, attached := k.current()
+	if h == nil {
+		if attached {
+			k.failLook(errNoStorage)
+		}
+		return idle
+	}
+	k.mu.Lock()
+	writes, absent := k.search.writes, k.search.absent
+	k.mu.Unlock()
+	data, err := k.fetch(h, absent)
+	if h.ctx.Err() != nil {
+		return 0 // it detached meanwhile; perhaps another one is there
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		k.failLook(err)
+		return spread(h.host.Refresh)
+	}
+	k.outage(lookTopic, nil)
+	if k.look(sighting{data, err}, writes) {
+		return spread(h.host.Refresh)
+	}
+	return min(h.host.Refresh, secondLook)
+}
+
+// fetch loads the license. That there is none is made sure of if it is news.
+func (k *Keeper) fetch(h *hosting, absent bool) ([]byte, error) {
+	if absent {
+		return h.vault.load(h.ctx, installedKey)
+	}
+	return h.vault.find(h.ctx, installedKey)
+}
+
+// failLook ends a look that came to nothing.
+func (k *Keeper) failLook(err error) {
+	k.outage(lookTopic, err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.endLook()
 }

@@ -1,4 +1,4 @@
-package inforce
+package active
 
 import (
 	"bytes"
@@ -42,20 +42,20 @@ type Keeper struct {
 	now        func() time.Time
 	writeLimit time.Duration
 
-	view    atomic.Pointer[view]
-	told    atomic.Pointer[license.State] // the state that was told last; empty: none yet
-	noticed atomic.Bool                   // a request met another one
-	suspect atomic.Bool                   // the clock
-	stuck   atomic.Int32                  // looks at the file that never came back
+	view     atomic.Pointer[view]
+	notified atomic.Pointer[license.State] // the state that was told last; empty: none yet
+	noticed  atomic.Bool                   // a request met another one
+	suspect  atomic.Bool                   // the clock
+	stuck    atomic.Int32                  // looks at the file that never came back
 
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	work    sync.WaitGroup
-	tellers bell // each wakes one goroutine
-	watches bell
-	clocks  bell
-	looked  chan struct{} // closed at the end of the first look
-	writing chan struct{} // one write at a time
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	work      sync.WaitGroup
+	notifiers bell // each wakes one goroutine
+	watches   bell
+	clocks    bell
+	looked    chan struct{} // closed at the end of the first look
+	writing   chan struct{} // one write at a time
 
 	mu      sync.Mutex // guards all below; never held while waiting
 	closed  bool
@@ -77,7 +77,7 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 	}
 	k := &Keeper{
 		source: cfg.Source, verifier: cfg.Verifier, now: opts.Now, writeLimit: opts.WriteLimit,
-		tellers: newBell(), watches: newBell(), clocks: newBell(),
+		notifiers: newBell(), watches: newBell(), clocks: newBell(),
 		looked: make(chan struct{}), writing: make(chan struct{}, 1), outages: map[string]error{},
 	}
 	if k.now == nil {
@@ -87,7 +87,7 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 		k.writeLimit = DefaultWriteLimit
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	k.told.Store(new(license.State))
+	k.notified.Store(new(license.State))
 	k.begin(cfg.Known)
 	return k, nil
 }
@@ -127,8 +127,8 @@ func (k *Keeper) Check(hostport string, features ...string) error {
 
 // notice has a state told that was not told yet.
 func (k *Keeper) notice(state license.State) {
-	if state != *k.told.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
-		k.tellers.ring()
+	if state != *k.notified.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
+		k.notifiers.ring()
 	}
 }
 
@@ -196,4 +196,36 @@ func (k *Keeper) Close() error {
 	k.cancel()
 	k.work.Wait()
 	return nil
+}
+
+// held is a license, or the lack of one, and its text if it is genuine.
+type held struct {
+	standing *license.Standing
+	text     []byte
+}
+
+// view is what requests are answered from. It never changes.
+type view struct {
+	good held  // in force
+	next *held // genuine, and waiting for its time or for the end of good; mostly nil
+}
+
+// now is what is in force at this moment.
+func (v *view) now() *held {
+	if v.next != nil && (v.next.standing.Err() == nil || v.good.standing.Err() != nil) {
+		return v.next
+	}
+	return &v.good
+}
+
+// nextChange is the moment at which the state may next change by itself.
+func (v *view) nextChange() (at time.Time, ok bool) {
+	at, ok = v.good.standing.NextChange()
+	if v.next == nil {
+		return at, ok
+	}
+	if also, due := v.next.standing.NextChange(); due && (!ok || also.Before(at)) {
+		return also, true
+	}
+	return at, ok
 }

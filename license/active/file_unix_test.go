@@ -1,6 +1,6 @@
 //go:build unix
 
-package inforce
+package active
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package inforce
+package active
 
 import (
 	"sync/atomic"
@@ -84,7 +84,7 @@ func TestRequestsNotice(t *testing.T) {
 		}
 		// Without a request the keeper finds out by itself.
 		ahead.Store(int64(200 * unit))
-		time.Sleep(tellPause)
+		time.Sleep(notifyPause)
 		l.want(t, "grace>expired")
 	})
 }

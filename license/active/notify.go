@@ -1,6 +1,7 @@
-package inforce
+package active
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -76,7 +77,7 @@ func (k *Keeper) note(ev Event) {
 }
 
 // deliver hands queued events to the newest host, in order and without a lock.
-// Only the teller calls it.
+// Only the notifier calls it.
 func (k *Keeper) deliver() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -99,7 +100,7 @@ const lookTopic = "license"
 // outage tells once that storage is out of reach, whatever it was asked for, and
 // once that all of it is back.
 func (k *Keeper) outage(topic string, err error) {
-	defer k.tellers.ring()
+	defer k.notifiers.ring()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	before := len(k.outages)
@@ -115,3 +116,75 @@ func (k *Keeper) outage(topic string, err error) {
 		k.note(Event{Kind: Recovered})
 	}
 }
+
+// notifyPause is the longest time between two looks at the state when no request
+// and no timer asks for one: a clock may be set.
+const notifyPause = 5 * time.Second
+
+// notify tells of what changed by itself and delivers all events. It is called by
+// one goroutine only.
+func (k *Keeper) notify() time.Duration {
+	k.noticed.Store(false) // before looking: what is noticed later rings again
+	k.mu.Lock()
+	k.notifyState()
+	k.mu.Unlock()
+	k.notifyClock()
+	k.deliver()
+	wait := notifyPause
+	if at, ok := k.view.Load().nextChange(); ok {
+		wait = min(wait, max(at.Sub(k.now()), time.Millisecond))
+	}
+	return wait
+}
+
+// notifyState notes a change of state; k.mu is held. Nothing is told before the
+// first look.
+func (k *Keeper) notifyState() {
+	v := k.view.Load()
+	now := v.now()
+	if now == v.next {
+		k.view.Store(&view{good: *now})
+		k.note(Event{Kind: Replaced, Standing: now.standing})
+	}
+	from := *k.notified.Load()
+	if !k.search.ended || now.standing.State() == from {
+		return
+	}
+	state, words := now.standing.Explain()
+	ev := Event{Kind: StateChanged, From: from, To: state, Words: words, Standing: now.standing}
+	if now.text == nil {
+		ev.Err = k.search.cause
+	}
+	k.note(ev)
+	k.notified.Store(&state)
+	k.clocks.ring()
+}
+
+// ClockSuspect reports whether the clock is more than a day behind a time that
+// was seen before. Nothing is refused for it.
+func (k *Keeper) ClockSuspect() bool { return k.suspect.Load() }
+
+// maxBehind is how far behind a clock is believed nevertheless.
+const maxBehind = 24 * time.Hour
+
+// notifyClock compares the clock with the highest time seen.
+func (k *Keeper) notifyClock() {
+	now := k.now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := &k.clock
+	c.own = max(c.own, now.Unix())
+	highest := time.Unix(max(c.own, c.stored), 0)
+	suspect := highest.Sub(now) > maxBehind
+	if k.suspect.Swap(suspect) == suspect {
+		return
+	}
+	ev := Event{Kind: ClockFine, Words: "the clock shows " + stamp(now)}
+	if suspect {
+		ev.Kind = ClockSuspect
+		ev.Words += fmt.Sprintf(", but it was %s before; set it right, or licenses last longer than they should", stamp(highest))
+	}
+	k.note(ev)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
