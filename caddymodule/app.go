@@ -137,6 +137,9 @@ func (a *App) Start() error {
 	if err := a.checkResourceRoutes(); err != nil {
 		return err
 	}
+	if err := a.warnOfTwoLocks(); err != nil {
+		return err
+	}
 	if err := a.startLicense(); err != nil {
 		return err
 	}

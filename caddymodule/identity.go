@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -61,6 +62,9 @@ func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders,
 		if err := checkHeaderName(header.Name); err != nil {
 			return nil, err
 		}
+		if err := checkHeaderValue(header.Value); err != nil {
+			return nil, err
+		}
 		folded := fold(header.Name)
 		if _, twice := h.folded[folded]; twice {
 			return nil, fmt.Errorf("%q is set twice: a backend may read both spellings as one", header.Name)
@@ -82,6 +86,20 @@ func checkHeaderName(name string) error {
 	}
 	if _, reserved := notForIdentity[fold(name)]; reserved {
 		return fmt.Errorf("%q cannot tell who is calling: it has a meaning of its own", name)
+	}
+	return nil
+}
+
+// authPlaceholder finds the placeholders of authentication in a value.
+var authPlaceholder = regexp.MustCompile(`\{http\.auth\.([^{}]*)\}`)
+
+// checkHeaderValue finds placeholders that are misspelt: they would be empty, and
+// the upstream would take everybody for nobody.
+func checkHeaderValue(value string) error {
+	for _, found := range authPlaceholder.FindAllStringSubmatch(value, -1) {
+		if name, ours := strings.CutPrefix(found[1], "user."); !ours || !isPrincipalKey(name) {
+			return fmt.Errorf("found %s, expected {%s…} with one of %s or claims.<path>", found[0], userPlaceholder, strings.Join(auth.PrincipalKeys, ", "))
+		}
 	}
 	return nil
 }

@@ -318,3 +318,40 @@ func TestWhoIsRefusedHasAName(t *testing.T) {
 		}
 	})
 }
+
+// Two locks that take the same header lock everybody out.
+func TestBearerAndBasicOnOneSite(t *testing.T) {
+	issuer := newIssuer(t)
+	const basic = " {\n\t\tbob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n\t}\n"
+	for body, warned := range map[string]bool{
+		"bearer_auth\nbasic_auth" + basic:                                                         true,
+		"bearer_auth /api/*\nbasic_auth /api/admin/*" + basic:                                     true,
+		"bearer_auth /api/*\nbasic_auth /admin/*" + basic:                                         false,
+		"bearer_auth {\noptional\n}\nbasic_auth" + basic:                                          false,
+		"handle /a/* {\nbearer_auth\nrespond a\n}\nhandle {\nbasic_auth" + basic + "respond b\n}": false,
+		"bearer_auth": false,
+	} {
+		g := start(t, identitySites, "BODY", body+"\n\trespond in", "ISSUER", issuer.URL)
+		if got := strings.Contains(g.log(), "bearer_auth and basic_auth guard the same requests"); got != warned {
+			t.Errorf("%s: warned %t, want %t", body, got, warned)
+		}
+		g.stop()
+	}
+}
+
+func TestValidateFindsMisspeltPlaceholdersAndLonelyMatchers(t *testing.T) {
+	issuer := newIssuer(t)
+	for body, want := range map[string]string{
+		"bearer_auth {\nheader X-Auth-Subject {http.auth.user.sub}\n}":         "found {http.auth.user.sub}, expected {http.auth.user.…} with one of id, kind",
+		"bearer_auth {\nheader X-Auth-Subject {http.auth.usr.id}\n}":           "found {http.auth.usr.id}",
+		"@p principal {\nkind user\n}\nrespond @p in":                          "principal: no bearer_auth stands in front of it",
+		"bearer_auth\n@p principal {\nkind user\n}\nrespond @p in":             "",
+		"route {\nbearer_auth\n@p principal {\nkind user\n}\nrespond @p in\n}": "",
+	} {
+		g := prepare(t, "BODY", body, "ISSUER", issuer.URL)
+		if err := g.load(identitySites); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", body, err, want)
+		}
+		g.stop()
+	}
+}

@@ -58,7 +58,10 @@ func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // Provision compiles the rules.
-func (m *MatchPrincipal) Provision(caddy.Context) error {
+func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
+	if !mayBeAsked(ctx) {
+		return fmt.Errorf("principal: no bearer_auth stands in front of it, nor anywhere: add one, inside a `route` block if the matcher's directive sorts before it")
+	}
 	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes}
 	switch m.Kind {
 	case "":

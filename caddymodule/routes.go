@@ -7,9 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"go.uber.org/zap"
 )
 
 // eachHandler shows every handler of the running HTTP app, together with the
@@ -82,6 +85,131 @@ func routesInTheMaking(module caddy.Module, handler string) (found []caddyhttp.R
 		}
 	}
 	return found
+}
+
+// mayBeAsked tells whether the HTTP app that is in the making has anything that
+// finds out who is calling. Where there is no such app, nobody can say.
+func mayBeAsked(ctx caddy.Context) bool {
+	for _, parent := range ctx.Modules() {
+		app, ok := parent.(*caddyhttp.App)
+		if !ok {
+			continue
+		}
+		for _, server := range app.Servers {
+			if finds(server.Routes) || server.Errors != nil && finds(server.Errors.Routes) {
+				return true
+			}
+			for _, route := range server.NamedRoutes {
+				if finds(caddyhttp.RouteList{*route}) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// finds tells whether routes, made or not, have a bearer_auth, or Caddy's own
+// authentication, which may have the provider bearer.
+func finds(routes caddyhttp.RouteList) bool {
+	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
+		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool {
+			return bytes.Contains(raw, []byte(`"bearer_auth"`)) || bytes.Contains(raw, []byte(`"authentication"`))
+		}) || slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+			switch h := handler.(type) {
+			case *BearerAuth, *caddyauth.Authentication:
+				return true
+			case *caddyhttp.Subroute:
+				return finds(h.Routes)
+			}
+			return false
+		})
+	})
+}
+
+// warnOfTwoLocks warns where a request would have to pass bearer_auth and
+// basic_auth: it has one Authorization header, so none can.
+func (a *App) warnOfTwoLocks() error {
+	type locks struct{ bearer, basic [][]caddyhttp.Route }
+	sites := make(map[*caddyhttp.MiddlewareHandler]*locks)
+	err := eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		site := &around[0].Handlers[0]
+		if sites[site] == nil {
+			sites[site] = new(locks)
+		}
+		switch h := handler.(type) {
+		case *BearerAuth:
+			if !h.Optional {
+				sites[site].bearer = append(sites[site].bearer, around)
+			}
+		case *caddyauth.Authentication:
+			if _, basic := h.Providers["http_basic"]; basic && len(h.Providers) == 1 {
+				sites[site].basic = append(sites[site].basic, around)
+			}
+		}
+		return nil
+	})
+	for _, site := range sites {
+		for _, bearer := range site.bearer {
+			for _, basic := range site.basic {
+				if overlap(bearer, basic) {
+					a.logger.Warn("bearer_auth and basic_auth guard the same requests of a site, and nobody can pass both with one Authorization header: "+
+						"give each a path of its own, or say optional in bearer_auth", zap.Strings("sites", hostsOf(bearer)))
+				}
+			}
+		}
+	}
+	return err
+}
+
+// overlap tells whether a request can come through the routes around both of two
+// handlers, as far as paths and the alternatives of `handle` have a say.
+func overlap(a, b []caddyhttp.Route) bool {
+	for i := range min(len(a), len(b)) {
+		if &a[i].Handlers[0] != &b[i].Handlers[0] {
+			if a[i].Group != "" && a[i].Group == b[i].Group {
+				return false
+			}
+			break
+		}
+	}
+	all := append(slices.Clone(a), b...)
+	for _, path := range append(samplePaths(all), "/") {
+		if !slices.ContainsFunc(all, func(route caddyhttp.Route) bool { return !letsPathThrough(route, path) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// samplePaths are paths that the routes' matchers speak of.
+func samplePaths(routes []caddyhttp.Route) (paths []string) {
+	for _, route := range routes {
+		for _, set := range route.MatcherSets {
+			for _, matcher := range set {
+				switch m := matcher.(type) {
+				case *caddyhttp.MatchPath:
+					paths = append(paths, *m...)
+				case caddyhttp.MatchPath:
+					paths = append(paths, m...)
+				}
+			}
+		}
+	}
+	for i := range paths {
+		paths[i] = strings.ReplaceAll(paths[i], "*", "x")
+	}
+	return paths
+}
+
+func hostsOf(around []caddyhttp.Route) (hosts []string) {
+	for _, route := range around {
+		if names, narrows := routeHosts(route); narrows {
+			hosts = append(hosts, names...)
+		}
+	}
+	return hosts
 }
 
 // letsPathThrough tells whether a route takes requests with a path, as far as
