@@ -21,7 +21,7 @@ import (
 var benchAlgorithms = []string{"RS256", "ES256", "EdDSA"}
 
 // BenchmarkFloor is the bare cryptography of a token, hash included, and the
-// parts of a remembered one: what cannot be saved.
+// fingerprint of one that is in the cache: what cannot be saved.
 func BenchmarkFloor(b *testing.B) {
 	g := newGate(b, benchAlgorithms...)
 	for _, algorithm := range benchAlgorithms {
@@ -40,18 +40,6 @@ func BenchmarkFloor(b *testing.B) {
 		})
 	}
 	token := g.usualToken("RS256")
-	b.Run("map", func(b *testing.B) {
-		var mu sync.RWMutex
-		known := map[string]*Principal{token: {}}
-		for b.Loop() {
-			mu.RLock()
-			found := known[token]
-			mu.RUnlock()
-			if found == nil {
-				b.Fatal("not found")
-			}
-		}
-	})
 	b.Run("GMAC", func(b *testing.B) {
 		prints, err := newFingerprinter()
 		if err != nil {
@@ -224,4 +212,45 @@ func liveHeap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
+}
+
+// BenchmarkCache looks tokens up, one after another, beside its floor: one map
+// with one lock and no bound. Full is a cache in which every new token pushes
+// another one out.
+func BenchmarkCache(b *testing.B) {
+	g := newGate(b, "ES256")
+	key, now := verified(b, g.verifier(), g.idp.Mint(nil)).standing.key, g.clock.now().Unix()
+	for _, n := range []int{1, 1000, 100_000} {
+		list, each := entries(key, n, now+3600)
+		var mu sync.RWMutex
+		c, floor := newCache(2*each*int64(n), g.clock.now), make(map[fingerprint]*Token)
+		for _, token := range list {
+			c.add(token)
+			floor[token.sum] = token
+		}
+		b.Run(fmt.Sprintf("floor/%d", n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				mu.RLock()
+				found := floor[list[i%n].sum]
+				mu.RUnlock()
+				if found == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("find/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if c.find(list[i%n].sum, now) == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("full/%d", n), func(b *testing.B) {
+			full := newCache(each*int64((n+1)/2), g.clock.now)
+			for i := 0; b.Loop(); i++ {
+				full.add(list[i%n])
+			}
+		})
+	}
 }
