@@ -73,7 +73,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
 
-	stop, err := startGateway(ctx, stage, file, o.verbose)
+	stop, err := demo.Serve(ctx, stage, file, o.verbose)
 	if err != nil {
 		return err
 	}

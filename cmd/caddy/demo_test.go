@@ -41,7 +41,7 @@ func runningFrom(t *testing.T, file string) *demo.Stage {
 			t.Error(err)
 		}
 	})
-	stop, err := startGateway(t.Context(), stage, file, false)
+	stop, err := demo.Serve(t.Context(), stage, file, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,4 @@
-//go:build browser
-
-package main
+package e2e
 
 import (
 	"cmp"
@@ -20,15 +18,49 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
-	"github.com/gatehouse-proxy/gatehouse/internal/browser"
 	"github.com/gatehouse-proxy/gatehouse/internal/demo"
+	"github.com/gatehouse-proxy/gatehouse/internal/e2e/browser"
 )
 
 // These tests need Chromium (Debian: apt-get install chromium), and fail without
-// it: go test -tags browser ./cmd/caddy
+// it: go -C internal/e2e test -run Browser .
 //
 // A failed one leaves a screenshot in the folder that GATEHOUSE_SCREENSHOTS names,
 // or in the system's for temporary files. With that variable set, each does.
+
+// running starts stage and gateway as the command demo does.
+func running(t *testing.T) *demo.Stage {
+	t.Helper()
+	file, err := demo.FindExample(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runningFrom(t, file)
+}
+
+// runningFrom is running with a Caddyfile of the test's own.
+func runningFrom(t *testing.T, file string) *demo.Stage {
+	t.Helper()
+	stage, err := demo.New(demo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stage.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	stop, err := demo.Serve(t.Context(), stage, file, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return stage
+}
 
 // visitor is somebody with a browser in front of the demo.
 type visitor struct {
@@ -46,28 +78,16 @@ func visit(t *testing.T) *visitor {
 
 func visitStage(t *testing.T, stage *demo.Stage) *visitor {
 	t.Helper()
-	program, err := browser.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := browser.Start(program, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	page, err := b.NewPage(ctx)
+	minute, cancel := context.WithTimeout(context.Background(), time.Minute)
+	page, ctx, end, err := browser.Start(minute, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := &visitor{t, stage, page, ctx, stage.Environment()}
 	t.Cleanup(func() {
-		defer cancel()
 		v.keepScreenshot()
+		end()
+		cancel()
 	})
 	return v
 }

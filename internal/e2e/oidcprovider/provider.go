@@ -1,5 +1,3 @@
-//go:build idp
-
 package oidcprovider
 
 import (
@@ -85,9 +83,8 @@ func lookPath(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s not found: the tag idp needs Node.js 20 or newer with npm "+
-			"(nodejs.org, or the packages nodejs and npm of Debian); "+
-			"run the tests without the tag to do without", name)
+		t.Fatalf("%s not found: these tests need Node.js 20 or newer with npm "+
+			"(nodejs.org, or the packages nodejs and npm of Debian)", name)
 	}
 	return path
 }

@@ -1,5 +1,3 @@
-//go:build idp
-
 package oidcprovider
 
 import (

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -14,16 +14,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-
-	"github.com/gatehouse-proxy/gatehouse/internal/demo"
 )
 
 // readyWithin bounds the wait for the gateway's first answer.
 const readyWithin = 15 * time.Second
 
-// startGateway loads the Caddyfile into this process and waits until a request
+// Serve loads the Caddyfile into this process and waits until a request
 // passes it. The returned func ends it and puts the environment back.
-func startGateway(ctx context.Context, stage *demo.Stage, file string, verbose bool) (func() error, error) {
+func Serve(ctx context.Context, stage *Stage, file string, verbose bool) (func() error, error) {
 	restore := setEnvironment(stage.Environment())
 	config, err := adaptDemo(stage, file, verbose)
 	if err != nil {
@@ -68,7 +66,7 @@ func setEnvironment(vars map[string]string) (restore func()) {
 // adaptDemo turns the Caddyfile into Caddy's JSON, and changes in it only what a
 // demo must not do to the machine: keep its state, save its configuration, and
 // fill the terminal with its log.
-func adaptDemo(stage *demo.Stage, file string, verbose bool) ([]byte, error) {
+func adaptDemo(stage *Stage, file string, verbose bool) ([]byte, error) {
 	body, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the demo's Caddyfile: %w", err)
@@ -104,7 +102,7 @@ func member(m map[string]any, name string) map[string]any {
 
 // waitReady asks the gateway until it answers as it always will, so that the first
 // line pasted meets one that has the issuer's keys and has read the accounts.
-func waitReady(ctx context.Context, stage *demo.Stage) error {
+func waitReady(ctx context.Context, stage *Stage) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{}}
@@ -124,7 +122,7 @@ func waitReady(ctx context.Context, stage *demo.Stage) error {
 	}
 }
 
-func askOnce(ctx context.Context, client *http.Client, stage *demo.Stage) error {
+func askOnce(ctx context.Context, client *http.Client, stage *Stage) error {
 	status, err := ask(ctx, client, stage.Site, stage.Token())
 	if err != nil {
 		return err

@@ -1,5 +1,3 @@
-//go:build idp
-
 package oidcprovider_test
 
 import (
@@ -8,7 +6,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/oidcprovider"
+	"github.com/gatehouse-proxy/gatehouse/internal/e2e/oidcprovider"
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
 	"github.com/lestrrat-go/jwx/v2/jws"

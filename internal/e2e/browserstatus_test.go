@@ -1,6 +1,4 @@
-//go:build browser
-
-package main
+package e2e
 
 import (
 	"fmt"
@@ -11,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/browser"
 	"github.com/gatehouse-proxy/gatehouse/internal/demo"
+	"github.com/gatehouse-proxy/gatehouse/internal/e2e/browser"
 )
 
 // The status page: an administrator's token in, everything at a glance out, on
@@ -26,7 +24,6 @@ func TestBrowserShowsTheStatus(t *testing.T) {
 	v.passes("opaque", http.StatusUnauthorized)
 	before := v.refusals(token)
 
-	v.must(v.page.Watch(v.ctx))
 	v.onScreens("-form", func() { v.must(v.page.Open(v.ctx, v.stage.Site+"/gatehouse/")) }, `!document.querySelector("#ask").hidden`)
 	v.must(v.page.Type(v.ctx, "#token", v.stage.Token()))
 	v.must(v.page.Click(v.ctx, "#ask button"))
@@ -137,7 +134,7 @@ func TestBrowserShowsFaults(t *testing.T) {
 	v := visit(t)
 	token := v.stage.AdminToken()
 	v.must(v.page.Open(v.ctx, v.stage.Site+"/gatehouse/"))
-	var none any
+	var done bool
 	// The server's own answer, but for what is out of order.
 	v.must(v.page.Eval(v.ctx, `(() => {
 		const real = window.fetch;
@@ -147,7 +144,8 @@ func TestBrowserShowsFaults(t *testing.T) {
 			body.accounts.storage_away = true;
 			return Response.json(body);
 		};
-	})()`, &none))
+		return true;
+	})()`, &done))
 	v.must(v.page.Type(v.ctx, "#token", token))
 	v.must(v.page.Click(v.ctx, "#ask button"))
 	v.must(v.page.WaitFor(v.ctx, `!document.querySelector("#board").hidden`))
@@ -209,7 +207,7 @@ const look = `(() => {
 func (v *visitor) fits(name string, screen browser.Screen) {
 	v.Helper()
 	var seen struct {
-		Window, Content, Texts int
+		Window, Content, Texts int64
 		Background             float64
 		Faint                  []string
 	}

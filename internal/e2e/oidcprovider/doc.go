@@ -1,10 +1,8 @@
 // Package oidcprovider runs an identity provider that is not ours: the OpenID
 // certified oidc-provider from npm, as an issuer of client-credentials JWTs for
-// tests. All of it but this page needs the build tag `idp`:
+// tests.
 //
-//	go test -tags idp ./...
-//
-// To install for that: Node.js 20 or newer with npm (nodejs.org, or the packages
+// To install for it: Node.js 20 or newer with npm (nodejs.org, or the packages
 // nodejs and npm of Debian). The first run fetches oidc-provider through npm, as
 // testdata/package-lock.json pins it, into the user's cache folder; later ones need
 // no network.
