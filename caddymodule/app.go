@@ -140,6 +140,9 @@ func (a *App) Start() error {
 	if err := a.warnOfTwoLocks(); err != nil {
 		return err
 	}
+	if err := a.warnOfUncleaned(); err != nil {
+		return err
+	}
 	if err := a.startLicense(); err != nil {
 		return err
 	}

@@ -119,6 +119,24 @@ func TestIdentityHeadersAreCleanedWhateverTheMatcherSays(t *testing.T) {
 	}
 }
 
+// What a bearer_auth inside a handle cannot reach is warned of.
+func TestIdentityHeadersOutOfReach(t *testing.T) {
+	issuer, rec := newIssuer(t), newRecorder(t)
+	inside := "handle /in/* {\nbearer_auth {\nheader X-Auth-Subject {http.auth.user.id}\n}\nreverse_proxy UPSTREAM\n}\n"
+	for body, warned := range map[string]bool{
+		inside + "handle {\nreverse_proxy UPSTREAM\n}":                                       true,
+		inside + "reverse_proxy UPSTREAM":                                                    true,
+		inside + "handle {\nrespond page\n}":                                                 false,
+		"identity_headers X-Auth-Subject\n" + inside + "handle {\nreverse_proxy UPSTREAM\n}": false,
+	} {
+		g := start(t, identitySites, "BODY", strings.ReplaceAll(body, "UPSTREAM", rec.URL), "ISSUER", issuer.URL)
+		if got := strings.Contains(g.log(), "identity headers are not cleaned of all requests"); got != warned {
+			t.Errorf("%s: warned %t, want %t", body, got, warned)
+		}
+		g.stop()
+	}
+}
+
 // Two gates of one request: what the outer one has set stays.
 func TestTrueIdentityHeadersStay(t *testing.T) {
 	issuer, rec := newIssuer(t), newRecorder(t)
