@@ -94,6 +94,7 @@ func TestDeployedServersStopWithOpenStreams(t *testing.T) {
 			if err := os.WriteFile(file, config, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			t.Setenv("XDG_DATA_HOME", t.TempDir()) // Caddy's storage where none is configured, which outlives a test
 			n := &node{t: t, log: file + ".log", client: &http.Client{}, issuer: issuer}
 			n.start(file)
 			token := mint(issuer, claims{"sub": "alice", "sid": "s1", "aud": "gateway", "typ": "Bearer"})
