@@ -3,6 +3,7 @@ package command
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,15 +17,17 @@ const accountsPath = "/api/serviceaccounts"
 
 // accountInfo is a service account as the API shows it.
 type accountInfo struct {
-	ID        string         `json:"id"`
-	Subject   string         `json:"subject"`
-	Name      string         `json:"name"`
-	Status    account.Status `json:"status"`
-	Groups    []string       `json:"groups"`
-	Issuer    string         `json:"issuer"`
-	ExpiresAt moment         `json:"expires_at"`
-	CreatedAt moment         `json:"created_at"` // zero: declared in the configuration
-	UpdatedAt moment         `json:"updated_at"`
+	ID         string         `json:"id"`
+	Subject    string         `json:"subject"`
+	Name       string         `json:"name"`
+	Status     account.Status `json:"status"`
+	Groups     []string       `json:"groups"`
+	Issuer     string         `json:"issuer"`
+	Identifier string         `json:"issuer_identifier"`
+	By         account.By     `json:"by"`
+	ExpiresAt  moment         `json:"expires_at"`
+	CreatedAt  moment         `json:"created_at"` // zero: declared in the configuration
+	UpdatedAt  moment         `json:"updated_at"`
 }
 
 // serviceAccount is the command that holds those about service accounts.
@@ -35,12 +38,14 @@ func (p *program) serviceAccount() *cobra.Command {
 		Short: "Looks after the known machines of a running server",
 		Long: `
 Looks after the service accounts of a running server: machines that are known by the
-subject of their tokens, have groups, and can be switched off at once, on every node.
+subject or the client id of their tokens, have groups, and can be switched off at once,
+on every node.
 
 All commands below it need a token of the admin group.
 `,
 		Example: `  caddy gatehouse service-account list
   caddy gatehouse service-account create ci-deploy --groups deployers
+  caddy gatehouse service-account set ci-deploy --add-group readers
   caddy gatehouse service-account disable ci-deploy`,
 	}
 	group(cmd)
@@ -48,7 +53,7 @@ All commands below it need a token of the admin group.
 	cmd.AddCommand(
 		p.accountList(&c), p.accountCreate(&c), p.accountShow(&c),
 		p.accountSwitch(&c, switchOn), p.accountSwitch(&c, switchOff),
-		p.accountDelete(&c), p.accountExport(&c), p.accountImport(&c),
+		p.accountSet(&c), p.accountDelete(&c), p.accountConfirm(&c), p.accountExport(&c), p.accountImport(&c),
 	)
 	return cmd
 }
@@ -59,6 +64,17 @@ func (a *accountInfo) state(now time.Time) string {
 		return "expired"
 	}
 	return string(a.Status)
+}
+
+// foundBy words which of a machine's names the subject is.
+func foundBy(by account.By) string {
+	switch by {
+	case account.BySubject:
+		return "the subject"
+	case account.ByClient:
+		return "the client id of a machine"
+	}
+	return "the subject or client id of a machine"
 }
 
 // printAccount shows one account.
@@ -77,7 +93,8 @@ func (p *program) printAccount(cmd *cobra.Command, s *server, text json.RawMessa
 	t.add("Subject", a.Subject)
 	t.add("Name", a.Name)
 	t.add("Status", a.state(p.now()))
-	t.add("Issuer", a.Issuer)
+	t.add("Issuer", strings.Join(slices.DeleteFunc([]string{a.Issuer, a.Identifier}, func(s string) bool { return s == "" }), ", "))
+	t.add("By", foundBy(a.By))
 	t.add("Groups", strings.Join(a.Groups, ", "))
 	t.add("Expires", first(p.stamp(a.ExpiresAt.Time), "never"))
 	if a.CreatedAt.IsZero() {

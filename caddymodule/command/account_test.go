@@ -52,15 +52,15 @@ func TestAccountPages(t *testing.T) {
 	if r := s.must("service-account", "list"); strings.Count(r.stdout, "\n") != 2002 || strings.Count(r.stdout, "SUBJECT") != 1 {
 		t.Errorf("got %d lines", strings.Count(r.stdout, "\n"))
 	}
-	g.wantAsked("GET /api/serviceaccounts?limit=1000", "GET /api/serviceaccounts?after=job-0999&limit=1000",
-		"GET /api/serviceaccounts?after=job-1999&limit=1000")
+	g.wantAsked("GET /api/serviceaccounts?limit=1000", "GET /api/serviceaccounts?after=job-0999&after_issuer=acme&limit=1000",
+		"GET /api/serviceaccounts?after=job-1999&after_issuer=acme&limit=1000")
 
 	var list []accountInfo
 	out := s.must("service-account", "list", "--json", "--limit", "1500", "--after", "job-0009").stdout
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 1500 || list[0].Subject != "job-0010" {
 		t.Errorf("got %d accounts, %v", len(list), err)
 	}
-	g.wantAsked("GET /api/serviceaccounts?after=job-0009&limit=1000", "GET /api/serviceaccounts?after=job-1009&limit=500")
+	g.wantAsked("GET /api/serviceaccounts?after=job-0009&limit=1000", "GET /api/serviceaccounts?after=job-1009&after_issuer=acme&limit=500")
 
 	r := s.must("service-account", "export")
 	if strings.Count(r.stdout, "\n") != 2001 {
@@ -208,7 +208,7 @@ func TestExportLeavesOutDeclared(t *testing.T) {
 	g, s := newSite(t)
 	g.people()
 	r := s.must("service-account", "export")
-	if strings.Contains(r.stdout, `"declared"`) || !strings.Contains(r.stderr, "left out what the configuration declares: 1 account") {
+	if strings.Contains(r.stdout, `"declared"`) || !strings.Contains(r.stderr, "left out what the configuration declares: 1 account (") {
 		t.Errorf("got %s\n%s", r.stdout, r.stderr)
 	}
 	r = s.must("service-account", "export", "--declared", "--json")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
@@ -19,6 +20,7 @@ type newAccount struct {
 	Status    account.Status `json:"status"`
 	Groups    []string       `json:"groups,omitempty"`
 	Issuer    string         `json:"issuer,omitempty"`
+	By        string         `json:"by,omitempty"`
 	ExpiresAt string         `json:"expires_at,omitempty"`
 }
 
@@ -31,7 +33,9 @@ func (p *program) accountCreate(c *connection) *cobra.Command {
 		Use:   "create SUBJECT",
 		Short: "Registers a machine",
 		Long: `
-Registers a machine by the subject (sub) of its tokens.
+Registers a machine by the subject (sub) or the client id of its tokens. Say by
+--by which of the two it is, if it matters: callers that are not known to be machines
+are found by the subject of an account with --by subject only.
 `,
 		Example: `  caddy gatehouse service-account create ci-deploy --name 'CI deploys' --groups deployers,readers
   caddy gatehouse service-account create system:serviceaccount:prod:api --issuer cluster --expires-at 90d
@@ -41,8 +45,10 @@ Registers a machine by the subject (sub) of its tokens.
 	f := cmd.Flags()
 	f.StringVar(&made.Name, "name", "", "Name for people")
 	f.StringVar(&made.Issuer, "issuer", "", "Configured name of the issuer of its tokens (default: the only one)")
+	f.StringVar(&made.By, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only; default)")
 	f.StringArrayVar(&groups, "groups", nil, "Groups it is given, separated by commas or repeated")
 	f.StringVar(&expires, "expires-at", "", "When it stops being good: a time, a day, or a duration from now (default: never)")
+	f.SetNormalizeFunc(oneExpiry)
 	f.BoolVar(&inactive, "inactive", false, "Make it disabled")
 	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
@@ -52,11 +58,10 @@ Registers a machine by the subject (sub) of its tokens.
 			made.Status = account.StatusInactive
 		}
 		if cmd.Flags().Changed("expires-at") {
-			at, err := p.parseMoment("expires_at", expires)
-			if err != nil {
+			var err error
+			if made.ExpiresAt, err = p.parseExpiry(expires); err != nil {
 				return err
 			}
-			made.ExpiresAt = at.Format(time.RFC3339)
 		}
 		body, err := made.encode()
 		if err != nil {
@@ -81,4 +86,27 @@ func (n *newAccount) encode() ([]byte, error) {
 		return nil, err
 	}
 	return body, nil
+}
+
+// never is an expiry that does not come.
+const never = "never"
+
+// parseExpiry reads when an account stops being good, for the API; empty: never.
+func (p *program) parseExpiry(text string) (string, error) {
+	if text == never {
+		return "", nil
+	}
+	at, err := p.parseMoment("expires_at", text)
+	if err != nil {
+		return "", err
+	}
+	return at.Format(time.RFC3339), nil
+}
+
+// oneExpiry takes the word that licenses have for it, too.
+func oneExpiry(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "expire-at" {
+		name = "expires-at"
+	}
+	return pflag.NormalizedName(name)
 }

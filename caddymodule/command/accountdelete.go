@@ -9,6 +9,7 @@ import (
 
 func (p *program) accountDelete(c *connection) *cobra.Command {
 	var asJSON bool
+	var ref accountRef
 	cmd := &cobra.Command{
 		Use:   "delete SUBJECT",
 		Short: "Forgets a machine",
@@ -21,12 +22,14 @@ accounts must be registered; to keep a machine out in any case, disable it.
 		Args: one(subjectArgument),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	ref.flags(cmd.Flags())
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
-		path, err := accountPath(args[0])
+		ref.key = args[0]
+		a, err := ref.ask(http.MethodDelete)
 		if err != nil {
 			return err
 		}
-		if _, err := s.fetch(ctx, ask{method: http.MethodDelete, path: path}); err != nil {
+		if _, err := s.fetch(ctx, a); err != nil {
 			return err
 		}
 		if asJSON {

@@ -10,6 +10,7 @@ import (
 
 func (p *program) accountExport(c *connection) *cobra.Command {
 	var declared bool
+	var from accountFrom
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Prints all service accounts as JSON lines",
@@ -23,11 +24,12 @@ be imported beside it; they are left out unless asked for.
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&declared, "declared", false, "Also those that are declared in the configuration")
+	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
 	cmd.Flags().Bool("json", true, "The output is JSON lines anyway")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		left := 0
-		err := s.accounts(ctx, "", 0, func(page []json.RawMessage) error {
+		err := s.accounts(ctx, from, 0, func(page []json.RawMessage) error {
 			for _, raw := range page {
 				var a accountInfo
 				if err := s.read(raw, &a); err != nil {

@@ -19,38 +19,39 @@ const accountPage = 1000
 
 func (p *program) accountList(c *connection) *cobra.Command {
 	var limit int
-	var after string
+	var from accountFrom
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Lists service accounts",
 		Long:  "\nLists the service accounts of a running server by subject, declared ones included.\n",
 		Example: `  caddy gatehouse service-account list
-  caddy gatehouse service-account list --limit 50 --after ci-deploy --json`,
+  caddy gatehouse service-account list --issuer acme --limit 50 --after ci-deploy --json`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
-	cmd.Flags().StringVar(&after, "after", "", "Begin behind this subject")
+	cmd.Flags().StringVar(&from.after, "after", "", "Begin behind this subject")
+	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if err := checkLimit(cmd, limit); err != nil {
 			return err
 		}
 		if asJSON {
-			return listJSON(ctx, cmd.OutOrStdout(), s, after, limit)
+			return listJSON(ctx, cmd.OutOrStdout(), s, from, limit)
 		}
-		return p.listAccounts(ctx, cmd.OutOrStdout(), s, after, limit)
+		return p.listAccounts(ctx, cmd.OutOrStdout(), s, from, limit)
 	})
 	return cmd
 }
 
 // listAccounts prints page by page, so that a million accounts need not fit in
 // memory; columns are as wide as each page needs.
-func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, after string, most int) error {
+func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, from accountFrom, most int) error {
 	t := table{header: []string{"SUBJECT", "NAME", "STATUS", "ISSUER", "GROUPS", "EXPIRES"}}
 	now := p.now()
 	started := false
-	err := s.accounts(ctx, after, most, func(page []json.RawMessage) error {
+	err := s.accounts(ctx, from, most, func(page []json.RawMessage) error {
 		for _, raw := range page {
 			var a accountInfo
 			if err := s.read(raw, &a); err != nil {
@@ -69,9 +70,9 @@ func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, afte
 }
 
 // listJSON prints an array, page by page as well.
-func listJSON(ctx context.Context, w io.Writer, s *server, after string, most int) error {
+func listJSON(ctx context.Context, w io.Writer, s *server, from accountFrom, most int) error {
 	before := "["
-	err := s.accounts(ctx, after, most, func(page []json.RawMessage) error {
+	err := s.accounts(ctx, from, most, func(page []json.RawMessage) error {
 		for _, raw := range page {
 			text, err := json.MarshalIndent(raw, "  ", "  ")
 			if err != nil {
@@ -95,20 +96,39 @@ func listJSON(ctx context.Context, w io.Writer, s *server, after string, most in
 	return err
 }
 
-// accounts hands on the accounts behind a subject as the server sent them, page
-// by page and none of them empty; most is 0 for all.
-func (s *server) accounts(ctx context.Context, after string, most int, each func([]json.RawMessage) error) error {
+// accountFrom is where a list of accounts begins, and whose they are.
+type accountFrom struct {
+	after, afterIssuer string // the account before the first one
+	issuer             string // empty: of all issuers
+}
+
+func (f *accountFrom) query(limit int) url.Values {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	for name, value := range map[string]string{"after": f.after, "after_issuer": f.afterIssuer, "issuer": f.issuer} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return query
+}
+
+// goOn begins behind an account instead, and reports whether that is further on.
+func (f *accountFrom) goOn(last *accountInfo) bool {
+	further := last.Subject > f.after || last.Subject == f.after && f.afterIssuer != "" && last.Issuer > f.afterIssuer
+	f.after, f.afterIssuer = last.Subject, last.Issuer
+	return further
+}
+
+// accounts hands on the accounts from there on as the server sent them, page by
+// page and none of them empty; most is 0 for all.
+func (s *server) accounts(ctx context.Context, from accountFrom, most int, each func([]json.RawMessage) error) error {
 	for done := 0; ; {
 		limit := accountPage
 		if most > 0 {
 			limit = min(limit, most-done)
 		}
-		query := url.Values{"limit": {strconv.Itoa(limit)}}
-		if after != "" {
-			query.Set("after", after)
-		}
 		var page []json.RawMessage
-		if _, err := s.get(ctx, ask{method: http.MethodGet, path: accountsPath, query: query}, &page); err != nil {
+		if _, err := s.get(ctx, ask{method: http.MethodGet, path: accountsPath, query: from.query(limit)}, &page); err != nil {
 			return err
 		}
 		if len(page) == 0 {
@@ -121,19 +141,12 @@ func (s *server) accounts(ctx context.Context, after string, most int, each func
 		if len(page) != limit || done == most {
 			return nil
 		}
-		last, err := s.subjectOf(page[len(page)-1])
-		if err != nil {
+		var last accountInfo
+		if err := s.read(page[len(page)-1], &last); err != nil {
 			return err
 		}
-		if last <= after {
+		if !from.goOn(&last) {
 			return errors.New("the list of " + s.place + " does not go on from page to page")
 		}
-		after = last
 	}
-}
-
-func (s *server) subjectOf(raw json.RawMessage) (string, error) {
-	var a accountInfo
-	err := s.read(raw, &a)
-	return a.Subject, err
 }

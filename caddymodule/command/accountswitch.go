@@ -2,9 +2,7 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +33,7 @@ and its open streams are closed, on every node.
 
 func (p *program) accountSwitch(c *connection, t toggle) *cobra.Command {
 	var asJSON bool
+	var ref accountRef
 	cmd := &cobra.Command{
 		Use:   t.name + " SUBJECT",
 		Short: t.short,
@@ -44,8 +43,10 @@ func (p *program) accountSwitch(c *connection, t toggle) *cobra.Command {
 		Args: one(subjectArgument),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	ref.flags(cmd.Flags())
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
-		text, err := s.setStatus(ctx, cmd, args[0], t.status)
+		ref.key = args[0]
+		text, err := s.setStatus(ctx, cmd, ref, t.status)
 		if err != nil {
 			return err
 		}
@@ -54,48 +55,25 @@ func (p *program) accountSwitch(c *connection, t toggle) *cobra.Command {
 	return cmd
 }
 
-// setStatus reads the account and writes it back with another status and all
-// else as it was. A conflict is not tried again: it means that the account is
-// declared in the configuration, which no second request changes.
-func (s *server) setStatus(ctx context.Context, cmd *cobra.Command, key string, status account.Status) ([]byte, error) {
-	path, err := accountPath(key)
-	if err != nil {
-		return nil, err
-	}
-	var now accountInfo
-	text, err := s.get(ctx, ask{method: http.MethodGet, path: path}, &now)
-	if err != nil {
-		return nil, err
-	}
-	if now.Status == status {
-		note(cmd.ErrOrStderr(), "note: %s is %s already", now.Subject, status)
-		return text, nil
-	}
-	body, err := s.withStatus(text, status)
+// setStatus gives the account another status, and says so if it has it already.
+func (s *server) setStatus(ctx context.Context, cmd *cobra.Command, ref accountRef, status account.Status) ([]byte, error) {
+	was := status
+	text, err := s.change(ctx, ref, func(now *accountInfo) (members, error) {
+		was = now.Status
+		return members{"status": status}, nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	var after accountInfo
-	text, err = s.get(ctx, ask{method: http.MethodPut, path: path, body: body}, &after)
-	if err != nil {
+	if err := s.read(text, &after); err != nil {
 		return nil, err
 	}
 	if after.Status != status {
-		return nil, fmt.Errorf("%s answered that %s is %.20q; want %s", s.place, plain(key), after.Status, status)
+		return nil, fmt.Errorf("%s answered that %s is %.20q; want %s", s.place, plain(ref.key), after.Status, status)
+	}
+	if was == status {
+		note(cmd.ErrOrStderr(), "note: %s is %s already", after.Subject, status)
 	}
 	return text, nil
-}
-
-// withStatus changes one member and keeps all others, whatever they are.
-func (s *server) withStatus(text []byte, status account.Status) ([]byte, error) {
-	members := map[string]json.RawMessage{}
-	if err := s.read(text, &members); err != nil {
-		return nil, err
-	}
-	value, err := json.Marshal(status)
-	if err != nil {
-		return nil, err
-	}
-	members["status"] = value
-	return json.Marshal(members)
 }

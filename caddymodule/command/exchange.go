@@ -34,6 +34,8 @@ type ask struct {
 	body   []byte        // nil for none
 	lines  bool          // the body is JSON lines
 	wait   time.Duration // 0: patience
+	match  string        // the tag that the account must still have; empty: any
+	tag    *string       // where to put the answer's; nil: nowhere
 }
 
 // exchange sends a request and hands the body of a good answer to read. Any
@@ -56,6 +58,9 @@ func (s *server) exchange(ctx context.Context, a ask, read func(io.Reader) error
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return s.refused(resp)
 	}
+	if a.tag != nil {
+		*a.tag = resp.Header.Get("ETag")
+	}
 	return read(resp.Body)
 }
 
@@ -76,6 +81,9 @@ func (s *server) request(ctx context.Context, a ask) (*http.Request, error) {
 	}
 	if len(a.body) >= largeBody {
 		req.Header.Set("Expect", "100-continue")
+	}
+	if a.match != "" {
+		req.Header.Set("If-Match", a.match)
 	}
 	if s.origin != "" {
 		req.Header.Set("Origin", s.origin)

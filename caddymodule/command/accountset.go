@@ -1,0 +1,187 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+// setting is what the command set changes of an account.
+type setting struct {
+	ref                  accountRef
+	name, expires, by    string
+	groups, add, removed []string
+}
+
+func (p *program) accountSet(c *connection) *cobra.Command {
+	var set setting
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "set SUBJECT",
+		Short: "Changes name, groups or expiry of a service account",
+		Long: `
+Changes what is said of the service account with that subject or id, and leaves all else
+as it is, what somebody else changes at the same time included.
+`,
+		Example: `  caddy gatehouse service-account set ci-deploy --add-group readers --remove-group deployers
+  caddy gatehouse service-account set ci-deploy --name 'CI deploys' --expires-at 90d
+  caddy gatehouse service-account set system:serviceaccount:prod:api --issuer cluster --groups '' --expires-at never --json`,
+		Args: one(subjectArgument),
+	}
+	f := cmd.Flags()
+	set.ref.flags(f)
+	f.StringVar(&set.name, "name", "", "Name for people")
+	f.StringArrayVar(&set.groups, "groups", nil, "All groups it is given, separated by commas or repeated; '' for none")
+	f.StringArrayVar(&set.add, "add-group", nil, "A group it is given besides (repeatable)")
+	f.StringArrayVar(&set.removed, "remove-group", nil, "A group it is given no more (repeatable)")
+	f.StringVar(&set.expires, "expires-at", "", "When it stops being good: a time, a day, a duration from now, or never")
+	f.StringVar(&set.by, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only)")
+	f.SetNormalizeFunc(oneExpiry)
+	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.MarkFlagsMutuallyExclusive("groups", "add-group")
+	cmd.MarkFlagsMutuallyExclusive("groups", "remove-group")
+	cmd.MarkFlagsOneRequired("name", "groups", "add-group", "remove-group", "expires-at", "by")
+	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+		set.ref.key = args[0]
+		edit, err := p.editOf(cmd, &set)
+		if err != nil {
+			return err
+		}
+		text, err := s.change(ctx, set.ref, edit)
+		if err != nil {
+			return err
+		}
+		return p.printAccount(cmd, s, text, asJSON)
+	})
+	return cmd
+}
+
+// members are those of an account that get another value; nil: none.
+type members map[string]any
+
+// editOf gives what the flags that were given change of whatever there is.
+func (p *program) editOf(cmd *cobra.Command, set *setting) (func(*accountInfo) (members, error), error) {
+	given := cmd.Flags().Changed
+	fixed := members{}
+	if given("name") {
+		fixed["name"] = set.name
+	}
+	if given("by") {
+		fixed["by"] = set.by
+	}
+	if given("groups") {
+		fixed["groups"] = splitList(true, set.groups)
+	}
+	if given("expires-at") {
+		at, err := p.parseExpiry(set.expires)
+		if err != nil {
+			return nil, err
+		}
+		if fixed["expires_at"] = at; at == "" {
+			fixed["expires_at"] = nil
+		}
+	}
+	return func(now *accountInfo) (members, error) {
+		if given("add-group") || given("remove-group") {
+			groups, err := regroup(now.Groups, set.add, set.removed)
+			if err != nil {
+				return nil, err
+			}
+			fixed["groups"] = groups
+		}
+		return fixed, nil
+	}, nil
+}
+
+// regroup adds groups and takes others away. One that is to go must be there, as
+// a slip would leave it unnoticed.
+func regroup(groups, add, removed []string) ([]string, error) {
+	next := slices.Clone(groups)
+	for _, g := range removed {
+		if !slices.Contains(groups, g) || slices.Contains(add, g) {
+			return nil, fmt.Errorf("--remove-group: %.80q is none of its groups to remove; it has %.400q", g, groups)
+		}
+		next = slices.DeleteFunc(next, func(have string) bool { return have == g })
+	}
+	for _, g := range add {
+		if !slices.Contains(next, g) {
+			next = append(next, g)
+		}
+	}
+	return next, nil
+}
+
+// maxTries bounds how often a change is made anew because the account was changed
+// meanwhile.
+const maxTries = 5
+
+// change reads an account, changes what edit says and leaves all else as it is.
+// If somebody changes the account in between, it begins anew. Nothing is sent if
+// nothing changes.
+func (s *server) change(ctx context.Context, ref accountRef, edit func(*accountInfo) (members, error)) ([]byte, error) {
+	get, err := ref.ask(http.MethodGet)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		var tag string
+		var now accountInfo
+		get.tag = &tag
+		text, err := s.get(ctx, get, &now)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := edit(&now)
+		if err != nil {
+			return nil, err
+		}
+		body, err := s.edited(text, changed)
+		if err != nil || body == nil {
+			return text, err
+		}
+		put := get
+		put.method, put.body, put.match, put.tag = http.MethodPut, body, tag, nil
+		text, err = s.fetch(ctx, put)
+		if !isStatus(err, http.StatusPreconditionFailed) {
+			return text, err
+		}
+		if try == maxTries {
+			return nil, fmt.Errorf("the account was changed by somebody else each of %d times: %w", maxTries, err)
+		}
+	}
+}
+
+// edited gives the account with other members and all else as it was, whatever it
+// is; nil if that is what it was.
+func (s *server) edited(text []byte, changed members) ([]byte, error) {
+	all := map[string]json.RawMessage{}
+	if err := s.read(text, &all); err != nil {
+		return nil, err
+	}
+	if len(all["subject"]) == 0 {
+		return nil, errors.New("the answer of " + s.place + " holds no subject; is it Caddy's admin endpoint?")
+	}
+	same := true
+	for name, value := range changed {
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		there := all[name]
+		if there == nil {
+			there = []byte("null")
+		}
+		same = same && bytes.Equal(there, raw)
+		all[name] = raw
+	}
+	if same {
+		return nil, nil
+	}
+	return json.Marshal(all)
+}
