@@ -301,3 +301,24 @@ func FuzzRevision(f *testing.F) {
 		}
 	})
 }
+
+// TestOlderBlankEnds: an account that would not be registered any more can still
+// be read, switched off and deleted.
+func TestOlderBlankEnds(t *testing.T) {
+	old := anAccount(" a ", 1)
+	i := shardOf(old.Subject())
+	record, _ := encodeShard(i, 3, "0123456789abcdef", []*Account{old})
+	accounts, from, err := parseShard(i, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := &snapshot{}
+	base.shards[i] = newShard(accounts, from)
+	w := &work{base: base, changed: map[Key]*Account{}}
+	off := &Draft{Subject: " a ", Issuer: "acme", Status: StatusInactive}
+	for _, op := range []Op{Replace, Upsert, Delete} {
+		if r := w.apply(Change{Op: op, Key: " a ", Draft: off}, 1); r.Err != nil {
+			t.Errorf("operation %d: %v", op, r.Err)
+		}
+	}
+}

@@ -164,11 +164,17 @@ func TestAccountConfirm(t *testing.T) {
 	if r := s.account("show", "a"); !strings.Contains(r.stdout, "acme, https://was.example") || !strings.Contains(r.stderr, "acme is https://acme.example now") {
 		t.Errorf("shown is %s%s", r.stdout, r.stderr)
 	}
+	if r := s.run("status"); !strings.Contains(r.stdout, "Unconfirmed  3, for another issuer of that name") {
+		t.Errorf("the status is %s", r.stdout)
+	}
 	if r := s.account("confirm", "--issuer", "acme", "b"); r.stdout != "Confirmed  1 account\n" {
 		t.Errorf("got %s", r.stdout)
 	}
 	if r := s.account("confirm", "--issuer", "acme", "--json"); !strings.Contains(r.stdout, `"confirmed": 2`) {
 		t.Errorf("got %s", r.stdout)
+	}
+	if r := s.run("status"); strings.Contains(r.stdout, "Unconfirmed") {
+		t.Errorf("the status is %s", r.stdout)
 	}
 	if r := s.account("show", "a"); !strings.Contains(r.stdout, "acme, https://acme.example") || r.stderr != "" {
 		t.Errorf("shown is %s%s", r.stdout, r.stderr)

@@ -33,6 +33,7 @@ type serverStatus struct {
 		Active      int    `json:"active"`
 		Inactive    int    `json:"inactive"`
 		Expired     int    `json:"expired"`
+		Unconfirmed int    `json:"unconfirmed"`
 		Loaded      bool   `json:"loaded"`
 		SyncedAt    moment `json:"synced_at"`
 		StorageAway bool   `json:"storage_away"`
@@ -150,6 +151,9 @@ func (p *program) accountCounts(s *serverStatus) table {
 	t.add("Active", fmt.Sprint(s.Accounts.Active))
 	t.add("Inactive", fmt.Sprint(s.Accounts.Inactive))
 	t.add("Expired", fmt.Sprint(s.Accounts.Expired))
+	if n := s.Accounts.Unconfirmed; n > 0 {
+		t.add("Unconfirmed", fmt.Sprintf("%d, for another issuer of that name: they let nobody in; see service-account confirm", n))
+	}
 	t.add("Last sync", first(p.stamp(s.Accounts.SyncedAt.Time), "never"))
 	return t
 }
