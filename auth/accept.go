@@ -5,41 +5,9 @@ import (
 	"slices"
 )
 
-// notAccessTokens are media types of signed JWTs that are plainly something
-// else than access tokens: logout and security event tokens (OpenID
-// Back-Channel Logout, RFC 8417), DPoP proofs (RFC 9449), request objects (RFC
-// 9101), introspection answers (RFC 9701), client and entity statements.
-var notAccessTokens = []string{
-	"logout+jwt", "secevent+jwt", "dpop+jwt", "oauth-authz-req+jwt",
-	"token-introspection+jwt", "client-authentication+jwt",
-	"entity-statement+jwt", "id_token+jwt", "kb+jwt", "jwk-set+jwt",
-}
-
 func (a *authority) checkAlgorithm(h *header) *Refusal {
 	if !slices.Contains(a.Algorithms, h.algorithm) {
 		return ErrAlgorithm
-	}
-	return nil
-}
-
-// checkType refuses what says of itself that it is no access token.
-func (a *authority) checkType(h *header, c claimSet) *Refusal {
-	if a.TokenType != "" && h.mediaType != a.TokenType {
-		return ErrTokenType
-	}
-	if a.TokenType == "" && slices.Contains(notAccessTokens, h.mediaType) {
-		return ErrTokenType
-	}
-	if c.is("token_use", "id") || a.preset.clientAsAudience && !c.is("token_use", "access") {
-		return ErrTokenType
-	}
-	for _, typ := range []string{"ID", "Refresh", "Offline"} {
-		if c.is("typ", typ) {
-			return ErrTokenType
-		}
-	}
-	if c.present("nonce") && c.present("at_hash") {
-		return ErrTokenType
 	}
 	return nil
 }
@@ -153,17 +121,6 @@ func (a *authority) subject(c claimSet) (string, *Refusal) {
 	return subject, nil
 }
 
-func (a *authority) kind(c claimSet) Kind {
-	if a.preset.kind != "" {
-		return a.preset.kind
-	}
-	sub, _ := c.text("sub")
-	if a.preset.machine(c, sub) {
-		return KindServiceAccount
-	}
-	return KindUser
-}
-
 func (a *authority) client(c claimSet) string {
 	for _, path := range a.preset.clients {
 		if list := c.texts(path); len(list) == 1 {
@@ -186,7 +143,7 @@ func (a *authority) groups(c claimSet) (list []string) {
 
 func (a *authority) scopes(c claimSet) []string {
 	for _, path := range a.preset.scopes {
-		if _, ok := c.lookup(path); ok {
+		if value, ok := c.lookup(path); ok && value.Kind() != 'n' {
 			return c.words(path)
 		}
 	}

@@ -92,7 +92,10 @@ func TestRefusedTokens(t *testing.T) {
 		{"b64", nil, []idp.MintOption{idp.WithHeader("b64", false)}, ErrCritical},
 		{"payload no object", nil, []idp.MintOption{idp.WithRawPayload([]byte(`[]`))}, ErrNotJWS},
 		{"payload no JSON", nil, []idp.MintOption{idp.WithRawPayload([]byte(`hello`))}, ErrNotJWS},
-		{"payload with a claim twice", nil, []idp.MintOption{idp.WithRawPayload([]byte(`{"iss":"` + g.idp.URL + `","iss":"x"}`))}, ErrNotJWS},
+		{"payload with a claim twice", nil, []idp.MintOption{idp.WithRawPayload([]byte(`{"iss":"` + g.idp.URL + `","iss":"x"}`))}, ErrRepeatedMember},
+		{"payload with an unused claim twice", nil, []idp.MintOption{idp.WithRawPayload([]byte(`{"iss":"` + g.idp.URL + `","x":1,"x":2}`))}, ErrRepeatedMember},
+		{"payload with a lone surrogate", nil, []idp.MintOption{idp.WithRawPayload([]byte(`{"iss":"` + g.idp.URL + `","x":"\ud800"}`))}, ErrNotUnicode},
+		{"payload in Latin-1", nil, []idp.MintOption{idp.WithRawPayload([]byte("{\"iss\":\"" + g.idp.URL + "\",\"x\":\"\xe9\"}"))}, ErrNotUnicode},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

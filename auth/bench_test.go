@@ -191,7 +191,7 @@ func measureMemory(b *testing.B, asked int) {
 			payload := strings.Replace(string(parts.payload), subject, own, 1)
 			claims, _ := parseClaims([]byte(payload))
 			r := &Token{sum: prints.of(token[:len(token)-10] + own[len(own)-10:])}
-			if refusal := a.describe(r, claims, key); refusal != nil {
+			if refusal := a.describe(r, &header{}, claims, key); refusal != nil {
 				b.Fatal(refusal)
 			}
 			if asked > 0 {

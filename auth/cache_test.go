@@ -321,7 +321,7 @@ func TestCacheCountsWhatTokensTake(t *testing.T) {
 			for i, one := range sums {
 				r := &Token{sum: one.sum}
 				claims, _ := parseClaims(ofPerson(g.idp.URL, i, tt.groups))
-				if refusal := a.describe(r, claims, key); refusal != nil {
+				if refusal := a.describe(r, &header{}, claims, key); refusal != nil {
 					t.Fatal(refusal)
 				}
 				a.cache.add(r)

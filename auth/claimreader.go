@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 
@@ -55,6 +56,25 @@ func (r *claimReader) read(text []byte, members claimSet) (claimSet, bool) {
 		return nil, false
 	}
 	return members, true
+}
+
+// badJSON says why a text could not be read as one strict JSON object.
+func badJSON(text []byte) *Refusal {
+	err := readOne(text)
+	switch {
+	case err == nil:
+		return ErrNotJWS // it is something else than one object
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return ErrRepeatedMember
+	case readOne(text, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) == nil:
+		return ErrNotUnicode
+	}
+	return ErrNotJWS
+}
+
+func readOne(text []byte, options ...jsontext.Options) error {
+	_, err := jsontext.NewDecoder(bytes.NewReader(text), options...).ReadValue()
+	return err
 }
 
 // readArray hands on an array's elements one by one, until one does not please.

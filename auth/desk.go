@@ -33,7 +33,7 @@ func (d *desk) takeApart(token string) (*compact, *Refusal) {
 	}
 	members, ok := d.reader.read(headerJSON, d.members[:0])
 	if !ok {
-		return nil, ErrNotJWS
+		return nil, badJSON(headerJSON)
 	}
 	var refusal *Refusal
 	d.parts.header, refusal = readHeader(members)

@@ -105,7 +105,7 @@ func (x *examination) takeApart() *Refusal {
 	}
 	claims, ok := x.desk.claims()
 	if !ok {
-		return ErrNotJWS
+		return badJSON(parts.payload)
 	}
 	x.parts, x.claims = parts, claims
 	return nil
@@ -136,7 +136,7 @@ func (x *examination) describe() *Refusal {
 		return nil
 	}
 	x.made = &Token{sum: x.sum}
-	return x.authority.describe(x.made, x.claims, x.key)
+	return x.authority.describe(x.made, &x.parts.header, x.claims, x.key)
 }
 
 // lookAgain looks at what may have changed while the key was waited for.

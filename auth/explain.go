@@ -31,12 +31,13 @@ type Explanation struct {
 // Rule is one check of an [Explanation].
 type Rule struct {
 	// Rule is the check's name: bearer, form, issuer, algorithm, type, expiry,
-	// begin, lifetime, audience, binding, signature, subject, still_good or
-	// account.
+	// begin, lifetime, audience, binding, signature, subject, still_good, kind
+	// or account.
 	Rule string `json:"rule"`
 
 	// Held tells whether the token stands up to it; nil: it was not asked,
-	// because an earlier check had to hold first.
+	// because an earlier check had to hold first. The kind never refuses by
+	// itself.
 	Held *bool `json:"held"`
 
 	// Expected and Found are texts or lists of texts; nil if not known.
@@ -67,9 +68,10 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 		e.Claims = jsontext.Value(x.parts.payload)
 	}
 	if e.Refusal != nil {
-		e.Rules = append(e.Rules, Rule{Rule: "account"})
+		e.Rules = append(e.Rules, Rule{Rule: "kind"}, Rule{Rule: "account"})
 		return e
 	}
+	e.explainKind(x.authority, e.Claims)
 	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
 	return e
 }
@@ -89,10 +91,21 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 	e.Rules = append(e.Rules, Rule{rule, &held, expected, found})
 }
 
+// explainKind says what the caller is by its token, and by what that was told.
+func (e *Explanation) explainKind(a *authority, claims jsontext.Value) {
+	var expected any
+	if machines, persons := a.preset.kindsLookedAt(); machines != "" {
+		expected = []string{"a service account by: " + machines, "a user by: " + persons}
+	}
+	c, _ := parseClaims(claims)
+	kind, by := a.kind(c)
+	e.add("kind", nil, expected, string(kind)+", by "+by)
+}
+
 func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {
 	_, refusal := registration.Admit(token, now)
 	expected := "if it is registered, an active account"
-	if registration.Required && token.standing.kind == KindServiceAccount {
+	if registration.Required && token.standing.kind != KindUser {
 		expected = "an active account, as machines must be registered"
 	}
 	e.add("account", refusal, expected, registration.shown(token, now))
@@ -118,7 +131,10 @@ func (x *examination) showAlgorithm() (any, any) {
 }
 
 func (x *examination) showType() (any, any) {
-	expected := "an access token"
+	expected := "an access token: typ at+jwt, or JWT or none without a mark of another kind"
+	if x.authority.AcceptIDTokens {
+		expected = "an access token, or one like an ID token"
+	}
 	if x.authority.TokenType != "" {
 		expected = "typ " + x.authority.TokenType
 	}
@@ -126,10 +142,13 @@ func (x *examination) showType() (any, any) {
 	if typ := x.parts.header.mediaType; typ != "" {
 		found = append(found, "typ "+typ)
 	}
-	for _, claim := range []string{"token_use", "typ", "nonce", "at_hash"} {
-		if x.claims.present(claim) {
-			found = append(found, "claim "+claim+" "+fmt.Sprint(x.raw(claim)))
+	for _, one := range x.claims {
+		if m := typeMarks[string(one.name)]; m != nil {
+			found = append(found, "claim "+m.name+" "+fmt.Sprint(x.raw(m.name)))
 		}
+	}
+	if claims := x.authority.preset.accessClaims; len(claims) > 0 && !slices.ContainsFunc(claims, x.claims.present) {
+		found = append(found, "no claim "+strings.Join(claims, " or ")+", as its access tokens have")
 	}
 	return expected, found
 }

@@ -105,7 +105,7 @@ func FuzzClaims(f *testing.F) {
 		x := &examination{authority: a, claims: claims, parts: &compact{header: header{algorithm: "ES256"}}, now: g.clock.now()}
 		refusal := x.pass(policyChecks)
 		var r Token
-		if refusal != nil || a.describe(&r, claims, nil) != nil {
+		if refusal != nil || a.describe(&r, &header{}, claims, nil) != nil {
 			return
 		}
 		p := unregistered(t, &r)

@@ -56,7 +56,7 @@ func readHeader(members claimSet) (h header, refusal *Refusal) {
 	keyID, ok2 := members.text("kid")
 	typ, ok3 := members.text("typ")
 	if !ok1 || !ok2 || !ok3 {
-		return h, ErrNotJWS
+		return h, ErrHeaderMember
 	}
 	if encoded, ok := members.get("b64"); members.present("crit") || ok && encoded.Kind() != 't' {
 		return h, ErrCritical

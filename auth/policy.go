@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -37,10 +38,18 @@ type Policy struct {
 	MaxLifetime time.Duration
 
 	// TokenType is the typ header asked for, such as at+jwt (RFC 9068); empty
-	// takes any that is not known to be something else than an access token.
+	// takes at+jwt, and JWT or none without any mark of another kind of token.
 	TokenType string
 
-	// Kind, if set, is what every caller of this issuer is.
+	// AcceptIDTokens also takes tokens with the marks of ID tokens, for issuers
+	// whose access tokens look like those. Whatever application somebody logs in
+	// to can then act for them here, if the audience does not tell it apart.
+	AcceptIDTokens bool
+
+	// Kinds say what callers are by a claim; the first that holds decides.
+	Kinds []KindRule
+
+	// Kind, if set, is what every other caller of this issuer is.
 	Kind Kind
 
 	// SubjectClaim, ClientClaim, GroupsClaim and ScopesClaim are paths of
@@ -80,6 +89,11 @@ func (p Policy) Validate() error {
 	if p.Kind != "" && p.Kind != KindUser && p.Kind != KindServiceAccount {
 		return fmt.Errorf("kind: found %q, expected %s or %s", p.Kind, KindServiceAccount, KindUser)
 	}
+	for _, rule := range p.Kinds {
+		if err := rule.validate(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -96,6 +110,8 @@ type authority struct {
 	leewaySeconds int64 // the policy's, rounded up
 	shelves       shelves
 	cache         *cache
+	unclear       *Refusal      // of callers who cannot be told
+	unclearSeen   atomic.Uint64 // their tokens that were verified
 }
 
 func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
@@ -110,6 +126,7 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 		a.Algorithms = Algorithms
 	}
 	a.TokenType = mediaType(p.TokenType)
+	a.unclear = a.preset.unclear()
 	return a, nil
 }
 

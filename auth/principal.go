@@ -12,6 +12,10 @@ type Kind string
 const (
 	KindUser           Kind = "user"
 	KindServiceAccount Kind = "service_account"
+
+	// KindUnclear is a caller of whom the token does not tell. It is let in only
+	// where both kinds would be.
+	KindUnclear Kind = "unclear"
 )
 
 // Principal is a caller whose token was verified, with what is registered about
@@ -24,8 +28,12 @@ type Principal struct {
 // Issuer is the configured name of the token's issuer.
 func (p *Principal) Issuer() string { return p.standing.authority.Name }
 
-// Kind tells a person from a machine.
+// Kind tells a person from a machine, as far as the token and the accounts do.
 func (p *Principal) Kind() Kind { return p.standing.kind }
+
+// HasIDTokenMarks tells whether the token looks like an ID token, which is let in
+// only where [Policy.AcceptIDTokens] says so.
+func (p *Principal) HasIDTokenMarks() bool { return p.standing.idToken }
 
 // ID names the caller for the API: the id of the account it is registered as,
 // else its subject.
@@ -51,6 +59,15 @@ func (p *Principal) TokenID() string { return p.claim(claimsKey + "jti").text.Va
 
 // Groups lists the caller's groups. The slice must not be changed.
 func (p *Principal) Groups() []string { return p.standing.groups.list }
+
+// RegisteredGroups lists the groups of the account that the caller is registered
+// as. The slice must not be changed.
+func (p *Principal) RegisteredGroups() []string {
+	if own := p.standing.registered.own(); own != nil {
+		return own.Groups()
+	}
+	return nil
+}
 
 // Scopes lists the token's scopes. The slice must not be changed.
 func (p *Principal) Scopes() []string { return p.standing.scopes.list }

@@ -70,6 +70,9 @@ var (
 
 	ErrNotJWS          = badToken("not_jws", "the token is not a signed JWT in compact form")
 	ErrMalformedClaims = badToken("malformed_claims", "a claim of the token has the wrong type")
+	ErrHeaderMember    = badToken("header_member", "a member of the header of the token has the wrong type")
+	ErrRepeatedMember  = badToken("repeated_member", "a member of the header or the claims of the token stands twice")
+	ErrNotUnicode      = badToken("not_unicode", "the token holds text that is not valid Unicode")
 	ErrAlgorithm       = badToken("algorithm", "the signature algorithm of the token is not accepted")
 	ErrCritical        = badToken("critical", "the token has a critical header that is not understood")
 	ErrTokenType       = badToken("type", "the token is of another type than an access token")
@@ -90,6 +93,7 @@ var (
 	ErrOnlyMachines    = forbidden("kind", "only service accounts are let in here")
 	ErrNoMachines      = forbidden("kind_denied", "service accounts are not let in here")
 	ErrCrossSite       = define("cross_site", http.StatusForbidden, "", "a page of another site cannot use the token in a cookie")
+	ErrKindUnclear     = forbidden("kind_unclear", "the token does not tell whether a person or a service account is calling")
 	ErrKeysUnavailable = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
 )
 

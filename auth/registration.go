@@ -32,7 +32,8 @@ type Registration struct {
 	// account when that has changed.
 	Accounts Accounts
 
-	// Required refuses machines that are not registered.
+	// Required refuses machines that are not registered, and callers who cannot be
+	// told from such.
 	Required bool
 }
 
@@ -93,11 +94,14 @@ func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
 }
 
 func (g *Registration) refuseUnknown(p *Principal) *Refusal {
-	if !g.Required || p.Kind() != KindServiceAccount {
+	if !g.Required || p.Kind() == KindUser {
 		return nil
 	}
 	if !g.Accounts.Loaded() {
 		return ErrAccountsUnavailable
+	}
+	if p.Kind() == KindUnclear {
+		return p.standing.authority.unclear
 	}
 	return ErrAccountUnknown
 }
@@ -277,6 +281,8 @@ func (g *Registration) shown(token *Token, now time.Time) string {
 	switch {
 	case !g.Accounts.Loaded():
 		return "the accounts have not been read yet"
+	case token.standing.kind == KindUnclear:
+		return "neither registered nor known to be a person: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
 	case token.standing.kind == KindServiceAccount:
 		return "a machine that is not registered: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
 	}

@@ -25,7 +25,8 @@ type Rules struct {
 	// Claims are lines of values: a claim must have any of each line's.
 	Claims []ClaimRule
 
-	// ServiceAccount is "only", "deny" or empty for both kinds of callers.
+	// ServiceAccount is "only", "deny" or empty for both kinds of callers. Who
+	// cannot be told is let in by neither.
 	ServiceAccount string
 }
 
@@ -98,6 +99,9 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 	}
 	if len(p.audiences) > 0 && !containsAny(caller.claim(audienceKey).list, p.audiences) {
 		return ErrAudience
+	}
+	if p.machines != "" && caller.standing.kind == KindUnclear {
+		return caller.standing.authority.unclear
 	}
 	if p.machines == "only" && caller.standing.kind != KindServiceAccount {
 		return ErrOnlyMachines

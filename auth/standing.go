@@ -21,6 +21,7 @@ type standing struct {
 	claims     string // the JSON of the claims that the tokens say alike
 	groups     values
 	scopes     values
+	idToken    bool // the token looks like an ID token
 	registered registered
 	good       int64 // until when the accounts are, Unix seconds; 0 without one
 	shared     bool  // by tokens that say the same
@@ -28,13 +29,18 @@ type standing struct {
 }
 
 // standing gives the one of a token whose claims in common are these.
-func (a *authority) standing(c claimSet, common string, key *issuer.Key) *standing {
-	kind, shared := a.kind(c), len(common) <= maxShared
+func (a *authority) standing(c claimSet, common string, key *issuer.Key, idToken bool) *standing {
+	kind, _ := a.kind(c)
+	if kind == KindUnclear {
+		a.unclearSeen.Add(1)
+	}
+	shared := len(common) <= maxShared
 	create := func() *standing {
 		s := &standing{
 			authority: a,
 			key:       key,
 			kind:      kind,
+			idToken:   idToken,
 			claims:    common,
 			groups:    newValues(a.groups(c), true),
 			scopes:    newValues(a.scopes(c), true),
@@ -46,7 +52,7 @@ func (a *authority) standing(c claimSet, common string, key *issuer.Key) *standi
 	if !shared {
 		return create()
 	}
-	return a.shelves.standings.take(signedAs{key, kind, common}, create)
+	return a.shelves.standings.take(signedAs{key, kind, idToken, common}, create)
 }
 
 // bytes is the memory that it takes.
@@ -56,9 +62,10 @@ func (s *standing) bytes() int64 {
 
 // signedAs is what a standing without an account is made of.
 type signedAs struct {
-	key    *issuer.Key
-	kind   Kind
-	claims string
+	key     *issuer.Key
+	kind    Kind
+	idToken bool
+	claims  string
 }
 
 // as gives the standing of callers about whom that is registered. Whose account it

@@ -31,7 +31,7 @@ func described(t *testing.T, a *authority, payload string) *Token {
 		t.Fatalf("not a claims set: %s", payload)
 	}
 	r := new(Token)
-	if refusal := a.describe(r, claims, nil); refusal != nil {
+	if refusal := a.describe(r, &header{}, claims, nil); refusal != nil {
 		t.Fatal(refusal)
 	}
 	return r

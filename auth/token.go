@@ -81,7 +81,7 @@ func (t *Token) release() int64 {
 func textBytes(s string) int64 { return (int64(len(s)) + 15) &^ 15 }
 
 // describe reads the caller out of the claims of a token that was verified.
-func (a *authority) describe(t *Token, c claimSet, key *issuer.Key) *Refusal {
+func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *Refusal {
 	subject, refusal := a.subject(c)
 	if refusal != nil {
 		return refusal
@@ -93,7 +93,7 @@ func (a *authority) describe(t *Token, c claimSet, key *issuer.Key) *Refusal {
 	t.until = int64(math.Floor(expiry)) + a.leewaySeconds
 	own, common := a.split(c)
 	t.say(string(own), subject, a.client(c))
-	t.standing = a.standing(c, string(common), key)
+	t.standing = a.standing(c, string(common), key, a.isLikeIDToken(h, c))
 	return nil
 }
 

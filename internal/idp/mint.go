@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -54,8 +55,9 @@ func WithSigner(f func(input []byte) []byte) MintOption {
 func WithoutDefaults() MintOption { return func(m *minting) { m.bare = true } }
 
 // Mint signs a token over the claims. Claims not given are filled in: `iss`, `sub`
-// "subject", `aud`, `iat`, `exp` an hour ahead, and a random `jti`; Absent leaves
-// one out. What cannot be minted panics: only the test's author can err.
+// "subject", `aud`, `iat`, `exp` an hour ahead, and a random `jti`; `sid`, as of a
+// person who logged in, unless the claims are those of a machine. Absent leaves one
+// out. What cannot be minted panics: only the test's author can err.
 func (i *Issuer) Mint(claims map[string]any, opts ...MintOption) string {
 	m := minting{header: make(map[string]any)}
 	for _, opt := range opts {
@@ -122,7 +124,26 @@ func (i *Issuer) payloadOf(claims map[string]any, bare bool) map[string]any {
 		"jti": rand.Text(),
 	}
 	maps.Copy(all, claims)
+	if _, given := claims["sid"]; !given && !isMachines(all) {
+		all["sid"] = rand.Text()
+	}
 	return present(all)
+}
+
+// isMachines tells claims of a client's own token, in the ways of common providers.
+func isMachines(claims map[string]any) bool {
+	for _, name := range []string{"gty", "idtyp", "clientHost", "preferred_username"} {
+		if _, given := claims[name]; given {
+			return true // or the test is about that
+		}
+	}
+	subject, _ := claims["sub"].(string)
+	for _, name := range []string{"azp", "client_id", "appid", "cid"} {
+		if client, _ := claims[name].(string); client != "" && (subject == client || subject == client+"@clients") {
+			return true
+		}
+	}
+	return strings.HasPrefix(subject, "system:serviceaccount:")
 }
 
 func signature(k key, m minting, input []byte) ([]byte, error) {

@@ -1,0 +1,245 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// KindRule says what callers are whose token has one of the values in a claim.
+type KindRule struct {
+	Kind Kind
+
+	// Path and Values are those of a [ClaimRule].
+	Path   string
+	Values []string
+}
+
+func (r KindRule) validate() error {
+	if r.Kind != KindUser && r.Kind != KindServiceAccount {
+		return fmt.Errorf("kind: found %q, expected %s or %s", r.Kind, KindServiceAccount, KindUser)
+	}
+	if r.Path == "" || len(r.Values) == 0 {
+		return fmt.Errorf("kind %s when %s: expected a claim and at least one value", r.Kind, r.Path)
+	}
+	return nil
+}
+
+// traits are what marks are looked for in.
+type traits struct {
+	claims claimSet
+
+	// subject is the claim sub, and not whatever claim the policy calls the
+	// subject: the client, say, would make everybody a machine.
+	subject string
+
+	// client is what every claim that names the client says: empty if there is
+	// none, or if they disagree.
+	client string
+
+	torn bool // they disagree
+}
+
+// mark is something in a token by which an issuer lets a machine or a person be
+// told.
+type mark struct {
+	shown string // for explanations
+	holds func(t *traits) bool
+}
+
+// clientClaims are the names under which issuers tell the client.
+var clientClaims = []string{"azp", "client_id", "appid", "cid"}
+
+// serviceAccountPrefix begins the user names that Keycloak gives to clients.
+const serviceAccountPrefix = "service-account-"
+
+// Marks of machines. None holds where the claims that name the client disagree.
+var (
+	// RFC 9068, section 2.2, leaves it to the issuer how sub names the client.
+	subjectIsClient = mark{"sub is the client", func(t *traits) bool { return t.client != "" && t.subject == t.client }}
+
+	// Auth0: https://auth0.com/docs/secure/tokens/access-tokens/access-token-profiles
+	subjectAtClients = mark{"sub is <client>@clients", func(t *traits) bool { return t.client != "" && t.subject == t.client+"@clients" }}
+
+	// Auth0 and FusionAuth tell the grant.
+	clientGrant = mark{"gty is client credentials", func(t *traits) bool { return t.granted("client-credentials", "client_credentials") }}
+
+	// Entra: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+	typeIsApp   = mark{"idtyp is app", func(t *traits) bool { return t.claims.is("idtyp", "app") }}
+	objectAlone = mark{"sub is oid, without scp", func(t *traits) bool {
+		return t.claims.is("oid", t.subject) && !t.lists("scp")
+	}}
+	tenantObjectAlone = mark{"sub is oid, with tid and without scp", func(t *traits) bool {
+		return t.says("tid") && objectAlone.holds(t)
+	}}
+
+	kubernetesSubject = mark{"sub begins system:serviceaccount:", func(t *traits) bool {
+		return strings.HasPrefix(t.subject, "system:serviceaccount:")
+	}}
+
+	// Keycloak notes where a client logged in from; nobody else has such notes:
+	// https://www.keycloak.org/docs/latest/server_admin/#_service_accounts
+	clientHost = mark{"clientHost or clientAddress", func(t *traits) bool { return t.says("clientHost") || t.says("clientAddress") }}
+
+	// A person may be called so, too, but then has a session.
+	serviceAccountUser = mark{"preferred_username is service-account-<client>, without sid", func(t *traits) bool {
+		name, found := strings.CutPrefix(t.text("preferred_username"), serviceAccountPrefix)
+		// Keycloak lowers user names and leaves client ids as they are.
+		return found && (t.client == "" || strings.EqualFold(t.client, name)) && !session.holds(t)
+	}}
+)
+
+// Marks of people. What a client may ask for is none (the scope openid, acr),
+// and neither is what issuers give to machines, too: auth_time (authentik,
+// Cognito), acr (Keycloak), name and email (Google, Zitadel).
+var (
+	// How somebody authenticated (RFC 8176).
+	methods = mark{"amr", func(t *traits) bool { return t.lists("amr") }}
+
+	personalGrant = mark{"gty is the grant of a person", func(t *traits) bool {
+		return t.granted("authorization_code", "implicit", "password", "device_code", "urn:ietf:params:oauth:grant-type:device_code")
+	}}
+
+	// Auth0: user ids are <connection>|<id>.
+	subjectOfConnection = mark{"sub is <connection>|<id>", func(t *traits) bool {
+		connection, id, found := strings.Cut(t.subject, "|")
+		return found && connection != "" && id != "" && t.client != ""
+	}}
+
+	// Entra: scp stands in tokens of people only.
+	typeIsUser       = mark{"idtyp is user", func(t *traits) bool { return t.claims.is("idtyp", "user") }}
+	delegated        = mark{"scp", func(t *traits) bool { return t.lists("scp") }}
+	delegatedInEntra = mark{"scp with tid and oid", func(t *traits) bool { return t.says("tid") && t.says("oid") && delegated.holds(t) }}
+
+	// Okta: uid "isn't included if there is no user bound to the token":
+	// https://developer.okta.com/docs/reference/api/oidc/#reserved-claims
+	oktaUser = mark{"uid with cid", func(t *traits) bool { return t.says("uid") && t.says("cid") }}
+
+	// Cognito: client credentials have neither:
+	// https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
+	cognitoUser   = mark{"username with token_use", func(t *traits) bool { return t.says("username") && t.says("token_use") }}
+	cognitoGroups = mark{"cognito:groups", func(t *traits) bool { return t.lists("cognito:groups") }}
+
+	// OpenID Connect's session of somebody who logged in. Keycloak gives a client's
+	// own token none, unless it may refresh it; then clientHost tells.
+	session = mark{"sid or session_state, without clientHost", func(t *traits) bool {
+		return (t.says("sid") || t.says("session_state")) && !clientHost.holds(t)
+	}}
+	// The user of a client is always called service-account-….
+	keycloakName = mark{"preferred_username other than service-account-…", func(t *traits) bool {
+		name := t.text("preferred_username")
+		return name != "" && !strings.HasPrefix(name, serviceAccountPrefix)
+	}}
+)
+
+func (t *traits) text(name string) string {
+	s, _ := t.claims.text(name)
+	return s
+}
+
+// says tells whether a claim is a text that is not empty.
+func (t *traits) says(name string) bool { return t.text(name) != "" }
+
+// lists tells whether a claim is a text or a list of texts that is not empty.
+func (t *traits) lists(name string) bool {
+	value, ok := t.claims.get(name)
+	return ok && (t.says(name) || len(stringsOf(value)) > 0)
+}
+
+// granted tells whether gty, a text or a list, is one of the grants.
+func (t *traits) granted(grants ...string) bool {
+	value, ok := t.claims.get("gty")
+	if !ok {
+		return false
+	}
+	list, _ := scalars(value)
+	return containsAny(list, grants)
+}
+
+func (a *authority) traits(c claimSet) traits {
+	t := traits{claims: c}
+	t.subject = t.text("sub")
+	for _, name := range clientClaims {
+		if value, ok := c.get(name); ok && value.Kind() != 'n' {
+			t.name(stringOf(value))
+		}
+	}
+	if a.ClientClaim != "" {
+		if value, ok := c.lookup(a.ClientClaim); ok && value.Kind() != 'n' {
+			t.name(stringOf(value))
+		}
+	}
+	if t.torn {
+		t.client = ""
+	}
+	return t
+}
+
+// name takes what one more claim says of the client.
+func (t *traits) name(client string, ok bool) {
+	if !ok || t.client != "" && t.client != client {
+		t.torn = true
+	}
+	t.client = client
+}
+
+// kind tells what the caller is, and by what. Where nothing is known of it, or
+// marks of both kinds are there, it cannot be told.
+func (a *authority) kind(c claimSet) (kind Kind, by string) {
+	for _, rule := range a.Kinds {
+		if value, ok := c.lookup(rule.Path); ok {
+			if list, _ := scalars(value); containsAny(list, rule.Values) {
+				return rule.Kind, "the option kind when " + rule.Path
+			}
+		}
+	}
+	if a.Kind != "" {
+		return a.Kind, "the option kind"
+	}
+	if a.preset.kind != "" {
+		return a.preset.kind, "the preset"
+	}
+	t := a.traits(c)
+	machine, person := -1, slices.IndexFunc(a.preset.persons, func(m mark) bool { return m.holds(&t) })
+	if !t.torn {
+		machine = slices.IndexFunc(a.preset.machines, func(m mark) bool { return m.holds(&t) })
+	}
+	switch {
+	case machine >= 0 && person >= 0:
+		return KindUnclear, a.preset.machines[machine].shown + ", but also " + a.preset.persons[person].shown
+	case machine >= 0:
+		return KindServiceAccount, a.preset.machines[machine].shown
+	case person >= 0:
+		return KindUser, a.preset.persons[person].shown
+	case t.torn:
+		return KindUnclear, "none of the marks; the claims that name the client disagree"
+	}
+	return KindUnclear, "none of the marks"
+}
+
+// TellsKinds tells whether the policy says by itself, or by its preset, what the
+// callers are; otherwise only the marks of common issuers tell, and a token that
+// has none is one of a caller who cannot be told.
+func (p Policy) TellsKinds() bool { return p.Kind != "" || len(p.Kinds) > 0 || p.Preset != "" }
+
+// kindsLookedAt lists what tells a machine and a person.
+func (p *preset) kindsLookedAt() (machines, persons string) {
+	shown := func(marks []mark) string {
+		list := make([]string, 0, len(marks))
+		for _, m := range marks {
+			list = append(list, m.shown)
+		}
+		return strings.Join(list, "; ")
+	}
+	return shown(p.machines), shown(p.persons)
+}
+
+// unclear is the refusal of callers who cannot be told, with what to do.
+func (p *preset) unclear() *Refusal {
+	refusal := *ErrKindUnclear
+	machines, persons := p.kindsLookedAt()
+	refusal.Cause = errors.New("a machine is told by: " + machines + "; a person by: " + persons +
+		"; write `kind user`, `kind service_account` or `kind service_account when <claim> <value...>` in the issuer's block")
+	return &refusal
+}

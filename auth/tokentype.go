@@ -1,0 +1,102 @@
+package auth
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Media types in the header's typ (RFC 9068, section 2.1; RFC 7519, section 5.1).
+const (
+	accessTokenType = "at+jwt"
+	anyJWTType      = "jwt"
+)
+
+// typeMark is a claim that marks a token as one of another kind.
+type typeMark struct {
+	name    string
+	idToken bool // the option to accept ID tokens takes it
+	refusal *Refusal
+}
+
+// typeMarks are all of them, by the claim.
+var typeMarks = makeTypeMarks()
+
+func makeTypeMarks() map[string]*typeMark {
+	all := make(map[string]*typeMark)
+	add := func(idToken bool, cause string, names ...string) {
+		for _, name := range names {
+			refusal := *ErrTokenType
+			refusal.Cause = errors.New("the claim " + name + " " + cause)
+			all[name] = &typeMark{name, idToken, &refusal}
+		}
+	}
+	// OpenID Connect Core 1.0, sections 2 and 3.3.2.11, FAPI and CIBA. None but
+	// nonce makes sense in an access token: at_hash is a hash of one.
+	add(true, "is one of ID tokens: send the access token, or write `id_tokens accept` if the issuer's access tokens look so",
+		"nonce", "at_hash", "c_hash", "s_hash", "urn:openid:params:jwt:claim:rt_hash", "urn:openid:params:jwt:claim:auth_req_id")
+	// Security events and logout tokens (RFC 8417), DPoP proofs (RFC 9449),
+	// verifiable credentials, their presentations and status lists, introspection
+	// answers (RFC 9701), statements of federations.
+	add(false, "is one of another kind of token", "events", "toe", "htm", "htu",
+		"vct", "vc", "vp", "_sd", "_sd_alg", "sd_hash", "status_list", "token_introspection", "metadata_policy")
+	add(false, "is not access", "token_use")
+	add(false, "is not Bearer", "typ")
+	return all
+}
+
+// checkType lets in what is known to be an access token, or at least not known to
+// be of another kind: the type at+jwt, or one that the operator named, is good; JWT
+// or none is good without any mark of another kind; any other type is not.
+func (a *authority) checkType(h *header, c claimSet) *Refusal {
+	return a.otherType(h, c, a.AcceptIDTokens)
+}
+
+// isLikeIDToken tells whether only the option to accept ID tokens lets the token in.
+func (a *authority) isLikeIDToken(h *header, c claimSet) bool {
+	return a.AcceptIDTokens && a.otherType(h, c, false) != nil
+}
+
+func (a *authority) otherType(h *header, c claimSet, acceptIDTokens bool) *Refusal {
+	said := h.mediaType != anyJWTType && h.mediaType != "" // by the header that it is an access token
+	switch {
+	case a.TokenType != "" && h.mediaType != a.TokenType, a.TokenType == "" && said && h.mediaType != accessTokenType:
+		return ErrTokenType
+	}
+	for i := range c {
+		m := typeMarks[string(c[i].name)]
+		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m.name, said, c) {
+			continue
+		}
+		return m.refusal
+	}
+	if a.preset.clientAsAudience && !c.present("token_use") {
+		return typeMarks["token_use"].refusal
+	}
+	if len(a.preset.accessClaims) > 0 && !said && !acceptIDTokens && !slices.ContainsFunc(a.preset.accessClaims, c.present) {
+		return ErrTokenType
+	}
+	return nil
+}
+
+// isHarmless tells whether a claim that often is a mark is none in this token.
+func (a *authority) isHarmless(name string, said bool, c claimSet) bool {
+	switch name {
+	case "nonce":
+		return said || a.preset.nonceInBearer && c.is("typ", "Bearer")
+	case "token_use":
+		return c.is(name, "access")
+	case "typ":
+		return isAccessTyp(c)
+	}
+	return false
+}
+
+// isAccessTyp tells whether the claim typ is one of access tokens: Keycloak's, or
+// the header's once more. A token bound to a key is refused as such, later.
+func isAccessTyp(c claimSet) bool {
+	typ, ok := c.text("typ")
+	media := mediaType(typ)
+	return ok && (strings.EqualFold(typ, "Bearer") || media == accessTokenType || media == anyJWTType ||
+		strings.EqualFold(typ, "DPoP") && c.present("cnf"))
+}
