@@ -31,8 +31,7 @@ func makeTypeMarks() map[string]*typeMark {
 			all[name] = &typeMark{name, idToken, &refusal}
 		}
 	}
-	// OpenID Connect Core 1.0, sections 2 and 3.3.2.11, FAPI and CIBA. None but
-	// nonce makes sense in an access token: at_hash is a hash of one.
+	// OpenID Connect Core 1.0, sections 2 and 3.3.2.11, FAPI and CIBA.
 	add(true, "is one of ID tokens: send the access token, or write `id_tokens accept` if the issuer's access tokens look so",
 		"nonce", "at_hash", "c_hash", "s_hash", "urn:openid:params:jwt:claim:rt_hash", "urn:openid:params:jwt:claim:auth_req_id")
 	// Security events and logout tokens (RFC 8417), DPoP proofs (RFC 9449),
@@ -65,7 +64,7 @@ func (a *authority) otherType(h *header, c claimSet, acceptIDTokens bool) *Refus
 	}
 	for i := range c {
 		m := typeMarks[string(c[i].name)]
-		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m.name, said, c) {
+		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m, said, c) {
 			continue
 		}
 		return m.refusal
@@ -80,16 +79,18 @@ func (a *authority) otherType(h *header, c claimSet, acceptIDTokens bool) *Refus
 }
 
 // isHarmless tells whether a claim that often is a mark is none in this token.
-func (a *authority) isHarmless(name string, said bool, c claimSet) bool {
-	switch name {
-	case "nonce":
-		return said || a.preset.nonceInBearer && c.is("typ", "Bearer")
+func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {
+	switch m.name {
 	case "token_use":
-		return c.is(name, "access")
+		return c.is(m.name, "access")
 	case "typ":
 		return isAccessTyp(c)
+	case "at_hash":
+		return said && !c.present("nonce") // with both it is an ID token, whatever it says
+	case "nonce":
+		return said || a.preset.nonceInBearer && c.is("typ", "Bearer")
 	}
-	return false
+	return said && m.idToken
 }
 
 // isAccessTyp tells whether the claim typ is one of access tokens: Keycloak's, or

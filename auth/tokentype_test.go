@@ -38,6 +38,8 @@ func TestTokenTypes(t *testing.T) {
 		{"", idp.Absent, `{}`, true},
 		{"", "", `{}`, true},
 		{"", "at+jwt", `{"nonce":"n"}`, true},
+		{"", "at+jwt", `{"at_hash":"h"}`, true},
+		{"", "at+jwt", `{"c_hash":"h"}`, true},
 		{"", "JWT", `{"typ":"Bearer","token_use":"access","sid":"s","auth_time":1,"acr":"1","amr":["pwd"]}`, true},
 		{"", "JWT", `{"typ":"bearer"}`, true},
 
@@ -48,7 +50,7 @@ func TestTokenTypes(t *testing.T) {
 		{"", "JWT", `{"at_hash":"h"}`, false},
 		{"", "JWT", `{"c_hash":"h"}`, false},
 		{"", "JWT", `{"s_hash":"h"}`, false},
-		{"", "at+jwt", `{"at_hash":"h"}`, false},
+		{"", "at+jwt", `{"nonce":"n","at_hash":"h"}`, false},
 		{"", "JWT", `{"urn:openid:params:jwt:claim:rt_hash":"h"}`, false},
 		{"", "JWT", `{"events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`, false},
 		{"", "at+jwt", `{"events":{}}`, false},

@@ -122,6 +122,18 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 // Cached is how many tokens are in the cache now, and the bytes that they take.
 func (v *Verifier) Cached() (tokens int, bytes int64) { return v.cache.size() }
 
+// UnclearCallers counts the tokens that were verified of an issuer's callers of
+// whom nothing told whether they are people or machines, by the issuer's configured
+// name.
+func (v *Verifier) UnclearCallers(issuer string) uint64 {
+	for _, a := range v.authorities {
+		if a.Name == issuer {
+			return a.unclearSeen.Load()
+		}
+	}
+	return 0
+}
+
 // verifyNew verifies a token that is not remembered.
 func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint, now time.Time) Verdict {
 	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"cmp"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -19,8 +18,8 @@ func (a *App) provisionAPI() error {
 	}
 	audit := a.logger.Named("audit")
 	services := api.Services{
-		AdminGroup:   a.API.adminGroup(),
-		SigningGroup: a.API.adminGroup(),
+		AdminGroup:   a.adminGroup(issuer),
+		SigningGroup: a.adminGroup(issuer),
 		Issuers:      a.knownIssuers(),
 		Accounts:     a.accounts.view,
 		Operation:    a.operation(),
@@ -33,7 +32,7 @@ func (a *App) provisionAPI() error {
 		},
 	}
 	if a.SSO != nil {
-		services.SSO, services.SSOGroup = a.SSO.service(), cmp.Or(a.SSO.Group, services.AdminGroup)
+		services.SSO, services.SSOGroup = a.SSO.service(), a.SSO.group(services.AdminGroup)
 	}
 	a.lendLicense(&services)
 	if issuer != "" {
@@ -43,14 +42,28 @@ func (a *App) provisionAPI() error {
 	return err
 }
 
+// adminGroup is who may administer with a token of the issuer of that name. The
+// default counts only as an operator gave it, where others choose what the issuer's
+// tokens call groups.
+func (a *App) adminGroup(issuer string) api.Group {
+	group := api.Group{Name: a.API.adminGroup()}
+	if a.API != nil && a.API.AdminGroup != "" {
+		return group
+	}
+	for _, i := range a.Issuers {
+		group.Registered = group.Registered || i.policy.Name == issuer && auth.PresetGroupsAreForeign(i.Preset)
+	}
+	return group
+}
+
 // authenticator tells whose token of one issuer a request carries, and whether
 // the caller is in any of the groups that are asked for.
-func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.Request, ...string) (*auth.Principal, *auth.Refusal), error) {
+func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal), error) {
 	ours, err := auth.Rules{Issuers: []string{issuer}}.Compile()
 	if err != nil {
 		return nil, err
 	}
-	return func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal) {
+	return func(r *http.Request, groups ...api.Group) (*auth.Principal, *auth.Refusal) {
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {
 			logRefusal(logger, auth.Verdict{Refusal: refusal})

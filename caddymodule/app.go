@@ -127,6 +127,10 @@ func (a *App) provisionIssuers() error {
 			return fmt.Errorf("gatehouse: issuers %s and %s are both named %q: give one of them another with `name`", other, identifier, name)
 		}
 		names[name] = identifier
+		if !i.policy.TellsKinds() {
+			a.logger.Warn("people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind",
+				zap.String("issuer", name))
+		}
 	}
 	return nil
 }

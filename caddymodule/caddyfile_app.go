@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -64,7 +65,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    leeway           <duration>
 //	    max_lifetime     <duration>
 //	    token_type       <typ>
-//	    kind             service_account|user
+//	    id_tokens        accept|refuse
+//	    kind             service_account|user [when <path> <value...>]    # repeatable with when
 //	    subject_claim    <path>
 //	    client_claim     <path>
 //	    groups_claim     <path>
@@ -111,7 +113,8 @@ func (i *Issuer) options() options {
 		"leeway":           once(i.parseLeeway),
 		"max_lifetime":     once(func(d *d) error { return duration(d, &i.MaxLifetime, caddy.Duration(time.Second), 0) }),
 		"token_type":       word(&i.TokenType),
-		"kind":             once(func(d *d) error { return oneOf(d, &i.Kind, "service_account", "user") }),
+		"id_tokens":        once(func(d *d) error { return oneOf(d, &i.IDTokens, idTokensAccept, idTokensRefuse) }),
+		"kind":             repeatable(i.parseKind),
 		"subject_claim":    word(&i.SubjectClaim),
 		"client_claim":     word(&i.ClientClaim),
 		"groups_claim":     word(&i.GroupsClaim),
@@ -122,6 +125,29 @@ func (i *Issuer) options() options {
 		"refresh":          once(func(d *d) error { return duration(d, &i.Refresh, caddy.Duration(10*time.Second), 0) }),
 		"max_stale":        once(func(d *d) error { return duration(d, &i.MaxStale, caddy.Duration(time.Minute), 0) }),
 	}
+}
+
+// parseKind reads `kind service_account|user [when <path> <value...>]`.
+func (i *Issuer) parseKind(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("kind: expected service_account or user")
+	}
+	kind, words := d.Val(), d.RemainingArgs()
+	if kind != string(auth.KindServiceAccount) && kind != string(auth.KindUser) {
+		return d.Errf("kind: found %q, expected service_account or user", kind)
+	}
+	if len(words) == 0 {
+		if i.Kind != "" {
+			return d.Errf("kind is set again, to %s; only with `when <path> <value...>` may it stand several times", kind)
+		}
+		i.Kind = kind
+		return nil
+	}
+	if words[0] != "when" || len(words) < 3 || words[1] == "" {
+		return d.Errf("kind: found %q, expected nothing more on this line, or `when <path> <value...>`", strings.Join(words, " "))
+	}
+	i.KindWhen = append(i.KindWhen, KindWhen{Kind: kind, Path: words[1], Values: words[2:]})
+	return nil
 }
 
 func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {

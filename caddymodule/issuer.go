@@ -51,12 +51,22 @@ type Issuer struct {
 	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
 
 	// Requires this `typ` of the token's header, such as `at+jwt`. Default:
-	// any that is not known to be something else than an access token.
+	// `at+jwt`, and `JWT` or none without any mark of another kind of token.
 	TokenType string `json:"token_type,omitempty"`
 
-	// `service_account` if every token of this issuer is a machine's. Default:
-	// told from the token; in the presets github, kubernetes and google all
-	// are machines'.
+	// `accept` also takes tokens with the marks of ID tokens, for issuers whose
+	// access tokens look like those (Dex, authentik). Then whatever application
+	// somebody logs in to can act for them here, if it is one of the audiences.
+	// Such tokens never administer the API. Default: refuse.
+	IDTokens string `json:"id_tokens,omitempty"`
+
+	// What callers are by a claim; the first that holds goes before `kind` and
+	// before what the token tells otherwise. Default: none.
+	KindWhen []KindWhen `json:"kind_when,omitempty"`
+
+	// What every other caller of this issuer is: `service_account` or `user`.
+	// Default: told from the token; in the presets github, kubernetes and
+	// google all are machines.
 	Kind string `json:"kind,omitempty"`
 
 	// The claim that names the caller. Default: sub.
@@ -96,6 +106,26 @@ type Issuer struct {
 	source issuer.Config
 }
 
+// KindWhen says what the callers are whose token has a claim with one of some
+// values.
+type KindWhen struct {
+	// `service_account` or `user`.
+	Kind string `json:"kind,omitempty"`
+
+	// The claim: a dotted path into nested claims. Numbers and booleans are
+	// compared as they are written, of an array any element will do.
+	Path string `json:"path,omitempty"`
+
+	// The values of which any will do.
+	Values []string `json:"values,omitempty"`
+}
+
+// The values of the option id_tokens.
+const (
+	idTokensAccept = "accept"
+	idTokensRefuse = "refuse"
+)
+
 // defaultLeeway is common among verifiers and covers clocks kept by NTP.
 const defaultLeeway = 30 * time.Second
 
@@ -130,6 +160,13 @@ func (i *Issuer) provision() error {
 	}
 	if r.err != nil {
 		return r.err
+	}
+	if i.IDTokens != "" && i.IDTokens != idTokensAccept && i.IDTokens != idTokensRefuse {
+		return fmt.Errorf("id_tokens: found %q, expected accept or refuse", i.IDTokens)
+	}
+	i.policy.AcceptIDTokens = i.IDTokens == idTokensAccept
+	for _, when := range i.KindWhen {
+		i.policy.Kinds = append(i.policy.Kinds, auth.KindRule{Kind: auth.Kind(when.Kind), Path: when.Path, Values: when.Values})
 	}
 	if i.Leeway != nil {
 		i.policy.Leeway = time.Duration(*i.Leeway)

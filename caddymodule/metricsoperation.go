@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"runtime/debug"
+	"slices"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
@@ -20,9 +21,18 @@ func (a *App) operation() api.Operation {
 		Refusals: recentRefusals.sums,
 	}
 	for _, name := range a.issuerNames() {
-		o.Issuers = append(o.Issuers, api.IssuerKeys{Name: name, Keys: a.gate.engines[name]})
+		o.Issuers = append(o.Issuers, api.IssuerKeys{
+			Name: name, Keys: a.gate.engines[name], KindsTold: a.tellsKinds(name),
+			UnclearCallers: func() uint64 { return entrance.verifier.UnclearCallers(name) },
+		})
 	}
 	return o
+}
+
+// tellsKinds tells whether the configuration says how people and machines of an
+// issuer are told.
+func (a *App) tellsKinds(name string) bool {
+	return slices.ContainsFunc(a.Issuers, func(i *Issuer) bool { return i.policy.Name == name && i.policy.TellsKinds() })
 }
 
 const modulePath = "github.com/gatehouse-proxy/gatehouse"

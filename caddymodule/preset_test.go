@@ -94,10 +94,11 @@ var presetCases = []presetCase{
 	{
 		preset: "github", audience: "https://gateway.example.com",
 		machine: claims{
-			"aud": "https://gateway.example.com", "sub": "repo:acme/app:ref:refs/heads/main", "repository": "acme/app",
+			"aud": "https://gateway.example.com", "sub": "repo:acme@65/app@74:ref:refs/heads/main", "repository": "acme/app",
+			"repository_id": "74", "repository_owner": "acme", "repository_owner_id": "65",
 			"environment": "prod", "job_workflow_ref": "acme/app/.github/workflows/x.yml@refs/heads/main",
 		},
-		shown: "service_account repo:acme/app:ref:refs/heads/main  acme/app ",
+		shown: "service_account repo:acme@65/app@74:ref:refs/heads/main  74 ",
 		wrong: claims{"exp": time.Now().Add(-time.Hour).Unix()}, refusal: expired,
 	},
 }
@@ -185,7 +186,8 @@ http://SITE {
 		{claims{"sub": "system:serviceaccount:ns:name"}, "service_account"},
 		{claims{"sub": "jane", "azp": "web"}, "user"},
 		{claims{"sub": "jane", "gty": "password"}, "user"},
-		{claims{"preferred_username": "jane-service-account-"}, "user"},
+		{claims{"preferred_username": "jane-service-account-", "sid": "s"}, "user"},
+		{claims{"preferred_username": "jane", "sid": idp.Absent}, "unclear"},
 	} {
 		got := g.send(http.MethodGet, "/", bearer(issuer.Mint(c.claims)))
 		if got.status != 200 || got.body != c.kind {

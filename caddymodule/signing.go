@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
@@ -130,9 +131,9 @@ func (s *Signing) sign(request license.Request) (*license.License, error) {
 }
 
 // group is who may sign.
-func (s *Signing) group(admins string) string {
+func (s *Signing) group(admins api.Group) api.Group {
 	if s == nil || s.Group == "" {
 		return admins
 	}
-	return s.Group
+	return api.Group{Name: s.Group}
 }

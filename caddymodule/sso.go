@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // SSO answers `GET /api/v4/sso_url`: the address of the login page of a
@@ -118,6 +119,14 @@ func (s *SSO) provision(logger *zap.Logger, issuers []*Issuer) error {
 }
 
 // service answers requests; nil before provisioning.
+// group is who may ask with a bearer token.
+func (s *SSO) group(admins api.Group) api.Group {
+	if s.Group == "" {
+		return admins
+	}
+	return api.Group{Name: s.Group}
+}
+
 func (s *SSO) service() *sso.Service { return s.taken.Service }
 
 // engines gives the engines that are asked for metadata, by the issuer's

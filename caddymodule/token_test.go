@@ -15,6 +15,9 @@ import (
 
 var (
 	notJWS       = invalidToken("the token is not a signed JWT in compact form")
+	headerMember = invalidToken("a member of the header of the token has the wrong type")
+	repeated     = invalidToken("a member of the header or the claims of the token stands twice")
+	notUnicode   = invalidToken("the token holds text that is not valid Unicode")
 	wrongShape   = invalidToken("a claim of the token has the wrong type")
 	badAlgorithm = invalidToken("the signature algorithm of the token is not accepted")
 	critical     = invalidToken("the token has a critical header that is not understood")
@@ -67,7 +70,7 @@ func TestForgedTokens(t *testing.T) {
 		{"none with a signature", issuer.Mint(nil, idp.WithHeader("alg", "none")), badAlgorithm},
 		{"nOnE", issuer.Mint(nil, idp.WithHeader("alg", "nOnE")), badAlgorithm},
 		{"no alg", issuer.Mint(nil, idp.WithHeader("alg", idp.Absent)), badAlgorithm},
-		{"alg of a wrong type", issuer.Mint(nil, idp.WithHeader("alg", 1)), notJWS},
+		{"alg of a wrong type", issuer.Mint(nil, idp.WithHeader("alg", 1)), headerMember},
 		{"HS256 with the public key in PEM", hmac(issuer.PublicPEM(kid)), badAlgorithm},
 		{"HS256 with the public key in DER", hmac(der.Bytes), badAlgorithm},
 		{"HS256 with the bare public key", hmac(x509.MarshalPKCS1PublicKey(rsaKey(t, pkcs1))), badAlgorithm},
@@ -79,7 +82,7 @@ func TestForgedTokens(t *testing.T) {
 		{"x5c", stolen("x5c", []string{base64.StdEncoding.EncodeToString(der.Bytes)}), badSignature},
 		{"the attacker's kid", attacker.Mint(claims{"iss": issuer.URL}, idp.WithHeader("kid", "theirs")), unknownKey},
 		{"no kid, the attacker's key", attacker.Mint(claims{"iss": issuer.URL}, idp.WithHeader("kid", idp.Absent)), badSignature},
-		{"kid of a wrong type", issuer.Mint(nil, idp.WithHeader("kid", 7)), notJWS},
+		{"kid of a wrong type", issuer.Mint(nil, idp.WithHeader("kid", 7)), headerMember},
 		{"kid is a path", issuer.Mint(nil, idp.WithHeader("kid", "../../etc/passwd")), unknownKey},
 		{"signature changed", flip(good), badSignature},
 		{"signature cut", good[:len(good)-2], badSignature},
@@ -120,17 +123,18 @@ func TestMalformedTokens(t *testing.T) {
 		{"payload is an array", payload("[]"), notJWS},
 		{"payload is null", payload("null"), notJWS},
 		{"payload is two objects", payload("{}{}"), notJWS},
-		{"payload is no UTF-8", payload("{\"iss\":\"\xff\"}"), notJWS},
+		{"payload is no UTF-8", payload("{\"iss\":\"\xff\"}"), notUnicode},
+		{"payload with a lone surrogate", claimed(`,"x":"\udfff"`), notUnicode},
 		{"header is null", head("null"), notJWS},
 		{"header is an array", head("[]"), notJWS},
-		{"header twice alg", head(`{"alg":"ES256","alg":"none"}`), notJWS},
-		{"header twice kid", head(`{"alg":"ES256","kid":"a","kid":"b"}`), notJWS},
+		{"header twice alg", head(`{"alg":"ES256","alg":"none"}`), repeated},
+		{"header twice kid", head(`{"alg":"ES256","kid":"a","kid":"b"}`), repeated},
 		{"header in another case", head(`{"ALG":"ES256"}`), badAlgorithm},
-		{"twice sub", claimed(`,"sub":"b"`), notJWS},
-		{"twice exp", claimed(`,"exp":1`), notJWS},
-		{"twice an unknown one", claimed(`,"x":1,"x":1`), notJWS},
-		{"twice, deep inside", claimed(`,"x":{"y":1,"y":2}`), notJWS},
-		{"twice, one escaped", claimed(`,"\u0073ub":"b"`), notJWS},
+		{"twice sub", claimed(`,"sub":"b"`), repeated},
+		{"twice exp", claimed(`,"exp":1`), repeated},
+		{"twice an unknown one", claimed(`,"x":1,"x":1`), repeated},
+		{"twice, deep inside", claimed(`,"x":{"y":1,"y":2}`), repeated},
+		{"twice, one escaped", claimed(`,"\u0073ub":"b"`), repeated},
 	})
 }
 

@@ -69,32 +69,54 @@ func (a *API) authenticate(w http.ResponseWriter, r *http.Request, place Place, 
 	if refusal != nil {
 		return Caller{Principal: principal}, a.refused(w, refusal)
 	}
-	return Caller{Principal: principal, Admin: slices.Contains(principal.Groups(), a.services.AdminGroup)}, nil
+	return Caller{Principal: principal, Admin: a.services.AdminGroup.check(principal) == nil}, nil
 }
 
 // groupsOf names the groups of which a caller must be in one; none: no matter.
-func (a *API) groupsOf(who who) []string {
+func (a *API) groupsOf(who who) []Group {
 	switch who {
 	case admins:
-		return []string{a.services.AdminGroup}
+		return []Group{a.services.AdminGroup}
 	case signers:
-		return []string{a.services.SigningGroup}
+		return []Group{a.services.SigningGroup}
+	}
+	return nil
+}
+
+// Group is a group whose members may do something over the API.
+type Group struct {
+	Name string
+
+	// Registered: only accounts make members. The group is a default, and what
+	// tokens call groups is for others than the operator to choose.
+	Registered bool
+}
+
+// check refuses who is no member, and who shows what may be an ID token: whatever
+// application somebody logged in to has one.
+func (g Group) check(caller *auth.Principal) *auth.Refusal {
+	groups := caller.Groups()
+	if g.Registered {
+		groups = caller.RegisteredGroups()
+	}
+	switch {
+	case !slices.Contains(groups, g.Name):
+		return auth.ErrGroup
+	case caller.HasIDTokenMarks():
+		return auth.ErrTokenType
 	}
 	return nil
 }
 
 // CheckGroups refuses callers who are in none of the groups. Without groups it
 // refuses nobody.
-func CheckGroups(caller *auth.Principal, groups []string) *auth.Refusal {
+func CheckGroups(caller *auth.Principal, groups []Group) (refusal *auth.Refusal) {
 	for _, group := range groups {
-		if slices.Contains(caller.Groups(), group) {
+		if refusal = group.check(caller); refusal == nil {
 			return nil
 		}
 	}
-	if len(groups) > 0 {
-		return auth.ErrGroup
-	}
-	return nil
+	return refusal
 }
 
 // refused words a refusal, with the challenge that belongs to it.

@@ -49,7 +49,7 @@ func newSite(t *testing.T, settings ...setting) *site {
 	s := &site{t: t, storage: hostile.New(hostile.Faults{})}
 	s.registry = account.New(account.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
 	services := api.Services{
-		AdminGroup: "admin", SigningGroup: "signers", Issuers: account.Issuers{{Name: "acme"}},
+		AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "signers"}, Issuers: account.Issuers{{Name: "acme"}},
 		Accounts: account.View{Registry: s.registry}, Audit: s.audit, LogError: s.logError,
 	}
 	s.serveTokens(&services)
@@ -86,7 +86,7 @@ func (s *site) serveTokens(services *api.Services) {
 		s.t.Fatal(err)
 	}
 	registration := &auth.Registration{Accounts: services.Accounts.(account.View)}
-	services.Authenticate = func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal) {
+	services.Authenticate = func(r *http.Request, groups ...api.Group) (*auth.Principal, *auth.Refusal) {
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {
 			return nil, refusal

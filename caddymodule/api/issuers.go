@@ -13,6 +13,13 @@ import (
 type IssuerKeys struct {
 	Name string
 	Keys Keys
+
+	// KindsTold: the configuration says how people and machines are told.
+	KindsTold bool
+
+	// UnclearCallers counts the tokens that were verified of callers who cannot be
+	// told. Nil: not counted.
+	UnclearCallers func() uint64
 }
 
 // Keys are an issuer's keys: an [*issuer.Engine].
@@ -34,6 +41,10 @@ type issuerState struct {
 	LastError   string     `json:"last_error"` // of the last fetch; empty: it went well
 	LastErrorAt *time.Time `json:"last_error_at"`
 	Restored    bool       `json:"restored"` // the keys are from storage, not fetched since
+	// KindsTold: a preset or the option kind says how people and machines are told.
+	KindsTold bool `json:"kinds_told"`
+	// UnclearCallers counts the tokens of callers of whom that could not be told.
+	UnclearCallers uint64 `json:"unclear_callers"`
 }
 
 type keyState struct {
@@ -106,6 +117,10 @@ func (k IssuerKeys) state() issuerState {
 		Keys:    make([]keyState, 0, len(s.Keys)), Restored: s.FromStorage,
 		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),
 		LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
+	}
+	state.KindsTold = k.KindsTold
+	if k.UnclearCallers != nil {
+		state.UnclearCallers = k.UnclearCallers()
 	}
 	for _, key := range s.Keys {
 		state.Keys = append(state.Keys, keyState{key.ID, key.Type, key.Algorithm, key.Use})

@@ -16,13 +16,13 @@ type Services struct {
 	// [CheckGroups] refuses. Each request with a token, or refused for want of
 	// one, comes by once. Nil if the configuration does not say whose tokens may
 	// administer.
-	Authenticate func(r *http.Request, groups ...string) (*auth.Principal, *auth.Refusal)
+	Authenticate func(r *http.Request, groups ...Group) (*auth.Principal, *auth.Refusal)
 
 	// AdminGroup is the group that may administer.
-	AdminGroup string
+	AdminGroup Group
 
 	// SigningGroup is the group that may sign licenses.
-	SigningGroup string
+	SigningGroup Group
 
 	// Issuers are the configured issuers.
 	Issuers account.Issuers
@@ -34,7 +34,7 @@ type Services struct {
 	SSO *sso.Service
 
 	// SSOGroup is the group that may ask for them with a token.
-	SSOGroup string
+	SSOGroup Group
 
 	// Operation is what operators ask about.
 	Operation Operation

@@ -34,7 +34,7 @@ func withSSO(services *api.Services, s *site) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	services.SSO, services.SSOGroup = service, "readers"
+	services.SSO, services.SSOGroup = service, api.Group{Name: "readers"}
 }
 
 func (s *site) reader() edit { return s.token(map[string]any{"groups": []string{"readers"}}) }
@@ -74,7 +74,7 @@ func TestSSOWordsRefusals(t *testing.T) {
 	away.RetryAfter = 1500 * time.Millisecond
 	var refusal *auth.Refusal
 	s := newSite(t, withSSO, func(services *api.Services, _ *site) {
-		services.Authenticate = func(*http.Request, ...string) (*auth.Principal, *auth.Refusal) { return nil, refusal }
+		services.Authenticate = func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal) { return nil, refusal }
 	})
 	for code, with := range map[sso.Code]*auth.Refusal{
 		sso.CodeInvalidHeaders: auth.ErrTooLong, sso.CodeInvalidToken: auth.ErrSignature,

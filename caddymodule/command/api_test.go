@@ -29,7 +29,7 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 	t.Cleanup(func() { _ = registry.Close() })
 	t.Cleanup(registry.Attach(account.Host{Storage: &certmagic.FileStorage{Path: t.TempDir()}}))
 	services := api.Services{
-		Issuers: account.Issuers{{Name: "acme"}}, AdminGroup: "admin", SigningGroup: "admin",
+		Issuers: account.Issuers{{Name: "acme"}}, AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "admin"},
 		Accounts: account.View{Registry: registry},
 		Audit:    func(api.AuditEntry) {},
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },

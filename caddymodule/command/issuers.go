@@ -19,6 +19,9 @@ type issuerStatus struct {
 	LastError   string      `json:"last_error"`
 	LastErrorAt moment      `json:"last_error_at"`
 	Restored    bool        `json:"restored"` // from storage, not fetched since
+	// KindsTold: the configuration says how people and machines are told.
+	KindsTold      *bool  `json:"kinds_told"` // nil: an older server
+	UnclearCallers uint64 `json:"unclear_callers"`
 }
 
 type keyStatus struct {
@@ -58,6 +61,21 @@ func (s *issuerStatus) health() string {
 		return "healthy"
 	}
 	return "not healthy"
+}
+
+// unclearCallers warns of issuers whose people cannot be told from machines; there is
+// no row where all is well.
+func unclearCallers(issuers []issuerStatus) (t table) {
+	for i := range issuers {
+		s := &issuers[i]
+		switch {
+		case s.UnclearCallers > 0:
+			t.add(s.Name, fmt.Sprintf("nothing told whether a person or a machine brought %d of its tokens: set preset or kind", s.UnclearCallers))
+		case s.KindsTold != nil && !*s.KindsTold:
+			t.add(s.Name, "people and machines are told by the marks of common issuers only: set preset or kind")
+		}
+	}
+	return t
 }
 
 // ago is a time as people talk of it; empty for none.

@@ -88,15 +88,20 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 	if _, err := fmt.Fprintln(w, plain(title)); err != nil {
 		return err
 	}
-	for _, part := range []struct {
+	type part struct {
 		title string
 		table table
-	}{
+	}
+	parts := []part{
 		{"LICENSE", p.licenseStanding(s)},
 		{"ISSUERS", p.issuerTable(s.Issuers)},
 		{"SERVICE ACCOUNTS", p.accountCounts(s)},
 		{"REFUSALS OF THE LAST HOUR", refusalCounts(s.Refusals)},
-	} {
+	}
+	if unclear := unclearCallers(s.Issuers); len(unclear.rows) > 0 {
+		parts = slices.Insert(parts, 2, part{"CALLERS WHO CANNOT BE TOLD", unclear})
+	}
+	for _, part := range parts {
 		if _, err := fmt.Fprintln(w, "\n"+part.title); err != nil {
 			return err
 		}
