@@ -23,10 +23,12 @@ const twoIssuers = `{
 		issuer ISSUER {
 			name acme
 			audience https://gateway.example.com
+			kind user
 		}
 		issuer OTHER {
 			name other
 			audience https://gateway.example.com
+			kind user
 		}
 	}
 }

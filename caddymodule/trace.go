@@ -14,7 +14,7 @@ import (
 const (
 	traceResult = attribute.Key("gatehouse.result") // let_in or the reason of the refusal
 	traceIssuer = attribute.Key("gatehouse.issuer") // the configured name
-	traceKind   = attribute.Key("gatehouse.kind")   // user or service_account
+	traceKind   = attribute.Key("gatehouse.kind")   // user, service_account or unclear
 )
 
 func traceRefusal(ctx context.Context, issuer string, refusal *auth.Refusal) {
