@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"time"
 )
 
 var (
@@ -83,13 +82,4 @@ func (k *keeper) confirmNone(found reading, why error) error {
 }
 
 // pause waits a moment, longer at each try; it fails when the host is gone.
-func (k *keeper) pause(try int) error {
-	timer := time.NewTimer(20 * time.Millisecond << try)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-k.h.ctx.Done():
-		return k.h.ctx.Err()
-	}
-}
+func (k *keeper) pause(try int) error { return k.h.pause(try) }

@@ -107,6 +107,8 @@ func (k *keeper) untilNext() time.Duration {
 	switch {
 	case k.owed != nil:
 		next = earlier(next, k.owedAt)
+	case k.lock != nil:
+		next = earlier(next, k.lock.until)
 	case k.lock == nil && k.pending():
 		next = earlier(next, k.retryAt)
 	}
@@ -131,7 +133,7 @@ func (k *keeper) write() {
 		case err := <-k.lock.answer:
 			k.granted(err)
 		default:
-			if time.Now().After(k.lock.until) && k.lock.giveUp() {
+			if !time.Now().Before(k.lock.until) && k.lock.giveUp() {
 				k.lock = nil
 				k.failed(errLockSlow)
 			}
@@ -154,14 +156,16 @@ func (k *keeper) pending() bool {
 // ask begins to wait for the lock. It first makes sure that there is something
 // to lock: taking the lock would make the folder of a storage that is gone.
 func (k *keeper) ask() {
+	begun := time.Now()
 	_, err := k.pull()
+	trip := time.Since(begun)
 	_, repair, _ := k.r.queued()
 	k.reportReading(err)
 	if err != nil && !(repair && errors.Is(err, errGone)) {
 		k.failed(err)
 		return
 	}
-	if k.lock, err = beginLock(k.h, k.r.poke); err != nil {
+	if k.lock, err = beginLock(k.h, trip, k.r.poke); err != nil {
 		k.failed(err)
 	}
 }
@@ -200,7 +204,9 @@ func (k *keeper) granted(err error) {
 // failed notes a failed attempt, and when to try again.
 func (k *keeper) failed(err error) {
 	k.blame(err)
-	k.failures++
+	if k.failures++; errors.Is(err, errLockSlow) {
+		k.failures = 0 // it was waited for already
+	}
 	wait := min(25*time.Millisecond<<min(k.failures, 6), time.Second)
 	k.retryAt = time.Now().Add(spread(wait, 0.5))
 	if lasting(err) {

@@ -3,18 +3,38 @@ package account
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync/atomic"
 	"time"
 )
 
-// lockPatience is how long one call of Lock may wait. It is longer than any
-// request for a write, so that a lock that others want too is stood in line for
-// instead of asked for again and again; and not for ever, because a call may be
-// stuck, and a storage may take a lock for stale that was waited for too long.
-const lockPatience = 30 * time.Second
+const (
+	// lockPatience is how long one call of Lock may wait before the lock is asked
+	// for anew. Some storages look at a held lock every 20 seconds only, but at
+	// once when asked; others take a lock for stale that was waited for too long.
+	lockPatience = time.Second
+	// lockTrips is how many round trips taking a free lock may need: where they
+	// are long, so is the patience.
+	lockTrips = 10
+	// maxPatience bounds it. Calls that go on when their time is over must not
+	// pile up, so each one of those doubles the patience of the next.
+	maxPatience = 30 * time.Second
+	// lockGrace is for a call that ends a little late.
+	lockGrace = 250 * time.Millisecond
+)
 
 var errLockSlow = errors.New("the storage's lock could not be had")
+
+// patience is how long the next call of Lock may wait, where a round trip takes
+// that long.
+func (h *hosting) patience(trip time.Duration) time.Duration {
+	p := max(lockPatience, min(lockTrips*trip, maxPatience/6)) // the trip may have been a longer one, once
+	for range min(h.deaf.Load(), maxStuck) {
+		p = min(2*p, maxPatience)
+	}
+	return p
+}
 
 // locking is one call of Lock that runs beside the keeper. Exactly one of the
 // two deals with a lock that is granted: the keeper, or once it gave up, the
@@ -28,34 +48,53 @@ type locking struct {
 }
 
 // beginLock asks for the lock; the answer comes over the channel.
-func beginLock(h *hosting, wake func()) (*locking, error) {
+func beginLock(h *hosting, trip time.Duration, wake func()) (*locking, error) {
 	if h.stuck.Load() >= maxStuck {
 		return nil, errStuck
 	}
-	ctx, cancel := context.WithCancel(h.ctx)
-	l := &locking{h: h, cancel: cancel, answer: make(chan error, 1), until: time.Now().Add(lockPatience)}
+	patience := h.patience(trip)
+	ctx, cancel := context.WithTimeout(h.ctx, patience)
+	l := &locking{h: h, cancel: cancel, answer: make(chan error, 1), until: time.Now().Add(patience + lockGrace)}
 	h.stuck.Add(1)
 	go func() {
 		defer h.stuck.Add(-1)
 		defer cancel()
 		err := h.host.Storage.Lock(ctx, lockName)
+		if err != nil && ctx.Err() != nil && !lasting(err) {
+			err = fmt.Errorf("%w: %v", errLockSlow, err) //nolint:errorlint // not the end of the caller's context
+		}
 		if l.settled.CompareAndSwap(false, true) {
 			l.answer <- err
 			wake()
 			return
 		}
+		h.deaf.Add(-1)
 		if err == nil {
-			_ = h.unlock() // nobody waits for it any more
+			h.unlockLate()
 		}
 	}()
 	return l, nil
+}
+
+// unlockLate gives back a lock that nobody waits for any more.
+func (h *hosting) unlockLate() {
+	for try := range maxUnlocks {
+		if h.unlock() == nil || h.pause(try) != nil {
+			return
+		}
+	}
 }
 
 // giveUp leaves the call to itself. It reports false if there is an answer to
 // take instead.
 func (l *locking) giveUp() bool {
 	l.cancel()
-	return l.settled.CompareAndSwap(false, true)
+	l.h.deaf.Add(1) // first, because the call takes it back when it ends
+	if l.settled.CompareAndSwap(false, true) {
+		return true
+	}
+	l.h.deaf.Add(-1)
+	return false
 }
 
 // dropLock stops waiting for the lock, or gives it back.

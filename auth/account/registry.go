@@ -56,6 +56,7 @@ type Registry struct {
 	synced  atomic.Int64 // Unix nanoseconds; 0: never
 	away    atomic.Bool  // see Unavailable
 	stuck   atomic.Int32
+	deaf    atomic.Int32
 	trouble atomic.Pointer[error] // what stands in the way of changes that wait
 
 	ctx    context.Context // ends with Close
@@ -115,7 +116,7 @@ func (r *Registry) Attach(h Host) (detach func()) {
 		h.Refresh = DefaultRefresh
 	}
 	h.Refresh = max(h.Refresh, MinRefresh)
-	host := &hosting{host: h, stuck: &r.stuck, limit: r.callLimit}
+	host := &hosting{host: h, stuck: &r.stuck, deaf: &r.deaf, limit: r.callLimit}
 	host.ctx, host.cancel = context.WithCancel(r.ctx)
 	r.hosts = append(r.hosts, host)
 	if !r.running {

@@ -44,6 +44,7 @@ type hosting struct {
 	cancel context.CancelFunc
 	using  sync.WaitGroup // of the keeper, while it holds the lock
 	stuck  *atomic.Int32  // the registry's count of calls without an answer
+	deaf   *atomic.Int32  // and of those of Lock that nobody waits for any more
 	limit  time.Duration  // for one call
 }
 
@@ -100,6 +101,18 @@ func (h *hosting) delete(key string) error {
 	return err
 }
 
+// pause waits a moment, longer at each try; it fails when the host is gone.
+func (h *hosting) pause(try int) error {
+	timer := time.NewTimer(20 * time.Millisecond << try)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-h.ctx.Done():
+		return h.ctx.Err()
+	}
+}
+
 // unlock is done even if the host detached meanwhile.
 func (h *hosting) unlock() error {
 	_, err := ask(context.WithoutCancel(h.ctx), h, func(ctx context.Context) (struct{}, error) {
@@ -133,9 +146,16 @@ func (h *hosting) list() ([]string, error) {
 
 // lasting reports whether trying again soon is of no use.
 func lasting(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) ||
-		errors.Is(err, ErrDamaged)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrDamaged) {
+		return true
+	}
+	return slices.ContainsFunc(lastingErrors, func(e syscall.Errno) bool {
+		// The lock of a folder tells its reason as text only.
+		return err != nil && (errors.Is(err, e) || strings.Contains(err.Error(), e.Error()))
+	})
 }
+
+var lastingErrors = []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.ENOTDIR}
 
 // each calls f for 0 to n-1, several at once, and returns the first error.
 func each(n int, f func(i int) error) error {

@@ -33,6 +33,8 @@ type Faults struct {
 	RawMissing bool
 	// LockFailsAtOnce: Lock does not wait for a lock that is held.
 	LockFailsAtOnce bool
+	// LockPolls: Lock looks at once, and then every 20 seconds only.
+	LockPolls bool
 	// LockNeverReturns: a Lock that waits goes on waiting when its context ends.
 	LockNeverReturns bool
 	// LockExpires: a lock that is held is granted to another all the same, more
@@ -46,6 +48,8 @@ type Faults struct {
 	Flaky bool
 	// ClockRunsBack: Stat.Modified runs backwards, in steps of a second.
 	ClockRunsBack bool
+	// Trip is how long every call takes, neither more nor less.
+	Trip time.Duration
 	// Slow: every call takes up to this long, whatever its context says.
 	Slow time.Duration
 }
@@ -82,6 +86,7 @@ type Engine struct {
 	free       chan struct{}  // closed and replaced whenever a lock is freed
 	down       bool
 	storeErr   error
+	lockErr    error
 	violations []string
 	calls      map[string]int
 	late       sync.WaitGroup
@@ -124,6 +129,20 @@ func (e *Engine) SetStoreError(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.storeErr = err
+}
+
+// SetLockError makes every Lock fail with the error; nil ends that.
+func (e *Engine) SetLockError(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lockErr = err
+}
+
+// Held reports whether somebody holds the lock.
+func (e *Engine) Held(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.locks[name] > 0
 }
 
 // Keys are the keys that hold a value, sorted.
@@ -200,6 +219,9 @@ var safeKey = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
 // meet is what every call meets first. It takes its time, and tells whether the
 // engine is down.
 func (e *Engine) meet(method, key string) (down bool, err error) {
+	if e.faults.Trip > 0 {
+		time.Sleep(e.faults.Trip)
+	}
 	if e.faults.Slow > 0 {
 		time.Sleep(rand.N(e.faults.Slow)) //nolint:gosec // not a secret
 	}

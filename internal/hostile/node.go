@@ -219,6 +219,8 @@ func (e *Engine) list(folder string, recursive bool) ([]string, error) {
 	return keys, nil
 }
 
+const lockPoll = 20 * time.Second
+
 // Lock implements certmagic.Storage.
 func (n *Node) Lock(ctx context.Context, name string) error {
 	dying, dead := n.step()
@@ -239,6 +241,10 @@ func (n *Node) Lock(ctx context.Context, name string) error {
 	for {
 		e.mu.Lock()
 		free := e.free
+		if err := e.lockErr; err != nil {
+			e.mu.Unlock()
+			return err
+		}
 		if e.locks[name] == 0 || e.faults.LockExpires && rand.N(4) > 0 { //nolint:gosec // not a secret
 			e.locks[name]++
 			e.mu.Unlock()
@@ -248,8 +254,13 @@ func (n *Node) Lock(ctx context.Context, name string) error {
 		if e.faults.LockFailsAtOnce {
 			return ErrHeld
 		}
+		var poll <-chan time.Time
+		if e.faults.LockPolls {
+			free, poll = nil, time.After(lockPoll)
+		}
 		select {
 		case <-free:
+		case <-poll:
 		case <-done:
 			return ctx.Err()
 		case <-e.released:

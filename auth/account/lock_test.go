@@ -1,0 +1,160 @@
+package account_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+)
+
+const lockName = "gatehouse-accounts"
+
+// locks are how storages deal with a lock that is held.
+var locks = map[string]hostile.Faults{
+	"waits": {}, "polls": {LockPolls: true}, "fails at once": {LockFailsAtOnce: true}, "never returns": {LockNeverReturns: true},
+	"waits, far away": {Trip: 100 * time.Millisecond}, "polls, far away": {LockPolls: true, Trip: 100 * time.Millisecond},
+}
+
+// bubble runs a test in a time of its own, so that what takes seconds takes none.
+func bubble(t *testing.T, f hostile.Faults, test func(t *testing.T, e *hostile.Engine)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(t, f)
+		test(t, e)
+		e.Release() // calls that never return
+		time.Sleep(time.Minute)
+	})
+}
+
+// TestLockOfTheKilled: a change that waits for the lock of a process that died
+// happens within seconds of the storage's freeing it, whatever its Lock does.
+func TestLockOfTheKilled(t *testing.T) {
+	for name, f := range locks {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
+				n := start(t, e.Node(), account.Options{}).loaded(t)
+				create(t, n, "before")
+				if err := e.Node().Lock(t.Context(), lockName); err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(6*time.Second, func() { e.Free(lockName) })
+				begun := time.Now()
+				create(t, n, "after")
+				if took := time.Since(begun); took > 6*time.Second+5*time.Second {
+					t.Errorf("took %s", took)
+				}
+				time.Sleep(30 * time.Second) // calls that were given up end
+				if e.Held(lockName) {
+					t.Error("a lock that was won by nobody is still held")
+				}
+				_ = n.Close()
+			})
+		})
+	}
+}
+
+// TestLockBetweenThree: three nodes that write at once all get their turn.
+func TestLockBetweenThree(t *testing.T) {
+	for name, f := range locks {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
+				var nodes []*node
+				for range 3 {
+					nodes = append(nodes, start(t, e.Node(), account.Options{}).loaded(t))
+				}
+				var all sync.WaitGroup
+				for i, n := range nodes {
+					for j := range 60 {
+						all.Go(func() { create(t, n, fmt.Sprintf("n%d-%d", i, j)) })
+					}
+				}
+				all.Wait()
+				time.Sleep(30 * time.Second)
+				for _, n := range nodes {
+					if got := n.Counts().Active; got != 180 {
+						t.Errorf("%d accounts; want 180", got)
+					}
+					_ = n.Close()
+				}
+				if e.Held(lockName) {
+					t.Error("the lock is still held")
+				}
+			})
+		})
+	}
+}
+
+// TestLockForever: a lock that is never freed is answered for within the limit,
+// however often, and what waits for it does not pile up.
+func TestLockForever(t *testing.T) {
+	for name, f := range locks {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
+				n := start(t, e.Node(), account.Options{}).loaded(t)
+				if err := e.Node().Lock(t.Context(), lockName); err != nil {
+					t.Fatal(err)
+				}
+				for range 8 {
+					begun := time.Now()
+					_, err := n.Create(t.Context(), draft("never"))
+					wantError(t, err, account.ErrBusy)
+					if took := time.Since(begun); took.Truncate(time.Second) != account.DefaultWriteLimit {
+						t.Errorf("took %s; want %s", took, account.DefaultWriteLimit)
+					}
+				}
+				e.Free(lockName)
+				create(t, n, "after")
+				_ = n.Close()
+			})
+		})
+	}
+}
+
+// TestLockRefused: a lock that cannot be had is answered for at once.
+func TestLockRefused(t *testing.T) {
+	for _, cause := range []error{
+		fs.ErrPermission, syscall.EROFS, &fs.PathError{Op: "open", Path: "x.lock", Err: syscall.EACCES},
+		fmt.Errorf("creating lock file: %v", &fs.PathError{Op: "open", Path: "x.lock", Err: syscall.EACCES}), //nolint:errorlint // as certmagic does
+		fmt.Errorf("creating lock file: %v", &fs.PathError{Op: "open", Path: "x.lock", Err: syscall.EROFS}),  //nolint:errorlint // as certmagic does
+	} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			bubble(t, hostile.Faults{}, func(t *testing.T, e *hostile.Engine) {
+				n := start(t, e.Node(), account.Options{}).loaded(t)
+				e.SetLockError(cause)
+				begun := time.Now()
+				_, err := n.Create(t.Context(), draft("sa"))
+				wantError(t, err, account.ErrBusy)
+				wantError(t, err, cause)
+				if took := time.Since(begun); took != 0 {
+					t.Errorf("took %s; want none", took)
+				}
+				e.SetLockError(nil)
+				create(t, n, "sa")
+				_ = n.Close()
+			})
+		})
+	}
+}
+
+// TestLockFolderIsAFile is the same with the real folder.
+func TestLockFolderIsAFile(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "locks"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{WriteLimit: time.Hour}).loaded(t)
+	if _, err := n.Create(t.Context(), draft("sa")); !errors.Is(err, account.ErrBusy) {
+		t.Errorf("error is %v; want it to be busy", err)
+	}
+}
