@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // hostile is a storage with a switch for what real ones are found to do.
@@ -24,6 +25,7 @@ type hostile struct {
 	down       bool  // Load finds nothing, all else fails
 	err        error // of every call
 	lockErr    error // Lock fails at once
+	lockPolls  bool  // a held lock is looked at every 20 seconds
 	lockNever  bool  // Lock never returns, and ignores its context
 	lockShared bool  // Lock is granted to everybody
 	noFolder   error // of List where nothing is; nil: an empty list
@@ -154,8 +156,13 @@ func (h *hostile) Lock(ctx context.Context, name string) error {
 		if never {
 			over = nil
 		}
+		var poll <-chan time.Time
+		if h.lockPolls {
+			freed, poll = nil, time.After(20*time.Second)
+		}
 		select {
 		case <-freed:
+		case <-poll:
 		case <-over:
 			return ctx.Err()
 		}

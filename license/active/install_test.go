@@ -3,6 +3,7 @@ package active
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"sync"
@@ -88,8 +89,11 @@ func TestInstallBusy(t *testing.T) {
 		"lock never":       {spoil: func(h *hostile) { h.lockNever = true }},
 		"forgets":          {spoil: func(h *hostile) { h.stored = func(key string) { h.do(func() { delete(h.values, key) }) } }},
 		"writes otherwise": {spoil: func(h *hostile) { h.stored = func(key string) { h.put(key, []byte("x")) } }, cause: errReadBack},
-		"not allowed":      {spoil: func(h *hostile) { h.lockErr = fs.ErrPermission }, cause: fs.ErrPermission, soon: true},
-		"full":             {spoil: func(h *hostile) { h.err = syscall.ENOSPC }, cause: syscall.ENOSPC, soon: true},
+		"no permission": {spoil: func(h *hostile) {
+			h.lockErr = fmt.Errorf("creating lock file: %v", syscall.EACCES) //nolint:errorlint // as certmagic does
+		}, soon: true},
+		"not allowed": {spoil: func(h *hostile) { h.lockErr = fs.ErrPermission }, cause: fs.ErrPermission, soon: true},
+		"full":        {spoil: func(h *hostile) { h.err = syscall.ENOSPC }, cause: syscall.ENOSPC, soon: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -113,6 +117,26 @@ func TestInstallBusy(t *testing.T) {
 				time.Sleep(time.Minute) // abandoned calls end, and give back what they get
 				must(t, k.Install(t.Context(), signed(t, "Third")))
 				wantCustomer(t, k, "Third")
+				if h.isHeld() {
+					t.Error("the lock is still held")
+				}
+			})
+		})
+	}
+}
+
+// TestInstallAfterTheKilled: a license that waits for the lock of a process that
+// died is installed soon after the storage frees it, whatever its Lock does.
+func TestInstallAfterTheKilled(t *testing.T) {
+	for name, polls := range map[string]bool{"waits": false, "polls": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHostile(t)
+				k, _ := started(t, Installed(), h)
+				h.do(func() { h.held, h.lockPolls = true, polls })
+				time.AfterFunc(6*time.Second, func() { _ = h.Unlock(t.Context(), lockName) })
+				must(t, k.Install(t.Context(), signed(t, "Acme")))
+				wantCustomer(t, k, "Acme")
 				if h.isHeld() {
 					t.Error("the lock is still held")
 				}

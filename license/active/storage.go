@@ -50,6 +50,7 @@ var (
 	errStuck     = errors.New("earlier calls have not been answered yet")
 	errNoAnswer  = fmt.Errorf("no answer within %s", callLimit)
 	errReadBack  = errors.New("what was read back is not what was written")
+	errDeaf      = errors.New("it is waited for longer than was asked")
 	errWavers    = errors.New("storage lists a record that it does not find")
 )
 
@@ -185,9 +186,16 @@ func (v vault) find(ctx context.Context, key string) ([]byte, error) {
 
 // lasting reports whether trying again soon is of no use.
 func lasting(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) ||
-		errors.Is(err, errNoStorage)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoStorage) {
+		return true
+	}
+	return slices.ContainsFunc(lastingErrors, func(e syscall.Errno) bool {
+		// The lock of a folder tells its reason as text only.
+		return err != nil && (errors.Is(err, e) || strings.Contains(err.Error(), e.Error()))
+	})
 }
+
+var lastingErrors = []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.ENOTDIR}
 
 // insist tries until it succeeds, the context ends or trying is of no use. The
 // error is ErrBusy with the last failure.
@@ -216,10 +224,30 @@ func insist(ctx context.Context, try func() error) error {
 // it then expires by itself.
 const unlockLimit = 2 * time.Second
 
-// lock takes the storage's lock, or stops waiting when the context ends. Lock may
-// wait, fail at once or never return; if it succeeds when nobody waits any more,
-// the lock is given back.
+// lockPatience is how long the first call of Lock may wait before the lock is
+// asked for anew: some storages look at a held lock every 20 seconds only, but at
+// once when asked. It grows by half at each call, for storages that are far away.
+const lockPatience = time.Second
+
+// lock takes the storage's lock, or stops waiting when the context ends.
 func (v vault) lock(ctx context.Context) (unlock func(), err error) {
+	for patience := lockPatience; ; patience += patience / 2 {
+		call, cancel := context.WithTimeout(ctx, patience)
+		unlock, err = v.lockOnce(ctx, call)
+		over := call.Err() != nil
+		cancel()
+		if err == nil || !over || ctx.Err() != nil || lasting(err) {
+			return unlock, err
+		}
+		if errors.Is(err, errDeaf) { // more of those would only pile up
+			return v.lockOnce(ctx, ctx)
+		}
+	}
+}
+
+// lockOnce calls Lock. It may wait, fail at once or never return; if it succeeds
+// when nobody waits any more, the lock is given back.
+func (v vault) lockOnce(ctx, call context.Context) (unlock func(), err error) {
 	if v.stuck.Load() >= maxStuck {
 		return nil, errStuck
 	}
@@ -228,7 +256,7 @@ func (v vault) lock(ctx context.Context) (unlock func(), err error) {
 	v.stuck.Add(1)
 	go func() {
 		defer v.stuck.Add(-1)
-		err := v.storage.Lock(ctx, lockName)
+		err := v.storage.Lock(call, lockName)
 		if settled.CompareAndSwap(false, true) {
 			answer <- err
 			return
@@ -239,16 +267,29 @@ func (v vault) lock(ctx context.Context) (unlock func(), err error) {
 	}()
 	select {
 	case err = <-answer:
-	case <-ctx.Done():
-		if settled.CompareAndSwap(false, true) {
-			return nil, fmt.Errorf("waiting for the lock %s: %w", lockName, ctx.Err())
+	case <-call.Done():
+		late := time.NewTimer(lockPatience / 4) // for a call that ends a little late
+		defer late.Stop()
+		select {
+		case err = <-answer:
+		case <-ctx.Done():
+			err = giveUp(&settled, answer)
+		case <-late.C:
+			err = giveUp(&settled, answer)
 		}
-		err = <-answer
 	}
 	if err != nil {
 		return nil, fmt.Errorf("taking the lock %s: %w", lockName, err)
 	}
 	return func() { v.unlock(ctx) }, nil
+}
+
+// giveUp leaves a call of Lock to itself, unless there is an answer after all.
+func giveUp(settled *atomic.Bool, answer <-chan error) error {
+	if settled.CompareAndSwap(false, true) {
+		return errDeaf
+	}
+	return <-answer
 }
 
 // unlock is done even if the context has ended.
