@@ -45,6 +45,7 @@ func TestLockOfTheKilled(t *testing.T) {
 			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
 				n := start(t, e.Node(), account.Options{}).loaded(t)
 				create(t, n, "before")
+				time.Sleep(10 * time.Second) // the lock is given back after the answer
 				if err := e.Node().Lock(t.Context(), lockName); err != nil {
 					t.Fatal(err)
 				}
