@@ -45,7 +45,7 @@ func hoop(w http.ResponseWriter, r *http.Request) {
 	case download.MatchString(path):
 		answerIf(w, r.URL.Query().Get("token") == "theirs", "download")
 	case path == "/api/ws":
-		answerIf(w, r.Header["HOOP_KEY"] != nil || r.Header.Get("Hoop_key") == "agent", "agent")
+		answerIf(w, r.Header.Get("HOOP_KEY") == "agent", "agent")
 	case r.Header.Get("Api-Key") != "":
 		answerIf(w, r.Header.Get("Api-Key") == "xapi-1", "admin")
 	case scheme == "Bearer" && strings.HasPrefix(key, "hpk_"):
@@ -115,5 +115,55 @@ func TestHoopBehindGatehouse(t *testing.T) {
 		if got := g.send(c.method, c.path, c.edit); got.status != c.status || got.body != c.body {
 			t.Errorf("%s %s: got %d %q, want %d %q (%s)", c.method, c.path, got.status, got.body, c.status, c.body, got.header.Get("WWW-Authenticate"))
 		}
+	}
+}
+
+func TestDeploysFromGitHubActionsRecipe(t *testing.T) {
+	issuer := newIssuer(t)
+	text := strings.Replace(recipe(t, "Deploys from GitHub Actions", 1), "{\n\tgatehouse {", "{\n\tGLOBALS\n\tgatehouse {", 1)
+	g := start(t, text, "GLOBALS", globals, "\ngateway.example.com {", "\nhttp://SITE {\n\tbind 127.0.0.1",
+		"https://token.actions.githubusercontent.com", issuer.URL, "127.0.0.1:8009", strings.TrimPrefix(newUpstream(t).URL, "http://"))
+	job := func(audience, repository, environment string) edit {
+		return bearer(issuer.Mint(claims{
+			"aud": audience, "sub": "repo:acme@65/shop@" + repository + ":environment:" + environment, "environment": environment,
+			"repository": "acme/shop", "repository_id": repository, "repository_owner": "acme", "repository_owner_id": "65",
+			"ref": "refs/heads/main", "workflow": "deploy", "run_id": "1", "actor": "jane", "event_name": "push",
+		}))
+	}
+	good := job("https://gateway.example.com", "74102345", "production")
+	for _, c := range []struct {
+		path   string
+		edit   edit
+		status int
+	}{
+		{"/deploy/shop", good, 200},
+		{"/deploy/shop", job("https://gateway.example.com", "74102346", "production"), 403}, // the name, taken by another
+		{"/deploy/shop", job("https://gateway.example.com", "74102345", "staging"), 403},
+		{"/deploy/shop", job("https://github.com/acme", "74102345", "production"), 401},
+		{"/deploy/shop", header("X", "y"), 401},
+		{"/", header("X", "y"), 404},
+		{"/admin", good, 404},
+		{"/deploy/../admin", header("X", "y"), 404},
+	} {
+		if got := g.send("GET", c.path, c.edit); got.status != c.status {
+			t.Errorf("%s: got %d %q, want %d", c.path, got.status, got.body, c.status)
+		}
+	}
+}
+
+// The address is that of the connection, whatever a client's headers say.
+func TestHealthChecksRecipe(t *testing.T) {
+	text := recipe(t, "Health checks without a token", 1)
+	for network, status := range map[string]int{"127.0.0.0/8": 200, "10.0.0.0/8": 401} {
+		issuer := newIssuer(t)
+		g := start(t, "{\n"+globals+"\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
+			text+"\nrespond ok\n}\n", "10.0.0.0/8", network)
+		claimed := both(header("X-Forwarded-For", "10.0.0.1"), header("X-Real-IP", "10.0.0.1"))
+		for path, want := range map[string]int{"/healthz": status, "/": 401, "/healthz/users": 401, "/healthz/../users": 401} {
+			if got := g.send("GET", path, claimed); got.status != want {
+				t.Errorf("%s from %s: got %d, want %d", path, network, got.status, want)
+			}
+		}
+		g.stop()
 	}
 }
