@@ -2,10 +2,10 @@ package auth
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 	"github.com/go-json-experiment/json"
 )
 
@@ -36,17 +36,10 @@ func CheckResource(identifier string) error {
 	if err != nil || u.Host == "" || u.Fragment != "" || strings.HasSuffix(identifier, "#") || u.User != nil {
 		return fmt.Errorf("resource %q: expected an absolute https URL without user information and fragment", identifier)
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
+	if u.Scheme == "https" || u.Scheme == "http" && loopback.Host(u.Hostname()) {
 		return nil
 	}
 	return fmt.Errorf("resource %q: found scheme %q, expected https (http is for loopback only)", identifier, u.Scheme)
-}
-
-func isLoopback(host string) bool {
-	if address, err := netip.ParseAddr(host); err == nil {
-		return address.IsLoopback()
-	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // MetadataURL is where the metadata is published: the well-known suffix goes

@@ -4,12 +4,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 )
 
 // AdminAPI serves Gatehouse's HTTP API on Caddy's admin endpoint.
@@ -64,8 +63,7 @@ func reachedLocally(r *http.Request) bool {
 	if address.Network() == "unix" {
 		return true
 	}
-	local, err := netip.ParseAddrPort(address.String())
-	return err == nil && local.Addr().Unmap().IsLoopback() && namesLoopback(r.Host)
+	return loopback.Net(address) && namesLoopback(r.Host)
 }
 
 // onBehalf tells whether the request was passed on by a proxy, or made by a page
@@ -91,9 +89,7 @@ func namesLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.Trim(host, "[]")
-	address, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
+	return loopback.Host(host)
 }
 
 // Interface guards

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 )
 
 // metadataWait bounds how long a request waits for metadata that was never had.
@@ -48,7 +49,7 @@ func (e *endpoint) set(a Account) error {
 		return nil
 	}
 	u, err := e.check(e.fixed)
-	if err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if err == nil && u.Scheme == "http" && !loopback.Host(u.Hostname()) {
 		err = errors.New("is http to another machine: use https")
 	}
 	if err != nil {

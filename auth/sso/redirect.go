@@ -2,10 +2,11 @@ package sso
 
 import (
 	"errors"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 )
 
 // redirect is one address of an account's list.
@@ -30,7 +31,7 @@ func newRedirect(address string) (redirect, error) {
 		return redirect{}, errors.New("holds user information: it must not")
 	case u.Scheme == "https" && u.Hostname() != "":
 		return redirect{exact: address}, nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && loopback.Host(u.Hostname()):
 		return anyPort(address, u), nil
 	case u.Scheme == "http":
 		return redirect{}, errors.New("is http to another machine: use https, or http to a loopback address")
@@ -72,13 +73,6 @@ func (r redirect) fits(wanted string) bool {
 func isPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
-}
-
-// isLoopback tells whether the host is this very machine (RFC 8252, section 7.3,
-// and section 8.3 for the name).
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // isPlainURL tells whether s has only bytes that may stand in a URL (RFC 3986,

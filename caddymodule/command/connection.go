@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -121,9 +122,6 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 // isLocal tells whether a host is this machine. The unspecified address, dialed,
 // is.
 func isLocal(host string) bool {
-	if host == "" || strings.EqualFold(host, "localhost") {
-		return true
-	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && (ip.Unmap().IsLoopback() || ip.IsUnspecified())
+	return host == "" || loopback.Host(host) || err == nil && ip.IsUnspecified()
 }
