@@ -6,7 +6,7 @@ import (
 )
 
 func (a *authority) checkAlgorithm(h *header) *Refusal {
-	if !slices.Contains(a.Algorithms, h.algorithm) {
+	if !slices.Contains(a.Algorithms, h.hint.Algorithm) {
 		return ErrAlgorithm
 	}
 	return nil

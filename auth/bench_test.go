@@ -30,7 +30,7 @@ func BenchmarkFloor(b *testing.B) {
 		if refusal != nil {
 			b.Fatal(refusal)
 		}
-		public := g.idp.PublicKey(parts.header.keyID)
+		public := g.idp.PublicKey(parts.header.hint.KeyID)
 		b.Run(algorithm, func(b *testing.B) {
 			for b.Loop() {
 				if !bareVerify(public, parts.signed, parts.signature) {

@@ -64,12 +64,10 @@ func TestDesksDoNotMix(t *testing.T) {
 func TestRefusingAllocatesLittle(t *testing.T) {
 	g := newGate(t, "RS256")
 	v := g.verifier()
-	usual := map[string]any{"groups": []string{"a", "b"}, "pad": strings.Repeat("x", 300)}
 	for name, token := range map[string]string{
 		"garbage":        "garbage",
 		"expired":        g.idp.Mint(map[string]any{"exp": at(-1), "pad": strings.Repeat("x", 300)}),
 		"unknown issuer": g.idp.Mint(map[string]any{"iss": "https://other.example"}),
-		"unknown key":    g.idp.Mint(usual, idp.WithHeader("kid", "invented")),
 	} {
 		v.Verify(t.Context(), token) // may fetch keys
 		least := math.Inf(1)         // of a few counts: others allocate meanwhile, too
@@ -80,4 +78,10 @@ func TestRefusingAllocatesLittle(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
+}
+
+// badSignature takes the last byte of a token's signature for another.
+func badSignature(token string) string {
+	cut := strings.LastIndex(token, ".") + 1
+	return token[:cut] + strings.Repeat("A", len(token)-cut)
 }

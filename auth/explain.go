@@ -127,7 +127,7 @@ func (x *examination) showIssuer() (any, any) {
 }
 
 func (x *examination) showAlgorithm() (any, any) {
-	return x.authority.Algorithms, x.parts.header.algorithm
+	return x.authority.Algorithms, x.parts.header.hint.Algorithm
 }
 
 func (x *examination) showType() (any, any) {
@@ -197,10 +197,14 @@ func (x *examination) showKey() (any, any) {
 			expected = append(expected, key.ID())
 		}
 	}
-	if !x.parts.header.hasKeyID {
+	hint := x.parts.header.hint
+	if !hint.HasKeyID {
 		return expected, "no kid"
 	}
-	return expected, x.parts.header.keyID
+	if reason := x.authority.keys.Set().Unusable(hint.KeyID); reason != "" {
+		return expected, hint.KeyID + ", which the issuer publishes, but which " + reason
+	}
+	return expected, hint.KeyID
 }
 
 func (x *examination) showSubject() (any, any) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	strictjson "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -102,7 +103,7 @@ func FuzzClaims(f *testing.F) {
 		if !ok {
 			return
 		}
-		x := &examination{authority: a, claims: claims, parts: &compact{header: header{algorithm: "ES256"}}, now: g.clock.now()}
+		x := &examination{authority: a, claims: claims, parts: &compact{header: header{hint: issuer.Hint{Algorithm: "ES256"}}}, now: g.clock.now()}
 		refusal := x.pass(policyChecks)
 		var r Token
 		if refusal != nil || a.describe(&r, &header{}, claims, nil) != nil {

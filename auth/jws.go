@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
 // compact is a token in JWS compact serialization (RFC 7515, section 7.1),
@@ -18,10 +20,8 @@ type compact struct {
 // header is the JOSE header (RFC 7515, section 4.1) as far as it matters here.
 // Members that would bring a key along (jku, jwk, x5u, x5c) are never read.
 type header struct {
-	algorithm string
-	keyID     string
-	hasKeyID  bool
-	mediaType string // typ as section 4.1.9 reads it: lower case, without "application/"
+	hint      issuer.Hint // of the key
+	mediaType string      // typ as section 4.1.9 reads it: lower case, without "application/"
 }
 
 // decode takes a token apart, strictly: three parts of unpadded base64url without
@@ -58,10 +58,13 @@ func readHeader(members claimSet) (h header, refusal *Refusal) {
 	if !ok1 || !ok2 || !ok3 {
 		return h, ErrHeaderMember
 	}
+	x5t, _ := members.text("x5t") // no more than a hint
+	x5tS256, _ := members.text("x5t#S256")
 	if encoded, ok := members.get("b64"); members.present("crit") || ok && encoded.Kind() != 't' {
 		return h, ErrCritical
 	}
-	return header{algorithm, keyID, members.present("kid"), mediaType(typ)}, nil
+	hint := issuer.Hint{Algorithm: algorithm, KeyID: keyID, HasKeyID: members.present("kid"), X5T: x5t, X5TS256: x5tS256}
+	return header{hint, mediaType(typ)}, nil
 }
 
 // mediaType normalizes a typ: case does not matter and "application/" may be

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -17,7 +19,7 @@ func TestParseCompact(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	if string(c.payload) != body || string(c.signature) != sig || string(c.signed)+"."+b64(sig) != good || c.header.algorithm != "RS256" {
+	if string(c.payload) != body || string(c.signature) != sig || string(c.signed)+"."+b64(sig) != good || c.header.hint.Algorithm != "RS256" {
 		t.Errorf("taken apart wrongly: %+v", c)
 	}
 	withHead := func(head string) string { return b64(head) + "." + b64(body) + "." + b64(sig) }
@@ -82,11 +84,11 @@ func TestReadHeader(t *testing.T) {
 		text string
 		want header
 	}{
-		{`{"alg":"ES256"}`, header{algorithm: "ES256"}},
-		{`{"alg":"ES256","kid":""}`, header{algorithm: "ES256", hasKeyID: true}},
-		{`{"alg":"ES256","kid":"a\u00e9"}`, header{algorithm: "ES256", keyID: "aé", hasKeyID: true}},
-		{`{"alg":"ES256","typ":"Application/AT+jwt"}`, header{algorithm: "ES256", mediaType: "at+jwt"}},
-		{`{"alg":"ES256","typ":"JWT"}`, header{algorithm: "ES256", mediaType: "jwt"}},
+		{`{"alg":"ES256"}`, header{hint: issuer.Hint{Algorithm: "ES256"}}},
+		{`{"alg":"ES256","kid":""}`, header{hint: issuer.Hint{Algorithm: "ES256", HasKeyID: true}}},
+		{`{"alg":"ES256","kid":"a\u00e9"}`, header{hint: issuer.Hint{Algorithm: "ES256", KeyID: "aé", HasKeyID: true}}},
+		{`{"alg":"ES256","typ":"Application/AT+jwt"}`, header{issuer.Hint{Algorithm: "ES256"}, "at+jwt"}},
+		{`{"alg":"ES256","typ":"JWT"}`, header{issuer.Hint{Algorithm: "ES256"}, "jwt"}},
 		{`{}`, header{}},
 	}
 	for _, tt := range tests {

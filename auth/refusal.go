@@ -85,6 +85,7 @@ var (
 	ErrAudience        = badToken("audience", "the token is not meant for this audience")
 	ErrBound           = badToken("bound", "the token is bound to a key and cannot be used as a bearer token")
 	ErrUnknownKey      = badToken("unknown_key", "the key that signed the token is not known")
+	ErrManyKeys        = badToken("many_keys", "the token does not name the key that signed it, and the issuer has too many to try")
 	ErrSignature       = badToken("signature", "the signature of the token is not valid")
 	ErrHeaderValue     = badToken("header_value", "a claim of the token cannot be carried in a header")
 	ErrScope           = define("scope", http.StatusForbidden, codeInsufficientScope, "the token lacks a scope that is required here")

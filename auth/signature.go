@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -14,58 +16,53 @@ import (
 // fetched in the background in case the key was replaced.
 func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, sum fingerprint) (*issuer.Key, *Refusal) {
 	before := a.keys.Set()
-	candidates, known := parts.header.candidates(before)
-	if key := v.verifySignature(candidates, parts, sum); key != nil {
+	choice := before.Choose(parts.header.hint)
+	if key := v.verifySignature(choice.Keys, parts, sum); key != nil {
 		return key, nil
 	}
-	if known {
+	if choice.Known {
 		a.keys.Suspect()
-		return nil, noneSigned(candidates)
+		return nil, noneSigned(choice)
 	}
 	set, err := a.keys.Await(ctx, func(s *issuer.Set) bool {
-		fitting, known := parts.header.candidates(s)
-		return s != before && (known || len(fitting) > 0)
+		choice := s.Choose(parts.header.hint)
+		return s != before && (choice.Known || len(choice.Keys) > 0)
 	})
 	if err != nil {
-		return nil, keyRefusal(err, len(candidates) > 0)
+		return nil, keyRefusal(err, choice, a.keys.Set(), parts.header.hint)
 	}
-	candidates, _ = parts.header.candidates(set)
-	if key := v.verifySignature(candidates, parts, sum); key != nil {
+	choice = set.Choose(parts.header.hint)
+	if key := v.verifySignature(choice.Keys, parts, sum); key != nil {
 		return key, nil
 	}
-	return nil, noneSigned(candidates)
+	return nil, noneSigned(choice)
 }
 
 // noneSigned is the refusal where the issuer has keys that the token may mean, and
-// none of those that fit its algorithm signed it.
-func noneSigned(fitting []*issuer.Key) *Refusal {
-	if len(fitting) == 0 {
+// none of those that were tried signed it.
+func noneSigned(choice issuer.Choice) *Refusal {
+	switch {
+	case len(choice.Keys) == 0:
 		return ErrAlgorithm
+	case len(choice.Keys) == 1:
+		return ErrSignature
+	case choice.Left > 0:
+		refusal := *ErrManyKeys
+		refusal.Cause = fmt.Errorf("tried: %s; %d more would fit", names(choice.Keys), choice.Left)
+		return &refusal
 	}
-	return ErrSignature
+	refusal := *ErrSignature
+	refusal.Cause = fmt.Errorf("tried: %s", names(choice.Keys))
+	return &refusal
 }
 
-// maxCandidates bounds how many keys are tried for one token.
-const maxCandidates = 8
-
-// candidates are the keys of a set that may have signed the token: those that
-// fit its algorithm and, if it names a key id, have it. Known tells that the
-// set holds a key of that id, fitting or not.
-func (h *header) candidates(set *issuer.Set) (fitting []*issuer.Key, known bool) {
-	if set == nil {
-		return nil, false
-	}
-	keys := set.All()
-	if h.hasKeyID {
-		keys = set.Find(h.keyID)
-		known = len(keys) > 0
-	}
+// names are the ids of keys, or their thumbprints, for the operator.
+func names(keys []*issuer.Key) string {
+	list := make([]string, 0, len(keys))
 	for _, key := range keys {
-		if key.Fits(h.algorithm) && len(fitting) < maxCandidates {
-			fitting = append(fitting, key)
-		}
+		list = append(list, key.Name())
 	}
-	return fitting, known
+	return strings.Join(list, ", ")
 }
 
 // verifySignature gives the first of the keys under which the signature holds,
@@ -87,7 +84,7 @@ func (v *Verifier) verifySignature(keys []*issuer.Key, parts *compact, sum finge
 
 // verify tries the keys one by one.
 func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
-	verifier := verifiers[c.header.algorithm]
+	verifier := verifiers[c.header.hint.Algorithm]
 	for _, key := range keys {
 		if verifier.Verify(c.signed, c.signature, key.Public()) == nil {
 			return key
@@ -99,10 +96,15 @@ func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
 // keyRefusal turns the reason why a key could not be had into a refusal. Where
 // keys had been tried before, a good answer without news means that none of
 // them signed the token.
-func keyRefusal(err error, tried bool) *Refusal {
+func keyRefusal(err error, tried issuer.Choice, set *issuer.Set, hint issuer.Hint) *Refusal {
 	if errors.Is(err, issuer.ErrUnknownKey) {
-		if tried {
-			return ErrSignature
+		if len(tried.Keys) > 0 {
+			return noneSigned(tried)
+		}
+		if reason := set.Unusable(hint.KeyID); reason != "" {
+			refusal := *ErrUnknownKey
+			refusal.Cause = fmt.Errorf("the issuer publishes a key of this id, which %s", reason)
+			return &refusal
 		}
 		return ErrUnknownKey
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -137,20 +138,29 @@ func TestRotationWithoutKeyID(t *testing.T) {
 	refused(t, v, forged, ErrSignature)
 }
 
-// Of a set with many fitting keys a token without a key id is tried with eight.
-func TestCandidatesAreBounded(t *testing.T) {
-	algorithms := make([]string, 12)
-	for i := range algorithms {
-		algorithms[i] = "ES256"
-	}
-	g := newGate(t, algorithms...)
-	letIn(t, g.verifier(), g.idp.Mint(nil))
-	fitting, known := (&header{algorithm: "ES256"}).candidates(g.engine.Set())
-	if len(fitting) != maxCandidates || known {
-		t.Errorf("%d keys are tried, known: %t; expected %d", len(fitting), known, maxCandidates)
-	}
-	if fitting, known := (&header{algorithm: "RS256", keyID: g.idp.KeyID(), hasKeyID: true}).candidates(g.engine.Set()); len(fitting) != 0 || !known {
-		t.Errorf("a key of another kind: %d candidates, known: %t", len(fitting), known)
+// A token without a key id is tried with every key that fits, up to 32; of a token
+// that none of those signed it is not said that its signature is bad.
+func TestTokensWithoutKeyIDAreTriedWithinBounds(t *testing.T) {
+	for _, c := range []struct {
+		keys int
+		want *Refusal
+	}{{12, ErrSignature}, {32, ErrSignature}, {40, ErrManyKeys}} {
+		algorithms := make([]string, c.keys)
+		for i := range algorithms {
+			algorithms[i] = "ES256"
+		}
+		g := newGate(t, algorithms...)
+		noID := idp.WithHeader("kid", idp.Absent)
+		letIn(t, g.verifier(), g.idp.Mint(nil, noID))
+		keys := g.engine.Set().All()
+		for _, i := range []int{8, min(31, c.keys) - 1} {
+			letIn(t, g.verifier(), g.idp.Mint(nil, idp.WithKey(keys[i].ID()), noID))
+		}
+		token := g.idp.Mint(nil, noID)
+		verdict := refused(t, g.verifier(), badSignature(token), c.want)
+		if cause := fmt.Sprint(verdict.Refusal.Cause); !strings.Contains(cause, keys[0].ID()) {
+			t.Errorf("%d keys: the cause is %q, expected the keys that were tried", c.keys, cause)
+		}
 	}
 }
 
@@ -174,6 +184,8 @@ func TestKeysUnavailable(t *testing.T) {
 
 func TestKeyRefusal(t *testing.T) {
 	wrapped := &issuer.UnavailableError{RetryAfter: 3 * time.Second, Err: errors.New("down")}
+	g := newGate(t)
+	letIn(t, g.verifier(), g.idp.Mint(nil))
 	tests := []struct {
 		err   error
 		tried bool
@@ -187,7 +199,11 @@ func TestKeyRefusal(t *testing.T) {
 		{errors.New("something else"), false, ErrKeysUnavailable, 5 * time.Second},
 	}
 	for _, tt := range tests {
-		got := keyRefusal(tt.err, tt.tried)
+		var choice issuer.Choice
+		if tt.tried {
+			choice.Keys = g.engine.Set().All()
+		}
+		got := keyRefusal(tt.err, choice, g.engine.Set(), issuer.Hint{})
 		if !got.Is(tt.want) || got.RetryAfter != tt.after {
 			t.Errorf("%v, tried %t: got %+v, expected %q after %s", tt.err, tt.tried, got, tt.want.Reason, tt.after)
 		}

@@ -122,6 +122,6 @@ func holds(set *issuer.Set, token string) bool {
 	if refusal != nil {
 		return false
 	}
-	keys, _ := parts.header.candidates(set)
+	keys := set.Choose(parts.header.hint).Keys
 	return len(keys) > 0 && parts.verify(keys) != nil
 }

@@ -73,6 +73,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    scopes_claim     <path>
 //	    ca               <path>
 //	    fetch_token_file <path>
+//	    fetch_token_host <host...>
 //	    insecure_http
 //	    refresh          <duration>
 //	    max_stale        <duration>
@@ -121,6 +122,7 @@ func (i *Issuer) options() options {
 		"scopes_claim":     word(&i.ScopesClaim),
 		"ca":               word(&i.CA),
 		"fetch_token_file": word(&i.FetchTokenFile),
+		"fetch_token_host": list(&i.FetchTokenHosts),
 		"insecure_http":    once(func(d *d) error { return flag(d, &i.InsecureHTTP) }),
 		"refresh":          once(func(d *d) error { return duration(d, &i.Refresh, caddy.Duration(10*time.Second), 0) }),
 		"max_stale":        once(func(d *d) error { return duration(d, &i.MaxStale, caddy.Duration(time.Minute), 0) }),

@@ -30,6 +30,11 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 	machine := func(subject string) string { return mint(issuer, claims{"sub": subject, "gty": "client-credentials"}) }
 	post(g, "http://"+admin+"/api/serviceaccounts", `{"subject":"lapsed","status":"active","issuer":"`+name+`","expires_at":"2020-01-01T00:00:00Z"}`)
 	now, good := time.Now().Unix(), mint(issuer, nil)
+	var costly string // one of more keys than are tried
+	for range 6 {
+		costly = issuer.Prepare("ES512")
+		issuer.Publish(costly)
+	}
 	return map[string]refusalCase{
 		"no_token":         {route: true, none: true},
 		"several_headers":  {edits: []edit{header("Authorization", "Bearer "+good, "Bearer "+good)}, route: true, none: true},
@@ -62,6 +67,7 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"bound":            with("cnf", claims{"jkt": "x"}),
 		"unknown_key":      {token: mint(issuer, nil, idp.WithHeader("kid", "theirs"))},
 		"signature":        {token: secret(flip(good))},
+		"many_keys":        {token: secret(flip(mint(issuer, nil, idp.WithKey(costly), idp.WithHeader("kid", idp.Absent))))},
 		"header_value":     {path: "/header/", token: mint(issuer, claims{"evil": "a\r\nb"}), route: true},
 		"scope":            {path: "/scope/", token: good, route: true},
 		"group":            {path: "/group/", token: good, route: true},
@@ -228,5 +234,22 @@ func TestTheREADMEKnowsEveryRefusal(t *testing.T) {
 	}
 	for reason := range rows {
 		t.Errorf("the README knows %s, which is no refusal", reason)
+	}
+}
+
+// A key that cannot be used is shown with the reason, to operators and to who has a
+// token of it explained.
+func TestUnusableKeysAreShown(t *testing.T) {
+	name := unique("unusable")
+	g, issuer, admin := observe(t, name)
+	issuer.AddRawKey(map[string]any{"kty": "oct", "kid": "shared", "k": "AAAA"})
+	issuer.AddRawKey(map[string]any{"kty": "RSA", "kid": "tiny", "n": "AQAB", "e": "AQAB"})
+	if got := post(g, "http://"+admin+"/api/issuers/"+name+"/refresh", ""); got.status != http.StatusOK || !strings.Contains(got.body, `\"shared\", is symmetric`) || !strings.Contains(got.body, `\"tiny\", is an RSA key of`) {
+		t.Errorf("the refreshed issuer is shown as %d %s", got.status, got.body)
+	}
+	token := mint(issuer, nil, idp.WithHeader("kid", "tiny"))
+	got := post(g, "http://"+admin+"/api/tokens/explain", `{"token":"`+token+`"}`)
+	if !strings.Contains(got.body, "which the issuer publishes, but which is an RSA key of") {
+		t.Errorf("the explanation does not say why the key is not used: %d %s", got.status, got.body)
 	}
 }

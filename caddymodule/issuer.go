@@ -91,6 +91,10 @@ type Issuer struct {
 	// time, as Kubernetes wants it. Default: none.
 	FetchTokenFile string `json:"fetch_token_file,omitempty"`
 
+	// Hosts, without a port, that the token is sent to besides the issuer's own and
+	// the one of jwks_uri. Default: none.
+	FetchTokenHosts []string `json:"fetch_token_hosts,omitempty"`
+
 	// Allows plain http to more than loopback. Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
@@ -149,14 +153,15 @@ func (i *Issuer) provision() error {
 		ScopesClaim:  i.ScopesClaim,
 	}
 	i.source = issuer.Config{
-		Issuer:         i.policy.Issuer,
-		JWKSURI:        r.text("jwks_uri", i.JWKSURI),
-		JWKSFile:       r.text("jwks_file", i.JWKSFile),
-		CA:             r.text("ca", i.CA),
-		FetchTokenFile: r.text("fetch_token_file", i.FetchTokenFile),
-		InsecureHTTP:   i.InsecureHTTP,
-		Refresh:        time.Duration(i.Refresh),
-		MaxStale:       time.Duration(i.MaxStale),
+		Issuer:          i.policy.Issuer,
+		JWKSURI:         r.text("jwks_uri", i.JWKSURI),
+		JWKSFile:        r.text("jwks_file", i.JWKSFile),
+		CA:              r.text("ca", i.CA),
+		FetchTokenFile:  r.text("fetch_token_file", i.FetchTokenFile),
+		FetchTokenHosts: r.list("fetch_token_host", i.FetchTokenHosts),
+		InsecureHTTP:    i.InsecureHTTP,
+		Refresh:         time.Duration(i.Refresh),
+		MaxStale:        time.Duration(i.MaxStale),
 	}
 	if r.err != nil {
 		return r.err

@@ -22,6 +22,7 @@ func (e *Engine) background() {
 		case <-e.ctx.Done():
 			return
 		case <-timer.C:
+			e.dropAbsent()
 			e.tick()
 		case <-e.wake:
 		}
@@ -63,6 +64,9 @@ func (e *Engine) untilNext() time.Duration {
 	if e.cfg.JWKSFile != "" {
 		wait = min(wait, fileLook)
 	}
+	if due := e.flaps.due(); !due.IsZero() {
+		wait = min(wait, due.Sub(at))
+	}
 	if e.record.retryAt.After(at) {
 		wait = min(wait, e.record.retryAt.Sub(at))
 	}
@@ -72,10 +76,14 @@ func (e *Engine) untilNext() time.Duration {
 // interval is the time to the refresh after a success: the configured one, or
 // what the issuer's Cache-Control says if that is sooner (negative: it says
 // nothing), spread by a tenth so that many nodes do not ask together.
-func (e *Engine) interval(maxAge time.Duration) time.Duration {
+// While replicas of the issuer differ, it is asked as often as may be.
+func (e *Engine) interval(maxAge time.Duration, at time.Time) time.Duration {
 	d := e.cfg.Refresh
 	if maxAge >= 0 {
 		d = min(d, maxAge)
+	}
+	if e.flaps.flapping(at) {
+		d = MinRefresh
 	}
 	return max(spread(max(d, MinRefresh)), MinRefresh)
 }
@@ -92,7 +100,7 @@ func (e *Engine) retryLater(why reason, at time.Time) {
 	if e.Set() == nil {
 		longest = min(longest, keylessRetry)
 	}
-	e.keys.next = at.Add(spread(backoff(e.keys.failures, longest)))
+	e.keys.next = at.Add(max(spread(backoff(e.keys.failures, longest)), e.keys.retryAfter))
 }
 
 // backoff doubles from firstRetry to longest.

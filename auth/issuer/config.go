@@ -3,11 +3,14 @@ package issuer
 import (
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 )
 
 // Defaults and bounds of a [Config].
@@ -39,6 +42,10 @@ type Config struct {
 	// FetchTokenFile holds a bearer token sent with those fetches. It is read
 	// anew at each one: at most 64 KiB, surrounding space is cut off.
 	FetchTokenFile string
+	// FetchTokenHosts are hosts, without a port, that it is sent to besides the
+	// issuer's own and the one of JWKSURI. An issuer's metadata may name any other
+	// host for its keys, and that one is sent no token.
+	FetchTokenHosts []string
 	// InsecureHTTP allows http to more than loopback.
 	InsecureHTTP bool
 	// Refresh is the time between background refreshes. Zero: 15 minutes; less
@@ -61,6 +68,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("issuer %q holds control characters", c.Issuer)
 	case c.JWKSURI != "" && c.JWKSFile != "":
 		return errors.New("jwks_uri and jwks_file are both set: give one")
+	case c.checkHint() != nil:
+		return c.checkHint()
+	case len(c.FetchTokenHosts) > 0 && c.FetchTokenFile == "":
+		return errors.New("fetch_token_host is set without a fetch_token_file")
+	case slices.ContainsFunc(c.FetchTokenHosts, isNoHost):
+		return fmt.Errorf("fetch_token_host %q: expected host names or addresses, without scheme, port and path", c.FetchTokenHosts)
 	case c.Refresh < 0:
 		return fmt.Errorf("refresh is %s: it must be positive", c.Refresh)
 	case c.MaxStale < 0:
@@ -88,7 +101,7 @@ func (c Config) ID() string {
 	c = c.withDefaults()
 	parts := []string{
 		c.Issuer, c.JWKSURI, c.JWKSFile, c.CA, c.FetchTokenFile,
-		strconv.FormatBool(c.InsecureHTTP), c.Refresh.String(), c.MaxStale.String(),
+		strings.Join(c.FetchTokenHosts, ","), strconv.FormatBool(c.InsecureHTTP), c.Refresh.String(), c.MaxStale.String(),
 	}
 	for i, p := range parts {
 		parts[i] = strconv.Quote(p)
@@ -100,7 +113,7 @@ func (c Config) ID() string {
 // the rest.
 func (c Config) withDefaults() Config {
 	if c.JWKSFile != "" {
-		c.CA, c.FetchTokenFile, c.InsecureHTTP = "", "", false
+		c.CA, c.FetchTokenFile, c.FetchTokenHosts, c.InsecureHTTP = "", "", nil, false
 	}
 	if c.Refresh == 0 {
 		c.Refresh = DefaultRefresh
@@ -167,15 +180,33 @@ func (c Config) parseURL(address string) (*url.URL, error) {
 
 // httpAllowed reports whether u's host may be spoken to in clear text.
 func (c Config) httpAllowed(u *url.URL) bool {
-	if c.InsecureHTTP {
-		return true
+	return c.InsecureHTTP || loopback.Host(u.Hostname())
+}
+
+// checkHint looks for the usual slip: the address of the metadata in the place of
+// the identifier.
+func (c Config) checkHint() error {
+	front, _, found := strings.Cut(c.Issuer, "/.well-known/")
+	if !found || !c.discovers() {
+		return nil
 	}
-	host := strings.ToLower(u.Hostname())
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
+	return fmt.Errorf("issuer %q is where the metadata is: give the identifier, which is the metadata's `issuer` and the `iss` of tokens, most likely %q", c.Issuer, front)
+}
+
+// takesFetchToken reports whether the fetch token may be sent to a host: the
+// issuer's own, the one of a configured jwks_uri, and those that are named.
+func (c Config) takesFetchToken(u *url.URL) bool {
+	for _, address := range []string{c.Issuer, c.JWKSURI} {
+		if own, err := url.Parse(address); err == nil && own.Hostname() != "" && strings.EqualFold(own.Hostname(), u.Hostname()) {
+			return true
+		}
 	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return slices.ContainsFunc(c.FetchTokenHosts, func(host string) bool { return strings.EqualFold(host, u.Hostname()) })
+}
+
+func isNoHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && (host == "" || strings.ContainsAny(host, ":/?#@[], "))
 }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -10,8 +10,7 @@ import (
 // maxWaiters bounds the callers of one engine that wait at a time.
 const maxWaiters = 1000
 
-// ErrUnknownKey: the issuer was asked and has no such key, or was asked on
-// demand less than 5 seconds ago and is not asked again.
+// ErrUnknownKey: the issuer was asked after the caller came, and has no such key.
 var ErrUnknownKey = errors.New("the issuer has no such key")
 
 // UnavailableError: the issuer could not be asked. It is about now, not about
@@ -32,46 +31,41 @@ func (e *UnavailableError) Error() string {
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
 var (
-	errTooMany  = fmt.Errorf("more than %d requests wait for them", maxWaiters)
+	errTooMany  = fmt.Errorf("%d requests wait for them already", maxWaiters)
 	errTooSlow  = fmt.Errorf("the issuer has not answered within %s", waitLimit)
 	errNotMetIn = fmt.Errorf("no answer within %s", waitLimit)
 )
 
 // Await returns the current set as soon as want holds for it: at once if it
-// does already, else after a fetch that all callers share, each waiting 5
-// seconds at most or until its context ends. It returns [ErrUnknownKey] if the
-// issuer answered and want still does not hold, and an [*UnavailableError] if
-// it did not answer. want is called without a lock, perhaps several times, and
-// never with nil.
+// does already, else after a fetch that all callers share. It returns
+// [ErrUnknownKey] if a fetch that began after the caller came brought no set for
+// which want holds, and an [*UnavailableError] if there was none in time: the
+// issuer is asked three times in a row, and then once in 5 seconds, however many
+// ask for keys that there are not. A caller waits 5 seconds at most, and one more
+// where it had to wait for its turn, or until its context ends. want is called
+// without a lock, perhaps several times, and never with nil.
 func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) {
 	seen := e.Set()
 	if seen != nil && want(seen) {
 		return seen, nil
-	}
-	w := waiter{engine: e}
-	landed, kept, err := w.next(seen)
-	if err != nil {
-		return nil, err // the answer to a flood: before anything is made for waiting
 	}
 	if e.waiters.Add(1) > maxWaiters {
 		e.waiters.Add(-1)
 		return nil, unavailable(time.Second, errTooMany)
 	}
 	defer e.waiters.Add(-1)
-	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, errNotMetIn)
-	defer cancel()
+	w := waiter{engine: e, limit: time.NewTimer(waitLimit)}
+	defer w.limit.Stop()
 	for {
-		select {
-		case <-landed:
-		case <-kept:
-		case <-ctx.Done():
-			return nil, unavailable(holdOff, context.Cause(ctx))
+		s, err := w.next(seen)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.wait(ctx, s); err != nil {
+			return nil, err
 		}
 		if seen = e.Set(); seen != nil && want(seen) {
 			return seen, nil
-		}
-		if landed, kept, err = w.next(seen); err != nil {
-			return nil, err
 		}
 	}
 }
@@ -79,9 +73,42 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 // waiter is one caller of Await.
 type waiter struct {
 	engine *Engine
+	limit  *time.Timer
+	turned bool // it had to wait for its turn
 	came   bool
 	before uint64  // flights begun before it came
 	flight *flight // the one it waits for
+}
+
+// step is what a caller waits for next.
+type step struct {
+	landed <-chan struct{} // its flight
+	kept   <-chan struct{} // the set kept in storage
+	turn   time.Duration   // until the issuer may be asked again; 0: no matter
+}
+
+// wait waits for the first of what there is to wait for.
+func (w *waiter) wait(ctx context.Context, s step) error {
+	var turn <-chan time.Time
+	if s.turn > 0 {
+		timer := time.NewTimer(s.turn)
+		defer timer.Stop()
+		turn = timer.C
+	}
+	if s.turn > 0 && !w.turned {
+		w.turned = true
+		w.limit.Reset(max(waitLimit, s.turn+answerTime))
+	}
+	select {
+	case <-s.landed:
+	case <-s.kept:
+	case <-turn:
+	case <-w.limit.C:
+		return unavailable(holdOff, errNotMetIn)
+	case <-ctx.Done():
+		return unavailable(holdOff, context.Cause(ctx))
+	}
+	return nil
 }
 
 // now is a channel that is ready.
@@ -92,8 +119,8 @@ var now = func() chan struct{} {
 }()
 
 // next decides what to wait for, after seen did not satisfy: a landing, the set
-// kept in storage, or nothing any more.
-func (w *waiter) next(seen *Set) (landed, kept <-chan struct{}, err error) {
+// kept in storage, the next turn, or nothing any more.
+func (w *waiter) next(seen *Set) (step, error) {
 	e := w.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -101,99 +128,102 @@ func (w *waiter) next(seen *Set) (landed, kept <-chan struct{}, err error) {
 		w.came, w.before = true, e.begun
 	}
 	if e.closed {
-		return nil, nil, unavailable(time.Second, errClosed)
+		return step{}, unavailable(time.Second, errClosed)
 	}
 	if e.Set() != seen {
-		return now, nil, nil // something landed since the caller looked
+		return step{landed: now}, nil // something landed since the caller looked
 	}
-	err = w.verdict(seen)
+	s, err := w.verdict(seen)
 	if err != nil && e.kept != nil {
-		return nil, e.kept, nil // what storage holds may still do
+		return step{kept: e.kept}, nil // what storage holds may still do
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return w.flight.landed, e.kept, nil
+	s.kept = e.kept
+	return s, err
 }
 
-// verdict makes sure that the caller waits for a flight, or says why there is
-// none to wait for; e.mu is held.
-func (w *waiter) verdict(seen *Set) error {
+// verdict makes sure that the caller waits for a flight or its turn, or says why
+// there is none to wait for; e.mu is held.
+func (w *waiter) verdict(seen *Set) (step, error) {
 	e, at := w.engine, w.engine.now()
-	if f := w.flight; f != nil && f != e.flight {
-		switch {
-		case f.err != nil:
-			return unavailable(e.holdLeft(at), f.err)
-		case f.reason == forDemand || f.number > w.before:
-			return ErrUnknownKey
-		}
-		// A fetch of another purpose, begun before the caller came, may have left
-		// before the key was published.
-		w.flight = nil
+	if f := w.flight; f != nil && f != e.flight && f.err != nil {
+		return step{}, unavailable(e.holdLeft(at), f.err)
 	}
-	switch {
+	// A fetch begun before the caller came may have left before the key was
+	// published, and proves nothing.
+	if e.answered > w.before {
+		return step{}, ErrUnknownKey
+	}
+	switch turn := e.turn(); {
 	case e.flight != nil && at.Sub(e.flight.began) >= waitLimit:
-		return unavailable(time.Second, errTooSlow)
+		return step{}, unavailable(time.Second, errTooSlow)
 	case e.flight != nil:
 		w.flight = e.flight
 	case e.holding(at):
-		return unavailable(e.holdLeft(at), e.keys.failure)
+		return step{}, unavailable(e.holdLeft(at), e.keys.failure)
 	case seen == nil:
 		w.flight = e.begin(forLack)
-	case e.spent(at):
-		return ErrUnknownKey
+	case turn > 0:
+		return step{turn: turn}, nil
 	default:
 		w.flight = e.begin(forDemand)
 	}
-	return nil
+	return step{landed: w.flight.landed}, nil
 }
 
 // Suspect reports that a signature did not verify under a key that the set
 // holds: perhaps the key was replaced under its old id. It starts a fetch in
-// the background unless one was made in the last 5 seconds, and never waits.
+// the background if the issuer may be asked now, and never waits.
 func (e *Engine) Suspect() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := e.now()
-	if e.closed || e.flight != nil || e.holding(at) || e.spent(at) {
+	if e.closed || e.flight != nil || e.holding(at) || e.turn() > 0 {
 		return
 	}
 	e.begin(forDemand)
 }
 
-// Refresh fetches metadata and keys now, or joins the fetch that is under way,
-// and returns its error. It waits until ctx ends.
+// Refresh fetches metadata and keys now and returns the error. A key that the
+// issuer does not publish any more is gone then, whatever [Engine] does to bridge
+// differences between an issuer's replicas. It waits until ctx ends.
 func (e *Engine) Refresh(ctx context.Context) error {
 	metadataErr := e.renewMetadata(ctx)
-	f, err := e.join(forAnOperator)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-f.landed:
-		return errors.Join(metadataErr, f.err)
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the fetch: %w", context.Cause(ctx))
+	for {
+		f, err := e.join(forAnOperator)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-f.landed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the fetch: %w", context.Cause(ctx))
+		}
+		if f.reason == forAnOperator {
+			return errors.Join(metadataErr, f.err)
+		}
 	}
 }
 
-// spent reports whether a fetch on demand landed within the last 5 seconds.
-func (e *Engine) spent(at time.Time) bool {
-	return !e.keys.demandedAt.IsZero() && at.Sub(e.keys.demandedAt) < holdOff
+// turn is how long it is until the issuer may be asked on demand; 0: now.
+func (e *Engine) turn() time.Duration {
+	missing := 1 - e.demand.Tokens()
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(missing/float64(e.demand.Limit())*float64(time.Second)) + time.Millisecond // never too early by rounding
 }
 
-// holding reports whether the last fetch failed, within the last 5 seconds.
-func (e *Engine) holding(at time.Time) bool {
-	return e.keys.failure != nil && at.Sub(e.keys.failedAt) < holdOff
-}
+// holding reports whether the last fetch failed, within the last 5 seconds or the
+// time that the issuer asked for.
+func (e *Engine) holding(at time.Time) bool { return e.keys.failure != nil && e.holdLeft(at) > 0 }
 
 // holdLeft is how long a failure is still held against the issuer.
 func (e *Engine) holdLeft(at time.Time) time.Duration {
-	return holdOff - at.Sub(e.keys.failedAt)
+	return max(holdOff, e.keys.retryAfter) - at.Sub(e.keys.failedAt)
 }
 
 func unavailable(after time.Duration, cause error) error {
-	after = min(max(after, time.Second), holdOff)
+	after = min(max(after, time.Second), maxRetryAfter)
 	after = (after + time.Second - 1).Truncate(time.Second) // Retry-After counts whole seconds
 	return &UnavailableError{RetryAfter: after, Err: cause}
 }

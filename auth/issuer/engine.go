@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Storage keeps the last good keys over a restart. Every certmagic.Storage is
@@ -65,6 +67,9 @@ type Engine struct {
 
 	flight   *flight // the one fetch of keys in the air
 	begun    uint64  // flights so far
+	answered uint64  // the number of the last one that brought a set
+	demand   *rate.Limiter
+	flaps    flaps
 	lookup   *lookup // the one fetch of metadata in the air
 	kept     chan struct{}
 	keys     keyState
@@ -77,11 +82,11 @@ type Engine struct {
 type keyState struct {
 	fetchedAt  time.Time
 	next       time.Time // of the background refresh
-	demandedAt time.Time // when the last good fetch on demand landed
 	failures   int       // of background fetches, in a row
 	failedAt   time.Time
-	failure    error // of the last fetch; nil once one succeeded
-	restored   bool  // the set is from storage
+	retryAfter time.Duration // what the issuer asked for when it failed
+	failure    error         // of the last fetch; nil once one succeeded
+	restored   bool          // the set is from storage
 	ignored    []Warning
 }
 
@@ -108,6 +113,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, now: opts.Now, idle: func() {},
 		wake: make(chan struct{}, 1), warned: map[string]string{},
+		demand: rate.NewLimiter(rate.Every(holdOff), demandBurst),
 	}
 	if e.now == nil {
 		e.now = time.Now
@@ -121,6 +127,9 @@ func New(cfg Config, opts Options) (*Engine, error) {
 		client, e.idle = own, own.CloseIdleConnections
 	}
 	e.client = harden(client, cfg)
+	if cfg.JWKSFile != "" {
+		e.demand.SetLimit(rate.Every(fileHoldOff)) // no issuer is asked
+	}
 	e.trust = &trust{now: e.now}
 	e.trust.until.Store(math.MinInt64)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -190,18 +199,14 @@ func (e *Engine) Set() *Set {
 }
 
 // publish makes s the current set, with fetchedAt as its age; e.mu is held. Keys
-// that stayed the same keep their identity, those that are gone lose the trust
-// before the new set is seen.
-func (e *Engine) publish(s *Set, fetchedAt time.Time) (added, removed []string) {
+// that stayed the same keep their identity. Those that are gone lose the trust
+// before the new set is seen, but for what [flaps] says; final leaves that out.
+func (e *Engine) publish(s *Set, fetchedAt time.Time, final bool) (added, removed []string) {
 	old := e.set.Load()
 	s, added = e.adopt(s, old)
-	if old != nil {
-		for _, k := range old.keys {
-			if !s.holds(k) {
-				k.withdrawn.Store(true)
-				removed = append(removed, k.label())
-			}
-		}
+	for _, k := range e.flaps.missing(old, s, fetchedAt, final) {
+		k.withdrawn.Store(true)
+		removed = append(removed, k.Name())
 	}
 	e.set.Store(s)
 	e.confirm(fetchedAt)
@@ -210,7 +215,7 @@ func (e *Engine) publish(s *Set, fetchedAt time.Time) (added, removed []string) 
 
 // adopt makes the keys of s the engine's own.
 func (e *Engine) adopt(s, old *Set) (adopted *Set, added []string) {
-	adopted = &Set{byID: make(map[string][]*Key, len(s.byID))}
+	adopted = &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
 	for _, k := range s.keys {
 		if known := old.match(k); known != nil {
 			adopted.add(known)
@@ -218,7 +223,7 @@ func (e *Engine) adopt(s, old *Set) (adopted *Set, added []string) {
 		}
 		k.trust = e.trust
 		adopted.add(k)
-		added = append(added, k.label())
+		added = append(added, k.Name())
 	}
 	return adopted, added
 }

@@ -207,7 +207,9 @@ func TestEverythingAtOnce(t *testing.T) {
 			for n := range 200 {
 				switch i % 4 {
 				case 0:
-					_, _ = e.Await(context.Background(), holds(fmt.Sprint("k", n)))
+					ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+					_, _ = e.Await(ctx, holds(fmt.Sprint("k", n)))
+					cancel()
 				case 1:
 					e.Attach(Host{Storage: m, Observe: (&log{}).observe})()
 				case 2:

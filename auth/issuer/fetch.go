@@ -27,12 +27,39 @@ type document struct {
 
 // statusError is an answer other than 200.
 type statusError struct {
-	place  string
-	status int
+	place      string
+	status     int
+	withheld   bool          // the fetch token was not sent
+	retryAfter time.Duration // what the answer asks for
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
+	text := fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
+	if e.withheld && (e.status == http.StatusUnauthorized || e.status == http.StatusForbidden) {
+		text += "; the fetch token was not sent, as this host is not the issuer's: name it with fetch_token_host if it may have it"
+	}
+	return text
+}
+
+// retryAfter is how long a failed fetch asks to be left alone, at most a minute.
+func retryAfter(err error) time.Duration {
+	answer, ok := errors.AsType[*statusError](err)
+	if !ok || answer.status != http.StatusTooManyRequests && answer.status != http.StatusServiceUnavailable {
+		return 0
+	}
+	return min(answer.retryAfter, maxRetryAfter)
+}
+
+// askedWait reads Retry-After (RFC 9110 §10.2.3): seconds, or a date.
+func askedWait(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(date.Sub(now), 0)
+	}
+	return 0
 }
 
 // get fetches one document: status 200 only, at most 1 MiB, 5 seconds in all.
@@ -44,9 +71,10 @@ func (e *Engine) get(ctx context.Context, u *url.URL) (*document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: not an address that can be asked", place(u))
 	}
-	req.Header.Set("Accept", "application/json, application/jwk-set+json;q=0.9")
+	req.Header.Set("Accept", "application/json, application/jwk-set+json;q=0.9, */*;q=0.1")
 	req.Header.Set("User-Agent", "gatehouse")
-	if e.cfg.FetchTokenFile != "" {
+	withheld := e.cfg.FetchTokenFile != "" && !e.cfg.takesFetchToken(u)
+	if e.cfg.FetchTokenFile != "" && !withheld {
 		token, err := fetchToken(e.cfg.FetchTokenFile)
 		if err != nil {
 			return nil, err
@@ -59,7 +87,7 @@ func (e *Engine) get(ctx context.Context, u *url.URL) (*document, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, &statusError{place: place(u), status: resp.StatusCode}
+		return nil, &statusError{place: place(u), status: resp.StatusCode, withheld: withheld, retryAfter: askedWait(resp.Header, e.now())}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
 	if err != nil {
@@ -67,6 +95,9 @@ func (e *Engine) get(ctx context.Context, u *url.URL) (*document, error) {
 	}
 	if len(body) > maxBodyBytes {
 		return nil, fmt.Errorf("the answer of %s has more than %d bytes", place(u), maxBodyBytes)
+	}
+	if body, err = plainText(body); err != nil {
+		return nil, fmt.Errorf("the answer of %s %w", place(u), err)
 	}
 	return &document{body: body, maxAge: maxAge(resp.Header)}, nil
 }
@@ -82,6 +113,9 @@ func fetchToken(path string) (string, error) {
 	data, _, err := readSmall(path, maxTokenBytes)
 	if err != nil {
 		return "", fmt.Errorf("reading fetch_token_file: %w", err)
+	}
+	if data, err = plainText(data); err != nil {
+		return "", fmt.Errorf("fetch_token_file %s %w", path, err)
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {

@@ -8,9 +8,14 @@ import (
 )
 
 const (
-	flightLimit = 15 * time.Second // discovery at two places and the key set
-	waitLimit   = 5 * time.Second  // of one caller
-	holdOff     = 5 * time.Second  // between two fetches on demand
+	flightLimit = 15 * time.Second      // discovery at two places and the key set
+	waitLimit   = 5 * time.Second       // of one caller
+	answerTime  = time.Second           // more, where a caller waited for its turn
+	holdOff     = 5 * time.Second       // between two fetches on demand, on average
+	demandBurst = 3                     // fetches on demand in a row
+	fileHoldOff = 20 * time.Millisecond // between two readings of a file on demand
+
+	maxRetryAfter = time.Minute // the longest that an issuer may ask to be left alone
 )
 
 // reason is why keys are fetched.
@@ -43,6 +48,9 @@ type fetched struct {
 
 // begin starts a flight; e.mu is held, none is in the air, the engine is open.
 func (e *Engine) begin(why reason) *flight {
+	if why == forDemand {
+		e.demand.Allow()
+	}
 	e.begun++
 	f := &flight{reason: why, number: e.begun, began: e.now(), landed: make(chan struct{})}
 	e.flight = f
@@ -82,6 +90,9 @@ func (e *Engine) fetchKeys(ctx context.Context) (*fetched, error) {
 		return nil, err
 	}
 	u, err := e.cfg.parseURL(address)
+	if err == nil && e.cfg.discovers() {
+		err = e.cfg.checkNamed(address) // one that was kept may be of another version
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the address of the key set %w", err)
 	}
@@ -129,22 +140,21 @@ func (e *Engine) land(f *flight, got *fetched, err error) {
 		f.err = errClosed
 	case err != nil:
 		f.err = err
-		e.failed(f.reason, got, err, now)
+		e.failed(f, got, err, now)
 	default:
-		e.succeeded(f.reason, got, now)
+		e.succeeded(f, got, now)
 	}
 }
 
-func (e *Engine) succeeded(why reason, got *fetched, now time.Time) {
-	added, removed := e.publish(got.set, now)
+func (e *Engine) succeeded(f *flight, got *fetched, now time.Time) {
+	e.answered = f.number
+	added, removed := e.publish(got.set, now, f.reason == forAnOperator)
 	outage := e.keys.failure != nil
 	e.keys.failures, e.keys.failure, e.keys.restored = 0, nil, false
 	e.keys.ignored = got.warnings
-	e.keys.next = now.Add(e.interval(got.maxAge))
+	e.keys.retryAfter = 0
+	e.keys.next = now.Add(e.interval(got.maxAge, now))
 	e.file = fileState{good: got.stamp, tried: got.stamp}
-	if why == forDemand {
-		e.keys.demandedAt = now
-	}
 	e.note(Event{Kind: FetchSucceeded})
 	if outage {
 		e.note(Event{Kind: Recovered})
@@ -154,13 +164,15 @@ func (e *Engine) succeeded(why reason, got *fetched, now time.Time) {
 		e.record.changed = true
 	}
 	e.warn("stale", nil)
+	e.warn("flapping", e.flaps.complaint(now))
+	e.warn("costly", got.set.costly())
 	e.warn("ignored", ignoredKeys(got.warnings))
 	e.warn("metadata", e.metadata.complaint())
 }
 
-func (e *Engine) failed(why reason, got *fetched, err error, now time.Time) {
+func (e *Engine) failed(f *flight, got *fetched, err error, now time.Time) {
 	first := e.keys.failure == nil
-	e.keys.failure, e.keys.failedAt = err, now
+	e.keys.failure, e.keys.failedAt, e.keys.retryAfter = err, now, retryAfter(err)
 	if got != nil {
 		e.file.tried = got.stamp
 	}
@@ -171,7 +183,7 @@ func (e *Engine) failed(why reason, got *fetched, err error, now time.Time) {
 	if e.set.Load() != nil && !e.trust.fresh() {
 		e.warn("stale", fmt.Errorf("the last good keys are older than max_stale (%s) and serve no more", e.cfg.MaxStale))
 	}
-	e.retryLater(why, now)
+	e.retryLater(f.reason, now)
 }
 
 // ignoredKeys sums up the keys that were left out.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,10 +18,10 @@ import (
 )
 
 const (
-	minRSABits       = 2048  // RFC 7518 §3.3
-	maxRSABits       = 16384 // beyond it one signature costs too much
-	maxKeyID         = 512   // bytes
-	maxExponent      = 1<<31 - 1
+	minRSABits       = 2048 // RFC 7518 §3.3
+	maxRSABits       = 8192 // beyond it one signature costs too much
+	maxKeyID         = 512  // bytes
+	maxExponent      = 1<<24 - 1
 	maxExponentChars = 11 // 64 bits; jwx silently cuts a longer one off
 	maxModulusChars  = maxRSABits/6 + 8
 )
@@ -38,26 +39,29 @@ type keyMembers struct {
 	Curve     string `json:"crv,omitempty"`
 	X         string `json:"x,omitempty"`
 	Y         string `json:"y,omitempty"`
+	X5T       string `json:"x5t,omitempty"`
+	X5TS256   string `json:"x5t#S256,omitempty"`
 }
 
 // rawKey is a JWK as it comes: besides the members of a public key those that
 // tell what it must not be used for.
 type rawKey struct {
 	keyMembers
-	Operations []string       `json:"key_ops"`
-	Symmetric  jsontext.Value `json:"k"`
-	Private    jsontext.Value `json:"d"`
+	operations []string
+	limited    bool // by operations
+	symmetric  bool
+	private    bool
 }
 
 // errOtherUse marks a key that is fine but not for verifying signatures.
-var errOtherUse = errors.New("not for signatures")
+var errOtherUse = errors.New("is for another use than signatures")
 
 // parseKey reads one key of a set. The id is returned, where it could be read,
 // also with an error.
 func parseKey(data []byte) (*Key, string, error) {
-	var raw rawKey
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, "", errors.New("is malformed: not an object with a string for each of kty, kid, alg, use and numbers, or a member twice")
+	raw, err := readKey(data)
+	if err != nil {
+		return nil, raw.ID, err
 	}
 	id := raw.ID
 	if len(id) > maxKeyID {
@@ -76,22 +80,46 @@ func parseKey(data []byte) (*Key, string, error) {
 	return k, id, nil
 }
 
+// readKey reads the members that matter; null counts as none, as some issuers
+// write it.
+func readKey(data []byte) (raw rawKey, err error) {
+	texts := map[string]*string{
+		"kid": &raw.ID, "kty": &raw.Type, "alg": &raw.Algorithm, "use": &raw.Use, "n": &raw.Modulus, "e": &raw.Exponent,
+		"crv": &raw.Curve, "x": &raw.X, "y": &raw.Y,
+	}
+	found, err := pick(data, append(slices.Collect(maps.Keys(texts)), "x5t", "x5t#S256", "key_ops", "k", "d")...)
+	if err != nil {
+		return raw, fmt.Errorf("is malformed: it %w", err)
+	}
+	for name, to := range texts {
+		if present(found[name]) && json.Unmarshal(found[name], to) != nil {
+			err = fmt.Errorf("is malformed: its `%s` is no text in UTF-8", name)
+		}
+	}
+	raw.X5T, _ = textIn(found["x5t"]) // no more than hints
+	raw.X5TS256, _ = textIn(found["x5t#S256"])
+	raw.symmetric, raw.private, raw.limited = present(found["k"]), present(found["d"]), present(found["key_ops"])
+	if raw.limited && json.Unmarshal(found["key_ops"], &raw.operations) != nil {
+		err = errors.New("is malformed: its `key_ops` is no list of texts")
+	}
+	return raw, err
+}
+
 // permitted refuses secrets, which an issuer must not publish and nobody may
 // trust once they are, and keys that are for something else.
 func (r *rawKey) permitted() error {
 	switch {
-	case r.Type == "oct" || present(r.Symmetric):
+	case r.Type == "oct" || r.symmetric:
 		return errors.New("is symmetric: whoever reads the set could sign with it")
-	case present(r.Private):
+	case r.private:
 		return errors.New("is a private key: whoever reads the set can sign with it")
-	case r.Use != "" && r.Use != "sig",
-		r.Operations != nil && !slices.Contains(r.Operations, "verify"):
+	case r.Use != "" && r.Use != "sig", r.limited && !slices.Contains(r.operations, "verify"):
 		return errOtherUse
 	}
 	return nil
 }
 
-// present reports whether a member is there; some issuers write null for none.
+// present reports whether a member is there.
 func present(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }
 
 // key builds the public key with jwx and checks what jwx does not.
@@ -186,7 +214,7 @@ func checkRSA(p *rsa.PublicKey) error {
 	case p.N.Bit(0) == 0:
 		return errors.New("is an RSA key with an even modulus")
 	case p.E < 3 || p.E > maxExponent || p.E%2 == 0:
-		return errors.New("is an RSA key whose exponent is not an odd number from 3 to 2^31-1")
+		return errors.New("is an RSA key whose exponent is not an odd number from 3 to 2^24")
 	case hasROCA(p.N):
 		return errors.New("is an RSA key with the ROCA weakness (CVE-2017-15361): its private key can be computed")
 	}

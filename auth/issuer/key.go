@@ -81,15 +81,13 @@ func (k *Key) TrustedAt(now int64) bool {
 	return !k.withdrawn.Load() && (k.trust == nil || now*int64(time.Second) < k.trust.until.Load())
 }
 
-// label names the key for people.
-func (k *Key) label() string {
+// Name is what the key is called for people: its id, or its RFC 7638 thumbprint.
+func (k *Key) Name() string {
 	if k.id != "" {
 		return k.id
 	}
 	return k.thumb
 }
 
-// same reports whether the other key is this one in every respect.
-func (k *Key) same(other *Key) bool {
-	return k.thumb == other.thumb && k.id == other.id && k.alg == other.alg && k.use == other.use
-}
+// identity is the key in every respect that matters.
+func (k *Key) identity() identity { return identity{k.thumb, k.id, k.alg, k.use} }

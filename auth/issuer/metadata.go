@@ -29,49 +29,67 @@ type Metadata struct {
 	ScopesSupported        []string `json:"scopes_supported,omitempty"`
 }
 
-// rawMetadata defers the members whose faults must not cost the key set.
-type rawMetadata struct {
-	Issuer                 string         `json:"issuer"`
-	JWKSURI                string         `json:"jwks_uri"`
-	AuthorizationEndpoint  jsontext.Value `json:"authorization_endpoint"`
-	TokenEndpoint          jsontext.Value `json:"token_endpoint"`
-	EndSessionEndpoint     jsontext.Value `json:"end_session_endpoint"`
-	ResponseTypesSupported jsontext.Value `json:"response_types_supported"`
-	ScopesSupported        jsontext.Value `json:"scopes_supported"`
-}
-
 // errNotMetadata: the document is no metadata at all, so that another place may
 // be tried.
-var errNotMetadata = errors.New("it is not metadata: a JSON object with strings `issuer` and `jwks_uri`, no member twice")
+var errNotMetadata = errors.New("it is not metadata: a JSON object with strings `issuer` and `jwks_uri`, neither twice")
 
-// parseMetadata reads metadata and holds it against the configuration.
+// parseMetadata reads metadata and holds it against the configuration. Faults of
+// members that nobody needs must not cost the key set.
 func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
-	var raw rawMetadata
-	if len(data) > maxBodyBytes || json.Unmarshal(data, &raw) != nil || raw.Issuer == "" {
+	if len(data) > maxBodyBytes {
 		return nil, errNotMetadata
 	}
-	if raw.Issuer != cfg.Issuer {
-		return nil, wrongIssuer(cfg.Issuer, raw.Issuer)
+	found, err := pick(data, "issuer", "jwks_uri", "authorization_endpoint", "token_endpoint", "end_session_endpoint",
+		"response_types_supported", "scopes_supported")
+	if err != nil {
+		return nil, fmt.Errorf("%w; it %w", errNotMetadata, err)
 	}
-	_, err := cfg.parseURL(raw.JWKSURI)
+	issuer, ok1 := textIn(found["issuer"])
+	keys, ok2 := textIn(found["jwks_uri"])
+	if !ok1 || !ok2 || issuer == "" {
+		return nil, errNotMetadata
+	}
+	if issuer != cfg.Issuer {
+		return nil, wrongIssuer(cfg.Issuer, issuer)
+	}
+	err = cfg.checkNamed(keys)
 	switch {
 	case err == nil:
 	case !cfg.discovers():
-		raw.JWKSURI = "" // nobody needs it
-	case raw.JWKSURI == "":
+		keys = "" // nobody needs it
+	case keys == "":
 		return nil, errors.New("its metadata has no jwks_uri: set jwks_uri in the configuration")
 	default:
 		return nil, fmt.Errorf("the jwks_uri of its metadata %w", err)
 	}
 	return &Metadata{
-		Issuer:                 raw.Issuer,
-		JWKSURI:                raw.JWKSURI,
-		AuthorizationEndpoint:  cfg.endpoint(raw.AuthorizationEndpoint),
-		TokenEndpoint:          cfg.endpoint(raw.TokenEndpoint),
-		EndSessionEndpoint:     cfg.endpoint(raw.EndSessionEndpoint),
-		ResponseTypesSupported: words(raw.ResponseTypesSupported),
-		ScopesSupported:        words(raw.ScopesSupported),
+		Issuer:                 issuer,
+		JWKSURI:                keys,
+		AuthorizationEndpoint:  cfg.endpoint(found["authorization_endpoint"]),
+		TokenEndpoint:          cfg.endpoint(found["token_endpoint"]),
+		EndSessionEndpoint:     cfg.endpoint(found["end_session_endpoint"]),
+		ResponseTypesSupported: words(found["response_types_supported"]),
+		ScopesSupported:        words(found["scopes_supported"]),
 	}, nil
+}
+
+// checkNamed holds an address that metadata name against the configuration. An
+// issuer at https does not send to plain http, not even on this machine: what
+// listens there is not the issuer's.
+func (c Config) checkNamed(address string) error {
+	u, err := c.parseURL(address)
+	if err == nil && u.Scheme == "http" && strings.HasPrefix(strings.ToLower(c.Issuer), "https:") {
+		return errors.New("is http, while the issuer is https: set jwks_uri in the configuration if that is meant")
+	}
+	return err
+}
+
+// textIn is the string in v; one that is absent or null is empty.
+func textIn(v jsontext.Value) (text string, ok bool) {
+	if !present(v) {
+		return "", true
+	}
+	return text, json.Unmarshal(v, &text) == nil
 }
 
 // wrongIssuer explains a mismatch. The other name is quoted only where it is an
@@ -89,11 +107,8 @@ func wrongIssuer(want, got string) error {
 
 // endpoint is the address in v, empty unless it may be spoken to.
 func (c Config) endpoint(v jsontext.Value) string {
-	var address string
-	if len(v) == 0 || json.Unmarshal(v, &address) != nil || address == "" {
-		return ""
-	}
-	if _, err := c.parseURL(address); err != nil {
+	address, ok := textIn(v)
+	if !ok || c.checkNamed(address) != nil {
 		return ""
 	}
 	return address
@@ -110,7 +125,7 @@ func words(v jsontext.Value) []string {
 
 // wellKnown lists where the metadata may be, in the order to ask: OpenID
 // Connect Discovery 1.0 §4.1 appends to the issuer, RFC 8414 §3.1 inserts
-// between host and path.
+// between host and path, and some insert the former's name (RFC 8414 §5).
 func (c Config) wellKnown() ([]*url.URL, error) {
 	u, err := c.parseURL(c.Issuer)
 	if err != nil {
@@ -121,6 +136,9 @@ func (c Config) wellKnown() ([]*url.URL, error) {
 	places := []string{
 		base.String() + path + "/.well-known/openid-configuration",
 		base.String() + "/.well-known/oauth-authorization-server" + path,
+	}
+	if path != "" {
+		places = append(places, base.String()+"/.well-known/openid-configuration"+path)
 	}
 	var urls []*url.URL
 	for _, p := range places {

@@ -138,7 +138,7 @@ func (e *Engine) takeRecord(h *hosting, rec *record, set *Set, err error) {
 		e.warn("kept", fmt.Errorf("the kept keys in storage are older than max_stale (%s) and not used", e.cfg.MaxStale))
 		return
 	}
-	added, _ := e.publish(set, at)
+	added, _ := e.publish(set, at, false)
 	e.keys.restored = true
 	e.note(Event{Kind: Restored, Added: added})
 }
@@ -181,7 +181,8 @@ func (e *Engine) dueRecord() (h *hosting, value []byte, fetchedAt time.Time, err
 	}
 	e.record.changed = false
 	rec := record{Issuer: e.cfg.Issuer, Source: e.cfg.shown(), FetchedAt: fetchedAt.UTC(), Metadata: e.metadata.known}
-	if rec.KeySet, err = set.encode(); err == nil {
+	published := set.only(func(k *Key) bool { _, absent := e.flaps.absent[k]; return !absent })
+	if rec.KeySet, err = published.encode(); err == nil {
 		value, err = json.Marshal(rec)
 	}
 	return h, value, fetchedAt, err

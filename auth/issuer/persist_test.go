@@ -234,11 +234,12 @@ func TestRecordFromTheFuture(t *testing.T) {
 // kept may not be any more.
 func TestKeptAddressIsHeldAgainstTheConfiguration(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
-		s.meta["jwks_uri"] = "http://keys.example.com/jwks"
-		m := keptBy(t, s, Config{Issuer: base, InsecureHTTP: true})
+		const issuer = "http://localhost"
+		s.meta["issuer"], s.meta["jwks_uri"] = issuer, "http://keys.example.com/jwks"
+		m := keptBy(t, s, Config{Issuer: issuer, InsecureHTTP: true})
 		gate := make(chan struct{})
 		s.do(func() { s.gate = gate; s.asked = make(chan string, 10) })
-		e := attached(t, s, Config{Issuer: base}, Host{Storage: m})
+		e := attached(t, s, Config{Issuer: issuer}, Host{Storage: m})
 		if e.Set() == nil || e.Status().JWKSURI != "" {
 			t.Errorf("status: %+v", e.Status())
 		}

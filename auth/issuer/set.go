@@ -1,10 +1,8 @@
 package issuer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -18,8 +16,9 @@ const (
 
 // Set is an issuer's usable keys. It is immutable and safe for concurrent use.
 type Set struct {
-	keys []*Key
-	byID map[string][]*Key
+	keys     []*Key
+	byID     map[string][]*Key
+	unusable map[string]string // why keys of these ids are not among them
 }
 
 // Warning says why one key of a set is not used.
@@ -40,30 +39,50 @@ func (w Warning) String() string {
 	return fmt.Sprintf("key %d of the set, %q, %s", w.Index, w.KeyID, w.Reason)
 }
 
-// ParseSet reads a key set (RFC 7517 §5) of at most 1 MiB and 100 keys. An
-// error means that it is no key set at all. Keys that must not or cannot be
-// used are left out one by one, each with a warning: symmetric and private
-// ones, RSA below 2048 or above 16384 bits or otherwise weak, unknown types and
-// algorithms, points off their curve, malformed ones. Keys for another use than
-// signatures are left out in silence. Several keys may share one id. A set
-// without a usable key is not an error here.
+// ParseSet reads a key set (RFC 7517 §5) of at most 1 MiB, and keeps the first 100
+// keys that can be used. An error means that it is no key set at all. Keys that
+// must not or cannot be used are left out one by one, each with a warning:
+// symmetric and private ones, RSA below 2048 or above 8192 bits or otherwise weak,
+// unknown types and algorithms, points off their curve, malformed ones. Keys for
+// another use than signatures are left out in silence. What stands in a set beside
+// the members that are needed is nobody's business: it may be repeated or hold
+// bytes that are no UTF-8. Several keys may share one id. A set without a usable
+// key is not an error here.
 func ParseSet(data []byte) (*Set, []Warning, error) {
 	members, err := splitSet(data)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Set{byID: make(map[string][]*Key, len(members))}
+	s := &Set{byID: make(map[string][]*Key, min(len(members), maxKeys)), unusable: map[string]string{}}
 	var warnings []Warning
 	for i, member := range members {
 		k, id, err := parseKey(member)
 		switch {
-		case err == nil && !s.holds(k):
+		case err != nil:
+			if len(s.unusable) < maxKeys && id != "" {
+				s.unusable[id] = err.Error()
+			}
+			if !errors.Is(err, errOtherUse) && len(warnings) < maxKeys {
+				warnings = append(warnings, Warning{Index: i, KeyID: id, Reason: err.Error()})
+			}
+		case s.holds(k):
+		case len(s.keys) == maxKeys:
+			left := fmt.Sprintf("and what follows it is left out: %d keys are kept", maxKeys)
+			return s, append(warnings, Warning{Index: i, KeyID: id, Reason: left}), nil
+		default:
 			s.add(k)
-		case err != nil && !errors.Is(err, errOtherUse):
-			warnings = append(warnings, Warning{Index: i, KeyID: id, Reason: err.Error()})
 		}
 	}
 	return s, warnings, nil
+}
+
+// Unusable says why the set's key with this id cannot be used; empty if there is
+// no such key, or it can.
+func (s *Set) Unusable(kid string) string {
+	if s == nil || len(s.byID[kid]) > 0 {
+		return ""
+	}
+	return s.unusable[kid]
 }
 
 // Find returns the keys with this id, none if there is none. It allocates
@@ -84,7 +103,7 @@ func (s *Set) match(k *Key) *Key {
 		return nil
 	}
 	for _, candidate := range s.byID[k.id] {
-		if candidate.same(k) {
+		if candidate.identity() == k.identity() {
 			return candidate
 		}
 	}
@@ -92,6 +111,17 @@ func (s *Set) match(k *Key) *Key {
 }
 
 func (s *Set) holds(k *Key) bool { return s.match(k) != nil }
+
+// only is the set with those of its keys that please.
+func (s *Set) only(pleases func(*Key) bool) *Set {
+	rest := &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
+	for _, k := range s.keys {
+		if pleases(k) {
+			rest.add(k)
+		}
+	}
+	return rest
+}
 
 // encode writes the usable keys as a key set again: public members only, so
 // that no secret an issuer published by mistake is ever kept.
@@ -109,72 +139,37 @@ func (s *Set) encode() (jsontext.Value, error) {
 	return data, nil
 }
 
-// splitSet takes a set apart without judging its keys. Repeated names and bad
-// UTF-8 are left for parseKey to find, so that one key's fault stays its own.
+// splitSet takes a set apart without judging its keys.
 func splitSet(data []byte) ([]jsontext.Value, error) {
 	if len(data) > maxBodyBytes {
 		return nil, fmt.Errorf("key set has more than %d bytes", maxBodyBytes)
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(data),
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return nil, errors.New("key set is not a JSON object")
+	data, err := plainText(data)
+	if err != nil {
+		return nil, fmt.Errorf("key set %w", err)
 	}
-	var keys []jsontext.Value
-	found := false
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return nil, badJSON(dec)
-		}
-		if name.String() != "keys" {
-			if err := dec.SkipValue(); err != nil {
-				return nil, badJSON(dec)
-			}
-			continue
-		}
-		if found {
-			return nil, errors.New("key set has `keys` twice")
-		}
-		found = true
-		if keys, err = splitKeys(dec); err != nil {
-			return nil, err
-		}
+	found, err := pick(data, "keys")
+	if err != nil {
+		return nil, fmt.Errorf("key set %w", err)
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, badJSON(dec)
-	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("key set is followed by something else")
-	}
-	if !found {
+	list, ok := found["keys"]
+	if !ok {
 		return nil, errors.New("key set has no `keys`: it must be an object with an array of that name")
 	}
-	return keys, nil
-}
-
-func splitKeys(dec *jsontext.Decoder) ([]jsontext.Value, error) {
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
+	if list.Kind() != '[' {
 		return nil, errors.New("key set's `keys` is not an array")
 	}
 	var keys []jsontext.Value
-	for dec.PeekKind() != ']' {
-		value, err := dec.ReadValue()
+	decoder := lenient(list)
+	if _, err := decoder.ReadToken(); err != nil {
+		return nil, badJSON(decoder)
+	}
+	for decoder.PeekKind() != ']' {
+		value, err := decoder.ReadValue()
 		if err != nil {
-			return nil, badJSON(dec)
-		}
-		if len(keys) == maxKeys {
-			return nil, fmt.Errorf("key set has more than %d keys", maxKeys)
+			return nil, badJSON(decoder)
 		}
 		keys = append(keys, slices.Clone(value))
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, badJSON(dec)
-	}
 	return keys, nil
-}
-
-// badJSON says where reading stopped, and nothing of what stands there.
-func badJSON(dec *jsontext.Decoder) error {
-	return fmt.Errorf("key set is not JSON: malformed after byte %d", dec.InputOffset())
 }

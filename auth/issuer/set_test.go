@@ -82,8 +82,8 @@ func TestParseSetIgnores(t *testing.T) {
 		"private of any shape":      {ed.with("d", 1), "is a private key"},
 		"RSA 1024":                  {r.with("n", b64(bytes.Repeat([]byte{0xff}, 128))), "of 1024 bits: at least 2048"},
 		"RSA 2047":                  {r.with("n", b64(append([]byte{0x7f}, bytes.Repeat([]byte{0xff}, 255)...))), "of 2047 bits"},
-		"RSA 16392":                 {r.with("n", b64(bytes.Repeat([]byte{0xff}, 2049))), "of 16392 bits: at most 16384"},
-		"RSA enormous":              {r.with("n", strings.Repeat("_", 100_000)), "of more than 16384 bits"},
+		"RSA 8200":                  {r.with("n", b64(bytes.Repeat([]byte{0xff}, 1025))), "of 8200 bits: at most 8192"},
+		"RSA enormous":              {r.with("n", strings.Repeat("_", 100_000)), "of more than 8192 bits"},
 		"RSA even":                  {r.with("n", b64(append(bytes.Repeat([]byte{0xff}, 255), 0xfe))), "even modulus"},
 		"RSA e=1":                   {r.with("e", "AQ"), "exponent"},
 		"RSA e=0":                   {r.with("e", "AA"), "exponent"},
@@ -114,7 +114,7 @@ func TestParseSetIgnores(t *testing.T) {
 		"kid a number":              {ed.with("kid", 5), "malformed"},
 		"kid too long":              {ed.with("kid", strings.Repeat("k", 513)), "kid of 513 bytes"},
 		"a string":                  {"key", "malformed"},
-		"null":                      {nil, "type that is not supported"},
+		"null":                      {nil, "malformed"},
 		"an array":                  {[]string{}, "malformed"},
 		"twice a member":            {json.RawMessage(`{"kty":"OKP","kid":"a","kid":"x"}`), "malformed"},
 		"key_ops a string":          {ed.with("key_ops", "verify"), "malformed"},
@@ -182,7 +182,6 @@ func TestParseSetDocument(t *testing.T) {
 		{"cut off after keys", `{"keys":[]`, "malformed after byte"},
 		{"bad before keys", `{"a":SECRET,"keys":[]}`, "malformed after byte"},
 		{"more behind", `{"keys":[]}{}`, "something else"},
-		{"101 keys", string(many(101)), "more than 100 keys"},
 		{"1 MiB and one", `{"keys":[]}` + strings.Repeat(" ", 1<<20-10), "more than 1048576 bytes"},
 		{"100 keys", string(many(100)), ""},
 		{"1 MiB", `{"keys":[]}` + strings.Repeat(" ", 1<<20-11), ""},
@@ -228,7 +227,7 @@ func TestSetEncodeKeepsEveryKeyTheSame(t *testing.T) {
 	}
 	for _, k := range s.All() {
 		if again.match(k) == nil {
-			t.Errorf("%s is another key now", k.label())
+			t.Errorf("%s is another key now", k.Name())
 		}
 	}
 }

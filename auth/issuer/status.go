@@ -9,6 +9,9 @@ type KeyStatus struct {
 	Algorithm  string `json:"alg,omitempty"`
 	Use        string `json:"use,omitempty"`
 	Thumbprint string `json:"thumbprint"` // RFC 7638, SHA-256
+	// ServesUntil is set for a key that the last set lacks and that serves on for
+	// a while, because the issuer's replicas publish different sets.
+	ServesUntil time.Time `json:"serves_until,omitzero"`
 }
 
 // Status describes an engine for operators. Times are zero for never.
@@ -52,7 +55,9 @@ func (e *Engine) Status() Status {
 	if set := e.set.Load(); set != nil {
 		st.Stale = !e.trust.fresh()
 		for _, k := range set.keys {
-			st.Keys = append(st.Keys, k.status())
+			status := k.status()
+			status.ServesUntil = e.flaps.absent[k]
+			st.Keys = append(st.Keys, status)
 		}
 	}
 	for _, w := range e.keys.ignored {

@@ -46,6 +46,9 @@ func loadCA(path string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading ca: %w", err)
 	}
+	if data, err = plainText(data); err != nil {
+		return nil, fmt.Errorf("ca %s %w", path, err)
+	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(data) {
 		return nil, fmt.Errorf("ca %s holds no certificate: it must be PEM with at least one", path)

@@ -40,6 +40,7 @@ type issuerState struct {
 	NextRefresh *time.Time `json:"next_refresh"`
 	LastError   string     `json:"last_error"` // of the last fetch; empty: it went well
 	LastErrorAt *time.Time `json:"last_error_at"`
+	Ignored     []string   `json:"ignored"`  // keys of the set that are not used, and why
 	Restored    bool       `json:"restored"` // the keys are from storage, not fetched since
 	// KindsTold: a preset or the option kind says how people and machines are told.
 	KindsTold bool `json:"kinds_told"`
@@ -52,6 +53,9 @@ type keyState struct {
 	Type      string `json:"kty"`
 	Algorithm string `json:"alg"` // empty: the key names none
 	Use       string `json:"use"`
+	// ServesUntil: the last set lacks the key, which serves on until then, because
+	// the issuer's replicas publish different sets.
+	ServesUntil *time.Time `json:"serves_until,omitempty"`
 }
 
 // refreshLimit is how long a caller waits for a fetch.
@@ -115,6 +119,7 @@ func (k IssuerKeys) state() issuerState {
 		Name: k.Name, Issuer: s.Issuer, Source: s.Source,
 		Healthy: len(s.Keys) > 0 && !s.Stale && s.LastError == "",
 		Keys:    make([]keyState, 0, len(s.Keys)), Restored: s.FromStorage,
+		Ignored:   append([]string{}, s.Ignored...),
 		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),
 		LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
 	}
@@ -123,7 +128,7 @@ func (k IssuerKeys) state() issuerState {
 		state.UnclearCallers = k.UnclearCallers()
 	}
 	for _, key := range s.Keys {
-		state.Keys = append(state.Keys, keyState{key.ID, key.Type, key.Algorithm, key.Use})
+		state.Keys = append(state.Keys, keyState{key.ID, key.Type, key.Algorithm, key.Use, momentOf(key.ServesUntil)})
 	}
 	return state
 }

@@ -18,6 +18,7 @@ type issuerStatus struct {
 	NextRefresh moment      `json:"next_refresh"`
 	LastError   string      `json:"last_error"`
 	LastErrorAt moment      `json:"last_error_at"`
+	Ignored     []string    `json:"ignored"`  // keys that are not used, and why
 	Restored    bool        `json:"restored"` // from storage, not fetched since
 	// KindsTold: the configuration says how people and machines are told.
 	KindsTold      *bool  `json:"kinds_told"` // nil: an older server
@@ -29,6 +30,8 @@ type keyStatus struct {
 	Type      string `json:"kty"`
 	Algorithm string `json:"alg"`
 	Use       string `json:"use"`
+	// ServesUntil is set for a key that the issuer's last set lacks.
+	ServesUntil moment `json:"serves_until"`
 }
 
 // issuers asks for all issuers, and gives the answer's text as well.

@@ -62,5 +62,30 @@ func (p *program) printKeys(cmd *cobra.Command, issuers []issuerStatus) error {
 	if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	return keyRows.print(cmd.OutOrStdout())
+	if err := keyRows.print(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	return printKeyNotes(cmd, issuers)
+}
+
+// printKeyNotes says what is particular about keys, where anything is.
+func printKeyNotes(cmd *cobra.Command, issuers []issuerStatus) error {
+	notes := table{header: []string{"ISSUER", "NOTE"}}
+	for _, s := range issuers {
+		for _, ignored := range s.Ignored {
+			notes.add(s.Name, ignored+", and is not used")
+		}
+		for _, k := range s.Keys {
+			if !k.ServesUntil.IsZero() {
+				notes.add(s.Name, "the last set lacks "+clip(k.ID)+", which serves until "+date(k.ServesUntil.Time))
+			}
+		}
+	}
+	if len(notes.rows) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	return notes.print(cmd.OutOrStdout())
 }
