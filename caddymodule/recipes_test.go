@@ -3,9 +3,14 @@ package caddymodule_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
 // recipe is the nth Caddyfile under a heading of the README.
@@ -128,7 +133,7 @@ func TestDeploysFromGitHubActionsRecipe(t *testing.T) {
 			"aud": audience, "sub": "repo:acme@65/shop@" + repository + ":environment:" + environment, "environment": environment,
 			"repository": "acme/shop", "repository_id": repository, "repository_owner": "acme", "repository_owner_id": "65",
 			"ref": "refs/heads/main", "workflow": "deploy", "run_id": "1", "actor": "jane", "event_name": "push",
-		}))
+		}, idp.WithHeader("typ", "JWT")))
 	}
 	good := job("https://gateway.example.com", "74102345", "production")
 	for _, c := range []struct {
@@ -165,5 +170,88 @@ func TestHealthChecksRecipe(t *testing.T) {
 			}
 		}
 		g.stop()
+	}
+}
+
+// Recipes of an issuer alone, with the tokens that the provider's documents show.
+func TestIssuerRecipes(t *testing.T) {
+	account := func(namespace string) claims {
+		return claims{"namespace": namespace, "serviceaccount": claims{"name": "deployer", "uid": "u"}, "pod": claims{"name": "p", "uid": "v"}}
+	}
+	for heading, c := range map[string]struct {
+		url       string
+		vars      []string
+		good, bad []claims
+	}{
+		"Microsoft Entra ID": {
+			"https://login.microsoftonline.com/<tenant id>/v2.0", []string{"<application (client) id of your API>", "a91"},
+			[]claims{
+				{"aud": "a91", "sub": "0a1b", "oid": "0a1b", "azp": "c11e", "azpacr": "1", "tid": "7e4a", "roles": []string{"Gateway.Access"}, "ver": "2.0"},
+				{"aud": "a91", "sub": "pairwise", "oid": "0a1b", "azp": "c11e", "azpacr": "0", "tid": "7e4a", "scp": "access_as_user", "ver": "2.0"},
+			},
+			[]claims{
+				{"aud": "00000003-0000-0000-c000-000000000000", "sub": "pairwise", "oid": "0a1b", "azp": "c11e", "tid": "7e4a", "scp": "User.Read"},
+				{"aud": "a91", "sub": "pairwise", "oid": "0a1b", "tid": "7e4a", "name": "Jane", "nonce": "n"}, // an ID token
+			},
+		},
+		"Keycloak": {
+			"https://login.example.com/realms/acme", nil,
+			[]claims{
+				{"aud": []string{"gateway", "account"}, "sub": "5f0c", "typ": "Bearer", "azp": "ci", "client_id": "ci", "clientHost": "10.0.0.7", "preferred_username": "service-account-ci"},
+				{"aud": []string{"gateway", "account"}, "sub": "6a1d", "typ": "Bearer", "azp": "web", "sid": "s", "scope": "openid profile", "preferred_username": "jane"},
+			},
+			[]claims{
+				{"aud": "account", "sub": "6a1d", "typ": "Bearer", "azp": "web", "sid": "s", "preferred_username": "jane"},
+				{"aud": "gateway", "sub": "6a1d", "typ": "ID", "azp": "gateway", "sid": "s", "preferred_username": "jane"},
+			},
+		},
+		"Kubernetes workloads": {
+			"https://kubernetes.default.svc.cluster.local",
+			[]string{"/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "DIR/ca.crt", "/var/run/secrets/kubernetes.io/serviceaccount/token", "DIR/token"},
+			[]claims{{"aud": []string{"gateway"}, "sub": "system:serviceaccount:ci:deployer", "kubernetes.io": account("ci")}},
+			[]claims{
+				{"aud": []string{"https://kubernetes.default.svc.cluster.local"}, "sub": "system:serviceaccount:ci:deployer", "kubernetes.io": account("ci")},
+				{"aud": []string{"gateway"}, "sub": "system:serviceaccount:ci:deployer", "kubernetes.io": account("ci"), "exp": 1},
+			},
+		},
+	} {
+		issuer, dir := newIssuer(t, idp.WithTLS()), t.TempDir()
+		for name, content := range map[string][]byte{"ca.crt": issuer.CAPEM(), "token": []byte("of-the-pod")} {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		block := strings.NewReplacer(append([]string{c.url, issuer.URL}, c.vars...)...).Replace(recipe(t, heading, 1))
+		block = strings.ReplaceAll(block, "DIR/", dir+"/")
+		if !strings.Contains(block, "\tca ") {
+			block = strings.Replace(block, "\tname ", "\tca "+dir+"/ca.crt\n\tname ", 1)
+		}
+		g := start(t, "{\n"+globals+"\n\tgatehouse {\n"+block+"\n\t\tservice_accounts {\n\t\t\tregistration optional\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n\tbearer_auth\n\trespond ok\n}\n")
+		for status, tokens := range map[int][]claims{200: c.good, 401: c.bad} {
+			for i, token := range tokens {
+				if got := g.get("/", bearer(issuer.Mint(token, idp.WithHeader("typ", "JWT")))); got.status != status {
+					t.Errorf("%s: token %d: got %d %q, want %d (%s)", heading, i, got.status, got.body, status, got.header.Get("WWW-Authenticate"))
+				}
+			}
+		}
+		g.stop()
+	}
+}
+
+// testedRecipes are the README's recipes, each run by a test.
+var testedRecipes = []string{
+	"hoop behind Gatehouse", "Microsoft Entra ID", "Keycloak", "Kubernetes workloads", "Deploys from GitHub Actions",
+	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Health checks without a token",
+}
+
+func TestEveryRecipeIsRun(t *testing.T) {
+	_, recipes, _ := strings.Cut(read(t, "../README.md"), "\n## Recipes\n")
+	recipes, _, _ = strings.Cut(recipes, "\n## ")
+	var found []string
+	for _, heading := range regexp.MustCompile(`(?m)^### (.+)$`).FindAllStringSubmatch(recipes, -1) {
+		found = append(found, heading[1])
+	}
+	if !slices.Equal(found, testedRecipes) {
+		t.Errorf("got the recipes %q, want those with a test: %q", found, testedRecipes)
 	}
 }
