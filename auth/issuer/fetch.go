@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 const (
@@ -96,8 +98,8 @@ func (e *Engine) get(ctx context.Context, u *url.URL) (*document, error) {
 	if len(body) > maxBodyBytes {
 		return nil, fmt.Errorf("the answer of %s has more than %d bytes", place(u), maxBodyBytes)
 	}
-	if body, err = plainText(body); err != nil {
-		return nil, fmt.Errorf("the answer of %s %w", place(u), err)
+	if body, err = bom.Skip(body); err != nil {
+		return nil, fmt.Errorf("the answer of %s: %w", place(u), err)
 	}
 	return &document{body: body, maxAge: maxAge(resp.Header)}, nil
 }
@@ -114,8 +116,8 @@ func fetchToken(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading fetch_token_file: %w", err)
 	}
-	if data, err = plainText(data); err != nil {
-		return "", fmt.Errorf("fetch_token_file %s %w", path, err)
+	if data, err = bom.Skip(data); err != nil {
+		return "", fmt.Errorf("fetch_token_file %s: %w", path, err)
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {

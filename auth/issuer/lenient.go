@@ -61,15 +61,3 @@ func pick(data []byte, names ...string) (map[string]jsontext.Value, error) {
 func badJSON(decoder *jsontext.Decoder) error {
 	return fmt.Errorf("is not JSON: malformed after byte %d", decoder.InputOffset())
 }
-
-// plainText takes the mark off that some editors and servers put before UTF-8,
-// and names what is another encoding.
-func plainText(data []byte) ([]byte, error) {
-	if rest, marked := bytes.CutPrefix(data, []byte("\xef\xbb\xbf")); marked {
-		return rest, nil
-	}
-	if len(data) >= 2 && (data[0] == 0xfe && data[1] == 0xff || data[0] == 0xff && data[1] == 0xfe || data[0] == 0 || data[1] == 0) {
-		return nil, errors.New("is UTF-16 or UTF-32: it must be UTF-8")
-	}
-	return data, nil
-}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 const (
@@ -144,9 +146,9 @@ func splitSet(data []byte) ([]jsontext.Value, error) {
 	if len(data) > maxBodyBytes {
 		return nil, fmt.Errorf("key set has more than %d bytes", maxBodyBytes)
 	}
-	data, err := plainText(data)
+	data, err := bom.Skip(data)
 	if err != nil {
-		return nil, fmt.Errorf("key set %w", err)
+		return nil, fmt.Errorf("key set: %w", err)
 	}
 	found, err := pick(data, "keys")
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 const (
@@ -46,8 +48,8 @@ func loadCA(path string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading ca: %w", err)
 	}
-	if data, err = plainText(data); err != nil {
-		return nil, fmt.Errorf("ca %s %w", path, err)
+	if data, err = bom.Skip(data); err != nil {
+		return nil, fmt.Errorf("ca %s: %w", path, err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(data) {
