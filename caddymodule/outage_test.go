@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
@@ -177,7 +178,7 @@ func TestInventedKeyIDs(t *testing.T) {
 	if got := g.get("/", bearer(token)); got.status != 200 {
 		t.Fatalf("got %d", got.status)
 	}
-	before := issuer.JWKSFetches()
+	before, began := issuer.JWKSFetches(), time.Now()
 	known := g.traffic(2, func(int) string { return token })
 	invented := make([]string, 300)
 	for i := range invented {
@@ -190,7 +191,8 @@ func TestInventedKeyIDs(t *testing.T) {
 	if failed := known.end(); len(failed) > 0 {
 		t.Errorf("%d requests with a known key failed, the first with %s", len(failed), failed[0])
 	}
-	if n := issuer.JWKSFetches() - before; n > 1 {
-		t.Errorf("invented key ids cost %d fetches, want 1 at most", n)
+	most := 3 + int(time.Since(began)/(5*time.Second)) // a few at once, then one in 5 s
+	if n := issuer.JWKSFetches() - before; n > most {
+		t.Errorf("invented key ids cost %d fetches, want %d at most", n, most)
 	}
 }

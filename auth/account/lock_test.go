@@ -1,18 +1,13 @@
 package account_test
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
@@ -145,17 +140,5 @@ func TestLockRefused(t *testing.T) {
 				_ = n.Close()
 			})
 		})
-	}
-}
-
-// TestLockFolderIsAFile is the same with the real folder.
-func TestLockFolderIsAFile(t *testing.T) {
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "locks"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{WriteLimit: time.Hour}).loaded(t)
-	if _, err := n.Create(t.Context(), draft("sa")); !errors.Is(err, account.ErrBusy) {
-		t.Errorf("error is %v; want it to be busy", err)
 	}
 }

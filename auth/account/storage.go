@@ -155,7 +155,7 @@ func lasting(err error) bool {
 	})
 }
 
-var lastingErrors = []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.ENOTDIR}
+var lastingErrors = []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC}
 
 // each calls f for 0 to n-1, several at once, and returns the first error.
 func each(n int, f func(i int) error) error {

@@ -195,7 +195,7 @@ func lasting(err error) bool {
 	})
 }
 
-var lastingErrors = []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.ENOTDIR}
+var lastingErrors = []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC}
 
 // insist tries until it succeeds, the context ends or trying is of no use. The
 // error is ErrBusy with the last failure.
