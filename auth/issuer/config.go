@@ -186,9 +186,12 @@ func (c Config) httpAllowed(u *url.URL) bool {
 // checkHint looks for the usual slip: the address of the metadata in the place of
 // the identifier.
 func (c Config) checkHint() error {
-	front, _, found := strings.Cut(c.Issuer, "/.well-known/")
+	front, document, found := strings.Cut(c.Issuer, "/.well-known/")
 	if !found || !c.discovers() {
 		return nil
+	}
+	if _, path, inserted := strings.Cut(document, "/"); inserted { // RFC 8414 §3.1
+		front += "/" + path
 	}
 	return fmt.Errorf("issuer %q is where the metadata is: give the identifier, which is the metadata's `issuer` and the `iss` of tokens, most likely %q", c.Issuer, front)
 }

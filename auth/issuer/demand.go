@@ -54,7 +54,7 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 		return nil, unavailable(time.Second, errTooMany)
 	}
 	defer e.waiters.Add(-1)
-	w := waiter{engine: e, limit: time.NewTimer(waitLimit)}
+	w := waiter{engine: e, began: time.Now(), limit: time.NewTimer(waitLimit)}
 	defer w.limit.Stop()
 	for {
 		s, err := w.next(seen)
@@ -73,6 +73,7 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 // waiter is one caller of Await.
 type waiter struct {
 	engine *Engine
+	began  time.Time
 	limit  *time.Timer
 	turned bool // it had to wait for its turn
 	came   bool
@@ -97,7 +98,7 @@ func (w *waiter) wait(ctx context.Context, s step) error {
 	}
 	if s.turn > 0 && !w.turned {
 		w.turned = true
-		w.limit.Reset(max(waitLimit, s.turn+answerTime))
+		w.limit.Reset(waitLimit + answerTime - time.Since(w.began))
 	}
 	select {
 	case <-s.landed:

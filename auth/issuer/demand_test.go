@@ -224,6 +224,32 @@ func TestFetchBegunTooEarly(t *testing.T) {
 	}
 }
 
+// Nobody waits longer than was promised, not even for one fetch after another.
+func TestTheWaitIsBoundedOverSeveralFetches(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		if _, err := e.Await(t.Context(), holds("old")); err != nil {
+			t.Fatal(err)
+		}
+		for range demandBurst {
+			together(e, 1, invented)
+		}
+		gate := make(chan struct{})
+		s.do(func() { s.gate = gate })
+		refreshed := make(chan error)
+		go func() { refreshed <- e.Refresh(context.Background()) }()
+		synctest.Wait()
+		s.do(func() { s.gate = make(chan struct{}) }) // the next never answers
+		time.AfterFunc(4900*time.Millisecond, func() { close(gate) })
+		began := time.Now()
+		equal(t, "outcomes", together(e, 10, invented), outcomes{unavailable: 10})
+		if err := <-refreshed; err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "time taken", time.Since(began), waitLimit+answerTime)
+	}, edKey("old"))
+}
+
 func TestFailingIssuerIsAskedOnceInFiveSeconds(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		s.status = http.StatusInternalServerError

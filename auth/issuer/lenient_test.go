@@ -178,9 +178,11 @@ func TestFetchTokenGoesToTheIssuerOnly(t *testing.T) {
 }
 
 func TestIssuerGivenAsItsMetadata(t *testing.T) {
-	err := Config{Issuer: base + "/realms/a/.well-known/openid-configuration"}.Validate()
-	if err == nil || !strings.Contains(err.Error(), `"`+base+`/realms/a"`) {
-		t.Errorf("got %v, want a hint at the identifier", err)
+	for _, place := range []string{"/realms/a/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/realms/a", "/.well-known/openid-configuration/realms/a"} {
+		err := Config{Issuer: base + place}.Validate()
+		if err == nil || !strings.Contains(err.Error(), `"`+base+`/realms/a"`) {
+			t.Errorf("%s: got %v, want a hint at the identifier", place, err)
+		}
 	}
 	for _, bad := range []Config{
 		{Issuer: base, FetchTokenHosts: []string{"a"}},
