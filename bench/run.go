@@ -33,7 +33,7 @@ type size struct {
 var (
 	full = size{
 		rounds: 15, spells: 8, spell: 70 * time.Millisecond, idle: time.Second, paced: 500 * time.Millisecond,
-		sets: []int{1, 1000, 100_000}, floods: 20, flood: time.Second,
+		sets: []int{1, 1000, 100_000}, floods: 6, flood: 6 * time.Second,
 		hang: 6 * time.Second, repeats: 5, reloads: 60,
 		accounts: 1_000_000, issuers: 100,
 	}

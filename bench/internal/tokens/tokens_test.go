@@ -65,8 +65,8 @@ func TestBadOnes(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) != 7 {
-		t.Errorf("got %d kinds, want 7", len(kinds))
+	if len(kinds) != 6 {
+		t.Errorf("got %d kinds, want 6", len(kinds))
 	}
 }
 
