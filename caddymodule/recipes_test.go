@@ -215,7 +215,7 @@ func TestIssuerRecipes(t *testing.T) {
 			},
 		},
 	} {
-		issuer, dir := newIssuer(t, idp.WithTLS()), t.TempDir()
+		issuer, dir := newIssuer(t, idp.WithTLS(), idp.WithJWKSPath("/openid/v1/jwks")), t.TempDir()
 		for name, content := range map[string][]byte{"ca.crt": issuer.CAPEM(), "token": []byte("of-the-pod")} {
 			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 				t.Fatal(err)

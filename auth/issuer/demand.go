@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -58,6 +59,9 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 	defer w.limit.Stop()
 	for {
 		s, err := w.next(seen)
+		if errors.Is(err, ErrUnknownKey) {
+			w.giveWay(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -110,6 +114,20 @@ func (w *waiter) wait(ctx context.Context, s step) error {
 		return unavailable(holdOff, context.Cause(ctx))
 	}
 	return nil
+}
+
+// giveWay spreads the refusals of those who waited together, half a millisecond for
+// each, so that callers whose keys are known do not queue behind all of them at once.
+func (w *waiter) giveWay(ctx context.Context) {
+	others := w.engine.waiters.Load() - 1
+	if others <= 0 {
+		return
+	}
+	select {
+	case <-time.After(rand.N(time.Duration(others) * time.Millisecond / 2)):
+	case <-ctx.Done():
+	case <-w.engine.ctx.Done():
+	}
 }
 
 // now is a channel that is ready.

@@ -224,6 +224,22 @@ func TestFetchBegunTooEarly(t *testing.T) {
 	}
 }
 
+// Those who asked together for what there is not are not all answered at once, and
+// one alone is.
+func TestRefusalsAreSpread(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+		began := time.Now()
+		equal(t, "alone", together(e, 1, invented), outcomes{unknown: 1})
+		equal(t, "time taken alone", time.Since(began), time.Duration(0))
+		began = time.Now()
+		equal(t, "outcomes", together(e, 300, invented), outcomes{unknown: 300})
+		if took := time.Since(began); took < 50*time.Millisecond || took > 150*time.Millisecond {
+			t.Errorf("300 were answered within %s", took)
+		}
+	}, edKey("k"))
+}
+
 // Nobody waits longer than was promised, not even for one fetch after another.
 func TestTheWaitIsBoundedOverSeveralFetches(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
