@@ -3,6 +3,7 @@ package caddymodule_test
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -66,11 +67,15 @@ func startGates(t *testing.T) (*gateway, *idp.Issuer) {
 // refuses makes sure that a request is refused in each of the forms.
 func (g *gateway) refuses(t *testing.T, want refused, query string, edits ...edit) {
 	t.Helper()
-	want.check(t, g.get("/plain/x"+query, edits...), "")
-	want.check(t, g.get("/json/x"+query, edits...), want.jsonBody())
-	want.check(t, g.do(g.client, http.MethodGet, "http://"+g.second+"/"+query, edits...),
-		map[int]string{400: "400 ", 401: "401 ", 403: "403 "}[want.status]+want.message)
-	g.refusesGRPC(t, want, query, edits...)
+	var all sync.WaitGroup // at once, as tokens of an unknown key wait for the issuer
+	all.Go(func() { want.check(t, g.get("/plain/x"+query, edits...), "") })
+	all.Go(func() { want.check(t, g.get("/json/x"+query, edits...), want.jsonBody()) })
+	all.Go(func() {
+		want.check(t, g.do(g.client, http.MethodGet, "http://"+g.second+"/"+query, edits...),
+			map[int]string{400: "400 ", 401: "401 ", 403: "403 "}[want.status]+want.message)
+	})
+	all.Go(func() { g.refusesGRPC(t, want, query, edits...) })
+	all.Wait()
 }
 
 func (g *gateway) refusesGRPC(t *testing.T, want refused, query string, edits ...edit) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,9 +43,13 @@ type tokenCase struct {
 
 func (g *gateway) refusesAll(t *testing.T, cases []tokenCase) {
 	t.Helper()
+	var all sync.WaitGroup
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { g.refuses(t, c.want, "", bearer(c.token)) })
+		all.Go(func() {
+			t.Run(c.name, func(t *testing.T) { g.refuses(t, c.want, "", bearer(c.token)) })
+		})
 	}
+	all.Wait()
 }
 
 func TestForgedTokens(t *testing.T) {
