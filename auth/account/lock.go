@@ -14,6 +14,10 @@ const (
 	// for anew. Some storages look at a held lock every 20 seconds only, but at
 	// once when asked; others take a lock for stale that was waited for too long.
 	lockPatience = time.Second
+	// longPatience is how long every fourth call may wait: the lock of a folder needs
+	// some 2 seconds within one call to see that a lock file is empty, as a crash
+	// leaves it, and to take it away.
+	longPatience = 3 * time.Second
 	// lockTrips is how many round trips taking a free lock may need: where they
 	// are long, so is the patience.
 	lockTrips = 10
@@ -30,6 +34,9 @@ var errLockSlow = errors.New("the storage's lock could not be had")
 // that long.
 func (h *hosting) patience(trip time.Duration) time.Duration {
 	p := max(lockPatience, min(lockTrips*trip, maxPatience/6)) // the trip may have been a longer one, once
+	if h.asked.Add(1)%4 == 0 {
+		p = max(p, longPatience)
+	}
 	for range min(h.deaf.Load(), maxStuck) {
 		p = min(2*p, maxPatience)
 	}

@@ -3,11 +3,15 @@ package account_test
 import (
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
@@ -140,5 +144,21 @@ func TestLockRefused(t *testing.T) {
 				_ = n.Close()
 			})
 		})
+	}
+}
+
+// TestLockFileLeftEmpty: a crash may leave the lock file of a folder empty. Its
+// storage takes that away only within one call that waits some 2 seconds.
+func TestLockFileLeftEmpty(t *testing.T) {
+	folder := t.TempDir()
+	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t)
+	if err := os.MkdirAll(filepath.Join(folder, "locks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "locks", lockName+".lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Create(t.Context(), draft("sa")); err != nil {
+		t.Errorf("the change was not made: %v", err)
 	}
 }

@@ -45,6 +45,7 @@ type hosting struct {
 	using  sync.WaitGroup // of the keeper, while it holds the lock
 	stuck  *atomic.Int32  // the registry's count of calls without an answer
 	deaf   *atomic.Int32  // and of those of Lock that nobody waits for any more
+	asked  atomic.Uint32  // calls of Lock so far
 	limit  time.Duration  // for one call
 }
 
