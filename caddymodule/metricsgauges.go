@@ -33,6 +33,8 @@ var (
 		"Known service accounts by status: active, inactive or expired.", "status")
 	storageSynced = describe("storage_sync_timestamp_seconds",
 		"When storage last confirmed the known service accounts, in Unix time; 0 before the first time. It falls behind while storage is out of reach.")
+	storageConflict = describe("storage_conflict",
+		"1 while storage holds other service accounts than this node, or none any more: an operator decides by service-account repair.")
 	licenseRefuses = describe("license_refuses",
 		"1 while the license's state refuses every request behind require_license; 0 also where enforcement log or missing allow lets them pass. Absent where no license is asked for.")
 	licenseSourceFault = describe("license_source_fault",
@@ -61,7 +63,7 @@ var licenseStates = []license.State{
 
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, serviceAccounts, storageSynced, clockSuspect} {
+	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, serviceAccounts, storageSynced, storageConflict, clockSuspect} {
 		out <- desc
 	}
 }
@@ -83,6 +85,8 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(serviceAccounts, float64(counts.Inactive), "inactive")
 	show(serviceAccounts, float64(counts.Expired), "expired")
 	show(storageSynced, unixOf(g.accounts.Synced()))
+	standing := g.accounts.Standing()
+	show(storageConflict, oneIf(standing == account.Emptied || standing == account.Diverged))
 	if g.app.readLicense != nil {
 		collectLicense(g.app.readLicense(), show)
 	}

@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -123,7 +124,7 @@ func TestStorageLost(t *testing.T) {
 			}
 			waiting := make(chan error, 1)
 			go func() { waiting <- n.create("late") }()
-			const said = "the storage of the service accounts cannot be used"
+			said := map[string]string{"removed": "the storage of the service accounts is not what it was", "unusable": "the storage of the service accounts cannot be used"}[name]
 			eventually(t, "the node says so", func() bool { return n.logged(t, said) == 1 })
 			if good, off := n.status(t, "good"), n.status(t, "off"); good != 200 || off != 401 {
 				t.Errorf("got %d and %d, want what was known", good, off)
@@ -149,6 +150,73 @@ func TestStorageLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Storage is emptied under two nodes, and one of them is restarted and begins anew:
+// the other one gives up nothing until an operator decides.
+func TestStorageEmptiedAndBegunAnew(t *testing.T) {
+	issuer := newIssuer(t)
+	for _, keep := range []string{"node", "storage"} {
+		t.Run(keep, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			stays, goes := startNode(t, dir, issuer), startNode(t, dir, issuer)
+			stays.mustCreate(t, "good")
+			stays.mustCreate(t, "off")
+			stays.mustDisable(t, "off")
+			eventually(t, "both know", func() bool {
+				return goes.status(t, "good") == http.StatusOK && goes.status(t, "off") == http.StatusUnauthorized
+			})
+			goes.kill()
+			if err := os.RemoveAll(filepath.Join(dir, "storage")); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is called emptied", func() bool { return stays.storage(t) == "emptied" })
+			anew := startNode(t, dir, issuer)
+			anew.mustCreate(t, "new")
+			eventually(t, "it is called another", func() bool { return stays.storage(t) == "diverged" })
+			if good, off := stays.status(t, "good"), stays.status(t, "off"); good != 200 || off != 401 {
+				t.Errorf("got %d and %d, want what was known", good, off)
+			}
+			if err := stays.create("late"); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "service-account repair") {
+				t.Errorf("a change: %v, want 503 and the way out", err)
+			}
+			if n := stays.logged(t, "the storage of the service accounts is not what it was"); n != 2 {
+				t.Errorf("it was said %d times, want once for each", n)
+			}
+			got, err := stays.send("GET", "/api/serviceaccounts:repair")
+			for _, want := range []string{`"storage_state":"diverged"`, `"only_node":2`, `"only_storage":1`} {
+				if err != nil || !strings.Contains(string(got.body), want) {
+					t.Errorf("got %s, %v, want %s", got.body, err, want)
+				}
+			}
+
+			got, err = stays.send("POST", "/api/serviceaccounts:repair", content(`{"keep":"`+keep+`"}`))
+			if err != nil || got.status != http.StatusOK {
+				t.Fatalf("repairing: got %d %s, %v", got.status, got.body, err)
+			}
+			want := map[string][]string{"node": {"good", "off"}, "storage": {"new"}}[keep]
+			for _, n := range []*node{stays, anew} {
+				eventually(t, "all know what was kept", func() bool { return slices.Equal(n.subjects(t), want) && n.storage(t) == "ready" })
+			}
+			anew.mustCreate(t, "after")
+			eventually(t, "changes are seen again", func() bool { return stays.status(t, "after") == http.StatusOK })
+		})
+	}
+}
+
+// storage is how the node found it.
+func (n *node) storage(t *testing.T) string {
+	t.Helper()
+	got, err := n.send("GET", "/api/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status struct{ Accounts struct{ Storage string } }
+	if err := json.Unmarshal([]byte(got.body), &status); err != nil {
+		t.Fatal(err)
+	}
+	return status.Accounts.Storage
 }
 
 // logged tells how many lines of the node's log hold a text.

@@ -90,7 +90,7 @@ func (l accountLog) observe(e account.Event) {
 		streams.recheck(l.registration)
 		l.events.accountEvent(e)
 	case account.Unavailable:
-		l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
+		l.storageLost(e)
 	case account.Recovered:
 		l.logger.Info("the storage of the service accounts can be used again")
 	case account.Damaged:
@@ -98,7 +98,23 @@ func (l accountLog) observe(e account.Event) {
 	case account.Mended:
 		l.logger.Info("a damaged record of service accounts is well again", zap.String("record", e.Record))
 	case account.Overwritten:
-		l.logger.Warn("another node overwrote changes of service accounts; they are made again")
+		l.logger.Warn("storage held service accounts without changes that were made; they were made again")
+	case account.Older:
+		l.logger.Warn("storage showed an older state of the service accounts than was written; the newest that is known was written again")
+	case account.Healed:
+		l.logger.Warn("records of service accounts were gone from storage and were written again", zap.Int("records", e.Records))
+	}
+}
+
+// storageLost tells of an outage, and of a storage that answers with something
+// else, which no time mends.
+func (l accountLog) storageLost(e account.Event) {
+	switch e.Standing {
+	case account.Emptied, account.Diverged:
+		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
+			zap.String("storage", string(e.Standing)), zap.Error(e.Err))
+	default:
+		l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
 	}
 }
 

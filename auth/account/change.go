@@ -160,7 +160,7 @@ func choose(named []*Account, issuer string) (*Account, error) {
 // set makes an account another one, unless its shard is damaged.
 func (w *work) set(key Key, a *Account) error {
 	if record := w.blocked[shardOf(key.Subject)]; record != "" {
-		return fmt.Errorf("%w: %s holds the account or would; restore the record, or repair the registry", ErrDamaged, record)
+		return fmt.Errorf("%w: %s holds the account or would; restore the record, or write what is known of it: caddy gatehouse service-account repair", ErrDamaged, record)
 	}
 	if _, again := w.changed[key]; !again {
 		if w.touched == nil {

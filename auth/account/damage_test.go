@@ -37,6 +37,9 @@ func TestDamagedShard(t *testing.T) {
 			create(t, old, many...)
 			key := record(t, e, `"sa-0007"`)
 			good := e.Value(key)
+			if name == "gone" {
+				_ = old.Close() // it would write the record again
+			}
 			e.Set(key, damage(e.Value(key)))
 
 			n := start(t, e.Node(), account.Options{}).loaded(t)
@@ -79,13 +82,13 @@ func TestRepairByNodeThatKnows(t *testing.T) {
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	many := numbered("sa", 40)
 	create(t, n, many...)
-	if mended, err := n.Repair(t.Context()); err != nil || len(mended) != 0 {
+	if mended, err := n.Repair(t.Context(), account.KeepNode); err != nil || len(mended) != 0 {
 		t.Fatalf("repaired %q of a good registry, %v", mended, err)
 	}
 	key := record(t, e, `"sa-0007"`)
 	good := e.Value(key)
 	e.Set(key, []byte("damaged"))
-	mended, err := n.Repair(t.Context())
+	mended, err := n.Repair(t.Context(), account.KeepNode)
 	if err != nil || len(mended) != 1 || mended[0] != key || !bytes.Equal(e.Value(key), good) {
 		t.Fatalf("repaired %q, %v", mended, err)
 	}
@@ -101,7 +104,7 @@ func TestRepairByNodeThatDoesNot(t *testing.T) {
 	e.Set(key, []byte("damaged"))
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	left := n.Counts().Total()
-	if mended, err := n.Repair(t.Context()); err != nil || len(mended) != 1 || mended[0] != key {
+	if mended, err := n.Repair(t.Context(), account.KeepNode); err != nil || len(mended) != 1 || mended[0] != key {
 		t.Fatalf("repaired %q, %v", mended, err)
 	}
 	aside := strings.Replace(key, "/shard-", "/damaged-", 1)
@@ -158,7 +161,7 @@ func TestBothRevisionsDamaged(t *testing.T) {
 	if fresh.Loaded() {
 		t.Error("loaded without a revision")
 	}
-	if _, err := n.Repair(t.Context()); err != nil {
+	if _, err := n.Repair(t.Context(), account.KeepNode); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, fresh.loaded(t), []string{"known"})
@@ -180,7 +183,7 @@ func TestEmptied(t *testing.T) {
 		if keys := e.Keys(); len(keys) != 0 {
 			t.Fatalf("wrote %q to a storage that was emptied", keys)
 		}
-		mended, err := n.Repair(t.Context())
+		mended, err := n.Repair(t.Context(), account.KeepNode)
 		if err != nil || len(mended) < 100 {
 			t.Fatalf("repaired %q, %v", mended, err)
 		}

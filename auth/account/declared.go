@@ -263,5 +263,16 @@ func (v View) Delete(ctx context.Context, key string) (*Account, error) {
 // Synced is [Registry.Synced].
 func (v View) Synced() time.Time { return v.Registry.Synced() }
 
+// Compare is [Registry.Compare].
+func (v View) Compare() (*Comparison, error) { return v.Registry.Compare() }
+
+// Repair is [Registry.Repair].
+func (v View) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
+	return v.Registry.Repair(ctx, keep)
+}
+
+// Standing is [Registry.Standing].
+func (v View) Standing() Standing { return v.Registry.Standing() }
+
 // Unavailable is [Registry.Unavailable].
 func (v View) Unavailable() bool { return v.Registry.Unavailable() }

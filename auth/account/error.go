@@ -28,6 +28,13 @@ var (
 	// ErrDamaged: the change would drop what a damaged record holds. The error
 	// names the record.
 	ErrDamaged = errors.New("a record in storage is damaged")
+	// ErrUnread: the accounts were not read from storage yet.
+	ErrUnread = errors.New("the service accounts have not been read from storage yet")
+	// ErrEmptied: storage answers, and holds nothing of what it held.
+	ErrEmptied = errors.New("storage holds no service accounts any more: it was emptied, or is another one; caddy gatehouse service-account repair shows what is known and writes it again")
+	// ErrDiverged: storage holds accounts that were begun without those that this
+	// node knows. None of the two is given up until an operator decides.
+	ErrDiverged = errors.New("storage holds other service accounts than this node, begun without them; caddy gatehouse service-account repair shows both and keeps the one that is named")
 	// ErrClosed: the registry was closed.
 	ErrClosed = errors.New("the registry of service accounts is closed")
 )

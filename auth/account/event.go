@@ -14,8 +14,9 @@ const (
 	Updated EventKind = "updated"
 	// Lapsed: the expires_at of accounts has come; Changes tells whose.
 	Lapsed EventKind = "lapsed"
-	// Unavailable: storage cannot be read, or not be written; Err says why. Said
-	// once an outage. The last known accounts stay.
+	// Unavailable: storage cannot be read, or not be written, or holds something
+	// else; Standing and Err say which. Said once an outage, and when it turns out
+	// to be another. The last known accounts stay.
 	Unavailable EventKind = "unavailable"
 	// Recovered: storage answers again.
 	Recovered EventKind = "recovered"
@@ -24,8 +25,14 @@ const (
 	// Mended: Record is well again, or no longer needed.
 	Mended EventKind = "mended"
 	// Overwritten: changes that were acknowledged were overwritten by another
-	// node that held the lock at the same time; they are made again.
+	// node that held the lock at the same time; they were made again.
 	Overwritten EventKind = "overwritten"
+	// Older: storage showed an older state than was known, which was written again
+	// from what this node or the storage's second copy held.
+	Older EventKind = "older"
+	// Healed: records that were gone from storage were written again; Records tells
+	// how many.
+	Healed EventKind = "healed"
 )
 
 // Event is one thing that happened to the accounts or their storage.
@@ -36,6 +43,10 @@ type Event struct {
 	Changes []Changed
 	// Record is the storage key of Damaged and Mended.
 	Record string
+	// Records counts those of Healed.
+	Records int
+	// Standing is that of Unavailable.
+	Standing Standing
 	// Err is the reason of Unavailable and Damaged: possibly the storage's own
 	// error, which is for logs and not for callers.
 	Err error

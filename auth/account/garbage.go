@@ -7,7 +7,7 @@ import (
 
 const (
 	sweepEvery  = time.Hour
-	maxCollects = 64 // deletions at once, so that the lock is not held long
+	maxCollects = 2 * shardCount // deletions at once, so that the lock is not held long
 )
 
 // sweep looks for records that nothing names, as a writer that died leaves them.
@@ -23,7 +23,7 @@ func (k *keeper) sweep() {
 	}
 	for _, key := range keys {
 		if _, known := k.garbage[key]; !known && shardKeyForm.MatchString(key) && !k.names(key) {
-			k.garbage[key] = time.Now()
+			k.garbage[key] = time.Now().Add(k.r.linger)
 		}
 	}
 }
@@ -40,8 +40,8 @@ func (k *keeper) names(key string) bool {
 
 // garbageDue reports whether there is something to delete.
 func (k *keeper) garbageDue() bool {
-	for _, since := range k.garbage {
-		if time.Since(since) >= k.r.linger {
+	for _, until := range k.garbage {
+		if !time.Now().Before(until) {
 			return true
 		}
 	}
@@ -49,15 +49,16 @@ func (k *keeper) garbageDue() bool {
 }
 
 // collect deletes records that nothing has named for a while: another node may
-// still be reading them, or about to name them. The lock is held, and the
+// still be reading those that were replaced, which takes about as long as writing
+// those in their place, or be about to name new ones. The lock is held, and the
 // revision just read.
 func (k *keeper) collect() {
 	if k.head == nil {
 		return
 	}
 	var due []string
-	for key, since := range k.garbage {
-		if time.Since(since) >= k.r.linger && len(due) < maxCollects {
+	for key, until := range k.garbage {
+		if !time.Now().Before(until) && len(due) < maxCollects {
 			due = append(due, key)
 		}
 	}

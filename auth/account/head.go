@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
-	errGone   = errors.New("the revision record is not there, though it was: storage is down or was emptied")
+	errGone   = errors.New("the revision record cannot be had, though it could: storage is down, or lost it; if it stays so: caddy gatehouse service-account repair")
 	errOrphan = errors.New("storage holds accounts, but no revision record of them can be read")
 )
 
@@ -21,6 +22,9 @@ type reading struct {
 // readHead reads the revision record, or its copy if that is damaged or gone.
 func (k *keeper) readHead() (reading, error) {
 	found, why := k.readRevision()
+	if why == nil && k.head == nil {
+		return k.preferCopy(found), nil
+	}
 	if why == nil || errors.Is(why, errNoAnswer) || errors.Is(why, errStuck) || k.h.ctx.Err() != nil {
 		return found, why
 	}
@@ -37,6 +41,20 @@ func (k *keeper) readHead() (reading, error) {
 		}
 	}
 	return found, k.confirmNone(found, why)
+}
+
+// preferCopy is for a node that knows nothing yet. Where the copy follows the
+// record, that is older than it was: a storage went back in time with one of them.
+func (k *keeper) preferCopy(found reading) reading {
+	copied, err := k.h.load(copyKey)
+	if err != nil {
+		return found
+	}
+	if rev, err := parseRevision(copied); err == nil && rev.ID != found.rev.ID && rev.contains(found.rev) {
+		k.r.note(Event{Kind: Older})
+		found.rev, found.fromCopy = rev, true
+	}
+	return found
 }
 
 // readRevision reads the revision record itself. A storage that is not atomic
@@ -66,12 +84,16 @@ func (k *keeper) readRevision() (found reading, why error) {
 // confirmNone returns nil only if nothing is stored yet. That a record is not
 // found says little: some storages answer so while they are down.
 func (k *keeper) confirmNone(found reading, why error) error {
-	if k.head != nil {
-		return fmt.Errorf("%w (%w)", errGone, why)
-	}
 	keys, err := k.h.list()
-	if err != nil {
+	switch {
+	case err != nil && k.head != nil:
+		return fmt.Errorf("%w (%w, and %w)", errGone, why, err)
+	case err != nil:
 		return fmt.Errorf("%w, and %w", why, err)
+	case k.head != nil && len(keys) == 0:
+		return fmt.Errorf("%w (%w)", ErrEmptied, why)
+	case k.head != nil:
+		return fmt.Errorf("%w (%w)", errGone, why)
 	}
 	for _, key := range keys {
 		if shardKeyForm.MatchString(key) || key == revisionKey && found.raw == nil {
@@ -82,4 +104,4 @@ func (k *keeper) confirmNone(found reading, why error) error {
 }
 
 // pause waits a moment, longer at each try; it fails when the host is gone.
-func (k *keeper) pause(try int) error { return k.h.pause(try) }
+func (k *keeper) pause(try int) error { return k.h.wait(20 * time.Millisecond << try) }

@@ -21,14 +21,17 @@ type keeper struct {
 	copyDue bool      // the copy is not yet what the revision record is
 	damaged map[int]string
 	said    map[string]bool // damaged records that were reported
-	staleAt time.Time       // since when storage shows a revision of the past
+	past    past
+	fork    *fork     // what storage shows, if that must be joined with what is known
+	staleAt time.Time // since when storage shows a revision of the past
 
 	refreshAt time.Time
+	pulledAt  time.Time // when storage last confirmed what is known
 	recheckAt time.Time // of damaged records
 	lapsed    time.Time // expiry is reported up to here
-	unread    bool      // an outage was reported: of reading
+	unread    Standing  // an outage was reported: of reading
 	readable  time.Time // since when it is over
-	unwritten bool      // and of writing
+	unwritten Standing  // and of writing
 
 	lock     *locking
 	owed     *hosting // whose lock could not be given back yet
@@ -38,15 +41,15 @@ type keeper struct {
 	failures int
 	cause    error // of the last failure; until there is one, the lock
 
-	recent  []acknowledged
-	garbage map[string]time.Time // records that nothing names, since when
+	garbage map[string]time.Time // records that nothing names, with when they may go
 	sweepAt time.Time
+	healAt  time.Time
 }
 
 func newKeeper(r *Registry) *keeper {
 	return &keeper{
 		r: r, damaged: map[int]string{}, said: map[string]bool{}, garbage: map[string]time.Time{},
-		lapsed: r.now(), cause: errLockSlow,
+		lapsed: r.now(), cause: errLockSlow, unread: Ready, unwritten: Ready,
 	}
 }
 
@@ -91,8 +94,11 @@ func (k *keeper) turn() {
 		return
 	}
 	if !time.Now().Before(k.refreshAt) {
-		_, err := k.pull()
+		saw, err := k.pull()
 		k.reportReading(err)
+		if err == nil && saw == current {
+			k.heal()
+		}
 		k.refreshAt = time.Now().Add(spread(k.h.host.Refresh, 0.1))
 	}
 	k.write()
@@ -150,7 +156,12 @@ func (k *keeper) pending() bool {
 	if n, _, _ := k.r.queued(); n > 0 {
 		return true
 	}
-	return k.head != nil && (k.mend || k.copyDue || k.overwritten() || k.garbageDue())
+	return k.head != nil && (k.mend || k.copyDue || k.fork != nil || k.isOlder() || k.garbageDue())
+}
+
+// isOlder reports whether storage has shown a state of the past for long.
+func (k *keeper) isOlder() bool {
+	return !k.staleAt.IsZero() && time.Since(k.staleAt) >= staleLimit
 }
 
 // ask begins to wait for the lock. It first makes sure that there is something
@@ -161,13 +172,19 @@ func (k *keeper) ask() {
 	trip := time.Since(begun)
 	_, repair, _ := k.r.queued()
 	k.reportReading(err)
-	if err != nil && !(repair && errors.Is(err, errGone)) {
+	if err != nil && !(repair && decidable(err)) {
 		k.failed(err)
 		return
 	}
 	if k.lock, err = beginLock(k.h, trip, k.r.poke); err != nil {
 		k.failed(err)
 	}
+}
+
+// decidable reports whether an operator can say what is to become of a storage that
+// does not hold what is known here.
+func decidable(err error) bool {
+	return errors.Is(err, errGone) || errors.Is(err, ErrEmptied) || errors.Is(err, ErrDiverged)
 }
 
 // granted deals with the lock's answer.

@@ -86,7 +86,7 @@ func beginLock(h *hosting, trip time.Duration, wake func()) (*locking, error) {
 // unlockLate gives back a lock that nobody waits for any more.
 func (h *hosting) unlockLate() {
 	for try := range maxUnlocks {
-		if h.unlock() == nil || h.pause(try) != nil {
+		if h.unlock() == nil || h.wait(20*time.Millisecond<<try) != nil {
 			return
 		}
 	}

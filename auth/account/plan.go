@@ -2,8 +2,6 @@ package account
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,9 +21,12 @@ type plan struct {
 	begun   time.Time
 }
 
-// plan makes the next revision of the work.
-func (k *keeper) plan(w *work, forced []int) *plan {
-	p := &plan{rev: k.head.next(), begun: time.Now(), records: map[int][]byte{}, counts: map[int]int{}}
+// makePlan makes the next revision of the work.
+func makePlan(b *basis, w *work, forced []int) *plan {
+	p := &plan{rev: b.rev.next(), begun: time.Now(), records: map[int][]byte{}, counts: map[int]int{}}
+	if b.also != nil {
+		p.rev = b.rev.join(b.also)
+	}
 	changes := map[int]map[Key]*Account{}
 	for _, i := range forced {
 		changes[i] = map[Key]*Account{}
@@ -50,36 +51,48 @@ func (k *keeper) plan(w *work, forced []int) *plan {
 	return p
 }
 
-// next is the revision that follows, with the same records.
-func (v *revision) next() *revision {
-	n := &revision{Seq: v.Seq + 1, ID: newRevisionID(), digests: v.digests}
-	n.History = append([]string{v.ID}, v.History...)
-	n.History = n.History[:min(len(n.History), historySize)]
-	return n
-}
-
-func newRevisionID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+// record is the nth of the new records, with its key.
+func (p *plan) record(n int) (key string, value []byte) {
+	i := p.shards[n]
+	return shardKey(i, p.rev.digests[i]), p.records[i]
 }
 
 // storeShards writes the new records and reads each back. Nothing names them
-// yet, so it does no harm if the rest fails.
+// yet, so it does no harm if the rest fails. Meanwhile it looks, as late as it
+// can, whether the revision record is still the one that was read.
 func (k *keeper) storeShards(p *plan, reqs []*request) error {
-	for _, i := range p.shards {
-		k.garbage[shardKey(i, p.rev.digests[i])] = p.begun // until the revision names it
+	for n := range p.shards {
+		key, _ := p.record(n)
+		k.garbage[key] = p.begun.Add(k.r.linger) // until the revision names it
+	}
+	failed := make([]bool, len(p.shards))
+	err := each(len(p.shards), func(n int) error {
+		key, value := p.record(n)
+		err := k.h.store(key, value)
+		failed[n] = err != nil
+		if lasting(err) || errors.Is(err, errNoAnswer) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing records: %w", err)
 	}
 	var mu sync.Mutex // guards written
 	written := 0
-	return each(len(p.shards), func(n int) error {
-		i := p.shards[n]
-		if err := k.storeSurely(shardKey(i, p.rev.digests[i]), p.records[i]); err != nil {
-			return err
+	return each(len(p.shards)+1, func(n int) error {
+		if n == len(p.shards) {
+			return k.compare()
+		}
+		key, value := p.record(n)
+		if failed[n] || k.h.readBack(key, value) != nil {
+			if err := k.storeSurely(key, value); err != nil {
+				return err
+			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		written += p.counts[i]
+		written += p.counts[p.shards[n]]
 		for _, req := range reqs {
 			req.tell(min(written, len(req.changes)))
 		}
@@ -106,6 +119,11 @@ func (h *hosting) storeChecked(key string, value []byte) error {
 	if err := h.store(key, value); err != nil {
 		return fmt.Errorf("writing %s: %w", key, err)
 	}
+	return h.readBack(key, value)
+}
+
+// readBack makes sure that the key holds the value.
+func (h *hosting) readBack(key string, value []byte) error {
 	got, err := h.load(key)
 	if err != nil {
 		return fmt.Errorf("reading back %s: %w", key, err)

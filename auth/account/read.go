@@ -10,59 +10,77 @@ import (
 var errPast = errors.New("storage shows a revision of the past")
 
 // staleLimit is how long a revision of the past is taken for a stale answer of
-// the storage before it is believed, as after a backup was restored.
-const staleLimit = 30 * time.Second
+// the storage. Then what is known here is written again.
+const staleLimit = 2 * time.Second
 
-// staleLimitOwn is that where changes of this node are missing: they are then
-// made again.
-const staleLimitOwn = 2 * time.Second
+// sight is what storage shows beside what is known here.
+type sight uint8
 
-// pull brings what this node knows to what storage holds. It reports false if
-// storage is behind what is known.
-func (k *keeper) pull() (current bool, err error) {
+const (
+	// current: the same, or what is known now.
+	current sight = iota
+	// stale: a state of the past, perhaps for a moment only.
+	stale
+	// older: that, for longer than answers are stale.
+	older
+	// forked: a state that was made without all that is known here; see keeper.fork.
+	forked
+)
+
+// pull brings what this node knows to what storage holds, if that holds all that
+// is known here. Nothing else is ever adopted: what was switched off would come
+// back.
+func (k *keeper) pull() (sight, error) {
 	found, err := k.readHead()
 	if err != nil {
-		return false, err
+		return current, err
 	}
+	k.raw, k.read, k.mend = found.raw, found.rev, found.fromCopy
+	saw, err := k.judge(found)
+	if saw != forked {
+		k.fork = nil
+	}
+	if saw != stale && saw != older {
+		k.staleAt = time.Time{}
+	}
+	if saw == current && err == nil {
+		k.pulledAt = time.Now()
+		k.r.synced.Store(k.pulledAt.UnixNano())
+	}
+	return saw, err
+}
+
+func (k *keeper) judge(found reading) (sight, error) {
 	switch {
 	case found.rev == nil:
 		k.markLoaded()
+		return current, nil
 	case k.head != nil && k.head.ID == found.rev.ID:
-		k.staleAt = time.Time{}
-		if len(k.damaged) > 0 && !time.Now().Before(k.recheckAt) {
-			found, err = k.adopt(found)
+		if len(k.damaged) == 0 || time.Now().Before(k.recheckAt) {
+			return current, nil
 		}
-	case found.fromCopy && k.head.follows(found.rev.ID):
+		return current, k.adopt(found)
+	case k.head == nil || found.rev.contains(k.head):
+		return current, k.adopt(found)
+	case !k.head.contains(found.rev):
+		return k.weigh(found)
+	case found.fromCopy:
 		// The copy was not written yet when the record was lost. This node knows
 		// what the record held.
-	case k.inPast(found.rev):
-		return false, nil
-	default:
-		found, err = k.adopt(found)
-	}
-	if err != nil {
-		return false, err
-	}
-	k.raw, k.read, k.mend = found.raw, found.rev, found.fromCopy
-	k.r.synced.Store(time.Now().UnixNano())
-	return true, nil
-}
-
-// inPast reports whether the revision is older than what is known and may be no
-// more than a stale answer. A disabled account must not come back by one.
-func (k *keeper) inPast(rev *revision) bool {
-	if k.head == nil || !k.head.follows(rev.ID) {
-		k.staleAt = time.Time{}
-		return false
+		return current, nil
 	}
 	if k.staleAt.IsZero() {
 		k.staleAt = time.Now()
 	}
-	limit := staleLimit
-	if k.forgotten(rev) {
-		limit = staleLimitOwn
+	if time.Since(k.staleAt) < staleLimit {
+		return stale, nil
 	}
-	return time.Since(k.staleAt) < limit
+	return older, nil
+}
+
+// diverged is the error of a revision that has nothing to do with what is known.
+func (k *keeper) diverged(rev *revision) error {
+	return fmt.Errorf("%w: there revision %d, %s; here %d, %s", ErrDiverged, rev.Seq, rev.ID, k.head.Seq, k.head.ID)
 }
 
 // markLoaded is for the first time that it is known what is stored.
@@ -74,37 +92,50 @@ func (k *keeper) markLoaded() {
 	}
 }
 
+// maxMoves bounds how often a revision is looked for whose records stay, while
+// another node writes one after the other.
+const maxMoves = 20
+
 // adopt loads the shards that a revision names anew, and makes it what is known.
-// It returns what was adopted, which may be newer.
-func (k *keeper) adopt(found reading) (reading, error) {
+func (k *keeper) adopt(found reading) error {
 	next := k.r.current.Load()
-	for try := 0; ; try++ {
-		got, lost, err := k.fetch(found.rev, next)
+	for try, moved := 0, 0; ; try++ {
+		got, lost, err := k.h.fetch(found.rev, next)
 		next = got // also what was had of a revision that was replaced meanwhile
 		if err != nil {
-			return found, err
+			return err
 		}
 		if len(lost) == 0 || try == 3 {
 			k.publish(found.rev, next, lost)
-			return found, nil
+			return nil
 		}
 		// Perhaps the records were replaced, or the storage went away, meanwhile.
 		if err := k.pause(try); err != nil {
-			return found, err
+			return err
 		}
-		if found, err = k.readHead(); err != nil {
-			return found, err
+		again, err := k.readHead()
+		switch {
+		case err != nil:
+			return err
+		case again.rev == nil:
+			return errGone
+		case k.head != nil && !again.rev.contains(k.head):
+			return errPast
+		case again.rev.ID != found.rev.ID && moved < maxMoves:
+			try, moved = -1, moved+1
 		}
-		if found.rev == nil {
-			return found, errGone
-		}
+		found = again
+		k.raw, k.read, k.mend = found.raw, found.rev, found.fromCopy
 	}
 }
 
 // fetch loads what the revision names and now does not hold. lost tells which
 // records cannot be used; their shards stay as they are.
-func (k *keeper) fetch(rev *revision, now *snapshot) (next *snapshot, lost map[int]error, err error) {
+func (h *hosting) fetch(rev *revision, now *snapshot) (next *snapshot, lost map[int]error, err error) {
 	fresh := *now
+	if rev == nil {
+		return &snapshot{}, nil, nil
+	}
 	var wanted []int
 	for i, digest := range rev.digests {
 		if digest != now.shards[i].digest() {
@@ -114,8 +145,8 @@ func (k *keeper) fetch(rev *revision, now *snapshot) (next *snapshot, lost map[i
 	failures := make([]error, shardCount)
 	err = each(len(wanted), func(n int) error {
 		i := wanted[n]
-		s, err := k.h.loadShard(i, rev.digests[i], now.shards[i])
-		if errors.Is(err, errNoAnswer) || errors.Is(err, errStuck) || k.h.ctx.Err() != nil {
+		s, err := h.loadShard(i, rev.digests[i], now.shards[i])
+		if errors.Is(err, errNoAnswer) || errors.Is(err, errStuck) || h.ctx.Err() != nil {
 			return err
 		}
 		if failures[i] = err; err == nil {
@@ -163,12 +194,18 @@ func (k *keeper) publish(rev *revision, next *snapshot, lost map[int]error) {
 		next.version = storedVersions.Add(1)
 	}
 	k.r.current.Store(next)
-	k.head, k.staleAt = rev, time.Time{}
+	k.head = rev
+	k.r.head.Store(rev)
 	var changed []Changed
 	for i := range next.shards {
 		if !first && old.shards[i] != next.shards[i] {
 			changed = append(changed, difference(old.shards[i], next.shards[i])...)
 		}
+	}
+	if first {
+		k.past.begin(rev.ID)
+	} else {
+		k.past.add(rev.ID, changed)
 	}
 	k.noteDamage(rev, lost)
 	k.markLoaded()

@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
-
-	"github.com/go-json-experiment/json"
 )
 
 // Keys in storage. Only [a-z0-9._/-] is safe on every storage, so a subject is
@@ -37,7 +34,6 @@ const (
 	maxRevision  = 64 << 10
 	maxShard     = 256 << 20
 	digestLength = 32 // hexadecimal digits of the checksum that name a record
-	historySize  = 64
 )
 
 // seal puts a checksum in front of a body. A record is one line, with what it
@@ -66,71 +62,4 @@ func unseal(kind string, record []byte, limit int) (body []byte, digest string, 
 		return nil, "", errors.New("its checksum does not fit its content")
 	}
 	return body, digest[:digestLength], nil
-}
-
-// revision is the record that names the current record of every shard.
-type revision struct {
-	Seq uint64 `json:"seq"`
-	// ID is random, so that two writers never make the same revision.
-	ID string `json:"id"`
-	// History holds the ids before this one, the latest first. It tells a node
-	// whether its own changes are in this revision.
-	History []string `json:"history"`
-	// Shards maps the name of each shard that has a record to its digest.
-	Shards map[string]string `json:"shards"`
-
-	digests [shardCount]string // Shards by number
-}
-
-// follows reports whether the revision with that id is this one or before it.
-func (v *revision) follows(id string) bool {
-	return v != nil && (v.ID == id || slices.Contains(v.History, id))
-}
-
-// forgot reports whether this revision was made without knowing the one given.
-// What lies beyond its history counts as known.
-func (v *revision) forgot(seq uint64, id string) bool {
-	return !v.follows(id) && (v.Seq < seq || v.Seq-seq < historySize)
-}
-
-func (v *revision) encode() []byte {
-	v.Shards = map[string]string{}
-	for i, d := range v.digests {
-		if d != "" {
-			v.Shards[shardName(i)] = d
-		}
-	}
-	body, err := json.Marshal(v, json.Deterministic(true))
-	if err != nil {
-		panic(err) // only text and numbers
-	}
-	record, _ := seal("revision", append(body, '\n'))
-	return record
-}
-
-var (
-	digestForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	idForm     = regexp.MustCompile(`^[0-9a-f]{16}$`)
-)
-
-func parseRevision(record []byte) (*revision, error) {
-	body, _, err := unseal("revision", record, maxRevision)
-	if err != nil {
-		return nil, err
-	}
-	v := &revision{}
-	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
-		return nil, errors.New("its content is not that of a revision")
-	}
-	if !idForm.MatchString(v.ID) || len(v.History) > historySize {
-		return nil, errors.New("its id or history has another form")
-	}
-	for name, digest := range v.Shards {
-		i, err := hex.DecodeString(name)
-		if err != nil || len(i) != 1 || shardName(int(i[0])) != name || !digestForm.MatchString(digest) {
-			return nil, errors.New("it names a shard in another form")
-		}
-		v.digests[i[0]] = digest
-	}
-	return v, nil
 }

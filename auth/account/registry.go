@@ -51,13 +51,14 @@ type Registry struct {
 	callLimit  time.Duration
 	linger     time.Duration
 
-	current atomic.Pointer[snapshot]
-	loaded  atomic.Bool
-	synced  atomic.Int64 // Unix nanoseconds; 0: never
-	away    atomic.Bool  // see Unavailable
-	stuck   atomic.Int32
-	deaf    atomic.Int32
-	trouble atomic.Pointer[error] // what stands in the way of changes that wait
+	current  atomic.Pointer[snapshot]
+	loaded   atomic.Bool
+	synced   atomic.Int64             // Unix nanoseconds; 0: never
+	head     atomic.Pointer[revision] // of current, as far as one is stored
+	standing atomic.Pointer[Standing] // see Standing; nil: nothing was tried yet
+	stuck    atomic.Int32
+	deaf     atomic.Int32
+	trouble  atomic.Pointer[error] // what stands in the way of changes that wait
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -228,9 +229,19 @@ func (r *Registry) Synced() time.Time {
 	return time.Unix(0, at)
 }
 
+// Standing is how storage was found when it was last read or written: unless it
+// is [Ready], what is known here is the last known.
+func (r *Registry) Standing() Standing {
+	standing := r.standing.Load()
+	if standing == nil || *standing == Ready && !r.Loaded() {
+		return Unread
+	}
+	return *standing
+}
+
 // Unavailable reports whether storage could not be read or written when that was
-// last tried: what is known here is the last known then.
-func (r *Registry) Unavailable() bool { return r.away.Load() }
+// last tried, or holds something else.
+func (r *Registry) Unavailable() bool { return r.Standing() != Ready && r.Standing() != Unread }
 
 // poke wakes the keeper to look at what came in.
 func (r *Registry) poke() {

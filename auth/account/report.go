@@ -1,6 +1,9 @@
 package account
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // lapse reports accounts whose time has come since the last turn.
 func (k *keeper) lapse() {
@@ -17,8 +20,37 @@ func (k *keeper) lapse() {
 	}
 }
 
+// Standing is how a registry stands to its storage.
+type Standing string
+
+// The standings.
+const (
+	// Ready: storage confirms what is known.
+	Ready Standing = "ready"
+	// Unread: nothing was read yet, and nothing is known to be wrong.
+	Unread Standing = "unread"
+	// Away: storage cannot be read, or not be written.
+	Away Standing = "away"
+	// Emptied: storage answers, and holds nothing of what it held.
+	Emptied Standing = "emptied"
+	// Diverged: storage holds accounts that were begun without those known here.
+	Diverged Standing = "diverged"
+)
+
+func standingOf(err error) Standing {
+	switch {
+	case err == nil:
+		return Ready
+	case errors.Is(err, ErrDiverged):
+		return Diverged
+	case errors.Is(err, ErrEmptied):
+		return Emptied
+	}
+	return Away
+}
+
 func (k *keeper) reportReading(err error) {
-	if err == nil && k.unread {
+	if err == nil && k.unread != Ready {
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
 		k.readable = time.Now()
 		k.blame(errLockSlow)
@@ -28,19 +60,25 @@ func (k *keeper) reportReading(err error) {
 
 // reportWriting says nothing while the cause is that storage cannot be read.
 func (k *keeper) reportWriting(err error) {
-	if err == nil || !k.unread {
+	if err == nil || k.unread == Ready {
 		k.report(&k.unwritten, err)
 	}
 }
 
 // report says once that storage is out of reach, and once that it is back.
-func (k *keeper) report(said *bool, err error) {
+func (k *keeper) report(said *Standing, err error) {
+	now := standingOf(err)
 	switch {
-	case err != nil && !*said:
-		k.r.note(Event{Kind: Unavailable, Err: err})
-	case err == nil && *said:
+	case now == *said:
+	case now != Ready:
+		k.r.note(Event{Kind: Unavailable, Standing: now, Err: err})
+	default:
 		k.r.note(Event{Kind: Recovered})
 	}
-	*said = err != nil
-	k.r.away.Store(k.unread || k.unwritten)
+	*said = now
+	worst := k.unread
+	if worst == Ready {
+		worst = k.unwritten
+	}
+	k.r.standing.Store(&worst)
 }

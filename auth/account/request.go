@@ -14,7 +14,7 @@ const maxQueue = 4096
 // request is one call of Apply or Repair on its way through the keeper.
 type request struct {
 	changes  []Change
-	repair   bool
+	keep     Keep  // of a repair
 	now      int64 // of the time stamps
 	begun    time.Time
 	deadline time.Time
@@ -37,7 +37,7 @@ const (
 
 // doubt is an attempt that may have succeeded.
 type doubt struct {
-	attempt acknowledged
+	id      string // of its revision
 	results []Result
 }
 
@@ -88,20 +88,30 @@ func single(results []Result, err error) (*Account, error) {
 	return results[0].Account, results[0].Err
 }
 
-// Repair puts storage right from what this node knows, because an operator asks
-// for it: records that are damaged or gone are written again and, where this
-// node never had their content, replaced by the last good content that it had,
-// or by nothing. What can be read of the damaged ones is kept aside under names
-// that begin gatehouse/accounts/damaged-. If the storage was emptied, everything
-// known here is written anew. It returns the keys of the records at fault.
-func (r *Registry) Repair(ctx context.Context) (mended []string, err error) {
+// Repair puts storage right, because an operator asks for it, and gives the keys of
+// the records at fault.
+//
+// With [KeepNode] storage comes to hold what this node knows: records that are
+// damaged or gone are written again and, where this node never had their content,
+// replaced by the last good content that it had, or by nothing. What can be read of
+// the damaged ones is kept aside under names that begin gatehouse/accounts/damaged-.
+// If storage was emptied, or holds other accounts, everything known here is written
+// anew.
+//
+// With [KeepStorage] all nodes come to know what storage holds: other accounts, an
+// older state, or none. Damaged records cannot be kept ([ErrDamaged]).
+//
+// Other errors are those of Apply.
+func (r *Registry) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
+	if keep != KeepNode && keep != KeepStorage {
+		return nil, invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
+	}
 	req := r.newRequest()
-	req.repair = true
+	req.keep = keep
 	if err := r.perform(ctx, req, nil); err != nil {
 		return nil, err
 	}
-	slices.Sort(req.mended)
-	return slices.Compact(req.mended), nil
+	return req.mended, nil
 }
 
 func (r *Registry) newRequest() *request {
@@ -186,7 +196,7 @@ func (r *Registry) queued() (n int, repair bool, deadline time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, req := range r.queue {
-		repair = repair || req.repair
+		repair = repair || req.keep != ""
 		if deadline.IsZero() || req.deadline.Before(deadline) {
 			deadline = req.deadline
 		}

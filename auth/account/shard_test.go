@@ -228,9 +228,6 @@ func TestRevisionRoundTrip(t *testing.T) {
 	if len(v.History) != historySize || len(v.encode()) > maxRevision {
 		t.Errorf("the history has %d ids", len(v.History))
 	}
-	if v.forgot(9, got.ID) || !v.forgot(v.Seq-1, "0000000000000000") || !v.forgot(v.Seq+1, "0000000000000000") {
-		t.Error("what lies beyond the history counts as known, and only that")
-	}
 	for name, body := range map[string]string{
 		"shard name":  `{"seq":1,"id":"0123456789abcdef","history":[],"shards":{"A7":"` + strings.Repeat("0", 32) + `"}}`,
 		"shard path":  `{"seq":1,"id":"0123456789abcdef","history":[],"shards":{"a7":"../../../../../../../../etc/pass"}}`,
@@ -244,6 +241,47 @@ func TestRevisionRoundTrip(t *testing.T) {
 		record, _ := seal("revision", []byte(body))
 		if _, err := parseRevision(record); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// TestRevisionContains: a revision holds those that it was made of, however far
+// back, and no other, whatever the numbers.
+func TestRevisionContains(t *testing.T) {
+	after := func(v *revision, n int) *revision {
+		for range n {
+			v = v.next()
+		}
+		return v
+	}
+	for name, first := range map[string]*revision{
+		"begun by this version":  newRevision(),
+		"begun by one before it": {Seq: 700, ID: newRevisionID(), History: []string{newRevisionID()}},
+	} {
+		for _, age := range []int{0, 1, 63, 64, 65, 200, 5000} {
+			old := after(first, age)
+			for _, n := range []int{0, 1, 63, 64, 65, 127, 128, 129, 1000, 5000, 20000} {
+				v := after(old, n)
+				if !v.contains(old) || n > 0 && old.contains(v) {
+					t.Errorf("%s: after %d, %d revisions later: %v, %v", name, age, n, v.contains(old), old.contains(v))
+				}
+				if anew := after(newRevision(), age+n); anew.contains(old) || old.contains(anew) {
+					t.Errorf("%s: after %d: taken for one that was begun anew, of %d revisions", name, age, age+n)
+				}
+				if fork := after(old, 1+n); n > 0 && n <= 64 && (v.contains(fork) || fork.contains(v)) {
+					t.Errorf("%s: after %d: taken for a branch of %d revisions", name, age, 1+n)
+				}
+			}
+		}
+	}
+	for _, n := range []int{1, 5, 40, 70, 300} {
+		a, b := after(newRevision(), n), after(newRevision(), 2*n)
+		joined := a.join(b)
+		for _, ahead := range []int{0, 10, 64, 300} {
+			v := after(joined, ahead)
+			if !v.contains(a) || !v.contains(b) || a.contains(v) || len(v.encode()) > maxRevision {
+				t.Errorf("of %d and %d, and %d later: it holds them: %v, %v", n, 2*n, ahead, v.contains(a), v.contains(b))
+			}
 		}
 	}
 }

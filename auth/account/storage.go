@@ -102,9 +102,9 @@ func (h *hosting) delete(key string) error {
 	return err
 }
 
-// pause waits a moment, longer at each try; it fails when the host is gone.
-func (h *hosting) pause(try int) error {
-	timer := time.NewTimer(20 * time.Millisecond << try)
+// wait fails when the host is gone.
+func (h *hosting) wait(d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -147,7 +147,7 @@ func (h *hosting) list() ([]string, error) {
 
 // lasting reports whether trying again soon is of no use.
 func lasting(err error) bool {
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrDamaged) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrDamaged) || errors.Is(err, ErrDiverged) {
 		return true
 	}
 	return slices.ContainsFunc(lastingErrors, func(e syscall.Errno) bool {

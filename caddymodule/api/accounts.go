@@ -236,7 +236,17 @@ func accountProblem(err error) error {
 	case errors.Is(err, account.ErrDamaged):
 		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
 	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):
-		return &Problem{Status: http.StatusServiceUnavailable, Message: account.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
+		return &Problem{Status: http.StatusServiceUnavailable, Message: whyBusy(err).Error(), RetryAfter: storageRetry, Cause: err}
 	}
 	return err
+}
+
+// whyBusy is what callers are told of the reason: nothing that is storage's own.
+func whyBusy(err error) error {
+	for _, known := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return account.ErrBusy
 }

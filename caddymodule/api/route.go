@@ -54,6 +54,10 @@ func (a *API) table() []route {
 		{path: "/api/serviceaccounts:confirm", methods: map[string]endpoint{
 			post: {admins, a.confirmAccounts},
 		}},
+		{path: "/api/serviceaccounts:repair", methods: map[string]endpoint{
+			get:  {admins, a.compareAccounts},
+			post: {admins, a.repairAccounts},
+		}},
 		{path: "/api/serviceaccounts/", prefix: true, methods: map[string]endpoint{
 			get: {admins, a.getAccount},
 			put: {admins, a.putAccount},

@@ -56,6 +56,9 @@ type Registry interface {
 	Loaded() bool
 	Synced() time.Time
 	Unavailable() bool
+	Standing() account.Standing
+	Compare() (*account.Comparison, error)
+	Repair(ctx context.Context, keep account.Keep) (mended []string, err error)
 }
 
 // status is all of it on one screen.
@@ -74,9 +77,11 @@ type accountState struct {
 	// Unconfirmed are for an issuer that had the name of a configured one, and let
 	// nobody in. They are counted above, too.
 	Unconfirmed int        `json:"unconfirmed"`
-	Loaded      bool       `json:"loaded"`    // they were read at least once
-	SyncedAt    *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
-	StorageAway bool       `json:"storage_away"`
+	Loaded      bool       `json:"loaded"`       // they were read at least once
+	SyncedAt    *time.Time `json:"synced_at"`    // when storage last confirmed them; null: never
+	StorageAway bool       `json:"storage_away"` // or it holds something else
+	// Storage is ready, unread, away, emptied or diverged.
+	Storage account.Standing `json:"storage"`
 }
 
 // getStatus answers with license, issuers, accounts and recent refusals.
@@ -88,6 +93,7 @@ func (a *API) getStatus(c *call) error {
 		Accounts: accountState{
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
 			Loaded: o.Registry.Loaded(), SyncedAt: momentOf(o.Registry.Synced()), StorageAway: o.Registry.Unavailable(),
+			Storage: o.Registry.Standing(),
 		},
 	}
 	for _, n := range o.Registry.Unconfirmed(a.services.Issuers) {

@@ -53,7 +53,7 @@ All commands below it need a token of the admin group.
 	cmd.AddCommand(
 		p.accountList(&c), p.accountCreate(&c), p.accountShow(&c),
 		p.accountSwitch(&c, switchOn), p.accountSwitch(&c, switchOff),
-		p.accountSet(&c), p.accountDelete(&c), p.accountConfirm(&c), p.accountExport(&c), p.accountImport(&c),
+		p.accountSet(&c), p.accountDelete(&c), p.accountConfirm(&c), p.accountRepair(&c), p.accountExport(&c), p.accountImport(&c),
 	)
 	return cmd
 }

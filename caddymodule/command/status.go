@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -37,6 +38,8 @@ type serverStatus struct {
 		Loaded      bool   `json:"loaded"`
 		SyncedAt    moment `json:"synced_at"`
 		StorageAway bool   `json:"storage_away"`
+		// Storage says how it was found; empty from servers that do not say.
+		Storage account.Standing `json:"storage"`
 	} `json:"accounts"`
 }
 
@@ -73,7 +76,7 @@ It needs a token of the admin group.
 		}
 		var away error
 		if status.Accounts.StorageAway {
-			away = errors.New("storage is out of reach of " + s.place + "; the service accounts last known are in force")
+			away = errors.New(storageFault(status.Accounts.Storage, s.place) + "; the service accounts last known are in force")
 		}
 		if asJSON {
 			return errors.Join(away, printJSON(cmd.OutOrStdout(), json.RawMessage(text)))
@@ -151,7 +154,7 @@ func (p *program) accountCounts(s *serverStatus) table {
 		t.add("Loaded", "no: storage was never read")
 	}
 	if s.Accounts.StorageAway {
-		t.add("Storage", "out of reach: no account can be changed, and changes made elsewhere are not seen")
+		t.add("Storage", standingWords(s.Accounts.Storage))
 	}
 	t.add("Active", fmt.Sprint(s.Accounts.Active))
 	t.add("Inactive", fmt.Sprint(s.Accounts.Inactive))
@@ -161,6 +164,17 @@ func (p *program) accountCounts(s *serverStatus) table {
 	}
 	t.add("Last sync", first(p.stamp(s.Accounts.SyncedAt.Time), "never"))
 	return t
+}
+
+// storageFault says in short what is wrong.
+func storageFault(s account.Standing, place string) string {
+	switch s {
+	case account.Emptied:
+		return "storage of " + place + " was emptied"
+	case account.Diverged:
+		return "storage of " + place + " holds other service accounts than it knows"
+	}
+	return "storage is out of reach of " + place
 }
 
 func yesNo(b bool) string {

@@ -186,6 +186,22 @@ func (e *Engine) Clone() *Engine {
 	return c
 }
 
+// Restore makes the engine hold what another one does; with keys, of those only.
+func (e *Engine) Restore(from *Engine, keys ...string) {
+	from.mu.Lock()
+	values := maps.Clone(from.values)
+	from.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(keys) == 0 {
+		e.values = values
+		return
+	}
+	for _, key := range keys {
+		e.values[key] = values[key]
+	}
+}
+
 // Violations are the calls that no engine takes.
 func (e *Engine) Violations() []string {
 	e.mu.Lock()

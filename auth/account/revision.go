@@ -1,0 +1,158 @@
+package account
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"regexp"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+)
+
+// revision is the record that names the current record of every shard.
+type revision struct {
+	Seq uint64 `json:"seq"`
+	// ID is random, so that two writers never make the same revision.
+	ID string `json:"id"`
+	// Root is the id of the revision that all began with, so that a registry that
+	// is begun anew is another one. Empty in those that older versions wrote.
+	Root string `json:"root,omitempty"`
+	// History holds the ids before this one, the latest first. It tells a node
+	// whether what it knows is in this revision.
+	History []string `json:"history"`
+	// Landmarks are the ids of some before those, about every 64th, the latest
+	// first: for a node that did not look for longer than the history reaches.
+	Landmarks []string `json:"landmarks,omitempty"`
+	// Shards maps the name of each shard that has a record to its digest.
+	Shards map[string]string `json:"shards"`
+
+	digests [shardCount]string // Shards by number
+}
+
+const (
+	historySize  = 64
+	maxLandmarks = 64
+)
+
+// newRevision is the first one of a registry that begins.
+func newRevision() *revision {
+	id := newRevisionID()
+	return &revision{Seq: 1, ID: id, Root: id}
+}
+
+func newRevisionID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// next is the revision that follows, with the same records.
+func (v *revision) next() *revision {
+	n := &revision{Seq: v.Seq + 1, ID: newRevisionID(), Root: cmp.Or(v.Root, v.ID), digests: v.digests}
+	n.History = append([]string{v.ID}, v.History...)
+	n.Landmarks = v.Landmarks
+	return n.trim(v.Seq)
+}
+
+// join is the revision that follows both, with this one's records. Its number
+// leaves room for all that it follows: what lies within the length of the history
+// is in it.
+func (v *revision) join(other *revision) *revision {
+	n := v.next()
+	theirs := slices.DeleteFunc(append([]string{other.ID}, other.History...), v.follows)
+	ours := n.History
+	n.History = make([]string, 0, len(ours)+len(theirs))
+	for i := range max(len(ours), len(theirs)) {
+		n.History = append(append(n.History, ours[min(i, len(ours)):min(i+1, len(ours))]...), theirs[min(i, len(theirs)):min(i+1, len(theirs))]...)
+	}
+	for _, id := range append([]string{other.landmark()}, other.Landmarks...) {
+		if !slices.Contains(n.Landmarks, id) {
+			n.Landmarks = append(slices.Clip(n.Landmarks), id)
+		}
+	}
+	n.Seq = max(v.Seq, other.Seq) + 1 + uint64(len(theirs))
+	return n.trim(v.Seq)
+}
+
+// trim keeps to the bounds, and makes the revision a landmark if it is time for
+// one since the number given.
+func (v *revision) trim(since uint64) *revision {
+	v.History = v.History[:min(len(v.History), historySize)]
+	if v.Seq/historySize != since/historySize && !slices.Contains(v.Landmarks, v.ID) {
+		v.Landmarks = append([]string{v.ID}, v.Landmarks...)
+	}
+	v.Landmarks = v.Landmarks[:min(len(v.Landmarks), maxLandmarks)]
+	return v
+}
+
+// landmark is the last of those that all revisions after this one hold, for long.
+func (v *revision) landmark() string {
+	if len(v.Landmarks) > 0 {
+		return v.Landmarks[0]
+	}
+	return cmp.Or(v.Root, v.ID)
+}
+
+// follows reports whether the revision with that id is this one or, as far as the
+// history reaches, before it.
+func (v *revision) follows(id string) bool {
+	return v != nil && (v.ID == id || slices.Contains(v.History, id))
+}
+
+// contains reports whether all that the other revision holds was known when this
+// one was written.
+func (v *revision) contains(other *revision) bool {
+	if v.follows(other.ID) {
+		return true
+	}
+	if v.Seq < other.Seq || v.Seq-other.Seq <= historySize {
+		return false // it would be in the history
+	}
+	mark := other.landmark()
+	return v.Root == mark || slices.Contains(v.Landmarks, mark) ||
+		len(v.Landmarks) == maxLandmarks && v.Root == other.Root && v.Root != "" && v.Seq-other.Seq > (maxLandmarks-1)*historySize
+}
+
+func (v *revision) encode() []byte {
+	v.Shards = map[string]string{}
+	for i, d := range v.digests {
+		if d != "" {
+			v.Shards[shardName(i)] = d
+		}
+	}
+	body, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		panic(err) // only text and numbers
+	}
+	record, _ := seal("revision", append(body, '\n'))
+	return record
+}
+
+var (
+	digestForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	idForm     = regexp.MustCompile(`^[0-9a-f]{16}$`)
+)
+
+func parseRevision(record []byte) (*revision, error) {
+	body, _, err := unseal("revision", record, maxRevision)
+	if err != nil {
+		return nil, err
+	}
+	v := &revision{}
+	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
+		return nil, errors.New("its content is not that of a revision")
+	}
+	if !idForm.MatchString(v.ID) || len(v.History) > historySize || len(v.Landmarks) > maxLandmarks {
+		return nil, errors.New("its id or history has another form")
+	}
+	for name, digest := range v.Shards {
+		i, err := hex.DecodeString(name)
+		if err != nil || len(i) != 1 || shardName(int(i[0])) != name || !digestForm.MatchString(digest) {
+			return nil, errors.New("it names a shard in another form")
+		}
+		v.digests[i[0]] = digest
+	}
+	return v, nil
+}

@@ -1,0 +1,157 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+// comparison is what storage holds beside what the server knows.
+type comparison struct {
+	StorageState account.Standing `json:"storage_state"`
+	Node         *side            `json:"node"`    // nil: nothing
+	Storage      *side            `json:"storage"` // nil: nothing
+	OnlyNode     int              `json:"only_node"`
+	OnlyStorage  int              `json:"only_storage"`
+	Different    int              `json:"different"`
+	Differences  []struct {
+		Issuer  string       `json:"issuer"`
+		Subject string       `json:"subject"`
+		Node    *accountInfo `json:"node"`
+		Storage *accountInfo `json:"storage"`
+	} `json:"differences"`
+	Damaged []string `json:"damaged"`
+}
+
+type side struct {
+	Revision uint64 `json:"revision"`
+	ID       string `json:"id"`
+	Active   int    `json:"active"`
+	Inactive int    `json:"inactive"`
+	Expired  int    `json:"expired"`
+}
+
+func (p *program) accountRepair(c *connection) *cobra.Command {
+	var keep string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "repair [--keep node|storage]",
+		Short: "Shows what storage holds beside what the server knows, and keeps one",
+		Long: `
+Shows the service accounts that storage holds beside those that the server knows, and
+changes nothing. The two differ where storage was emptied, is another one, or has damaged
+records: each node then goes on with what it knows, and answers changes with 503 until
+somebody decides.
+
+With --keep node, storage comes to hold what the server that is asked knows. With --keep
+storage, what storage holds is taken over, even if it is nothing. Either way all nodes
+follow.
+`,
+		Example: `  caddy gatehouse service-account repair
+  caddy gatehouse service-account repair --keep node
+  caddy gatehouse service-account repair --json`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&keep, "keep", "", "What to keep: node (what the server knows) or storage; left out, nothing is changed")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		if cmd.Flags().Changed("keep") {
+			return keepOne(ctx, cmd.OutOrStdout(), s, keep, asJSON)
+		}
+		var found comparison
+		text, err := s.get(ctx, ask{method: http.MethodGet, path: accountsPath + ":repair", wait: importWait}, &found)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
+		}
+		return p.printComparison(cmd.OutOrStdout(), &found)
+	})
+	return cmd
+}
+
+func keepOne(ctx context.Context, w io.Writer, s *server, keep string, asJSON bool) error {
+	if keep != string(account.KeepNode) && keep != string(account.KeepStorage) {
+		return fmt.Errorf("--keep is %q; want node or storage", keep)
+	}
+	body, err := json.Marshal(map[string]string{"keep": keep})
+	if err != nil {
+		return err
+	}
+	var done struct {
+		Kept   string   `json:"kept"`
+		Mended []string `json:"mended"`
+	}
+	text, err := s.get(ctx, ask{method: http.MethodPost, path: accountsPath + ":repair", body: body, wait: importWait}, &done)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, json.RawMessage(text))
+	}
+	t := table{}
+	t.add("Kept", done.Kept)
+	t.add("Written again", count(len(done.Mended), "record"))
+	return t.print(w)
+}
+
+func (p *program) printComparison(w io.Writer, c *comparison) error {
+	t := table{}
+	t.add("Storage is", standingWords(c.StorageState))
+	t.add("The server knows", c.Node.words())
+	t.add("Storage holds", c.Storage.words())
+	t.add("Only the server", count(c.OnlyNode, "account"))
+	t.add("Only storage", count(c.OnlyStorage, "account"))
+	t.add("Different", count(c.Different, "account"))
+	if len(c.Damaged) > 0 {
+		t.add("Damaged or gone", count(len(c.Damaged), "record")+": "+strings.Join(c.Damaged, ", "))
+	}
+	if err := t.print(w); err != nil || len(c.Differences) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	now := p.now()
+	list := table{header: []string{"ISSUER", "SUBJECT", "SERVER", "STORAGE"}}
+	for _, d := range c.Differences {
+		states := [2]string{"none", "none"}
+		for i, a := range []*accountInfo{d.Node, d.Storage} {
+			if a != nil {
+				states[i] = a.state(now)
+			}
+		}
+		list.add(d.Issuer, d.Subject, states[0], states[1])
+	}
+	return list.print(w)
+}
+
+func (s *side) words() string {
+	if s == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("%d active, %d inactive, %d expired, as of revision %d (%s)", s.Active, s.Inactive, s.Expired, s.Revision, s.ID)
+}
+
+// standingWords says how storage was found.
+func standingWords(s account.Standing) string {
+	switch s {
+	case account.Ready:
+		return "well"
+	case account.Emptied:
+		return "emptied: it answers, and holds no service accounts any more; see service-account repair"
+	case account.Diverged:
+		return "another: it holds service accounts that were begun without those that the server knows; see service-account repair"
+	case account.Unread:
+		return "not read yet"
+	}
+	return "out of reach: no account can be changed, and changes made elsewhere are not seen"
+}
