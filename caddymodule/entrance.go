@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
 // entrance is what every request with a token passes: the token is verified,
@@ -12,22 +14,25 @@ import (
 type entrance struct {
 	verifier     *auth.Verifier
 	registration *auth.Registration
+	known        account.View
 	meters       *meters
 	begin        func() bool // lends storage, if that was not done yet
 }
 
-func newEntrance(verifier *auth.Verifier, known auth.Accounts, required bool, meters *meters, begin func() bool) *entrance {
+func newEntrance(verifier *auth.Verifier, known account.View, required bool, meters *meters, begin func() bool) *entrance {
 	return &entrance{
 		meters:       meters,
 		begin:        begin,
 		verifier:     verifier,
+		known:        known,
 		registration: &auth.Registration{Accounts: known, Required: required},
 	}
 }
 
 // verify tells who the caller is, with what is registered about them. A request
 // that comes before this configuration has started may need what storage keeps:
-// keys of an issuer that is down.
+// keys of an issuer that is down, or the accounts, for whose first reading it
+// waits.
 func (e *entrance) verify(ctx context.Context, token string) (*auth.Principal, auth.Verdict) {
 	verdict := e.verifier.Verify(ctx, token)
 	if isUnavailable(verdict.Refusal) && e.begin() {
@@ -38,8 +43,17 @@ func (e *entrance) verify(ctx context.Context, token string) (*auth.Principal, a
 		return nil, verdict
 	}
 	caller, refusal := e.registration.Admit(verdict.Token, verdict.At)
+	if refusal == auth.ErrAccountsUnavailable && e.awaitAccounts(ctx) {
+		caller, refusal = e.registration.Admit(verdict.Token, time.Now())
+	}
 	verdict.Refusal = refusal
 	return caller, verdict
+}
+
+// awaitAccounts tells whether the accounts were read by now.
+func (e *entrance) awaitAccounts(ctx context.Context) bool {
+	e.begin()
+	return e.known.AwaitReading(ctx)
 }
 
 func isUnavailable(r *auth.Refusal) bool {

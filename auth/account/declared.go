@@ -83,6 +83,9 @@ func (v View) Lookup(issuer, subject string) (*Account, bool) {
 // Loaded is [Registry.Loaded]. Until then declared accounts are known already.
 func (v View) Loaded() bool { return v.Registry.Loaded() }
 
+// AwaitReading is [Registry.AwaitReading].
+func (v View) AwaitReading(ctx context.Context) bool { return v.Registry.AwaitReading(ctx) }
+
 // Find is [Registry.Find] among both.
 func (v View) Find(issuer, key string) (*Account, error) { return choose(v.matches(key), issuer) }
 

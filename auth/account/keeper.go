@@ -85,12 +85,14 @@ func (k *keeper) turn() {
 	if newest != k.h {
 		k.dropLock()
 		k.h, k.refreshAt, k.retryAt = newest, time.Time{}, time.Time{}
+		k.r.beginReading()
 	}
 	if k.r.expire(k.readable) > 0 {
 		k.reportWriting(k.cause)
 		k.failures, k.retryAt = 0, time.Time{} // the next request gets its tries
 	}
 	if k.h == nil || k.h.host.Storage == nil {
+		k.r.failReading()
 		return
 	}
 	if !time.Now().Before(k.refreshAt) {

@@ -35,6 +35,7 @@ func (k *keeper) pull() (sight, error) {
 	if err != nil {
 		return current, err
 	}
+	k.r.beginReading()
 	k.raw, k.read, k.mend = found.raw, found.rev, found.fromCopy
 	saw, err := k.judge(found)
 	if saw != forked {

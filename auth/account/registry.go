@@ -66,6 +66,9 @@ type Registry struct {
 	wake   chan struct{} // tells the keeper that something came in
 	ready  chan struct{} // closed at the first load
 
+	reading atomic.Pointer[chan struct{}] // closed when the first reading fails; nil: none is worth waiting for
+	waiters atomic.Int32                  // see AwaitReading
+
 	mu      sync.Mutex // guards all below; never held while waiting
 	closed  bool
 	running bool
@@ -96,6 +99,7 @@ func New(opts Options) *Registry {
 	slow := errLockSlow
 	r.trouble.Store(&slow)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.beginReading()
 	return r
 }
 

@@ -50,6 +50,9 @@ func standingOf(err error) Standing {
 }
 
 func (k *keeper) reportReading(err error) {
+	if err != nil && k.h.ctx.Err() == nil { // else the next host reads at once
+		k.r.failReading()
+	}
 	if err == nil && k.unread != Ready {
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
 		k.readable = time.Now()

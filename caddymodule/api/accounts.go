@@ -8,12 +8,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
 // Accounts are the known service accounts, declared and stored ones alike.
 type Accounts interface {
 	Find(issuer, key string) (*account.Account, error)
+	Loaded() bool
+	AwaitReading(ctx context.Context) bool
 	Page(q account.Query) []*account.Account
 	Apply(ctx context.Context, changes []account.Change, progress func(done int)) ([]account.Result, error)
 }
@@ -30,6 +33,9 @@ func (a *API) listAccounts(c *call) error {
 	}
 	issuer, err := c.issuer()
 	if err != nil {
+		return err
+	}
+	if err := a.awaitAccounts(c); err != nil {
 		return err
 	}
 	given := c.r.URL.Query()
@@ -65,11 +71,28 @@ func (a *API) getAccount(c *call) error {
 		return err
 	}
 	found, err := a.services.Accounts.Find(issuer, key)
+	if errors.Is(err, account.ErrNotFound) && !a.services.Accounts.Loaded() {
+		if err := a.awaitAccounts(c); err != nil {
+			return err
+		}
+		found, err = a.services.Accounts.Find(issuer, key)
+	}
 	if err != nil {
 		return accountProblem(err)
 	}
 	writeAccount(c.w, http.StatusOK, found)
 	return nil
+}
+
+// awaitAccounts waits for the first reading of the accounts. Without it, what is
+// stored would seem not to be there.
+func (a *API) awaitAccounts(c *call) error {
+	if a.services.Accounts.AwaitReading(c.r.Context()) {
+		return nil
+	}
+	unread := problem(auth.ErrAccountsUnavailable.Status, auth.ErrAccountsUnavailable.Message)
+	unread.RetryAfter = auth.ErrAccountsUnavailable.RetryAfter
+	return unread
 }
 
 func (a *API) putAccount(c *call) error {

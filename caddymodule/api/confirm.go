@@ -40,6 +40,9 @@ func (a *API) confirmAccounts(c *call) error {
 	if asked.Subject != "" {
 		confirm(asked.Subject)
 	} else {
+		if err := a.awaitAccounts(c); err != nil {
+			return err
+		}
 		for _, one := range a.services.Accounts.Page(account.Query{Issuer: asked.Issuer}) {
 			if one.Identifier() != now {
 				confirm(one.Subject())

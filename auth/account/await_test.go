@@ -1,0 +1,61 @@
+package account_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+)
+
+// The callers that wait for the first reading are bounded; those beyond are
+// answered at once, the others with it.
+func TestWaitersForTheFirstReadingAreBounded(t *testing.T) {
+	n := account.New(account.Options{})
+	t.Cleanup(func() { _ = n.Close() })
+	const most, more = 1000, 200
+	var turnedAway, let atomic.Int32
+	var callers sync.WaitGroup
+	for range most + more {
+		callers.Go(func() {
+			if n.AwaitReading(t.Context()) {
+				let.Add(1)
+				return
+			}
+			turnedAway.Add(1)
+		})
+	}
+	eventually(t, "those beyond the bound are answered", func() bool { return turnedAway.Load() == more })
+	n.Attach(account.Host{Storage: engine(t, hostile.Faults{}).Node(), Refresh: refresh})
+	callers.Wait()
+	if let.Load() != most {
+		t.Errorf("%d of %d that waited have the accounts", let.Load(), most)
+	}
+}
+
+// Once a reading has failed nobody waits, until storage answers again.
+func TestNobodyWaitsForAStorageThatIsAway(t *testing.T) {
+	filled := engine(t, hostile.Faults{})
+	create(t, start(t, filled.Node(), account.Options{}), numbered("sa", 200)...)
+	e := engine(t, hostile.Faults{Trip: 20 * time.Millisecond})
+	for _, key := range filled.Keys() {
+		e.Set(key, filled.Value(key))
+	}
+	e.SetDown(true)
+	n := start(t, e.Node(), account.Options{})
+	if n.AwaitReading(t.Context()) {
+		t.Fatal("there are accounts of a storage that is away")
+	}
+	eventually(t, "the outage is known", n.Unavailable)
+	begun := time.Now()
+	for range 1000 {
+		n.AwaitReading(t.Context())
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("1000 answers took %v, want them at once", took)
+	}
+	e.SetDown(false)
+	eventually(t, "they are waited for again", func() bool { return n.AwaitReading(t.Context()) })
+}
