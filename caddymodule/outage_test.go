@@ -171,6 +171,58 @@ func TestRotationRefusesNobody(t *testing.T) {
 	}
 }
 
+// A rotation refuses nobody while strangers with invented key ids spend the issuer's
+// turns, and those with a known key do not wait.
+func TestRotationAmongStrangers(t *testing.T) {
+	issuer, other := newIssuer(t), newIssuer(t)
+	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)
+	token := mint(issuer, nil)
+	if got := g.get("/", bearer(token)); got.status != 200 {
+		t.Fatalf("got %d", got.status)
+	}
+	invented := func(n int) string { return mint(issuer, nil, idp.WithHeader("kid", fmt.Sprint("invented-", n))) }
+	for n := range 4 { // one after the other: beyond what may be asked in a row
+		if got := g.get("/", bearer(invented(n))); got.status != 401 {
+			t.Errorf("a stranger got %d, want 401", got.status)
+		}
+	}
+	before, began := issuer.JWKSFetches(), time.Now()
+	stop := make(chan struct{})
+	var strangers sync.WaitGroup
+	for i := range 8 {
+		strangers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					g.get("/", bearer(invented(1000*(i+1)+n)))
+				}
+			}
+		})
+	}
+	known := g.traffic(2, func(int) string { return token })
+	for round := range 2 {
+		kid := issuer.Rotate("ES256", idp.KeepOld)
+		fresh := make([]string, 40)
+		for i := range fresh {
+			fresh[i] = mint(issuer, claims{"sub": fmt.Sprint(round, i)}, idp.WithKey(kid))
+		}
+		if counts := g.all(fresh); counts[200] != len(fresh) {
+			t.Errorf("got the statuses %v, want 200 only", counts)
+		}
+	}
+	if failed := known.end(); len(failed) > 0 {
+		t.Errorf("%d requests with a known key failed, the first with %s", len(failed), failed[0])
+	}
+	close(stop)
+	strangers.Wait()
+	most := 1 + int(time.Since(began)/(5*time.Second))
+	if n := issuer.JWKSFetches() - before; n > most {
+		t.Errorf("%d fetches in %s, want %d at most", n, time.Since(began), most)
+	}
+}
+
 func TestInventedKeyIDs(t *testing.T) {
 	issuer, other := newIssuer(t), newIssuer(t)
 	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)
