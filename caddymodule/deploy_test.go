@@ -39,6 +39,12 @@ func TestDashboardAndAlertsKnowTheMetrics(t *testing.T) {
 			t.Errorf("the README does not know %s", name[1])
 		}
 	}
+	shown := read(t, "../deploy/grafana/gatehouse.json") + read(t, "../deploy/prometheus/gatehouse.rules.yml")
+	for _, row := range regexp.MustCompile("(?m)^\\| `(caddy_gatehouse_[a-z_]+)` \\|").FindAllStringSubmatch(readme, -1) {
+		if !strings.Contains(shown, row[1]) {
+			t.Errorf("%s stands neither on the dashboard nor in an alert", row[1])
+		}
+	}
 	if !json.Valid([]byte(read(t, "../deploy/grafana/gatehouse.json"))) {
 		t.Error("the dashboard is no JSON")
 	}

@@ -48,7 +48,7 @@ are found by the subject of an account with --by subject only.
 	f.StringVar(&made.By, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only; default)")
 	f.StringArrayVar(&groups, "groups", nil, "Groups it is given, separated by commas or repeated")
 	f.StringVar(&expires, "expires-at", "", "When it stops being good: a time, a day, or a duration from now (default: never)")
-	f.SetNormalizeFunc(oneExpiry)
+	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
 	f.BoolVar(&inactive, "inactive", false, "Make it disabled")
 	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
@@ -103,10 +103,13 @@ func (p *program) parseExpiry(text string) (string, error) {
 	return at.Format(time.RFC3339), nil
 }
 
-// oneExpiry takes the word that licenses have for it, too.
-func oneExpiry(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	if name == "expire-at" {
-		name = "expires-at"
+// synonym takes another name of a flag, too: licenses say expire-at, as hoop does,
+// and accounts expires-at.
+func synonym(other, name string) func(*pflag.FlagSet, string) pflag.NormalizedName {
+	return func(_ *pflag.FlagSet, given string) pflag.NormalizedName {
+		if given == other {
+			given = name
+		}
+		return pflag.NormalizedName(given)
 	}
-	return pflag.NormalizedName(name)
 }

@@ -42,7 +42,7 @@ as it is, what somebody else changes at the same time included.
 	f.StringArrayVar(&set.removed, "remove-group", nil, "A group it is given no more (repeatable)")
 	f.StringVar(&set.expires, "expires-at", "", "When it stops being good: a time, a day, a duration from now, or never")
 	f.StringVar(&set.by, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only)")
-	f.SetNormalizeFunc(oneExpiry)
+	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
 	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.MarkFlagsMutuallyExclusive("groups", "add-group")
 	cmd.MarkFlagsMutuallyExclusive("groups", "remove-group")

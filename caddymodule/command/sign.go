@@ -74,6 +74,7 @@ func (s *signing) flags(cmd *cobra.Command) {
 	f.StringVar(&s.kind, "type", "", "Product edition: oss or enterprise (required)")
 	f.StringArrayVar(&s.hosts, "allowed-hosts", nil, "Host patterns, separated by commas or repeated: a name, *.name, an IP address or * (required)")
 	f.StringVar(&s.description, "description", "", "For whom the license is, 2 to 200 bytes (required)")
+	f.SetNormalizeFunc(synonym("expires-at", "expire-at"))
 	f.StringVar(&s.ttl, "expire-at", "", "How long from now it is valid, such as 8640h or 365d (required)")
 	f.StringArrayVar(&s.features, "features", nil, "Features granted, separated by commas or repeated (default: every one)")
 	f.IntVar(&s.version, "version", 0, "Version of the format, 1 or 2 (default: 1 where it can be)")
