@@ -147,6 +147,9 @@ func (a *App) Start() error {
 	if err := a.warnOfUncleaned(); err != nil {
 		return err
 	}
+	if err := a.warnOfMisspelt(); err != nil {
+		return err
+	}
 	if err := a.startLicense(); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -86,20 +85,6 @@ func checkHeaderName(name string) error {
 	}
 	if _, reserved := notForIdentity[fold(name)]; reserved {
 		return fmt.Errorf("%q cannot tell who is calling: it has a meaning of its own", name)
-	}
-	return nil
-}
-
-// authPlaceholder finds the placeholders of authentication in a value.
-var authPlaceholder = regexp.MustCompile(`\{http\.auth\.([^{}]*)\}`)
-
-// checkHeaderValue finds placeholders that are misspelt: they would be empty, and
-// the upstream would take everybody for nobody.
-func checkHeaderValue(value string) error {
-	for _, found := range authPlaceholder.FindAllStringSubmatch(value, -1) {
-		if name, ours := strings.CutPrefix(found[1], "user."); !ours || !isPrincipalKey(name) {
-			return fmt.Errorf("found %s, expected {%s…} with one of %s or claims.<path>", found[0], userPlaceholder, strings.Join(auth.PrincipalKeys, ", "))
-		}
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func TestDiesAtEveryCall(t *testing.T) {
 				t.Fatal("the writer never survives")
 			}
 		}
-		if calls < 20 {
+		if calls < 12 { // it would have died of nothing
 			t.Errorf("only %d calls until all was written", calls)
 		}
 	}
