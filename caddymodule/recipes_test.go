@@ -255,3 +255,36 @@ func TestEveryRecipeIsRun(t *testing.T) {
 		t.Errorf("got the recipes %q, want those with a test: %q", found, testedRecipes)
 	}
 }
+
+// What "Start here" says of the first tokens of a person and of a machine holds.
+func TestStartHere(t *testing.T) {
+	_, rest, _ := strings.Cut(read(t, "../README.md"), "\n## Start here\n")
+	_, rest, _ = strings.Cut(rest, "```caddyfile\n{\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the README has no such Caddyfile")
+	}
+	issuer, admin := newIssuer(t), freeAddress(t)
+	g := start(t, "{\n"+strings.Replace(globals, "admin off", "admin "+admin, 1)+"\n"+text,
+		"https://login.example.com/realms/acme", issuer.URL, "gateway.example.com {", "http://SITE {\n\tbind 127.0.0.1",
+		"127.0.0.1:8009", strings.TrimPrefix(newUpstream(t).URL, "http://"))
+	eventually(t, "the service accounts are loaded", func() bool { return strings.Contains(g.log(), "service accounts loaded") })
+
+	person := mint(issuer, claims{"sub": "alice", "groups": []string{"admin"}})
+	if got := g.get("/", bearer(person)); got.seen(t).Headers.Get("X-Auth-Subject") != "alice" {
+		t.Errorf("a person: got %d %s", got.status, got.body)
+	}
+	machine := bearer(mint(issuer, claims{"sub": "ci-deploy", "azp": "ci-deploy"}))
+	if got := g.get("/", machine); got.status != http.StatusUnauthorized || !strings.Contains(got.header.Get("WWW-Authenticate"), "the service account is not registered") {
+		t.Errorf("a machine that nobody registered: got %d %s", got.status, got.header.Get("WWW-Authenticate"))
+	}
+	if got := g.do(g.client, http.MethodPost, "http://"+admin+"/api/serviceaccounts", bearer(person), content(`{"subject":"ci-deploy","status":"active"}`)); got.status != http.StatusCreated {
+		t.Fatalf("registering it: got %d %s", got.status, got.body)
+	}
+	if got := g.get("/", machine); got.status != http.StatusOK {
+		t.Errorf("a registered machine: got %d %s", got.status, got.header.Get("WWW-Authenticate"))
+	}
+	if got := g.get("/"); got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") != `Bearer realm="gatehouse"` {
+		t.Errorf("no token: got %d %s", got.status, got.header.Get("WWW-Authenticate"))
+	}
+}
