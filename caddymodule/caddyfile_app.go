@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -172,11 +173,12 @@ func (i *Issuer) parseLeeway(d *caddyfile.Dispenser) error {
 // checkSource checks where the keys come from, as far as that is written out: a
 // placeholder can only be checked once it is resolved.
 func (i *Issuer) checkSource() error {
-	if hasPlaceholder(i.Issuer) || hasPlaceholder(i.JWKSURI) {
+	if hasPlaceholder(i.Issuer) || hasPlaceholder(i.JWKSURI) || slices.ContainsFunc(i.FetchTokenHosts, hasPlaceholder) {
 		return nil
 	}
 	return issuer.Config{
 		Issuer: i.Issuer, JWKSURI: i.JWKSURI, JWKSFile: i.JWKSFile, InsecureHTTP: i.InsecureHTTP,
+		FetchTokenFile: i.FetchTokenFile, FetchTokenHosts: i.FetchTokenHosts,
 	}.Validate()
 }
 
