@@ -1,11 +1,37 @@
+// Package sso answers one question of a licensed application: where do the
+// people of this customer account log in?
+//
+// A [Service] takes a request for a product and a customer account, decides
+// whether the caller may ask (an HMAC over the Date header, or a bearer token
+// that its user judges), and answers with the address of the identity
+// provider's login page: an authorization request of OAuth 2.0 (RFC 6749,
+// sections 4.1.1 and 4.2.1) and OpenID Connect. Requests, answers and errors
+// follow LicenseSpring's License API v4, so that clients written for it work
+// unchanged.
+//
+// # What an answer costs
+//
+// Memory only: accounts and credentials are compiled once, and the provider's
+// metadata comes from an engine that keeps it (package issuer). Only where no
+// metadata was ever had does a request wait, 5 seconds at most.
+//
+// # What never lives here
+//
+// HTTP routing, paths and methods (405 is the caller's), tokens and their
+// verification, configuration files, logs and metrics. Nothing of a request is
+// quoted in a refusal, and no shared key leaves the package.
 package sso
 
 import (
 	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 const (
@@ -136,6 +162,60 @@ func (s *Service) addAccounts(cfg Config) error {
 			return fmt.Errorf("account %q is declared twice: declare it once", a.Code)
 		}
 		s.accounts[a.Code] = ready
+	}
+	return nil
+}
+
+// minSigningBits is the shortest RSA key that may sign answers; maxSigningBits
+// the longest that does so in bearable time.
+const (
+	minSigningBits = 2048
+	maxSigningBits = 8192
+)
+
+// ParseSigningKey reads the RSA key that signs answers: PEM of PKCS#8 (RFC 5208)
+// or PKCS#1 (RFC 8017), not encrypted, 2048 to 8192 bits. Errors quote nothing
+// of it.
+func ParseSigningKey(data []byte) (*rsa.PrivateKey, error) {
+	data, err := bom.Skip(data)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("it is not PEM: it must begin with -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----")
+	}
+	var parsed any
+	switch block.Type {
+	case "PRIVATE KEY":
+		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		return nil, fmt.Errorf("it is PEM of type %.40q: it must be PRIVATE KEY or RSA PRIVATE KEY, not encrypted", block.Type)
+	}
+	if err != nil {
+		return nil, errors.New("its content cannot be read: it must be an unencrypted PKCS#8 or PKCS#1 key")
+	}
+	key, ok := parsed.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("it is not an RSA key: clients check RSA signatures only")
+	}
+	if err := checkSigningKey(key); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+func checkSigningKey(key *rsa.PrivateKey) error {
+	if key.N == nil {
+		return errors.New("it has no modulus: it is no key")
+	}
+	if bits := key.N.BitLen(); bits < minSigningBits || bits > maxSigningBits {
+		return fmt.Errorf("it has %d bits: %d to %d are possible", bits, minSigningBits, maxSigningBits)
+	}
+	if key.Validate() != nil {
+		return errors.New("its numbers do not belong together: it is damaged")
 	}
 	return nil
 }

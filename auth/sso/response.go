@@ -104,3 +104,112 @@ func Refused(r *Refusal) Response {
 	}
 	return answer
 }
+
+// Code is the stable name of a refusal, the `code` of its body.
+type Code string
+
+// The codes, in the order in which they are checked.
+const (
+	CodeMissingHeaders         Code = "missing_headers"
+	CodeMissingParams          Code = "authorization_missing_params"
+	CodeInvalidHeaders         Code = "authorization_invalid_headers"
+	CodeHMACRequired           Code = "hmac_required"
+	CodeDateDiff               Code = "date_header_diff"
+	CodeInvalidAPIKey          Code = "invalid_api_key"
+	CodeRevokedAPIKey          Code = "revoked_api_key"
+	CodeSignatureMismatch      Code = "signature_mismatch"
+	CodeMissingParameters      Code = "missing_parameters"
+	CodeValidation             Code = "validation_error"
+	CodeUnknownProduct         Code = "unknown_product"
+	CodeAPIKeyProduct          Code = "api_key_product_not_allowed"
+	CodeAccountNotFound        Code = "customer_account_not_found"
+	CodeRateLimited            Code = "rate_limited"
+	CodeInternal               Code = "internal_error"
+	CodeInvalidToken           Code = "invalid_token"
+	CodeInsufficientScope      Code = "insufficient_scope"
+	CodeTemporarilyUnavailable Code = "temporarily_unavailable"
+	CodeNotFound               Code = "not_found"
+	CodeMethodNotAllowed       Code = "method_not_allowed"
+)
+
+// statuses are the HTTP statuses of the codes that have another than 400.
+var statuses = map[Code]int{
+	CodeSignatureMismatch:      http.StatusUnauthorized,
+	CodeRateLimited:            http.StatusTooManyRequests,
+	CodeInternal:               http.StatusInternalServerError,
+	CodeInvalidToken:           http.StatusUnauthorized,
+	CodeInsufficientScope:      http.StatusForbidden,
+	CodeTemporarilyUnavailable: http.StatusServiceUnavailable,
+	CodeNotFound:               http.StatusNotFound,
+	CodeMethodNotAllowed:       http.StatusMethodNotAllowed,
+}
+
+// Codes lists every code, those that only a bearer token meets, and those that no
+// request for an address meets, last.
+func Codes() []Code {
+	return []Code{
+		CodeMissingHeaders, CodeMissingParams, CodeInvalidHeaders, CodeHMACRequired, CodeDateDiff,
+		CodeInvalidAPIKey, CodeRevokedAPIKey, CodeSignatureMismatch, CodeMissingParameters, CodeValidation,
+		CodeUnknownProduct, CodeAPIKeyProduct, CodeAccountNotFound, CodeRateLimited, CodeInternal,
+		CodeInvalidToken, CodeInsufficientScope, CodeTemporarilyUnavailable,
+		CodeNotFound, CodeMethodNotAllowed,
+	}
+}
+
+// Status is the HTTP status that goes with the code: 400 unless the table of
+// codes says otherwise.
+func (c Code) Status() int {
+	if status, other := statuses[c]; other {
+		return status
+	}
+	return http.StatusBadRequest
+}
+
+// Refusal says why a request is not answered with an address. It holds nothing
+// that the request brought.
+type Refusal struct {
+	// Code is one of the constants; its status is the answer's.
+	Code Code
+
+	// Message is one sentence for the caller.
+	Message string
+
+	// Challenge is the WWW-Authenticate header of the answer. Empty: "Bearer"
+	// where the status is 401, none elsewhere.
+	Challenge string
+
+	// RetryAfter is when to ask again, rounded up to seconds. Zero: not said.
+	RetryAfter time.Duration
+
+	// Cause is for the operator's log, never for the caller; nil mostly.
+	Cause error
+}
+
+// Error is the message for the caller.
+func (r *Refusal) Error() string { return r.Message }
+
+// Unwrap is the cause, nil if there is none.
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+func refuse(code Code, message string) *Refusal {
+	return &Refusal{Code: code, Message: message}
+}
+
+func invalid(what string) *Refusal { return refuse(CodeValidation, "Validation failed: "+what) }
+
+// The refusals that are always worded the same.
+var (
+	errUnreadable = refuse(CodeInvalidHeaders,
+		`The authorization cannot be read: it must be algorithm="hmac-sha256",headers="date",signature="<base64>",apikey="<key>", or a bearer token`)
+	errWrongHeaders  = refuse(CodeInvalidHeaders, `Invalid headers value in the authorization: it must be headers="date"`)
+	errNotHMAC       = refuse(CodeHMACRequired, "The algorithm of the authorization must be hmac-sha256")
+	errUnknownKey    = refuse(CodeInvalidAPIKey, "Provided API key is not valid")
+	errRevokedKey    = refuse(CodeRevokedAPIKey, "Provided API key is revoked")
+	errSignature     = refuse(CodeSignatureMismatch, "Signature mismatch")
+	errProduct       = refuse(CodeUnknownProduct, "Provided product was not found")
+	errKeyProduct    = refuse(CodeAPIKeyProduct, "Provided API key is not allowed for this product")
+	errAccount       = refuse(CodeAccountNotFound, "Provided customer account was not found")
+	errInvalidToken  = refuse(CodeInvalidToken, "The bearer token is not accepted")
+	errImplicitIsOff = invalid("response_type token is not allowed for this customer account: use code")
+	errRedirect      = invalid("redirect_uri is not on the list of this customer account")
+)
