@@ -3,8 +3,15 @@ package demo
 import (
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
 
 // Step is one thing to try.
@@ -100,3 +107,159 @@ func (s *Stage) Print(w io.Writer, color bool) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// machineSteps are the life of a machine that nobody knows yet: registered over
+// the API, let in, switched off.
+func (s *Stage) machineSteps() []Step {
+	const machine, admin = `-H "Authorization: Bearer $MACHINE"`, `-H "Authorization: Bearer $ADMIN"`
+	const jsonType = `-H "Content-Type: application/json"`
+	account := func(more string) string {
+		return fmt.Sprintf(`-d '{"subject":"%s","name":"A new machine"%s}'`, clientNew, more)
+	}
+	return []Step{
+		{
+			"unregistered", "401: a good token, kept in $MACHINE, of a machine that nobody has registered",
+			`MACHINE=$(token -u ` + clientNew + `:` + s.secret + `); ` + s.curl("-i", machine, "/hello"),
+		},
+		{
+			"register", "201: an administrator, whose token is kept in $ADMIN, registers it by its subject and puts it into a group",
+			`ADMIN=$(token -u ` + clientAdmin + `:` + s.secret + `); ` +
+				s.curl("-i", admin, jsonType, account(`,"status":"active","groups":["operators"]`), "/api/serviceaccounts"),
+		},
+		{"userinfo", "200: the machine asks who it is", s.curl("-i", machine, "/api/userinfo")},
+		{"registered", "200: it is let in, and the upstream sees the group that it was put into", s.curl("-i", machine, "/hello")},
+		{"switch off", "200: the administrator switches it off", s.curl("-i", "-X PUT", admin, jsonType, account(`,"status":"inactive"`), "/api/serviceaccounts/"+clientNew)},
+		{"switched off", "401: the very next request is refused, though the token is still good", s.curl("-i", machine, "/hello?again")},
+	}
+}
+
+// What the demo knows of licenses: a vendor's key that is made at start, and a
+// license for the gateway's own host.
+
+func (s *Stage) vendorKey() string   { return filepath.Join(s.Dir, "vendor.key") }
+func (s *Stage) licenseFile() string { return filepath.Join(s.Dir, "license.json") }
+
+// otherSite is a site whose host the license does not name.
+func (s *Stage) otherSite() string {
+	return "http://other.localhost" + s.Site[strings.LastIndexByte(s.Site, ':'):]
+}
+
+// makeLicense makes the vendor's key and a license for this machine.
+func (s *Stage) makeLicense() error {
+	key, err := keyfile.Generate(keyfile.Ed25519)
+	if err != nil {
+		return fmt.Errorf("making the demo's vendor key: %w", err)
+	}
+	if err := keyfile.Create(s.vendorKey(), key); err != nil {
+		return fmt.Errorf("keeping the demo's vendor key: %w", err)
+	}
+	signer, err := license.NewSigner(license.SignerConfig{Key: key})
+	if err != nil {
+		return err
+	}
+	signed, err := signer.Sign(license.Request{
+		Type: license.Enterprise, AllowedHosts: []string{"127.0.0.1"}, Description: "the demo", TTL: 365 * 24 * time.Hour,
+	})
+	if err != nil {
+		return fmt.Errorf("signing the demo's license: %w", err)
+	}
+	text, err := signed.Encode()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.licenseFile(), text, 0o600)
+}
+
+// licenseEnvironment is what Caddyfile.example reads about the license.
+func (s *Stage) licenseEnvironment(vars map[string]string) map[string]string {
+	vars["GATEHOUSE_LICENSE"] = s.licenseFile()
+	vars["GATEHOUSE_TRUSTED_KEY"] = s.vendorKey() + ".pub"
+	vars["GATEHOUSE_OTHER_SITE"] = s.otherSite()
+	if pem, err := os.ReadFile(s.vendorKey()); err == nil {
+		vars["GATEHOUSE_SIGNING_KEY"] = string(pem)
+	}
+	return vars
+}
+
+// licenseSteps show the license of this deployment, and how one is signed.
+func (s *Stage) licenseSteps() []Step {
+	boss := `-H "Authorization: Bearer $(token -u ` + clientAdmin + ":" + s.secret + `)"`
+	host := strings.TrimPrefix(s.otherSite(), "http://")
+	signed := filepath.Join(s.Dir, "signed.json")
+	program, err := os.Executable()
+	if err != nil {
+		program = "caddy"
+	}
+	const asJSON = `-H "Content-Type: application/json"`
+	const ask = `'{"license_type":"enterprise","allowed_hosts":["*.acme.example"],"description":"Acme Corp","expire_at":"8640h"}'`
+	return []Step{
+		{
+			"license", "the license in force, from a file: it names this host",
+			s.curl("", `-H "Authorization: Bearer $TOKEN"`, "/api/orgs/license"),
+		},
+		{
+			"other host", "403 license_host: the same gateway under a name that the license does not cover",
+			s.curl("-i", `-H "Host: `+host+`"`, "/"),
+		},
+		{
+			"sign", "a license signed over the API, by a member of the signing group",
+			s.curl("", boss, asJSON, "-d "+ask, "/api/orgs/license/sign") + " | tee " + quoted(signed),
+		},
+		{
+			"verify", "the command verifies it with the public key alone",
+			quoted(program) + " gatehouse verify --trusted-key " + quoted(s.vendorKey()+".pub") + " --host gw.acme.example " + quoted(signed),
+		},
+		{
+			"may not sign", "403: robot is in no group that may sign",
+			s.curl("-i", `-H "Authorization: Bearer $TOKEN"`, asJSON, "-d "+ask, "/api/orgs/license/sign"),
+		},
+	}
+}
+
+// quoted is a path as a POSIX shell reads it.
+func quoted(path string) string {
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// loginSteps go from the question where to log in, by the login page, back to the
+// application and through the gate.
+func (s *Stage) loginSteps() []Step {
+	asked, how := s.askByToken(), "a bearer token, as there is no openssl here to sign with"
+	if _, err := exec.LookPath("openssl"); err == nil {
+		asked, how = s.askSigned(), "an HMAC over the Date header"
+	}
+	withToken := func(name string) string {
+		return fmt.Sprintf(`-H "Authorization: Bearer $(echo "$BACK" | sed 's/.*[#&]%s=\([^&]*\).*/\1/')"`, name)
+	}
+	return []Step{
+		{"sso url", "where the people of the customer account acme log in, asked with " + how + "; kept in $URL", asked + `; echo "$URL"`},
+		{"login page", "open $URL in a browser and log in as " + guest + " with the password " + s.secret + ", or do it by curl: this is the page", `curl -si "$URL"`},
+		{
+			"log in", "back at the redirect address, with an ID token for the application and an access token, kept in $BACK",
+			fmt.Sprintf(`BACK=$(curl -si -d username=%s -d password=%s "$URL" | tr -d '\r' | sed -n 's/^Location: //p'); echo "$BACK"`, guest, s.secret),
+		},
+		{"logged in", "200: the access token opens the gate, and the upstream sees a user", s.curl("-i", withToken("access_token"), "/hello")},
+		{"id token", "401: the ID token is for the application, not for the gate", s.curl("-i", withToken("id_token"), "/hello")},
+	}
+}
+
+// ssoPath asks for the login page of a customer account.
+const ssoPath = "/api/v4/sso_url?product=my-product&customer_account_code=acme"
+
+// askSigned is what clients of LicenseSpring's API send.
+func (s *Stage) askSigned() string {
+	return `DATE=$(LC_ALL=C date -u "+%a, %d %b %Y %H:%M:%S GMT"); ` +
+		`SIGNATURE=$(printf 'licenseSpring\ndate: %s' "$DATE" | openssl dgst -sha256 -hmac ` + s.shared + ` -binary | openssl base64); ` +
+		s.keepURL(`-H "Date: $DATE"`, `-H "Authorization: algorithm=\"hmac-sha256\",headers=\"date\",signature=\"$SIGNATURE\",apikey=\"`+apiKey+`\""`)
+}
+
+func (s *Stage) askByToken() string {
+	return s.keepURL(`-H "Authorization: Bearer $(token -u ` + clientAdmin + ":" + s.secret + `)"`)
+}
+
+func (s *Stage) keepURL(args ...string) string {
+	return `URL=$(` + s.curl("", append(args, ssoPath)...) + ` | sed 's/.*"url":"\([^"]*\)".*/\1/')`
+}
+
+// Guest is who can log in at the login page.
+func (s *Stage) Guest() (name, password string) { return guest, s.secret }
