@@ -1,13 +1,18 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
@@ -105,4 +110,87 @@ func (p *program) printAccount(cmd *cobra.Command, s *server, text json.RawMessa
 	}
 	t.add("ID", a.ID)
 	return t.print(cmd.OutOrStdout())
+}
+
+const subjectArgument = "SUBJECT, of an account or its id"
+
+// accountRef names one account of the server.
+type accountRef struct {
+	key    string // its subject or id
+	issuer string // the name of its issuer; empty: the only one with that subject
+}
+
+// flags adds --issuer, for commands about one account that exists.
+func (r *accountRef) flags(f *pflag.FlagSet) {
+	f.StringVar(&r.issuer, "issuer", "", "Configured name of its issuer (needed where several have that subject)")
+}
+
+// ask is a request about the account.
+func (r *accountRef) ask(method string) (ask, error) {
+	path, err := accountPath(r.key)
+	a := ask{method: method, path: path}
+	if r.issuer != "" {
+		a.query = url.Values{"issuer": {r.issuer}}
+	}
+	return a, err
+}
+
+// accountPath is the path of one account. A subject may hold slashes, which
+// must not be taken for the path's own.
+func accountPath(key string) (string, error) {
+	switch {
+	case key == "." || key == "..":
+		return "", fmt.Errorf("the subject is %q, which no path can name; want another", key)
+	case len(key) > account.MaxText:
+		return "", errors.New("the subject has more than 255 bytes; want at most that")
+	}
+	return accountsPath + "/" + url.PathEscape(key), nil
+}
+
+func (p *program) accountShow(c *connection) *cobra.Command {
+	var asJSON bool
+	var ref accountRef
+	cmd := &cobra.Command{
+		Use:   "show SUBJECT",
+		Short: "Shows a service account",
+		Long:  "\nShows the service account with that subject or id.\n",
+		Example: `  caddy gatehouse service-account show ci-deploy
+  caddy gatehouse service-account show --json --issuer auth0 'auth0|5f7c8ec7c33c6c004bbafe82'`,
+		Args: one(subjectArgument),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	ref.flags(cmd.Flags())
+	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+		ref.key = args[0]
+		a, err := ref.ask(http.MethodGet)
+		if err != nil {
+			return err
+		}
+		text, err := s.fetch(ctx, a)
+		if err != nil {
+			return err
+		}
+		if err := p.printAccount(cmd, s, text, asJSON); err != nil || asJSON {
+			return err
+		}
+		return s.noteUnconfirmed(ctx, cmd, text)
+	})
+	return cmd
+}
+
+// noteUnconfirmed tells if the account is for an issuer that had the name of one
+// that is configured now.
+func (s *server) noteUnconfirmed(ctx context.Context, cmd *cobra.Command, text []byte) error {
+	var a accountInfo
+	if err := s.read(text, &a); err != nil || a.Identifier == "" {
+		return err
+	}
+	known, err := s.issuerNames(ctx)
+	if err != nil {
+		return err
+	}
+	if now := known.Identifier(a.Issuer); now != "" && now != a.Identifier {
+		note(cmd.ErrOrStderr(), "warning: %s is %s now, so the account lets nobody in; if that issuer is meant: caddy gatehouse service-account confirm --issuer %s", a.Issuer, now, a.Issuer)
+	}
+	return nil
 }

@@ -3,7 +3,10 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 
 	"github.com/spf13/cobra"
 )
@@ -88,4 +91,196 @@ func printKeyNotes(cmd *cobra.Command, issuers []issuerStatus) error {
 		return err
 	}
 	return notes.print(cmd.OutOrStdout())
+}
+
+// refreshed is what came of fetching the keys of one issuer.
+type refreshed struct {
+	Name    string `json:"name"`
+	Result  string `json:"result"` // refreshed or failed
+	Message string `json:"message,omitempty"`
+	Keys    *int   `json:"keys,omitempty"` // nil: the server did not say
+}
+
+func (p *program) keysRefresh(c *connection) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "refresh [NAME]",
+		Short: "Fetches the keys of one issuer, or of all, at once",
+		Long: `
+Makes a running server fetch the keys of the issuer NAME, or of all issuers, at once.
+Exits with 0 only if all could be fetched.
+
+It needs a token of the admin group.
+`,
+		Example: `  caddy gatehouse keys refresh
+  caddy gatehouse keys refresh acme --json`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+		if len(args) > 0 && args[0] == "" {
+			return errors.New("the argument is empty; want the name of an issuer, or none for all")
+		}
+		names := args
+		if len(args) == 0 {
+			issuers, _, err := s.issuers(ctx)
+			if err != nil {
+				return err
+			}
+			for _, issuer := range issuers {
+				names = append(names, issuer.Name)
+			}
+		}
+		results, failure := s.refreshAll(ctx, names)
+		return errors.Join(failure, printRefreshed(cmd, asJSON, results))
+	})
+	return cmd
+}
+
+// refreshAll goes on when one fails: others may be well.
+func (s *server) refreshAll(ctx context.Context, names []string) ([]refreshed, error) {
+	results := make([]refreshed, 0, len(names))
+	failed := 0
+	var why error
+	for _, name := range names {
+		one, err := s.refresh(ctx, name)
+		if err != nil {
+			failed, why = failed+1, err
+		}
+		results = append(results, one)
+	}
+	switch {
+	case failed == 0:
+		return results, nil
+	case failed == len(names) && failed == 1:
+		return results, why
+	}
+	return results, fmt.Errorf("could not refresh %d of %s; the last: %w", failed, count(len(names), "issuer"), why)
+}
+
+func (s *server) refresh(ctx context.Context, name string) (refreshed, error) {
+	result := refreshed{Name: name, Result: "failed"}
+	path := "/api/issuers/" + url.PathEscape(name) + "/refresh"
+	body, err := s.fetch(ctx, ask{method: http.MethodPost, path: path})
+	if err != nil {
+		result.Message = reason(err)
+		return result, err
+	}
+	var status issuerStatus
+	if json.Unmarshal(body, &status) == nil && status.LastError != "" {
+		result.Message = s.tame(status.LastError)
+		return result, errors.New(name + ": " + result.Message)
+	}
+	result.Result = "refreshed"
+	if status.Keys != nil {
+		keys := len(status.Keys)
+		result.Keys = &keys
+	}
+	return result, nil
+}
+
+// reason is an error without its hint.
+func reason(err error) string {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.message
+	}
+	return err.Error()
+}
+
+func printRefreshed(cmd *cobra.Command, asJSON bool, results []refreshed) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), results)
+	}
+	t := table{header: []string{"NAME", "RESULT", "KEYS", "MESSAGE"}}
+	for _, r := range results {
+		keys := ""
+		if r.Keys != nil {
+			keys = fmt.Sprint(*r.Keys)
+		}
+		t.add(r.Name, r.Result, keys, r.Message)
+	}
+	return t.print(cmd.OutOrStdout())
+}
+
+// issuerStatus is how an issuer and its keys are.
+type issuerStatus struct {
+	Name        string      `json:"name"`
+	Issuer      string      `json:"issuer"`
+	Source      string      `json:"source"`
+	Healthy     bool        `json:"healthy"`
+	Keys        []keyStatus `json:"keys"`
+	FetchedAt   moment      `json:"fetched_at"`
+	NextRefresh moment      `json:"next_refresh"`
+	LastError   string      `json:"last_error"`
+	LastErrorAt moment      `json:"last_error_at"`
+	Ignored     []string    `json:"ignored"`  // keys that are not used, and why
+	Restored    bool        `json:"restored"` // from storage, not fetched since
+	// KindsTold: the configuration says how people and machines are told.
+	KindsTold      *bool  `json:"kinds_told"` // nil: an older server
+	UnclearCallers uint64 `json:"unclear_callers"`
+}
+
+type keyStatus struct {
+	ID        string `json:"kid"`
+	Type      string `json:"kty"`
+	Algorithm string `json:"alg"`
+	Use       string `json:"use"`
+	// ServesUntil is set for a key that the issuer's last set lacks.
+	ServesUntil moment `json:"serves_until"`
+}
+
+// issuers asks for all issuers, and gives the answer's text as well.
+func (s *server) issuers(ctx context.Context) (list []issuerStatus, text json.RawMessage, err error) {
+	text, err = s.fetch(ctx, ask{method: http.MethodGet, path: "/api/issuers"})
+	if err == nil && !isNull(text) { // which is no issuers
+		err = s.read(text, &list)
+	}
+	return list, text, err
+}
+
+func (p *program) issuerTable(issuers []issuerStatus) table {
+	t := table{header: []string{"NAME", "HEALTH", "KEYS", "FETCHED", "NEXT REFRESH", "SOURCE", "LAST ERROR"}}
+	for i := range issuers {
+		s := &issuers[i]
+		failure := oneLine(s.LastError)
+		if s.LastError != "" && !s.LastErrorAt.IsZero() {
+			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
+		}
+		t.add(s.Name, s.health(), fmt.Sprint(len(s.Keys)), first(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
+	}
+	return t
+}
+
+func (s *issuerStatus) health() string {
+	switch {
+	case s.Healthy && s.Restored:
+		return "healthy (kept keys)"
+	case s.Healthy:
+		return "healthy"
+	}
+	return "not healthy"
+}
+
+// unclearCallers warns of issuers whose people cannot be told from machines; there is
+// no row where all is well.
+func unclearCallers(issuers []issuerStatus) (t table) {
+	for i := range issuers {
+		s := &issuers[i]
+		switch {
+		case s.UnclearCallers > 0:
+			t.add(s.Name, fmt.Sprintf("nothing told whether a person or a machine brought %d of its tokens: set preset or kind", s.UnclearCallers))
+		case s.KindsTold != nil && !*s.KindsTold:
+			t.add(s.Name, "people and machines are told by the marks of common issuers only: set preset or kind")
+		}
+	}
+	return t
+}
+
+// ago is a time as people talk of it; empty for none.
+func (p *program) ago(m moment) string {
+	if m.IsZero() {
+		return ""
+	}
+	return distance(m.Sub(p.now()))
 }

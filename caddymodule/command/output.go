@@ -3,13 +3,20 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/term"
 )
 
 // table is a result for people. Its cells may hold what anybody wrote.
@@ -178,4 +185,172 @@ func inertJSON(document []byte) []byte {
 // note writes a line to stderr. That nobody reads it is no reason to stop.
 func note(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintln(w, plain(fmt.Sprintf(format, args...)))
+}
+
+// moment is a time in a server's answer: RFC 3339 or Unix seconds. What is
+// neither, null and nothing are the zero time, which means never.
+type moment struct{ time.Time }
+
+// UnmarshalJSON reads it.
+func (m *moment) UnmarshalJSON(data []byte) error {
+	m.Time = time.Time{}
+	if seconds, err := strconv.ParseInt(string(data), 10, 64); err == nil && seconds != 0 {
+		m.Time = time.Unix(seconds, 0).UTC()
+		return nil
+	}
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return nil // shown as never
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		m.Time = t.UTC()
+	}
+	return nil
+}
+
+// stamp shows a time, and how far it is from now.
+func (p *program) stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339) + " (" + distance(t.Sub(p.now())) + ")"
+}
+
+func (p *program) unixStamp(seconds int64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return p.stamp(time.Unix(seconds, 0))
+}
+
+// date shows a time where there is little room.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// distance words how far away a time is, in its greatest unit.
+func distance(d time.Duration) string {
+	amount := span(d.Abs())
+	switch {
+	case d.Abs() < time.Second:
+		return "now"
+	case d < 0:
+		return amount + " ago"
+	}
+	return "in " + amount
+}
+
+const day = 24 * time.Hour
+
+// exactly words a duration without dropping anything of it.
+func exactly(d time.Duration) string {
+	if d%day == 0 {
+		return span(d)
+	}
+	return d.String()
+}
+
+func span(d time.Duration) string {
+	for _, unit := range []struct {
+		size time.Duration
+		name string
+	}{{day, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		switch n := d / unit.size; {
+		case n == 1:
+			return "1 " + unit.name
+		case n > 1:
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d s", d/time.Second)
+}
+
+// isTerminal tells whether somebody sits at the other end of a stream.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // A descriptor is a small number.
+}
+
+// readSecret reads a line from a terminal without showing it. An interrupt ends
+// the program, but not before the terminal shows again what is typed.
+func readSecret(stream any) ([]byte, error) {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return nil, errors.New("stdin is not a terminal")
+	}
+	fd := int(file.Fd()) //nolint:gosec // As above.
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("stdin is not a terminal: %w", err)
+	}
+	interrupted, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(interrupted, os.Interrupt)
+	defer signal.Stop(interrupted)
+	defer close(done)
+	go func() {
+		select {
+		case <-interrupted:
+			_ = term.Restore(fd, state)
+			os.Exit(caddy.ExitCodeFailedStartup)
+		case <-done:
+		}
+	}()
+	return term.ReadPassword(fd)
+}
+
+// unicodeTerminal tells whether a stream is a terminal that shows more than
+// ASCII, which the locale says (POSIX.1-2017, section 8.2).
+func (p *program) unicodeTerminal(stream io.Writer) bool {
+	if !p.terminal(stream) {
+		return false
+	}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if locale := strings.ToLower(p.getenv(name)); locale != "" {
+			return strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
+		}
+	}
+	return false
+}
+
+// progress tells how far an import is: with a bar on a terminal, with plain
+// lines elsewhere.
+type progress struct {
+	w     io.Writer
+	live  bool // w is a terminal
+	total int
+}
+
+const barWidth = 30
+
+// show tells that so many accounts are done.
+func (p *progress) show(done int) {
+	if !p.live {
+		if done > 0 {
+			_, _ = fmt.Fprintf(p.w, "%d of %s done\n", done, count(p.total, "account"))
+		}
+		return
+	}
+	full := barWidth
+	if p.total > 0 {
+		full = done * barWidth / p.total
+	}
+	_, _ = fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %d of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, count(p.total, "account"))
+}
+
+// clear makes room for other lines on the terminal.
+func (p *progress) clear() {
+	if p.live {
+		_, _ = io.WriteString(p.w, "\r\x1b[K")
+	}
+}
+
+// finish leaves the last word standing.
+func (p *progress) finish(done int) {
+	p.show(done)
+	if p.live {
+		_, _ = io.WriteString(p.w, "\n")
+	}
 }

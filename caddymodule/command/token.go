@@ -1,6 +1,19 @@
 package command
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
 
 // token is the command that holds those about bearer tokens.
 func (p *program) token() *cobra.Command {
@@ -13,4 +26,194 @@ func (p *program) token() *cobra.Command {
 	group(cmd)
 	cmd.AddCommand(p.tokenExplain())
 	return cmd
+}
+
+// maxExplained is the longest token that is sent to be explained, in bytes:
+// longer than any that is let in, so that the server can say so.
+const maxExplained = 48 << 10
+
+// explanation is the server's answer about a token.
+type explanation struct {
+	Verdict string         `json:"verdict"` // let_in or refused
+	Reason  string         `json:"reason"`
+	Message string         `json:"message"`
+	Issuer  string         `json:"issuer"`
+	Rules   []explained    `json:"rules"`
+	Claims  map[string]any `json:"claims"`
+}
+
+// explained is one rule and whether the token holds to it.
+type explained struct {
+	Rule     string `json:"rule"`
+	Held     *bool  `json:"held"` // nil: not looked at
+	Expected any    `json:"expected"`
+	Found    any    `json:"found"`
+}
+
+func (p *program) tokenExplain() *cobra.Command {
+	var c connection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain",
+		Short: "Says which rule lets a token in or keeps it out",
+		Long: `
+Reads a bearer token from stdin and asks a running server about it: each rule in order,
+whether it is held to, what was expected and what was found, and the token's claims.
+On a terminal the token is asked for and not shown.
+
+Exits with 0 if there is an explanation, also of a refusal. It needs a token of the
+admin group, which is another one than that of stdin.
+`,
+		Example: `  caddy gatehouse token explain < token.jwt
+  caddy gatehouse token explain --token-file admin.token --json < token.jwt`,
+		Args: cobra.NoArgs,
+	}
+	c.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		token, err := p.readToken(cmd)
+		if err != nil {
+			return err
+		}
+		text, err := s.explain(ctx, token)
+		if err != nil {
+			return err
+		}
+		var e explanation
+		if err := s.read(text, &e); err != nil {
+			return err
+		}
+		if e.Verdict == "" {
+			return errors.New("the answer of " + s.place + " holds no verdict; is it Caddy's admin endpoint?")
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
+		}
+		return p.printExplanation(cmd.OutOrStdout(), &e)
+	})
+	return cmd
+}
+
+// readToken reads the token to explain. Any text may be explained; that it is
+// no token is for the server to say.
+func (p *program) readToken(cmd *cobra.Command) (string, error) {
+	var data []byte
+	var err error
+	if p.terminal(cmd.InOrStdin()) {
+		_, _ = fmt.Fprint(cmd.ErrOrStderr(), "Token (not shown): ")
+		data, err = p.secret(cmd.InOrStdin())
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
+	} else {
+		data, err = readBounded(cmd.InOrStdin(), "stdin", maxExplained)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	text := strings.TrimSpace(string(data))
+	if scheme, rest, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "bearer") {
+		text = strings.TrimSpace(rest)
+	}
+	if text == "" || !utf8.ValidString(text) {
+		return "", errors.New("stdin holds no token; want a bearer token and nothing else")
+	}
+	return text, nil
+}
+
+// explain asks about a token, and takes care that no error shows it.
+func (s *server) explain(ctx context.Context, token string) ([]byte, error) {
+	body, err := json.Marshal(map[string]string{"token": token})
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	s.explained = token
+	return s.fetch(ctx, ask{method: http.MethodPost, path: "/api/tokens/explain", body: body})
+}
+
+func (p *program) printExplanation(w io.Writer, e *explanation) error {
+	head := table{}
+	head.add("Verdict", strings.ReplaceAll(e.Verdict, "_", " "))
+	if e.Reason != "" {
+		head.add("Reason", e.Reason)
+	}
+	if e.Message != "" {
+		head.add("Message", e.Message)
+	}
+	head.add("Issuer", e.Issuer)
+
+	marks := p.marks(w)
+	rules := table{header: []string{"HELD", "RULE", "EXPECTED", "FOUND"}}
+	for _, r := range e.Rules {
+		rules.addWrapped(marks.of(r.Held), r.Rule, valueText(r.Expected), valueText(r.Found))
+	}
+	claims := table{header: []string{"CLAIM", "VALUE"}}
+	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
+		claims.addWrapped(name, valueText(e.Claims[name]))
+	}
+	for i, t := range []table{head, rules, claims} {
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := t.print(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heldMarks says whether a rule is held to.
+type heldMarks struct{ yes, no, open string }
+
+func (p *program) marks(w io.Writer) heldMarks {
+	if p.unicodeTerminal(w) {
+		return heldMarks{yes: "✓", no: "✗", open: "·"}
+	}
+	return heldMarks{yes: "yes", no: "no", open: "-"}
+}
+
+func (m heldMarks) of(held *bool) string {
+	switch {
+	case held == nil:
+		return m.open
+	case *held:
+		return m.yes
+	}
+	return m.no
+}
+
+// valueText shows a value of JSON: texts as they are, lists of texts joined,
+// anything else as JSON.
+func valueText(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case float64:
+		if v == float64(int64(v)) {
+			return fmt.Sprint(int64(v))
+		}
+	case []any:
+		if texts, ok := allTexts(v); ok {
+			return strings.Join(texts, ", ")
+		}
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return "?"
+	}
+	return string(text)
+}
+
+func allTexts(values []any) ([]string, bool) {
+	texts := make([]string, 0, len(values))
+	for _, v := range values {
+		text, ok := v.(string)
+		if !ok {
+			return nil, false
+		}
+		texts = append(texts, text)
+	}
+	return texts, true
 }
