@@ -1,0 +1,278 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+)
+
+// importResult is one line of an import's answer.
+type importResult struct {
+	Line    int    `json:"line"`
+	Subject string `json:"subject"`
+	Result  string `json:"result"` // created, updated, unchanged, refused
+	Message string `json:"message,omitempty"`
+}
+
+// importAccounts takes accounts as JSON lines and does them all in one write.
+// Nothing is written if any line is no account. There is one import at a time: it
+// takes the memory of all its accounts at once.
+func (a *API) importAccounts(c *call) error {
+	op, err := importMode(c.r.URL.Query().Get("mode"))
+	if err != nil {
+		return err
+	}
+	if err := checkContentType(c.r, "application/x-ndjson", "application/jsonl", "application/json"); err != nil {
+		return err
+	}
+	if !a.importing.TryLock() {
+		busy := problem(http.StatusServiceUnavailable, "another import is at work: try again when it is done; nothing was written")
+		busy.RetryAfter = busyImport
+		return busy
+	}
+	defer a.importing.Unlock()
+	c.arriveWithin(importTime)
+	body := http.MaxBytesReader(c.w, c.r.Body, maxImport)
+	changes, lines, err := a.parseImport(body, op)
+	if err != nil {
+		_, _ = io.Copy(io.Discard, body) // a caller in the midst of sending would not see the answer
+		return err
+	}
+	c.arriveWithin(0)
+	results, err := a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
+	if err != nil {
+		return a.accountFailed(c, "import", fmt.Sprintf("%d accounts", len(changes)), err)
+	}
+	for i, result := range results {
+		target := a.target(account.Key{Issuer: changes[i].Draft.Issuer, Subject: changes[i].Draft.Subject})
+		switch result.Outcome {
+		case account.Created, account.Replaced:
+			a.audit(c, "service_account.import", target)
+		case account.Refused:
+			a.auditOutcome(c, "service_account.import", target, outcomeRefused)
+		}
+	}
+	writeImport(c.w, changes, lines, results)
+	return nil
+}
+
+// busyImport is when to try again.
+const busyImport = 5 * time.Second
+
+func importMode(mode string) (account.Op, error) {
+	switch mode {
+	case "", "create":
+		return account.Create, nil
+	case "upsert":
+		return account.Upsert, nil
+	}
+	return 0, problem(http.StatusBadRequest, "mode: expected create or upsert")
+}
+
+// parseImport reads the lines as they come; blank ones are passed over. The error
+// names the first line that is no account.
+func (a *API) parseImport(body io.Reader, op account.Op) (changes []account.Change, lines []int, err error) {
+	scanner := bufio.NewScanner(body)
+	scanner.Buffer(nil, account.MaxBody+len("\r\n"))
+	number := 0
+	for scanner.Scan() {
+		number++
+		line := bytes.TrimSpace(scanner.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		if len(changes) == maxLines {
+			return nil, nil, problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds more than %d accounts: send them in several imports; nothing was written", maxLines))
+		}
+		draft, err := account.Decode(line)
+		if err == nil {
+			err = draft.SetIssuer(a.services.Issuers)
+		}
+		if err != nil {
+			return nil, nil, badLine(number, err)
+		}
+		changes = append(changes, account.Change{Op: op, Draft: draft})
+		lines = append(lines, number)
+	}
+	switch err := scanner.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, nil, badLine(number+1, errors.New("it is longer than 64 KiB"))
+	case err != nil:
+		return nil, nil, unread(err, "64 MiB")
+	}
+	return changes, lines, nil
+}
+
+func badLine(number int, err error) error {
+	return problem(http.StatusBadRequest, fmt.Sprintf("line %d: %v; nothing was written", number, err))
+}
+
+func writeImport(w http.ResponseWriter, changes []account.Change, lines []int, results []account.Result) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	for i, result := range results {
+		line := importResult{Line: lines[i], Subject: changes[i].Draft.Subject, Result: result.Outcome.String()}
+		if result.Err != nil {
+			line.Message = result.Err.Error()
+		}
+		if out.Encode(line) != nil {
+			return // the caller is gone
+		}
+	}
+}
+
+// confirmBody says whose accounts are meant for what the issuer's name stands for
+// now.
+type confirmBody struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"` // or id; empty: all accounts of the issuer
+}
+
+// confirmAccounts answers with the number of those that were meant for another
+// issuer of that name, or for none that is known.
+func (a *API) confirmAccounts(c *call) error {
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	var asked confirmBody
+	if jsonv2.Unmarshal(body, &asked, jsonv2.RejectUnknownMembers(true)) != nil {
+		return problem(http.StatusBadRequest, `the body is not what is expected: {"issuer": "<name>", "subject": "<subject or id, or left out for all>"}`)
+	}
+	now := a.services.Issuers.Identifier(asked.Issuer)
+	if now == "" {
+		return problem(http.StatusUnprocessableEntity, "issuer: expected the name of a configured one")
+	}
+	var changes []account.Change
+	confirm := func(key string) {
+		changes = append(changes, account.Change{
+			Op: account.Confirm, Key: key, Issuer: asked.Issuer, Draft: &account.Draft{Issuers: a.services.Issuers},
+		})
+	}
+	if asked.Subject != "" {
+		confirm(asked.Subject)
+	} else {
+		if err := a.awaitAccounts(c); err != nil {
+			return err
+		}
+		for _, one := range a.services.Accounts.Page(account.Query{Issuer: asked.Issuer}) {
+			if one.Identifier() != now {
+				confirm(one.Subject())
+			}
+		}
+	}
+	return a.confirm(c, changes)
+}
+
+func (a *API) confirm(c *call, changes []account.Change) error {
+	what := fmt.Sprintf("%d accounts", len(changes))
+	results, err := a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
+	if err == nil && len(results) == 1 {
+		what, err = a.target(account.Key{Issuer: changes[0].Issuer, Subject: changes[0].Key}), results[0].Err
+	}
+	if err != nil {
+		return a.accountFailed(c, "confirm", what, err)
+	}
+	confirmed := 0
+	for _, result := range results {
+		if result.Outcome == account.Replaced {
+			confirmed++
+			a.audit(c, "service_account.confirm", a.target(result.Account.Key()))
+		}
+	}
+	writeJSON(c.w, http.StatusOK, map[string]int{"confirmed": confirmed})
+	return nil
+}
+
+// comparison is what storage holds beside what this node knows.
+type comparison struct {
+	StorageState account.Standing `json:"storage_state"`
+	Node         *side            `json:"node"`    // null: nothing
+	Storage      *side            `json:"storage"` // null: nothing
+	OnlyNode     int              `json:"only_node"`
+	OnlyStorage  int              `json:"only_storage"`
+	Different    int              `json:"different"`
+	// Differences are the first hundred of those.
+	Differences []difference `json:"differences"`
+	// Damaged are the records that storage lacks, or that cannot be read.
+	Damaged []string `json:"damaged"`
+}
+
+type side struct {
+	Revision uint64 `json:"revision"`
+	ID       string `json:"id"`
+	Active   int    `json:"active"`
+	Inactive int    `json:"inactive"`
+	Expired  int    `json:"expired"`
+}
+
+// difference is one account that is not the same on both sides.
+type difference struct {
+	Issuer  string           `json:"issuer"`
+	Subject string           `json:"subject"`
+	Node    *account.Account `json:"node"`    // null: it is not there
+	Storage *account.Account `json:"storage"` // null: it is not there
+}
+
+func sideOf(s *account.Side) *side {
+	if s == nil {
+		return nil
+	}
+	return &side{s.Revision, s.ID, s.Counts.Active, s.Counts.Inactive, s.Counts.Expired}
+}
+
+// compareAccounts answers with what the two sides hold.
+func (a *API) compareAccounts(c *call) error {
+	found, err := a.services.Operation.Registry.Compare()
+	if err != nil {
+		return accountProblem(err)
+	}
+	shown := comparison{
+		StorageState: found.Standing, Node: sideOf(found.Node), Storage: sideOf(found.Storage),
+		OnlyNode: found.OnlyNode, OnlyStorage: found.OnlyStorage, Different: found.Different,
+		Differences: make([]difference, len(found.Differences)), Damaged: append([]string{}, found.Damaged...),
+	}
+	for i, d := range found.Differences {
+		key := d.Key()
+		shown.Differences[i] = difference{key.Issuer, key.Subject, d.After, d.Before}
+	}
+	writeJSON(c.w, http.StatusOK, shown)
+	return nil
+}
+
+// repairBody says which of the two is kept.
+type repairBody struct {
+	Keep account.Keep `json:"keep"`
+}
+
+// repairAccounts answers with the records that were damaged or gone.
+func (a *API) repairAccounts(c *call) error {
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	var asked repairBody
+	if jsonv2.Unmarshal(body, &asked, jsonv2.RejectUnknownMembers(true)) != nil {
+		return problem(http.StatusBadRequest, `the body is not what is expected: {"keep": "node"} or {"keep": "storage"}`)
+	}
+	const action = "repair"
+	mended, err := a.services.Operation.Registry.Repair(c.toTheEnd(), asked.Keep)
+	if err != nil {
+		return a.accountFailed(c, action, string(asked.Keep), err)
+	}
+	a.audit(c, "service_account."+action, fmt.Sprintf("%s, %d records", asked.Keep, len(mended)))
+	writeJSON(c.w, http.StatusOK, map[string]any{"kept": asked.Keep, "mended": append([]string{}, mended...)})
+	return nil
+}
