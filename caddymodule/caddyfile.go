@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
 // The pieces that all of Gatehouse's Caddyfile parsers are made of. They are
@@ -176,3 +178,40 @@ func number(d *caddyfile.Dispenser, into **int, least, most int) error {
 	*into = &value
 	return nil
 }
+
+// notedLines keeps the lines on which options stand.
+type notedLines map[string]caddyfile.Token
+
+func (n notedLines) once(name string, parse func(*caddyfile.Dispenser) error) option {
+	return once(func(d *caddyfile.Dispenser) error {
+		n[name] = d.Token()
+		return parse(d)
+	})
+}
+
+// at is a dispenser on an option's line, for errors; d where none was noted.
+func (n notedLines) at(name string, d *caddyfile.Dispenser) *caddyfile.Dispenser {
+	line, ok := n[name]
+	if !ok {
+		return d
+	}
+	at := caddyfile.NewDispenser([]caddyfile.Token{line})
+	at.Next()
+	return at
+}
+
+// checkDirective says, with file and line, that a directive needs an issuer where
+// the global option has none.
+func checkDirective(h httpcaddyfile.Helper, name string, needs func(*App) bool) error {
+	option, ok := h.Option(appID).(httpcaddyfile.App)
+	if !ok {
+		return nil // it is missing; provisioning says so
+	}
+	app := new(App)
+	if err := json.Unmarshal(option.Value, app); err != nil || !needs(app) {
+		return err
+	}
+	return h.Errf("%s: no issuer is configured: %s", name, addIssuer)
+}
+
+func hasNoIssuer(a *App) bool { return len(a.Issuers) == 0 }

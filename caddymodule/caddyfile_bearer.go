@@ -166,3 +166,38 @@ func (b *BearerAuth) metadataRoute(h httpcaddyfile.Helper) []httpcaddyfile.Confi
 	path := auth.Resource{Identifier: b.ProtectedResource}.MetadataPath()
 	return h.NewRoute(caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{path})}, metadata)
 }
+
+// parseIdentityHeaders reads the directive. Syntax:
+//
+//	identity_headers <name...> {
+//	    upgrade <protocol...>
+//	}
+func parseIdentityHeaders(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive's name
+	handler := new(IdentityHeaders)
+	if err := appendWords(h.Dispenser, &handler.Names); err != nil {
+		return nil, err
+	}
+	if err := parseBlock(h.Dispenser, options{
+		"upgrade": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &handler.Upgrade) }),
+	}); err != nil {
+		return nil, err
+	}
+	if err := handler.Provision(caddy.Context{}); err != nil {
+		return nil, h.Err(err.Error())
+	}
+	return handler, nil
+}
+
+// cleaningRoute is the route that cleans the requests which a bearer_auth's
+// matcher leaves out. Who decides what a matcher takes is often the client.
+func (b *BearerAuth) cleaningRoute(h httpcaddyfile.Helper, matcher caddy.ModuleMap) []httpcaddyfile.ConfigValue {
+	if len(b.Headers) == 0 || matcher == nil {
+		return nil
+	}
+	cleaner := &IdentityHeaders{Upgrade: b.Upgrade}
+	for _, header := range b.Headers {
+		cleaner.Names = append(cleaner.Names, header.Name)
+	}
+	return h.NewRoute(nil, cleaner)
+}

@@ -2,12 +2,15 @@ package caddymodule
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/net/http/httpguts"
@@ -155,3 +158,229 @@ func (h *identityHeaders) set(r *http.Request, caller *auth.Principal) *auth.Ref
 	}
 	return nil
 }
+
+// IdentityHeaders removes what clients send under the names of identity headers,
+// in every spelling that a backend may take for them. A bearer_auth does so for
+// the requests that its matcher takes; this does it for all the others, so that
+// no request of the site brings a forged identity to the upstream. Headers that a
+// bearer_auth has set stay.
+//
+// The Caddyfile's bearer_auth puts it beside itself wherever it has a matcher. In
+// JSON, put it first among the site's routes.
+type IdentityHeaders struct {
+	// The headers' names.
+	Names []string `json:"names,omitempty"`
+
+	// Protocols besides `websocket` to which a connection may be switched; see
+	// the option of bearer_auth. Default: none, as what is sent after the switch
+	// passes by all cleaning.
+	Upgrade []string `json:"upgrade,omitempty"`
+
+	identity *identityHeaders
+}
+
+// CaddyModule tells Caddy about the handler.
+func (IdentityHeaders) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.gatehouse_identity_headers",
+		New: func() caddy.Module { return new(IdentityHeaders) },
+	}
+}
+
+// Provision compiles the names.
+func (h *IdentityHeaders) Provision(caddy.Context) error {
+	headers := make([]Header, 0, len(h.Names))
+	for _, name := range h.Names {
+		headers = append(headers, Header{Name: name})
+	}
+	if len(headers) == 0 {
+		return fmt.Errorf("identity_headers: expected at least one name such as X-Auth-Subject")
+	}
+	var err error
+	if h.identity, err = newIdentityHeaders(headers, zap.NewNop()); err != nil {
+		return fmt.Errorf("identity_headers: %w", err)
+	}
+	return nil
+}
+
+// ServeHTTP hands the request on without the client's identity headers.
+func (h *IdentityHeaders) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.identity.cleanBut(r, func(name string) bool { return isTrue(r, name) })
+	if _, asked := principalOf(r); !asked { // else a bearer_auth has looked at it
+		if refusal := checkUpgrade(r, h.Upgrade); refusal != nil {
+			return handlerError(refusal)
+		}
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// trueHeadersVar is the request variable that lists the identity headers which
+// hold what a bearer_auth has set.
+const trueHeadersVar = "gatehouse.identity"
+
+// keepTrue notes that these headers are true from now on.
+func (h *identityHeaders) keepTrue(r *http.Request) {
+	vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	switch others := vars[trueHeadersVar].(type) {
+	case nil:
+		vars[trueHeadersVar] = h
+	case *identityHeaders: // of an outer bearer_auth
+		vars[trueHeadersVar] = []*identityHeaders{others, h}
+	case []*identityHeaders:
+		vars[trueHeadersVar] = append(others, h)
+	}
+}
+
+// isTrue tells whether a header, by its canonical name, holds what a bearer_auth
+// has set.
+func isTrue(r *http.Request, name string) bool {
+	switch set := caddyhttp.GetVar(r.Context(), trueHeadersVar).(type) {
+	case *identityHeaders:
+		return set.sets(name)
+	case []*identityHeaders:
+		return slices.ContainsFunc(set, func(h *identityHeaders) bool { return h.sets(name) })
+	}
+	return false
+}
+
+func (h *identityHeaders) sets(name string) bool {
+	return slices.ContainsFunc(h.headers, func(header identityHeader) bool { return header.name == name })
+}
+
+// clean removes what the client sent under the names of identity headers, in
+// every spelling, in trailers too; and keeps the client from having the true
+// ones removed later by naming them in Connection (RFC 9110, section 7.6.1).
+func (h *identityHeaders) clean(r *http.Request) { h.cleanBut(r, nil) }
+
+// cleanBut is clean, but for the headers that kept names.
+func (h *identityHeaders) cleanBut(r *http.Request, kept func(name string) bool) {
+	h.drop(r.Header, kept)
+	h.dropTrailers(r)
+	fields, ok := r.Header["Connection"]
+	if !ok {
+		return
+	}
+	for _, field := range fields {
+		if h.namesIdentity(field) {
+			h.cleanConnection(r, fields)
+			return
+		}
+	}
+}
+
+// dropTrailers removes the trailers that were announced, and those that turn up
+// without it at the end of the body.
+func (h *identityHeaders) dropTrailers(r *http.Request) {
+	if len(h.headers) == 0 || r.Trailer == nil {
+		return
+	}
+	h.drop(r.Trailer, nil)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &trailedBody{ReadCloser: r.Body, trailer: r.Trailer, headers: h}
+	}
+}
+
+// trailedBody is a request's body that cleans the trailers, which the server
+// fills in when it reaches the body's end.
+type trailedBody struct {
+	io.ReadCloser
+	trailer http.Header
+	headers *identityHeaders
+}
+
+// Read reads on; whoever sees the end of the body finds the trailers clean.
+func (b *trailedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.headers.drop(b.trailer, nil)
+	}
+	return n, err
+}
+
+func (h *identityHeaders) drop(headers http.Header, kept func(name string) bool) {
+	if len(h.headers) == 0 {
+		return
+	}
+	for name := range headers {
+		if h.owns(name) && (kept == nil || !kept(name)) {
+			delete(headers, name)
+		}
+	}
+}
+
+// owns tells whether a name may be read as one of the identity headers.
+func (h *identityHeaders) owns(name string) bool {
+	if !h.marks[mark(name)] {
+		return false
+	}
+	var buffer [64]byte
+	_, ok := h.folded[string(appendFolded(buffer[:0], name))]
+	return ok
+}
+
+// namesIdentity tells whether a Connection field names a header that is ours to
+// set, the Authorization header included.
+func (h *identityHeaders) namesIdentity(field string) bool {
+	for option := range strings.SplitSeq(field, ",") {
+		if option = strings.TrimSpace(option); h.owns(option) || strings.EqualFold(option, "Authorization") {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *identityHeaders) cleanConnection(r *http.Request, fields []string) {
+	var kept []string
+	for _, field := range fields {
+		for option := range strings.SplitSeq(field, ",") {
+			if option = strings.TrimSpace(option); option != "" && !h.namesIdentity(option) {
+				kept = append(kept, option)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(r.Header, "Connection")
+		return
+	}
+	r.Header["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// fold writes a header name as the sloppiest backend may read it: without case,
+// and every byte that is no letter or digit alike (CGI turns "-" into "_", PHP
+// "." and " " too).
+func fold(name string) string {
+	return string(appendFolded(nil, name))
+}
+
+func appendFolded(dst []byte, name string) []byte {
+	for i := range len(name) {
+		dst = append(dst, foldByte(name[i]))
+	}
+	return dst
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case ('a' > c || c > 'z') && ('0' > c || c > '9'):
+		return '-'
+	}
+	return c
+}
+
+// mark is equal for names that fold to the same: made of the length, which
+// folding keeps, and the first byte. It tells most names apart, so that they need
+// not be folded with every request.
+func mark(name string) int {
+	if name == "" {
+		return 0
+	}
+	return (len(name) + 8*int(foldByte(name[0]))) % 64
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*IdentityHeaders)(nil)
+	_ caddyhttp.MiddlewareHandler = (*IdentityHeaders)(nil)
+)

@@ -1,10 +1,12 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -218,4 +220,83 @@ func (r *resolver) list(option string, values []string) []string {
 		list = append(list, r.text(option, value))
 	}
 	return list
+}
+
+// issuerLog writes one line for each change of state of an issuer's keys, counts
+// fetches and emits events. What goes well over and over again is no change and
+// stays at DEBUG.
+type issuerLog struct {
+	name   string // of the issuer; "" of one that only login pages are asked of
+	logger *zap.Logger
+	events *emitter
+}
+
+func (l issuerLog) observe(e issuer.Event) {
+	if l.name != "" {
+		countFetch(l.name, e)
+		l.events.issuerEvent(l.name, e)
+	}
+	switch e.Kind {
+	case issuer.FetchSucceeded:
+		l.logger.Debug("key set fetched")
+	case issuer.FetchFailed:
+		l.logger.Debug("key set could not be fetched", zap.Error(e.Err))
+	case issuer.Unavailable:
+		l.logger.Warn("the issuer's keys cannot be fetched; the last good ones, if any, stay in force", zap.Error(e.Err))
+	case issuer.Recovered:
+		l.logger.Info("the issuer's keys can be fetched again")
+	case issuer.KeysChanged:
+		l.logger.Info("the issuer's keys changed", zap.Strings("added", e.Added), zap.Strings("removed", e.Removed))
+	case issuer.Restored:
+		l.logger.Info("the issuer's keys were restored from storage", zap.Strings("keys", e.Added))
+	case issuer.Warned:
+		l.logger.Warn("the issuer's metadata or keys are not as they should be", zap.Error(e.Err))
+	}
+}
+
+// An issuer is needed only where tokens are looked at. What needs one says so
+// itself, so that an operator knows which option to look at.
+
+const addIssuer = "add the global option `gatehouse { issuer https://… { audience … } }`"
+
+// errNoIssuer words that an option needs an issuer.
+func errNoIssuer(option string) error {
+	if option == appID {
+		return errors.New("no issuer is configured, nor anything that needs none: add `issuer https://… { audience … }`")
+	}
+	return fmt.Errorf("no issuer is configured, and %s needs one: add `issuer https://… { audience … }`", option)
+}
+
+// needsIssuer names the option that makes an issuer necessary where there is
+// none; empty if nothing does.
+func (a *App) needsIssuer() string {
+	trusted := a.API != nil && a.API.TrustAdminEndpoint
+	switch {
+	case len(a.Issuers) > 0:
+		return ""
+	case a.ServiceAccounts != nil && len(a.ServiceAccounts.Accounts) > 0:
+		return "service_accounts"
+	case a.Signing != nil && !trusted:
+		return "signing"
+	case a.SSO != nil && !trusted && len(a.SSO.Credentials) == 0:
+		return "sso"
+	case a.License == nil && a.Signing == nil && a.SSO == nil && !sealedBuild():
+		return appID
+	}
+	return ""
+}
+
+// apiNeedsIssuer tells whether nothing of the API could be used on a site.
+func (a *App) apiNeedsIssuer() bool {
+	return len(a.Issuers) == 0 && (a.SSO == nil || len(a.SSO.Credentials) == 0)
+}
+
+// tokenApp gives the app to a handler that looks at tokens: without issuers
+// nobody could be let in.
+func tokenApp(ctx caddy.Context) (*App, error) {
+	app, err := configuredApp(ctx)
+	if errors.Is(err, caddy.ErrNotConfigured) || err == nil && len(app.Issuers) == 0 {
+		return nil, errors.New("no issuer is configured: " + addIssuer)
+	}
+	return app, err
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -176,4 +179,167 @@ func (l *licensing) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	_ = l.keeper.Await(ctx)
+}
+
+// licenseLog writes one line for each thing that happens to the license, and
+// hands it on to next.
+type licenseLog struct {
+	*licensing
+	next func(active.Event)
+}
+
+func (l licenseLog) observe(e active.Event) {
+	l.write(e)
+	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
+		l.compare(e.Standing)
+	}
+	if l.next != nil {
+		l.next(e)
+	}
+}
+
+func (l licenseLog) write(e active.Event) {
+	source := zap.String("source", e.Source)
+	switch e.Kind {
+	case active.StateChanged:
+		l.stateChanged(e, source)
+	case active.Replaced:
+		l.logger.Info("another license is in force", append(describeLicense(e.Standing), source)...)
+	case active.Deferred:
+		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
+	case active.Rejected:
+		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
+	case active.Vanished:
+		l.logger.Warn("the license is no longer where it came from; it stays in force until its end, but not after a restart", source, zap.Error(e.Err))
+	case active.Mended:
+		l.logger.Info("the license is where it should be again", source)
+	case active.Unavailable:
+		l.logger.Warn("the storage of the license cannot be used; what is known stays in force", zap.Error(e.Err))
+	case active.Recovered:
+		l.logger.Info("the storage of the license can be used again")
+	case active.ClockSuspect:
+		l.logger.Warn("the clock is behind a time that was seen before", zap.String("why", e.Words))
+	case active.ClockFine:
+		l.logger.Info("the clock is right again", zap.String("why", e.Words))
+	case active.Damaged:
+		l.logger.Warn("the record of the highest time seen was damaged and is written anew", zap.Error(e.Err))
+	}
+}
+
+func (l licenseLog) stateChanged(e active.Event, source zap.Field) {
+	fields := append([]zap.Field{
+		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
+	}, describeLicense(e.Standing)...)
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	switch {
+	case e.To == license.StateValid:
+		l.logger.Info("the license is valid", fields...)
+	case e.To.Passes():
+		l.logger.Warn("the license needs to be renewed", fields...)
+	case e.To == license.StateMissing && l.missingAllow:
+		l.logger.Info("there is no license, which is allowed", fields...)
+	case l.advisory:
+		l.logger.Warn("the license would not let requests pass; enforcement is log", fields...)
+	default:
+		l.logger.Error("the license does not let requests pass", fields...)
+	}
+}
+
+// describeLicense tells a genuine license from others.
+func describeLicense(standing *license.Standing) []zap.Field {
+	held := genuine(standing)
+	if held == nil {
+		return nil
+	}
+	return []zap.Field{
+		zap.String("key_id", held.KeyID),
+		zap.String("description", held.Payload.Description),
+		zap.Int64("expire_at", held.Payload.ExpireAt),
+	}
+}
+
+// genuine is the license if it is to be believed, whatever the time, else nil.
+func genuine(standing *license.Standing) *license.License {
+	if standing == nil || !standing.Genuine() {
+		return nil
+	}
+	return standing.License()
+}
+
+// maxTold bounds how many hosts are told of one by one, for each reason.
+const maxTold = 64
+
+// told is what has been told of requests that the license does not let pass, by
+// the reason's code and by host.
+type told struct {
+	mu    sync.Mutex
+	hosts map[string]map[string]struct{}
+}
+
+// first tells whether a reason and a host are to be told of: they are new, and
+// there is room. last is true for the host that fills it.
+func (t *told) first(code, host string) (is, last bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hosts := t.hosts[code]
+	if _, again := hosts[host]; again || len(hosts) >= maxTold {
+		return false, false
+	}
+	if hosts == nil {
+		hosts = make(map[string]struct{})
+		if t.hosts == nil {
+			t.hosts = make(map[string]map[string]struct{})
+		}
+		t.hosts[code] = hosts
+	}
+	hosts[host] = struct{}{}
+	return true, len(hosts) == maxTold
+}
+
+// tell warns once of each reason and host for which a request is refused, or
+// would be.
+func (l *licensing) tell(fault *license.Error, host string) {
+	is, last := l.told.first(fault.Code(), strings.ToLower(host))
+	if !is {
+		return
+	}
+	message := "requests are refused for the license; more of this reason and host are told at DEBUG only"
+	if l.advisory {
+		message = "a request would have been refused for the license; enforcement is log"
+	}
+	l.logger.Warn(message, zap.String("code", fault.Code()), zap.String("host", host), zap.String("why", fault.Error()))
+	if last {
+		l.logger.Warn("further hosts are counted, but not told of", zap.String("code", fault.Code()))
+	}
+}
+
+// status is what operators see.
+func (l *licensing) status() api.LicenseStatus {
+	s := api.LicenseStatus{
+		Status: l.Standing().Status(l.Host()), Sealed: sealedBuild(),
+		Source: l.keeper.Source().String(), ClockSuspect: l.keeper.ClockSuspect(),
+	}
+	if fault := l.keeper.Fault(); fault != nil {
+		s.SourceError = fault.Error()
+	}
+	return s
+}
+
+// reading is what the metrics show.
+func (l *licensing) reading() licenseReading {
+	standing := l.keeper.Standing()
+	r := licenseReading{
+		State: standing.State(), Refuses: l.refuses(standing.State()), SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
+	}
+	if held := genuine(standing); held != nil {
+		r.ExpiresAt = time.Unix(held.Payload.ExpireAt, 0)
+	}
+	return r
+}
+
+// refuses tells whether all requests are refused in a state.
+func (l *licensing) refuses(state license.State) bool {
+	return !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow)
 }

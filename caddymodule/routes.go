@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 )
 
@@ -246,4 +247,62 @@ func pathMatches(matcher *caddyhttp.MatchPath, path string) bool {
 	request = caddyhttp.PrepareRequest(request, caddy.NewReplacer(), nil, new(caddyhttp.Server))
 	matches, err := matcher.MatchWithError(request)
 	return err == nil && matches
+}
+
+// warnOfUncleaned warns of identity headers that some requests of a site bring to
+// an upstream as the client sent them: those that go another way than through the
+// `handle` in which the bearer_auth stands.
+func (a *App) warnOfUncleaned() error {
+	names := make(map[*caddyhttp.MiddlewareHandler]map[string]struct{})
+	sites := make(map[*caddyhttp.MiddlewareHandler]caddyhttp.Route)
+	err := eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		if b, ok := handler.(*BearerAuth); ok {
+			site := &around[0].Handlers[0]
+			sites[site] = around[0]
+			if names[site] == nil {
+				names[site] = make(map[string]struct{})
+			}
+			for _, header := range b.identity.headers {
+				names[site][header.name] = struct{}{}
+			}
+		}
+		return nil
+	})
+	for site, route := range sites {
+		for name := range names[site] {
+			if found, _ := uncleaned(caddyhttp.RouteList{route}, name, false); found {
+				a.logger.Warn("identity headers are not cleaned of all requests of a site: add the directive identity_headers with the name at the top of the site",
+					zap.String("header", name), zap.Strings("sites", hostsOf([]caddyhttp.Route{route})))
+			}
+		}
+	}
+	return err
+}
+
+// uncleaned tells whether a request may get through the routes to a proxy with the
+// client's own header, and whether all that get through are clean behind them.
+func uncleaned(routes caddyhttp.RouteList, name string, clean bool) (found, cleanBehind bool) {
+	for _, route := range routes {
+		inside := clean
+		for _, handler := range route.Handlers {
+			switch h := handler.(type) {
+			case *BearerAuth:
+				inside = inside || h.identity.sets(name)
+			case *IdentityHeaders:
+				inside = inside || h.identity.sets(name)
+			case *reverseproxy.Handler:
+				if !inside {
+					return true, false
+				}
+			case *caddyhttp.Subroute:
+				if found, inside = uncleaned(h.Routes, name, inside); found {
+					return true, false
+				}
+			}
+		}
+		if len(route.MatcherSets) == 0 && route.Group == "" {
+			clean = inside
+		}
+	}
+	return false, clean
 }

@@ -1,11 +1,16 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
@@ -96,4 +101,116 @@ func (d *DeclaredAccount) draft(issuers account.Issuers) (account.Draft, error) 
 		draft.Status = account.StatusActive
 	}
 	return draft, draft.SetIssuer(issuers)
+}
+
+// accounts are the service accounts of one configuration: those that it
+// declares, laid over those in storage. The registry of the latter outlives a
+// reload, so that a million accounts are not read again each time;
+// configurations share one as long as their storage is the same.
+type accounts struct {
+	view account.View
+	key  string // of the registry, to give it back
+}
+
+var registries = caddy.NewUsagePool()
+
+// takeAccounts gives the service accounts; they must be released exactly once.
+func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers account.Issuers) (*accounts, error) {
+	declared, err := config.declared(issuers)
+	if err != nil {
+		return nil, err
+	}
+	key := storageID(storage)
+	taken, _, err := registries.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return pooledRegistry{account.New(account.Options{})}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &accounts{account.View{Declared: declared, Registry: taken.(pooledRegistry).Registry}, key}, nil
+}
+
+// attach lends the registry this configuration's storage.
+func (a *accounts) attach(storage certmagic.Storage, refresh time.Duration, observe func(account.Event)) (detach func()) {
+	return a.view.Registry.Attach(account.Host{Storage: storage, Refresh: refresh, Observe: observe})
+}
+
+func (a *accounts) release() error {
+	_, err := registries.Delete(a.key)
+	return err
+}
+
+// storageID is equal for storages that are configured alike: storage modules
+// are made from JSON, and write themselves as such. It is a digest, because that
+// JSON may hold a password.
+func storageID(storage certmagic.Storage) string {
+	config, err := json.Marshal(storage)
+	if err != nil {
+		config = fmt.Appendf(nil, "%p", storage)
+	}
+	return fmt.Sprintf("%T %x", storage, sha256.Sum256(config))
+}
+
+// pooledRegistry ends a registry when its last user is gone.
+type pooledRegistry struct{ *account.Registry }
+
+// Destruct ends the registry's background work. Requests that are still being
+// served go on finding what was known.
+func (r pooledRegistry) Destruct() error { return r.Close() }
+
+// accountLog writes one line for each change of state, and ends the streams of
+// accounts that are good no more.
+type accountLog struct {
+	logger       *zap.Logger
+	view         account.View
+	issuers      account.Issuers
+	registration *auth.Registration
+	events       *emitter
+}
+
+func (l accountLog) observe(e account.Event) {
+	switch e.Kind {
+	case account.Loaded:
+		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
+		streams.recheck(l.registration) // of who is registered, nobody could tell before
+		l.warn()
+	case account.Updated, account.Lapsed:
+		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
+		streams.recheck(l.registration)
+		l.events.accountEvent(e)
+	case account.Unavailable:
+		l.storageLost(e)
+	case account.Recovered:
+		l.logger.Info("the storage of the service accounts can be used again")
+	case account.Damaged:
+		l.logger.Error("a record of service accounts is damaged; its last good content stays in force", zap.String("record", e.Record), zap.Error(e.Err))
+	case account.Mended:
+		l.logger.Info("a damaged record of service accounts is well again", zap.String("record", e.Record))
+	case account.Overwritten:
+		l.logger.Warn("storage held service accounts without changes that were made; they were made again")
+	case account.Older:
+		l.logger.Warn("storage showed an older state of the service accounts than was written; the newest that is known was written again")
+	case account.Healed:
+		l.logger.Warn("records of service accounts were gone from storage and were written again", zap.Int("records", e.Records))
+	}
+}
+
+// storageLost tells of an outage, and of a storage that answers with something
+// else, which no time mends.
+func (l accountLog) storageLost(e account.Event) {
+	switch e.Standing {
+	case account.Emptied, account.Diverged:
+		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
+			zap.String("storage", string(e.Standing)), zap.Error(e.Err))
+	default:
+		l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
+	}
+}
+
+// warn tells of accounts that are not this configuration's issuer's.
+func (l accountLog) warn() {
+	for was, n := range l.view.Unconfirmed(l.issuers) {
+		l.logger.Warn("service accounts are for another issuer that had this name, and let nobody in; if this one is meant: caddy gatehouse service-account confirm --issuer NAME",
+			zap.String("issuer", was.Name), zap.String("identifier", l.issuers.Identifier(was.Name)), zap.String("registered_for", was.Identifier), zap.Int("accounts", n))
+	}
 }

@@ -45,20 +45,20 @@ func TestSSOServiceOutlivesAReload(t *testing.T) {
 		return s
 	}
 	old := take(newTestSSO(ssoAccount("a", "https://one.example")))
-	if same := take(newTestSSO(ssoAccount("a", "https://one.example"))); same.service() != old.service() {
+	if same := take(newTestSSO(ssoAccount("a", "https://one.example"))); same.taken.Service != old.taken.Service {
 		t.Error("the same configuration has another service")
 	}
 	other := newTestSSO(ssoAccount("a", "https://one.example"))
 	other.RateLimit = 21
 	t.Setenv("SSO_POOL_SHARED", "one")
-	if take(other).service() == old.service() {
+	if take(other).taken.Service == old.taken.Service {
 		t.Error("another limit has the same service")
 	}
 	t.Setenv("SSO_POOL_SHARED", "two")
-	if take(newTestSSO(ssoAccount("a", "https://one.example"))).service() == old.service() {
+	if take(newTestSSO(ssoAccount("a", "https://one.example"))).taken.Service == old.taken.Service {
 		t.Error("another shared key has the same service")
 	}
-	if take(newTestSSO(ssoAccount("a", "https://two.example"))).service() == old.service() {
+	if take(newTestSSO(ssoAccount("a", "https://two.example"))).taken.Service == old.taken.Service {
 		t.Error("another issuer has the same service")
 	}
 }

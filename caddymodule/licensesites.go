@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
 
@@ -215,3 +218,98 @@ func (l licenseLog) compare(standing *license.Standing) {
 		l.logger.Warn("a host in the license is malformed and matches nothing", zap.Error(err))
 	}
 }
+
+// What the app does about the license, beside what a request meets.
+
+// provisionLicense reads the options about the license and about signing.
+func (a *App) provisionLicense() (err error) {
+	if a.licensing, err = takeLicensing(a.ctx.Storage(), a.License, a.logger); err != nil {
+		return fmt.Errorf("gatehouse: license: %w", err)
+	}
+	if a.licensing != nil {
+		a.readLicense = a.licensing.reading
+		beginLicenseCounters()
+	}
+	if a.Signing == nil {
+		return nil
+	}
+	beginSigningCounters()
+	if err := a.Signing.provision(a.logger); err != nil {
+		return fmt.Errorf("gatehouse: signing: %w", err)
+	}
+	return nil
+}
+
+// startLicense begins to look after the license.
+func (a *App) startLicense() error {
+	behind, err := findSites(a.ctx)
+	if err != nil || a.licensing == nil {
+		return err
+	}
+	a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events.licenseEvent)
+	return nil
+}
+
+// lendLicense gives the API what it needs to know of licenses.
+func (a *App) lendLicense(services *api.Services) {
+	services.SigningGroup = a.Signing.group(services.AdminGroup)
+	services.Sign = a.Signing.sign
+	services.Signed = active.NewRecord(a.ctx.Storage(), active.Options{})
+	services.OnSigned = func(actor string, e active.Entry) {
+		countLicenseSigned(e.License.Payload.Type)
+		a.events.licenseSigned(actor, e.ID, e.KeyID, &e.License.Payload)
+	}
+	if a.licensing == nil {
+		return
+	}
+	services.License = a.licensing
+	services.Operation.License = a.licensing.status
+}
+
+// Standing is where the deployment stands.
+func (l *licensing) Standing() *license.Standing { return l.keeper.Standing() }
+
+// Host is the host that a status is about where none is asked for.
+func (l *licensing) Host() string {
+	behind := l.sites.Load()
+	if behind == nil {
+		return ""
+	}
+	return behind.main(l.keeper.Standing().Hosts())
+}
+
+// Install makes a license the one in force on all nodes, if it is of use here.
+func (l *licensing) Install(ctx context.Context, data []byte, forHost string) error {
+	if l.keeper.Source().Configured() {
+		return active.ErrConfigured
+	}
+	found := l.verifier.Open(data)
+	if err := found.Err(); err != nil {
+		return err
+	}
+	if err := l.checkUse(found, forHost); err != nil {
+		return err
+	}
+	return l.keeper.Install(ctx, data)
+}
+
+func (l *licensing) checkUse(found *license.Standing, forHost string) error {
+	if forHost != "" {
+		pattern, err := host.Parse(forHost)
+		if found.Hosts().Match(forHost) || err == nil && found.Hosts().Covers(pattern) {
+			return nil
+		}
+		return &license.Error{Reason: license.ReasonHost, Detail: fmt.Sprintf("the license does not cover the host %.255q", forHost)}
+	}
+	behind := l.sites.Load()
+	if behind == nil || behind.served(found) {
+		return nil
+	}
+	return &license.Error{
+		Reason: license.ReasonHost,
+		Detail: "the license covers none of the hosts behind require_license: " + strings.Join(behind.shown(), ", "),
+	}
+}
+
+// Interface guards
+var _ api.Licensing = (*licensing)(nil)
