@@ -8,8 +8,14 @@ import (
 	"time"
 )
 
-// maxWaiters bounds the callers of one engine that wait at a time.
-const maxWaiters = 1000
+const (
+	maxWaiters  = 1000                  // the callers of one engine that wait at a time
+	waitLimit   = 5 * time.Second       // of one caller
+	answerTime  = time.Second           // more, where a caller waited for its turn
+	holdOff     = 5 * time.Second       // between two fetches on demand, on average
+	demandBurst = 3                     // fetches on demand in a row
+	fileHoldOff = 20 * time.Millisecond // between two readings of a file on demand
+)
 
 // ErrUnknownKey: the issuer was asked after the caller came, and has no such key.
 var ErrUnknownKey = errors.New("the issuer has no such key")
@@ -34,7 +40,7 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 var (
 	errTooMany  = fmt.Errorf("%d requests wait for them already", maxWaiters)
 	errTooSlow  = fmt.Errorf("the issuer has not answered within %s", waitLimit)
-	errNotMetIn = fmt.Errorf("no answer within %s", waitLimit)
+	errNoAnswer = fmt.Errorf("no answer within %s", waitLimit)
 )
 
 // Await returns the current set as soon as want holds for it: at once if it
@@ -58,14 +64,14 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 	w := waiter{engine: e, began: time.Now(), limit: time.NewTimer(waitLimit)}
 	defer w.limit.Stop()
 	for {
-		s, err := w.next(seen)
+		err := w.next(seen)
 		if errors.Is(err, ErrUnknownKey) {
 			w.giveWay(ctx)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := w.wait(ctx, s); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return nil, err
 		}
 		if seen = e.Set(); seen != nil && want(seen) {
@@ -81,35 +87,33 @@ type waiter struct {
 	limit  *time.Timer
 	turned bool // it had to wait for its turn
 	came   bool
-	before uint64  // flights begun before it came
-	flight *flight // the one it waits for
-}
+	before uint64 // fetches begun before it came
+	fetch  *fetch // the last one it waited for
 
-// step is what a caller waits for next.
-type step struct {
-	landed <-chan struct{} // its flight
-	kept   <-chan struct{} // the set kept in storage
-	turn   time.Duration   // until the issuer may be asked again; 0: no matter
+	// What it waits for next, whichever comes first.
+	done <-chan struct{} // the end of its fetch
+	kept <-chan struct{} // the set kept in storage
+	turn time.Duration   // until the issuer may be asked again; 0: it does not wait for that
 }
 
 // wait waits for the first of what there is to wait for.
-func (w *waiter) wait(ctx context.Context, s step) error {
+func (w *waiter) wait(ctx context.Context) error {
 	var turn <-chan time.Time
-	if s.turn > 0 {
-		timer := time.NewTimer(s.turn)
+	if w.turn > 0 {
+		timer := time.NewTimer(w.turn)
 		defer timer.Stop()
 		turn = timer.C
 	}
-	if s.turn > 0 && !w.turned {
+	if w.turn > 0 && !w.turned {
 		w.turned = true
 		w.limit.Reset(waitLimit + answerTime - time.Since(w.began))
 	}
 	select {
-	case <-s.landed:
-	case <-s.kept:
+	case <-w.done:
+	case <-w.kept:
 	case <-turn:
 	case <-w.limit.C:
-		return unavailable(holdOff, errNotMetIn)
+		return unavailable(holdOff, errNoAnswer)
 	case <-ctx.Done():
 		return unavailable(holdOff, context.Cause(ctx))
 	}
@@ -130,63 +134,66 @@ func (w *waiter) giveWay(ctx context.Context) {
 	}
 }
 
-// now is a channel that is ready.
-var now = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
-// next decides what to wait for, after seen did not satisfy: a landing, the set
-// kept in storage, the next turn, or nothing any more.
-func (w *waiter) next(seen *Set) (step, error) {
+// next decides what to wait for, after seen did not satisfy: the end of a fetch,
+// the set kept in storage, or the next turn. An error: there is nothing to wait for.
+func (w *waiter) next(seen *Set) error {
 	e := w.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !w.came {
 		w.came, w.before = true, e.begun
 	}
-	if e.closed {
-		return step{}, unavailable(time.Second, errClosed)
+	w.done, w.kept, w.turn = nil, e.kept, 0
+	switch {
+	case e.closed:
+		return unavailable(time.Second, errClosed)
+	case e.Set() != seen:
+		w.done = ready // the set has changed since the caller looked
+		return nil
 	}
-	if e.Set() != seen {
-		return step{landed: now}, nil // something landed since the caller looked
+	err := w.joinOrRefuse(seen)
+	if e.kept != nil {
+		return nil // what storage holds may still do
 	}
-	s, err := w.verdict(seen)
-	if err != nil && e.kept != nil {
-		return step{kept: e.kept}, nil // what storage holds may still do
-	}
-	s.kept = e.kept
-	return s, err
+	return err
 }
 
-// verdict makes sure that the caller waits for a flight or its turn, or says why
-// there is none to wait for; e.mu is held.
-func (w *waiter) verdict(seen *Set) (step, error) {
+// ready is a channel that nobody waits for.
+var ready = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// joinOrRefuse makes sure that the caller waits for a fetch or its turn, or says
+// why there is none to wait for; e.mu is held.
+func (w *waiter) joinOrRefuse(seen *Set) error {
 	e, at := w.engine, w.engine.now()
-	if f := w.flight; f != nil && f != e.flight && f.err != nil {
-		return step{}, unavailable(e.holdLeft(at), f.err)
+	if f := w.fetch; f != nil && f != e.fetching && f.err != nil {
+		return unavailable(e.holdLeft(at), f.err)
 	}
 	// A fetch begun before the caller came may have left before the key was
 	// published, and proves nothing.
 	if e.answered > w.before {
-		return step{}, ErrUnknownKey
+		return ErrUnknownKey
 	}
 	switch turn := e.turn(); {
-	case e.flight != nil && at.Sub(e.flight.began) >= waitLimit:
-		return step{}, unavailable(time.Second, errTooSlow)
-	case e.flight != nil:
-		w.flight = e.flight
-	case e.holding(at):
-		return step{}, unavailable(e.holdLeft(at), e.keys.failure)
+	case e.fetching != nil && at.Sub(e.fetching.began) >= waitLimit:
+		return unavailable(time.Second, errTooSlow)
+	case e.fetching != nil:
+		w.fetch = e.fetching
+	case e.holdLeft(at) > 0:
+		return unavailable(e.holdLeft(at), e.keys.failure)
 	case seen == nil:
-		w.flight = e.begin(forLack)
+		w.fetch = e.startFetch(forLack)
 	case turn > 0:
-		return step{turn: turn}, nil
+		w.turn = turn
+		return nil
 	default:
-		w.flight = e.begin(forDemand)
+		w.fetch = e.startFetch(forDemand)
 	}
-	return step{landed: w.flight.landed}, nil
+	w.done = w.fetch.done
+	return nil
 }
 
 // Suspect reports that a signature did not verify under a key that the set
@@ -196,10 +203,10 @@ func (e *Engine) Suspect() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := e.now()
-	if e.closed || e.flight != nil || e.holding(at) || e.turn() > 0 {
+	if e.closed || e.fetching != nil || e.holdLeft(at) > 0 || e.turn() > 0 {
 		return
 	}
-	e.begin(forDemand)
+	e.startFetch(forDemand)
 }
 
 // Refresh fetches metadata and keys now and returns the error. A key that the
@@ -208,12 +215,12 @@ func (e *Engine) Suspect() {
 func (e *Engine) Refresh(ctx context.Context) error {
 	metadataErr := e.renewMetadata(ctx)
 	for {
-		f, err := e.join(forAnOperator)
+		f, err := e.joinFetch(forAnOperator)
 		if err != nil {
 			return err
 		}
 		select {
-		case <-f.landed:
+		case <-f.done:
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the fetch: %w", context.Cause(ctx))
 		}
@@ -232,12 +239,12 @@ func (e *Engine) turn() time.Duration {
 	return time.Duration(missing/float64(e.demand.Limit())*float64(time.Second)) + time.Millisecond // never too early by rounding
 }
 
-// holding reports whether the last fetch failed, within the last 5 seconds or the
-// time that the issuer asked for.
-func (e *Engine) holding(at time.Time) bool { return e.keys.failure != nil && e.holdLeft(at) > 0 }
-
-// holdLeft is how long a failure is still held against the issuer.
+// holdLeft is for how long the issuer is still not asked because the last fetch
+// failed: 5 seconds, or the time that it asked for. Zero or less: it may be asked.
 func (e *Engine) holdLeft(at time.Time) time.Duration {
+	if e.keys.failure == nil {
+		return 0
+	}
 	return max(holdOff, e.keys.retryAfter) - at.Sub(e.keys.failedAt)
 }
 

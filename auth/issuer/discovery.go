@@ -14,29 +14,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// metadataState is what is known of the issuer's metadata.
-type metadataState struct {
-	known    *Metadata
-	at       time.Time
-	failure  error // of the last lookup; nil once one succeeded
-	failedAt time.Time
-}
-
-// complaint is what to tell of metadata that could not be renewed although the
-// keys could be had; an outage of both is told of once, as one of the keys.
-func (m *metadataState) complaint() error {
-	if m.failure == nil || m.known == nil {
-		return nil
-	}
-	return fmt.Errorf("%w; the metadata known before stays in use", m.failure)
-}
-
-// lookup is one fetch of the metadata, shared by all who need it.
-type lookup struct {
-	done chan struct{}
-	err  error // readable once done
-}
-
 // ErrNoMetadata: the configuration leaves no way to the issuer's metadata,
 // because it has jwks_file (no network) or an issuer that is no URL.
 var ErrNoMetadata = errors.New("the issuer's metadata cannot be had")
@@ -52,7 +29,7 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 	if _, err := e.cfg.wellKnown(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoMetadata, err)
 	}
-	known, l, err := e.metadataOrLookup()
+	known, f, err := e.knownOrFetch()
 	if known != nil || errors.Is(err, errClosed) {
 		return known, err
 	}
@@ -61,10 +38,18 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 		return nil, unavailable(time.Second, errTooMany)
 	}
 	defer e.waiters.Add(-1)
-	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, errNotMetIn)
+	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, errNoAnswer)
 	defer cancel()
 	if err == nil {
-		err = l.wait(ctx)
+		select {
+		case <-f.done:
+			err = f.err
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			err = unavailable(holdOff, err)
+		}
 	}
 	if err != nil {
 		e.awaitRecord(ctx) // what storage holds may still do
@@ -73,19 +58,6 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 		return known, nil
 	}
 	return nil, err
-}
-
-// wait waits for the end of the lookup.
-func (l *lookup) wait(ctx context.Context) error {
-	select {
-	case <-l.done:
-	case <-ctx.Done():
-		return unavailable(holdOff, context.Cause(ctx))
-	}
-	if l.err != nil {
-		return unavailable(holdOff, l.err)
-	}
-	return nil
 }
 
 // awaitRecord waits while the record in storage is being read.
@@ -102,8 +74,8 @@ func (e *Engine) awaitRecord(ctx context.Context) {
 	}
 }
 
-// metadataOrLookup returns the metadata, or the lookup to wait for.
-func (e *Engine) metadataOrLookup() (*Metadata, *lookup, error) {
+// knownOrFetch returns the metadata, or the fetch of it to wait for.
+func (e *Engine) knownOrFetch() (*Metadata, *fetch, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at, m := e.now(), &e.metadata
@@ -112,16 +84,16 @@ func (e *Engine) metadataOrLookup() (*Metadata, *lookup, error) {
 	case e.closed:
 		return nil, nil, unavailable(time.Second, errClosed)
 	case m.known != nil:
-		if !held && e.lookup == nil && at.Sub(m.at) > e.cfg.Refresh {
-			e.look()
+		if !held && m.fetching == nil && at.Sub(m.at) > e.cfg.Refresh {
+			e.startDiscovery()
 		}
 		return m.known, nil, nil
-	case e.lookup != nil:
-		return nil, e.lookup, nil
+	case m.fetching != nil:
+		return nil, m.fetching, nil
 	case held:
 		return nil, nil, unavailable(holdOff-at.Sub(m.failedAt), m.failure)
 	}
-	return nil, e.look(), nil
+	return nil, e.startDiscovery(), nil
 }
 
 func (e *Engine) knownMetadata() *Metadata {
@@ -130,79 +102,76 @@ func (e *Engine) knownMetadata() *Metadata {
 	return e.metadata.known
 }
 
-// keyAddress is where the key set is, discovered if need be.
-func (e *Engine) keyAddress(ctx context.Context) (string, error) {
+// jwksAddress is where the key set is, discovered if need be.
+func (e *Engine) jwksAddress(ctx context.Context) (string, error) {
 	if e.cfg.JWKSURI != "" {
 		return e.cfg.JWKSURI, nil
 	}
 	if known := e.knownMetadata(); known != nil {
 		return known.JWKSURI, nil
 	}
-	if err := e.lookUp(ctx); err != nil {
+	if err := e.fetchMetadata(ctx); err != nil {
 		return "", err
 	}
 	return e.knownMetadata().JWKSURI, nil
 }
 
-// renewMetadata fetches the metadata again where the address of the keys hangs
-// on it, so that a moved key set is followed. Where nothing is known yet, the
-// flight for the keys will see to it.
+// renewMetadata fetches the metadata again where the address of the key set comes
+// from it, so that a moved key set is followed. Where nothing is known yet, the
+// fetch of the keys will see to it.
 func (e *Engine) renewMetadata(ctx context.Context) error {
 	if !e.cfg.discovers() || e.knownMetadata() == nil {
 		return nil
 	}
-	return e.lookUp(ctx)
+	return e.fetchMetadata(ctx)
 }
 
-// lookUp joins the lookup in the air or starts one, and waits for it.
-func (e *Engine) lookUp(ctx context.Context) error {
+// fetchMetadata joins the fetch of metadata under way or starts one, and waits for
+// it.
+func (e *Engine) fetchMetadata(ctx context.Context) error {
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
 		return errClosed
 	}
-	l := e.lookup
-	if l == nil {
-		l = e.look()
+	f := e.metadata.fetching
+	if f == nil {
+		f = e.startDiscovery()
 	}
 	e.mu.Unlock()
 	select {
-	case <-l.done:
-		return l.err
+	case <-f.done:
+		return f.err
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the issuer's metadata: %w", context.Cause(ctx))
 	}
 }
 
-// look starts a lookup; e.mu is held, none is in the air, the engine is open.
-func (e *Engine) look() *lookup {
-	l := &lookup{done: make(chan struct{})}
-	e.lookup = l
+// startDiscovery starts a fetch of metadata; e.mu is held, none is under way, the
+// engine is open. What was known stays if it fails.
+func (e *Engine) startDiscovery() *fetch {
+	f := &fetch{done: make(chan struct{})}
+	m := &e.metadata
+	m.fetching = f
 	e.work.Go(func() {
 		found, err := e.discover(e.ctx)
-		e.learn(l, found, err)
+		e.mu.Lock()
+		m.fetching = nil
+		switch {
+		case e.closed:
+			f.err = errClosed
+		case err != nil:
+			f.err, m.failure, m.failedAt = err, err, e.now()
+		default:
+			e.record.changed = e.record.changed || !reflect.DeepEqual(m.known, found)
+			m.known, m.at, m.failure, m.failedAt = found, e.now(), nil, time.Time{}
+		}
+		e.mu.Unlock()
+		close(f.done)
 		e.deliver()
 		e.poke()
 	})
-	return l
-}
-
-// learn takes in what a lookup found. What was known stays if it failed.
-func (e *Engine) learn(l *lookup, found *Metadata, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer close(l.done)
-	e.lookup = nil
-	m := &e.metadata
-	switch {
-	case e.closed:
-		l.err = errClosed
-	case err != nil:
-		l.err, m.failure, m.failedAt = err, err, e.now()
-	default:
-		e.record.changed = e.record.changed || !reflect.DeepEqual(m.known, found)
-		*m = metadataState{known: found, at: e.now()}
-	}
+	return f
 }
 
 // discover asks each place where the metadata may be. It goes on to the next
@@ -214,14 +183,13 @@ func (e *Engine) discover(ctx context.Context) (*Metadata, error) {
 	}
 	var failures []error
 	for _, u := range places {
-		doc, err := e.get(ctx, u)
-		var found *Metadata
+		body, _, err := e.get(ctx, u)
 		if err == nil {
-			found, err = parseMetadata(e.cfg, doc.body)
-			if err == nil {
+			found, wrong := parseMetadata(e.cfg, body)
+			if wrong == nil {
 				return found, nil
 			}
-			err = fmt.Errorf("discovery at %s: %w", place(u), err)
+			err = fmt.Errorf("discovery at %s: %w", place(u), wrong)
 		}
 		failures = append(failures, err)
 		if !absent(err) {

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -87,29 +88,43 @@ type Engine struct {
 	delivering bool
 	warned     map[string]string
 
-	flight   *flight // the one fetch of keys in the air
-	begun    uint64  // flights so far
-	answered uint64  // the number of the last one that brought a set
+	fetching *fetch // the one fetch of keys under way
+	begun    uint64 // fetches of keys so far
+	answered uint64 // the number of the last one that brought a set
 	demand   *rate.Limiter
 	flaps    flaps
-	lookup   *lookup // the one fetch of metadata in the air
-	kept     chan struct{}
-	keys     keyState
-	metadata metadataState
-	file     fileState
-	record   recordState
-}
 
-// keyState is what is known of the keys beside the set itself.
-type keyState struct {
-	fetchedAt  time.Time
-	next       time.Time // of the background refresh
-	failures   int       // of background fetches, in a row
-	failedAt   time.Time
-	retryAfter time.Duration // what the issuer asked for when it failed
-	failure    error         // of the last fetch; nil once one succeeded
-	restored   bool          // the set is from storage
-	ignored    []Warning
+	// keys is what is known of the keys beside the set itself.
+	keys struct {
+		fetchedAt  time.Time
+		next       time.Time // of the background refresh
+		failures   int       // of background fetches, in a row
+		failedAt   time.Time
+		retryAfter time.Duration // what the issuer asked for when it failed
+		failure    error         // of the last fetch; nil once one succeeded
+		restored   bool          // the set is from storage
+		ignored    []Warning
+	}
+	// metadata is what is known of the issuer's metadata.
+	metadata struct {
+		known    *Metadata
+		at       time.Time
+		failure  error // of the last fetch; nil once one succeeded
+		failedAt time.Time
+		fetching *fetch // the one under way
+	}
+	// file tells whether the key set file is still the one that was read.
+	file struct {
+		good  os.FileInfo // of the content that serves
+		tried os.FileInfo // of the last content read, good or not
+	}
+	// record tells whether the record in storage is the current one.
+	record struct {
+		changed   bool      // keys or metadata are others than in the record
+		fetchedAt time.Time // as the record says
+		retryAt   time.Time // after a failure
+	}
+	kept chan struct{} // closed when the record has been read; nil: none is being read
 }
 
 // hosting is one configuration's attachment.
@@ -218,50 +233,4 @@ func (e *Engine) Set() *Set {
 		return nil
 	}
 	return s
-}
-
-// publish makes s the current set, with fetchedAt as its age; e.mu is held. Keys
-// that stayed the same keep their identity. Those that are gone lose the trust
-// before the new set is seen, but for what [flaps] says; final leaves that out.
-func (e *Engine) publish(s *Set, fetchedAt time.Time, final bool) (added, removed []string) {
-	old := e.set.Load()
-	s, added = e.adopt(s, old)
-	for _, k := range e.flaps.missing(old, s, fetchedAt, final) {
-		k.withdrawn.Store(true)
-		removed = append(removed, k.Name())
-	}
-	e.set.Store(s)
-	e.confirm(fetchedAt)
-	return added, removed
-}
-
-// adopt makes the keys of s the engine's own.
-func (e *Engine) adopt(s, old *Set) (adopted *Set, added []string) {
-	adopted = &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
-	for _, k := range s.keys {
-		if known := old.match(k); known != nil {
-			adopted.add(known)
-			continue
-		}
-		k.trust = e.trust
-		adopted.add(k)
-		added = append(added, k.Name())
-	}
-	return adopted, added
-}
-
-// confirm says that the current set was the issuer's at that time; e.mu is held.
-func (e *Engine) confirm(at time.Time) {
-	e.keys.fetchedAt = at
-	if !e.closed {
-		e.trust.until.Store(at.Add(e.cfg.MaxStale).UnixNano())
-	}
-}
-
-// poke wakes the background to look at what changed.
-func (e *Engine) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
 }

@@ -5,18 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 )
 
 const (
-	flightLimit = 15 * time.Second      // discovery at two places and the key set
-	waitLimit   = 5 * time.Second       // of one caller
-	answerTime  = time.Second           // more, where a caller waited for its turn
-	holdOff     = 5 * time.Second       // between two fetches on demand, on average
-	demandBurst = 3                     // fetches on demand in a row
-	fileHoldOff = 20 * time.Millisecond // between two readings of a file on demand
-
-	maxRetryAfter = time.Minute // the longest that an issuer may ask to be left alone
+	fetchAllLimit = 15 * time.Second // discovery at two places and the key set
+	fileLook      = 5 * time.Second  // between two looks at a key set file
+	firstRetry    = 5 * time.Second
+	keylessRetry  = time.Minute // the longest back-off while there are no keys
+	idleUntilWake = time.Hour
 )
 
 // reason is why keys are fetched.
@@ -29,181 +27,21 @@ const (
 	forAnOperator               // somebody asked
 )
 
-// flight is one fetch of the key set, shared by all who need it. It ends with
-// the engine, never with who started it.
-type flight struct {
+// fetch is one fetch of the key set or of the metadata, shared by all who need it.
+// It ends with the engine, never with who started it.
+type fetch struct {
 	reason reason
 	number uint64
 	began  time.Time
-	landed chan struct{}
-	err    error // readable once landed
-}
+	done   chan struct{}
+	err    error // readable once done
 
-// fetched is what a flight brings.
-type fetched struct {
+	// What a fetch of the key set brought, until done for its goroutine only.
 	set      *Set
 	warnings []Warning
-	maxAge   time.Duration
-	stamp    stamp
+	maxAge   time.Duration // as Cache-Control says; negative: it says nothing
+	file     os.FileInfo
 }
-
-// begin starts a flight; e.mu is held, none is in the air, the engine is open.
-func (e *Engine) begin(why reason) *flight {
-	if why == forDemand {
-		e.demand.Allow()
-	}
-	e.begun++
-	f := &flight{reason: why, number: e.begun, began: e.now(), landed: make(chan struct{})}
-	e.flight = f
-	e.work.Go(func() { e.fly(f) })
-	return f
-}
-
-// join returns the flight in the air, or begins one.
-func (e *Engine) join(why reason) (*flight, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return nil, errClosed
-	}
-	if e.flight != nil {
-		return e.flight, nil
-	}
-	return e.begin(why), nil
-}
-
-func (e *Engine) fly(f *flight) {
-	ctx, cancel := context.WithTimeout(e.ctx, flightLimit)
-	defer cancel()
-	got, err := e.fetchKeys(ctx)
-	e.land(f, got, err)
-	e.deliver()
-	e.poke()
-}
-
-// fetchKeys gets the key set from wherever the configuration says.
-func (e *Engine) fetchKeys(ctx context.Context) (*fetched, error) {
-	if e.cfg.JWKSFile != "" {
-		return e.readKeys()
-	}
-	address, err := e.keyAddress(ctx)
-	if err != nil {
-		return nil, err
-	}
-	u, err := e.cfg.parseURL(address)
-	if err == nil && e.cfg.discovers() {
-		err = e.cfg.checkNamed(address) // one that was kept may be of another version
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the address of the key set %w", err)
-	}
-	doc, err := e.get(ctx, u)
-	if err != nil {
-		return nil, err
-	}
-	got, err := usable(doc.body)
-	if err != nil {
-		return nil, fmt.Errorf("key set of %s: %w", place(u), err)
-	}
-	got.maxAge = doc.maxAge
-	return got, nil
-}
-
-// usable parses a set that must hold at least one key: an empty one would turn
-// everybody away, and is more likely a fault than a wish.
-func usable(data []byte) (*fetched, error) {
-	set, warnings, err := ParseSet(data)
-	if err != nil {
-		return nil, err
-	}
-	if len(set.keys) == 0 {
-		return nil, noKeys(warnings)
-	}
-	return &fetched{set: set, warnings: warnings, maxAge: -1}, nil
-}
-
-func noKeys(warnings []Warning) error {
-	if len(warnings) == 0 {
-		return errors.New("it has no key for signatures")
-	}
-	return fmt.Errorf("it has no usable key: %s", warnings[0])
-}
-
-// land takes in what a flight brought and lets its waiters go.
-func (e *Engine) land(f *flight, got *fetched, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer close(f.landed)
-	e.flight = nil
-	now := e.now()
-	switch {
-	case e.closed:
-		f.err = errClosed
-	case err != nil:
-		f.err = err
-		e.failed(f, got, err, now)
-	default:
-		e.succeeded(f, got, now)
-	}
-}
-
-func (e *Engine) succeeded(f *flight, got *fetched, now time.Time) {
-	e.answered = f.number
-	added, removed := e.publish(got.set, now, f.reason == forAnOperator)
-	outage := e.keys.failure != nil
-	e.keys.failures, e.keys.failure, e.keys.restored = 0, nil, false
-	e.keys.ignored = got.warnings
-	e.keys.retryAfter = 0
-	e.keys.next = now.Add(e.interval(got.maxAge, now))
-	e.file = fileState{good: got.stamp, tried: got.stamp}
-	e.note(Event{Kind: FetchSucceeded})
-	if outage {
-		e.note(Event{Kind: Recovered})
-	}
-	if len(added)+len(removed) > 0 {
-		e.note(Event{Kind: KeysChanged, Added: added, Removed: removed})
-		e.record.changed = true
-	}
-	e.warn("stale", nil)
-	e.warn("flapping", e.flaps.complaint(now))
-	e.warn("costly", got.set.costly())
-	e.warn("ignored", ignoredKeys(got.warnings))
-	e.warn("metadata", e.metadata.complaint())
-}
-
-func (e *Engine) failed(f *flight, got *fetched, err error, now time.Time) {
-	first := e.keys.failure == nil
-	e.keys.failure, e.keys.failedAt, e.keys.retryAfter = err, now, retryAfter(err)
-	if got != nil {
-		e.file.tried = got.stamp
-	}
-	e.note(Event{Kind: FetchFailed, Err: err})
-	if first {
-		e.note(Event{Kind: Unavailable, Err: err})
-	}
-	if e.set.Load() != nil && !e.trust.fresh() {
-		e.warn("stale", fmt.Errorf("the last good keys are older than max_stale (%s) and serve no more", e.cfg.MaxStale))
-	}
-	e.retryLater(f.reason, now)
-}
-
-// ignoredKeys sums up the keys that were left out.
-func ignoredKeys(warnings []Warning) error {
-	switch len(warnings) {
-	case 0:
-		return nil
-	case 1:
-		return fmt.Errorf("%s and is ignored", warnings[0])
-	}
-	return fmt.Errorf("%s and is ignored, like %d more", warnings[0], len(warnings)-1)
-}
-
-const (
-	fileLook      = 5 * time.Second // between two looks at a key set file
-	firstRetry    = 5 * time.Second
-	keylessRetry  = time.Minute // the longest back-off while there are no keys
-	idleUntilWake = time.Hour
-)
 
 // background refreshes keys and metadata and keeps them in storage, from the
 // first Attach to Close.
@@ -216,7 +54,7 @@ func (e *Engine) background() {
 			return
 		case <-timer.C:
 			e.dropAbsent()
-			e.tick()
+			e.refreshIfDue()
 		case <-e.wake:
 		}
 		e.deliver()
@@ -225,32 +63,32 @@ func (e *Engine) background() {
 	}
 }
 
-// tick fetches if the time has come, or the file has changed.
-func (e *Engine) tick() {
-	if e.cfg.JWKSFile != "" {
-		if e.fileSettled() {
-			return
-		}
-	} else if e.refreshed() {
-		return
+// poke wakes the background to look at what changed.
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
 	}
-	_ = e.renewMetadata(e.ctx) // warned about; the keys may be had all the same
-	_, _ = e.join(forRefresh)  // fails only after Close
 }
 
-// refreshed reports whether the next refresh is still ahead.
-func (e *Engine) refreshed() bool {
+// refreshIfDue fetches if the time has come, or the file has changed.
+func (e *Engine) refreshIfDue() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.now().Before(e.keys.next)
+	due := !e.now().Before(e.keys.next)
+	e.mu.Unlock()
+	if !due && (e.cfg.JWKSFile == "" || e.fileUnchanged()) {
+		return
+	}
+	_ = e.renewMetadata(e.ctx)     // warned about; the keys may be had all the same
+	_, _ = e.joinFetch(forRefresh) // fails only after Close
 }
 
 // untilNext is how long the background may sleep.
 func (e *Engine) untilNext() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.flight != nil {
-		return idleUntilWake // its landing wakes
+	if e.fetching != nil {
+		return idleUntilWake // its end wakes
 	}
 	at := e.now()
 	wait := e.keys.next.Sub(at)
@@ -264,6 +102,125 @@ func (e *Engine) untilNext() time.Duration {
 		wait = min(wait, e.record.retryAt.Sub(at))
 	}
 	return max(wait, 0)
+}
+
+// joinFetch returns the fetch of keys under way, or starts one.
+func (e *Engine) joinFetch(why reason) (*fetch, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, errClosed
+	}
+	if e.fetching != nil {
+		return e.fetching, nil
+	}
+	return e.startFetch(why), nil
+}
+
+// startFetch starts a fetch of keys; e.mu is held, none is under way, the engine is
+// open.
+func (e *Engine) startFetch(why reason) *fetch {
+	if why == forDemand {
+		e.demand.Allow()
+	}
+	e.begun++
+	f := &fetch{reason: why, number: e.begun, began: e.now(), done: make(chan struct{}), maxAge: -1}
+	e.fetching = f
+	e.work.Go(func() {
+		ctx, cancel := context.WithTimeout(e.ctx, fetchAllLimit)
+		defer cancel()
+		e.finishFetch(f, e.fetchKeys(ctx, f))
+		e.deliver()
+		e.poke()
+	})
+	return f
+}
+
+// fetchKeys gets the key set from wherever the configuration says.
+func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
+	if e.cfg.JWKSFile != "" {
+		return e.readJWKSFile(f)
+	}
+	address, err := e.jwksAddress(ctx)
+	if err != nil {
+		return err
+	}
+	u, err := e.cfg.parseURL(address)
+	if err == nil && e.cfg.discovers() {
+		err = e.cfg.checkNamed(address) // one that was kept may be of another version
+	}
+	if err != nil {
+		return fmt.Errorf("the address of the key set %w", err)
+	}
+	body, maxAge, err := e.get(ctx, u)
+	if err != nil {
+		return err
+	}
+	if f.set, f.warnings, err = parseUsable(body); err != nil {
+		return fmt.Errorf("key set of %s: %w", place(u), err)
+	}
+	f.maxAge = maxAge
+	return nil
+}
+
+// finishFetch takes in what a fetch of keys brought and lets its waiters go.
+func (e *Engine) finishFetch(f *fetch, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer close(f.done)
+	e.fetching = nil
+	now := e.now()
+	switch {
+	case e.closed:
+		f.err = errClosed
+	case err != nil:
+		f.err = err
+		e.fetchFailed(f, now)
+	default:
+		e.fetchSucceeded(f, now)
+	}
+}
+
+func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
+	e.answered = f.number
+	added, removed := e.publish(f.set, now, f.reason == forAnOperator)
+	outage := e.keys.failure != nil
+	e.keys.failures, e.keys.failure, e.keys.restored = 0, nil, false
+	e.keys.ignored = f.warnings
+	e.keys.retryAfter = 0
+	e.keys.next = now.Add(e.interval(f.maxAge, now))
+	e.file.good, e.file.tried = f.file, f.file
+	e.note(Event{Kind: FetchSucceeded})
+	if outage {
+		e.note(Event{Kind: Recovered})
+	}
+	if len(added)+len(removed) > 0 {
+		e.note(Event{Kind: KeysChanged, Added: added, Removed: removed})
+		e.record.changed = true
+	}
+	var flapping, metadata error
+	if e.flaps.flapping(now) {
+		flapping = fmt.Errorf("the issuer publishes different key sets in turn, as replicas do that do not agree; a key that is missing from one serves for %s more", absentTime)
+	}
+	if m := &e.metadata; m.failure != nil && m.known != nil { // an outage of both is told as one of the keys
+		metadata = fmt.Errorf("%w; the metadata known before stays in use", m.failure)
+	}
+	e.warn("stale", nil)
+	e.warn("flapping", flapping)
+	e.warn("costly", f.set.costly())
+	e.warn("ignored", ignoredKeys(f.warnings))
+	e.warn("metadata", metadata)
+}
+
+// ignoredKeys sums up the keys that were left out.
+func ignoredKeys(warnings []Warning) error {
+	switch len(warnings) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%s and is ignored", warnings[0])
+	}
+	return fmt.Errorf("%s and is ignored, like %d more", warnings[0], len(warnings)-1)
 }
 
 // interval is the time to the refresh after a success: the configured one, or
@@ -281,11 +238,25 @@ func (e *Engine) interval(maxAge time.Duration, at time.Time) time.Duration {
 	return max(spread(max(d, MinRefresh)), MinRefresh)
 }
 
-// retryLater sets the time of the refresh after a failure; e.mu is held. A
-// failure that callers met brings the first retry forward, and then leaves the
-// back-off alone.
-func (e *Engine) retryLater(why reason, at time.Time) {
-	if e.keys.failures > 0 && (why == forDemand || why == forLack) && at.Before(e.keys.next) {
+// fetchFailed sets the time of the next refresh: the back-off doubles with each
+// failure. A failure that callers met brings the first retry forward, and then
+// leaves the back-off alone.
+func (e *Engine) fetchFailed(f *fetch, now time.Time) {
+	first := e.keys.failure == nil
+	e.keys.failure, e.keys.failedAt, e.keys.retryAfter = f.err, now, 0
+	if answer, ok := errors.AsType[*statusError](f.err); ok {
+		e.keys.retryAfter = answer.retryAfter
+	}
+	e.file.tried = f.file
+	e.note(Event{Kind: FetchFailed, Err: f.err})
+	if first {
+		e.note(Event{Kind: Unavailable, Err: f.err})
+	}
+	if e.set.Load() != nil && !e.trust.fresh() {
+		e.warn("stale", fmt.Errorf("the last good keys are older than max_stale (%s) and serve no more", e.cfg.MaxStale))
+	}
+	onDemand := f.reason == forDemand || f.reason == forLack
+	if e.keys.failures > 0 && onDemand && now.Before(e.keys.next) {
 		return
 	}
 	e.keys.failures++
@@ -293,16 +264,11 @@ func (e *Engine) retryLater(why reason, at time.Time) {
 	if e.Set() == nil {
 		longest = min(longest, keylessRetry)
 	}
-	e.keys.next = at.Add(max(spread(backoff(e.keys.failures, longest)), e.keys.retryAfter))
-}
-
-// backoff doubles from firstRetry to longest.
-func backoff(failures int, longest time.Duration) time.Duration {
-	d := firstRetry
-	for i := 1; i < failures && d < longest; i++ {
-		d *= 2
+	wait := firstRetry
+	for i := 1; i < e.keys.failures && wait < longest; i++ {
+		wait *= 2
 	}
-	return min(d, longest)
+	e.keys.next = now.Add(max(spread(min(wait, longest)), e.keys.retryAfter))
 }
 
 // spread varies d by up to a tenth either way.

@@ -28,8 +28,8 @@ const (
 )
 
 // keyMembers are the members of a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2)
-// that make up a public key. Everything else an issuer writes beside them is
-// none of our business, and cannot cost the key.
+// that make up a public key. What else an issuer writes beside them cannot cost the
+// key.
 type keyMembers struct {
 	Type      string `json:"kty"`
 	ID        string `json:"kid,omitempty"`
@@ -44,92 +44,67 @@ type keyMembers struct {
 	X5TS256   string `json:"x5t#S256,omitempty"`
 }
 
-// rawKey is a JWK as it comes: besides the members of a public key those that
-// tell what it must not be used for.
-type rawKey struct {
-	keyMembers
-	operations []string
-	limited    bool // by operations
-	symmetric  bool
-	private    bool
-}
-
 // errOtherUse marks a key that is fine but not for verifying signatures.
 var errOtherUse = errors.New("is for another use than signatures")
 
-// parseKey reads one key of a set. The id is returned, where it could be read,
-// also with an error.
-func parseKey(data []byte) (*Key, string, error) {
-	raw, err := readKey(data)
-	if err != nil {
-		return nil, raw.ID, err
-	}
-	id := raw.ID
-	if len(id) > maxKeyID {
-		return nil, "", fmt.Errorf("has a kid of %d bytes: at most %d", len(id), maxKeyID)
-	}
-	if err := raw.permitted(); err != nil {
-		return nil, id, err
-	}
-	k, err := raw.key()
-	if err != nil {
-		return nil, id, err
-	}
-	if k.alg != "" && !k.Fits(k.alg) {
-		return nil, id, fmt.Errorf("has an alg that is not supported, or not for a key of kind %s", k.kind)
-	}
-	return k, id, nil
-}
-
-// readKey reads the members that matter; null counts as none, as some issuers
-// write it.
-func readKey(data []byte) (raw rawKey, err error) {
+// readKey reads the members that matter of one key of a set; null counts as none,
+// as some issuers write it. It refuses secrets, which an issuer must not publish
+// and nobody may trust once they are, and keys that are for something else. The id
+// is there also with an error, if it could be read.
+func readKey(data []byte) (m keyMembers, err error) {
 	texts := map[string]*string{
-		"kid": &raw.ID, "kty": &raw.Type, "alg": &raw.Algorithm, "use": &raw.Use, "n": &raw.Modulus, "e": &raw.Exponent,
-		"crv": &raw.Curve, "x": &raw.X, "y": &raw.Y,
+		"kid": &m.ID, "kty": &m.Type, "alg": &m.Algorithm, "use": &m.Use, "n": &m.Modulus, "e": &m.Exponent,
+		"crv": &m.Curve, "x": &m.X, "y": &m.Y,
 	}
 	found, err := pick(data, append(slices.Collect(maps.Keys(texts)), "x5t", "x5t#S256", "key_ops", "k", "d")...)
 	if err != nil {
-		return raw, fmt.Errorf("is malformed: it %w", err)
+		return m, fmt.Errorf("is malformed: it %w", err)
 	}
 	for name, to := range texts {
 		if present(found[name]) && json.Unmarshal(found[name], to) != nil {
 			err = fmt.Errorf("is malformed: its `%s` is no text in UTF-8", name)
 		}
 	}
-	raw.X5T, _ = textIn(found["x5t"]) // no more than hints
-	raw.X5TS256, _ = textIn(found["x5t#S256"])
-	raw.symmetric, raw.private, raw.limited = present(found["k"]), present(found["d"]), present(found["key_ops"])
-	if raw.limited && json.Unmarshal(found["key_ops"], &raw.operations) != nil {
+	m.X5T, _ = textIn(found["x5t"]) // no more than hints
+	m.X5TS256, _ = textIn(found["x5t#S256"])
+	var operations []string
+	limited := present(found["key_ops"])
+	if limited && json.Unmarshal(found["key_ops"], &operations) != nil {
 		err = errors.New("is malformed: its `key_ops` is no list of texts")
 	}
-	return raw, err
-}
-
-// permitted refuses secrets, which an issuer must not publish and nobody may
-// trust once they are, and keys that are for something else.
-func (r *rawKey) permitted() error {
 	switch {
-	case r.Type == "oct" || r.symmetric:
-		return errors.New("is symmetric: whoever reads the set could sign with it")
-	case r.private:
-		return errors.New("is a private key: whoever reads the set can sign with it")
-	case r.Use != "" && r.Use != "sig", r.limited && !slices.Contains(r.operations, "verify"):
-		return errOtherUse
+	case err != nil:
+		return m, err
+	case len(m.ID) > maxKeyID:
+		return keyMembers{}, fmt.Errorf("has a kid of %d bytes: at most %d", len(m.ID), maxKeyID)
+	case m.Type == "oct" || present(found["k"]):
+		return m, errors.New("is symmetric: whoever reads the set could sign with it")
+	case present(found["d"]):
+		return m, errors.New("is a private key: whoever reads the set can sign with it")
+	case m.Use != "" && m.Use != "sig", limited && !slices.Contains(operations, "verify"):
+		return m, errOtherUse
 	}
-	return nil
+	return m, nil
 }
 
 // present reports whether a member is there.
 func present(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }
 
 // key builds the public key with jwx and checks what jwx does not.
-func (r *rawKey) key() (*Key, error) {
-	minimal, err := r.minimal()
+func (m keyMembers) key() (*Key, error) {
+	minimal, err := m.minimal()
 	if err != nil {
 		return nil, err
 	}
-	parsed, public, err := viaJWX(minimal)
+	var parsed jwk.Key
+	var public any
+	data, err := json.Marshal(minimal)
+	if err == nil {
+		parsed, err = jwk.ParseKey(data)
+	}
+	if err == nil {
+		err = parsed.Raw(&public)
+	}
 	if err != nil {
 		return nil, errors.New("is malformed: its numbers are missing or not base64url")
 	}
@@ -142,45 +117,35 @@ func (r *rawKey) key() (*Key, error) {
 	if err != nil {
 		return nil, errors.New("is malformed: it has no thumbprint")
 	}
-	return &Key{
-		id: r.ID, alg: r.Algorithm, use: r.Use, kind: kind, public: public,
-		thumb: base64.RawURLEncoding.EncodeToString(thumb), members: r.keyMembers,
-	}, nil
+	k := &Key{
+		id: m.ID, alg: m.Algorithm, use: m.Use, kind: kind, public: public,
+		thumb: base64.RawURLEncoding.EncodeToString(thumb), members: m,
+	}
+	if k.alg != "" && !k.Fits(k.alg) {
+		return nil, fmt.Errorf("has an alg that is not supported, or not for a key of kind %s", kind)
+	}
+	return k, nil
 }
 
 // minimal keeps the members that the key's type is made of.
-func (r *rawKey) minimal() (keyMembers, error) {
+func (m keyMembers) minimal() (keyMembers, error) {
 	switch {
-	case r.Type == "RSA" && len(r.Modulus) > maxModulusChars:
+	case m.Type == "RSA" && len(m.Modulus) > maxModulusChars:
 		return keyMembers{}, fmt.Errorf("is an RSA key of more than %d bits", maxRSABits)
-	case r.Type == "RSA" && len(strings.TrimRight(r.Exponent, "=")) > maxExponentChars:
+	case m.Type == "RSA" && len(strings.TrimRight(m.Exponent, "=")) > maxExponentChars:
 		return keyMembers{}, errors.New("is an RSA key with an absurd exponent")
-	case r.Type == "RSA":
-		return keyMembers{Type: r.Type, Modulus: r.Modulus, Exponent: r.Exponent}, nil
-	case r.Type == "EC" && (r.Curve == kindP256 || r.Curve == kindP384 || r.Curve == kindP521):
-		return keyMembers{Type: r.Type, Curve: r.Curve, X: r.X, Y: r.Y}, nil
-	case r.Type == "OKP" && r.Curve == kindEd25519:
-		return keyMembers{Type: r.Type, Curve: r.Curve, X: r.X}, nil
-	case r.Type == "EC":
+	case m.Type == "RSA":
+		return keyMembers{Type: m.Type, Modulus: m.Modulus, Exponent: m.Exponent}, nil
+	case m.Type == "EC" && (m.Curve == kindP256 || m.Curve == kindP384 || m.Curve == kindP521):
+		return keyMembers{Type: m.Type, Curve: m.Curve, X: m.X, Y: m.Y}, nil
+	case m.Type == "OKP" && m.Curve == kindEd25519:
+		return keyMembers{Type: m.Type, Curve: m.Curve, X: m.X}, nil
+	case m.Type == "EC":
 		return keyMembers{}, errors.New("is on a curve that is not supported: P-256, P-384 and P-521 are")
-	case r.Type == "OKP":
+	case m.Type == "OKP":
 		return keyMembers{}, errors.New("is on a curve that is not supported: Ed25519 is")
 	}
 	return keyMembers{}, errors.New("is of a type that is not supported: RSA, EC and OKP are")
-}
-
-func viaJWX(m keyMembers) (parsed jwk.Key, public any, err error) {
-	data, err := json.Marshal(m)
-	if err != nil {
-		return nil, nil, err
-	}
-	if parsed, err = jwk.ParseKey(data); err != nil {
-		return nil, nil, err
-	}
-	if err = parsed.Raw(&public); err != nil {
-		return nil, nil, err
-	}
-	return parsed, public, nil
 }
 
 // checkPublic refuses keys that no signature of may be believed, and names the

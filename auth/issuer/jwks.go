@@ -13,10 +13,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
-const (
-	maxBodyBytes = 1 << 20
-	maxKeys      = 100
-)
+const maxKeys = 100
 
 // Set is an issuer's usable keys. It is immutable and safe for concurrent use.
 type Set struct {
@@ -49,18 +46,23 @@ func (w Warning) String() string {
 // symmetric and private ones, RSA below 2048 or above 8192 bits or otherwise weak,
 // unknown types and algorithms, points off their curve, malformed ones. Keys for
 // another use than signatures are left out in silence. What stands in a set beside
-// the members that are needed is nobody's business: it may be repeated or hold
-// bytes that are no UTF-8. Several keys may share one id. A set without a usable
+// the members that are needed does not matter: it may be repeated or hold bytes
+// that are no UTF-8. Several keys may share one id. A set without a usable
 // key is not an error here.
 func ParseSet(data []byte) (*Set, []Warning, error) {
-	members, err := splitSet(data)
+	list, err := splitSet(data)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Set{byID: make(map[string][]*Key, min(len(members), maxKeys)), unusable: map[string]string{}}
+	s := &Set{byID: make(map[string][]*Key, min(len(list), maxKeys)), unusable: map[string]string{}}
 	var warnings []Warning
-	for i, member := range members {
-		k, id, err := parseKey(member)
+	for i, data := range list {
+		members, err := readKey(data)
+		id := members.ID
+		var k *Key
+		if err == nil {
+			k, err = members.key()
+		}
 		switch {
 		case err != nil:
 			if len(s.unusable) < maxKeys && id != "" {
@@ -69,7 +71,7 @@ func ParseSet(data []byte) (*Set, []Warning, error) {
 			if !errors.Is(err, errOtherUse) && len(warnings) < maxKeys {
 				warnings = append(warnings, Warning{Index: i, KeyID: id, Reason: err.Error()})
 			}
-		case s.holds(k):
+		case s.match(k) != nil:
 		case len(s.keys) == maxKeys:
 			left := fmt.Sprintf("and what follows it is left out: %d keys are kept", maxKeys)
 			return s, append(warnings, Warning{Index: i, KeyID: id, Reason: left}), nil
@@ -114,13 +116,11 @@ func (s *Set) match(k *Key) *Key {
 	return nil
 }
 
-func (s *Set) holds(k *Key) bool { return s.match(k) != nil }
-
-// only is the set with those of its keys that please.
-func (s *Set) only(pleases func(*Key) bool) *Set {
+// filter is the set with those of its keys that are to be kept.
+func (s *Set) filter(keep func(*Key) bool) *Set {
 	rest := &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
 	for _, k := range s.keys {
-		if pleases(k) {
+		if keep(k) {
 			rest.add(k)
 		}
 	}
@@ -143,7 +143,22 @@ func (s *Set) encode() (jsontext.Value, error) {
 	return data, nil
 }
 
-// splitSet takes a set apart without judging its keys.
+// parseUsable parses a set that must hold at least one usable key: an empty one
+// would turn everybody away, and is more likely a fault than intended.
+func parseUsable(data []byte) (*Set, []Warning, error) {
+	set, warnings, err := ParseSet(data)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(set.keys) > 0:
+		return set, warnings, nil
+	case len(warnings) == 0:
+		return nil, nil, errors.New("it has no key for signatures")
+	}
+	return nil, nil, fmt.Errorf("it has no usable key: %s", warnings[0])
+}
+
+// splitSet takes a set apart without checking its keys.
 func splitSet(data []byte) ([]jsontext.Value, error) {
 	if len(data) > maxBodyBytes {
 		return nil, fmt.Errorf("key set has more than %d bytes", maxBodyBytes)
@@ -160,37 +175,22 @@ func splitSet(data []byte) ([]jsontext.Value, error) {
 	if !ok {
 		return nil, errors.New("key set has no `keys`: it must be an object with an array of that name")
 	}
-	if list.Kind() != '[' {
-		return nil, errors.New("key set's `keys` is not an array")
-	}
 	var keys []jsontext.Value
-	decoder := lenient(list)
-	if _, err := decoder.ReadToken(); err != nil {
-		return nil, badJSON(decoder)
-	}
-	for decoder.PeekKind() != ']' {
-		value, err := decoder.ReadValue()
-		if err != nil {
-			return nil, badJSON(decoder)
-		}
-		keys = append(keys, slices.Clone(value))
+	if list.Kind() != '[' || json.Unmarshal(list, &keys, leniently) != nil {
+		return nil, errors.New("key set's `keys` is not an array")
 	}
 	return keys, nil
 }
 
-// What issuers publish is read leniently where it does not matter: a fault in a
+// leniently lets JSON have repeated names and bytes that are no UTF-8: a fault in a
 // member that nobody needs must not turn away every token.
-
-// lenient reads JSON with repeated names and bytes that are no UTF-8.
-func lenient(data []byte) *jsontext.Decoder {
-	return jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-}
+var leniently = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // pick reads the one object that data must be, and gives the members that are
 // asked for, of which each may stand there once. What it gives may still hold
 // bytes that are no UTF-8.
 func pick(data []byte, names ...string) (map[string]jsontext.Value, error) {
-	decoder := lenient(data)
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(data), leniently)
 	if token, err := decoder.ReadToken(); err != nil || token.Kind() != '{' {
 		return nil, errors.New("is not a JSON object")
 	}

@@ -93,8 +93,8 @@ func (k *Key) Name() string {
 	return k.thumb
 }
 
-// identity is the key in every respect that matters.
-func (k *Key) identity() identity { return identity{k.thumb, k.id, k.alg, k.use} }
+// identity is what makes two keys the same.
+func (k *Key) identity() [4]string { return [4]string{k.thumb, k.id, k.alg, k.use} }
 
 // The bounds of how many keys are tried for one token.
 const (

@@ -30,13 +30,6 @@ type record struct {
 	KeySet    jsontext.Value `json:"key_set"`
 }
 
-// recordState tells whether the record in storage is the current one.
-type recordState struct {
-	changed   bool      // keys or metadata are others than in the record
-	fetchedAt time.Time // as the record says
-	retryAt   time.Time // after a failure
-}
-
 // storageKey is safe on every storage: the issuer is no part of it as it is.
 func (c Config) storageKey() string {
 	sum := sha256.Sum256([]byte(c.Issuer + "\x00" + c.source()))
@@ -89,12 +82,12 @@ func (c Config) parseRecord(value []byte) (*record, *Set, error) {
 	if rec.Issuer != c.Issuer || rec.Source != c.shown() || rec.FetchedAt.IsZero() {
 		return nil, nil, errors.New("of another issuer, or without its time")
 	}
-	got, err := usable(rec.KeySet)
+	set, _, err := parseUsable(rec.KeySet)
 	if err != nil {
 		return nil, nil, err
 	}
 	rec.Metadata = c.recheck(rec.Metadata)
-	return &rec, got.set, nil
+	return &rec, set, nil
 }
 
 // recheck holds kept metadata against the configuration of today, which may be
@@ -181,7 +174,7 @@ func (e *Engine) dueRecord() (h *hosting, value []byte, fetchedAt time.Time, err
 	}
 	e.record.changed = false
 	rec := record{Issuer: e.cfg.Issuer, Source: e.cfg.shown(), FetchedAt: fetchedAt.UTC(), Metadata: e.metadata.known}
-	published := set.only(func(k *Key) bool { _, absent := e.flaps.absent[k]; return !absent })
+	published := set.filter(func(k *Key) bool { _, absent := e.flaps.absent[k]; return !absent })
 	if rec.KeySet, err = published.encode(); err == nil {
 		value, err = json.Marshal(rec)
 	}

@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -16,30 +15,59 @@ const (
 )
 
 // flaps tells an issuer that withdrew a key from one whose replicas publish
-// different sets in turn. A withdrawn key is trusted no more, at once. But where
-// one has come back, the next that is missing serves for a minute more, lest half
-// of the good tokens be refused. The engine's lock guards it.
+// different sets in turn. A withdrawn key loses the trust at once. But where one has
+// come back, the next that is missing serves for a minute more, lest half of the
+// good tokens be refused. The engine's lock guards it.
 type flaps struct {
-	until     time.Time              // the replicas are believed to differ until then
-	withdrawn map[identity]time.Time // keys that were withdrawn lately
-	absent    map[*Key]time.Time     // keys that are missing, and until when they serve
+	until     time.Time               // the replicas are believed to differ until then
+	withdrawn map[[4]string]time.Time // keys that were withdrawn lately, by identity
+	absent    map[*Key]time.Time      // keys that are missing, and until when they serve
 }
 
-// identity is what makes two keys the same.
-type identity struct{ thumb, id, alg, use string }
+// publish makes s the current set, fetched at that time; e.mu is held. Keys that
+// stayed the same keep their identity. Those that are gone lose the trust before
+// the new set is seen, but for what [flaps] says; final leaves that out.
+func (e *Engine) publish(s *Set, fetchedAt time.Time, final bool) (added, removed []string) {
+	old := e.set.Load()
+	current := &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
+	for _, k := range s.keys {
+		if known := old.match(k); known != nil {
+			current.add(known)
+			continue
+		}
+		k.trust = e.trust
+		current.add(k)
+		added = append(added, k.Name())
+	}
+	for _, k := range e.flaps.missing(old, current, fetchedAt, final) {
+		k.withdrawn.Store(true)
+		removed = append(removed, k.Name())
+	}
+	e.set.Store(current)
+	e.confirm(fetchedAt)
+	return added, removed
+}
+
+// confirm says that the current set was the issuer's at that time; e.mu is held.
+func (e *Engine) confirm(at time.Time) {
+	e.keys.fetchedAt = at
+	if !e.closed {
+		e.trust.until.Store(at.Add(e.cfg.MaxStale).UnixNano())
+	}
+}
 
 // flapping reports whether the issuer's replicas are believed to differ.
 func (f *flaps) flapping(at time.Time) bool { return at.Before(f.until) }
 
-// missing holds the set that was published against the one before. It returns the
+// missing compares the set that was published with the one before. It returns the
 // keys that are gone, and adds to s those that serve for a while; final: none does.
 func (f *flaps) missing(old, s *Set, at time.Time, final bool) (gone []*Key) {
-	f.notice(s, at)
+	f.noticeReturns(s, at)
 	if old == nil {
 		return nil
 	}
 	for _, k := range old.keys {
-		if s.holds(k) {
+		if s.match(k) != nil {
 			delete(f.absent, k)
 			continue
 		}
@@ -61,8 +89,8 @@ func (f *flaps) missing(old, s *Set, at time.Time, final bool) (gone []*Key) {
 	return gone
 }
 
-// notice looks for keys that came back.
-func (f *flaps) notice(s *Set, at time.Time) {
+// noticeReturns looks for keys that came back.
+func (f *flaps) noticeReturns(s *Set, at time.Time) {
 	for id, when := range f.withdrawn {
 		if at.Sub(when) >= flapMemory {
 			delete(f.withdrawn, id)
@@ -81,17 +109,11 @@ func (f *flaps) notice(s *Set, at time.Time) {
 func (f *flaps) withdraw(k *Key, at time.Time) {
 	delete(f.absent, k)
 	if f.withdrawn == nil {
-		f.withdrawn = map[identity]time.Time{}
+		f.withdrawn = map[[4]string]time.Time{}
 	}
 	if len(f.withdrawn) < maxWithdrawn {
 		f.withdrawn[k.identity()] = at
 	}
-}
-
-// over reports whether an absent key has served its time.
-func (f *flaps) over(k *Key, at time.Time) bool {
-	until, absent := f.absent[k]
-	return absent && !at.Before(until)
 }
 
 // due is when the first of the absent keys has served its time; zero: none is.
@@ -102,14 +124,6 @@ func (f *flaps) due() (first time.Time) {
 		}
 	}
 	return first
-}
-
-// complaint is what to tell while the replicas differ.
-func (f *flaps) complaint(at time.Time) error {
-	if !f.flapping(at) {
-		return nil
-	}
-	return fmt.Errorf("the issuer publishes different key sets in turn, as replicas do that do not agree; a key that is missing from one serves for %s more", absentTime)
 }
 
 // dropAbsent withdraws the keys that have served their time, whether or not the
@@ -123,15 +137,17 @@ func (e *Engine) dropAbsent() {
 		return
 	}
 	set := e.set.Load()
-	rest := set.only(func(k *Key) bool { return !e.flaps.over(k, at) })
 	var removed []string
-	for _, k := range set.keys {
-		if !rest.holds(k) {
-			k.withdrawn.Store(true)
-			e.flaps.withdraw(k, at)
-			removed = append(removed, k.Name())
+	rest := set.filter(func(k *Key) bool {
+		until, absent := e.flaps.absent[k]
+		if !absent || at.Before(until) {
+			return true
 		}
-	}
+		k.withdrawn.Store(true)
+		e.flaps.withdraw(k, at)
+		removed = append(removed, k.Name())
+		return false
+	})
 	e.set.Store(rest)
 	e.note(Event{Kind: KeysChanged, Removed: removed})
 	e.record.changed = true

@@ -18,16 +18,53 @@ import (
 )
 
 const (
+	fetchLimit     = 5 * time.Second // one exchange, body included
 	maxRedirects   = 3
-	maxCABytes     = 1 << 20
+	maxRetryAfter  = time.Minute // the longest that an issuer may ask to be left alone
 	maxHeaderBytes = 64 << 10
+	maxBodyBytes   = 1 << 20
+	maxCABytes     = 1 << 20
+	maxTokenBytes  = 64 << 10
 )
 
-// newClient is the client of an engine that was given none.
+// statusError is an answer other than 200.
+type statusError struct {
+	place      string
+	status     int
+	withheld   bool          // the fetch token was not sent
+	retryAfter time.Duration // for how long the issuer asks to be left alone
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
+	if e.withheld && (e.status == http.StatusUnauthorized || e.status == http.StatusForbidden) {
+		text += "; the fetch token was not sent, as this host is not the issuer's: name it with fetch_token_host if it may have it"
+	}
+	return text
+}
+
+var (
+	errRedirect = errors.New("redirect refused")
+	// errNotHTTP stands for every error that might quote the other side.
+	errNotHTTP = errors.New("no valid HTTP answer, or none from the proxy")
+)
+
+// newClient is the client of an engine that was given none. It trusts the roots
+// in caFile, or the system's if no file is named.
 func newClient(caFile string) (*http.Client, error) {
-	roots, err := loadCA(caFile)
-	if err != nil {
-		return nil, err
+	var roots *x509.CertPool
+	if caFile != "" {
+		data, _, err := readSmall(caFile, maxCABytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading ca: %w", err)
+		}
+		if data, err = bom.Skip(data); err != nil {
+			return nil, fmt.Errorf("ca %s: %w", caFile, err)
+		}
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("ca %s holds no certificate: it must be PEM with at least one", caFile)
+		}
 	}
 	return &http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -40,27 +77,8 @@ func newClient(caFile string) (*http.Client, error) {
 	}}, nil
 }
 
-// loadCA reads the roots to trust; nil, the system's, if no file is named.
-func loadCA(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, _, err := readSmall(path, maxCABytes)
-	if err != nil {
-		return nil, fmt.Errorf("reading ca: %w", err)
-	}
-	if data, err = bom.Skip(data); err != nil {
-		return nil, fmt.Errorf("ca %s: %w", path, err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("ca %s holds no certificate: it must be PEM with at least one", path)
-	}
-	return roots, nil
-}
-
-// harden returns a copy of the client with our bounds: no cookies, no endless
-// wait, few redirects.
+// harden returns a copy of the client with our bounds: no cookies, a time-out,
+// few redirects.
 func harden(client *http.Client, cfg Config) *http.Client {
 	c := *client
 	c.Jar = nil
@@ -73,27 +91,22 @@ func harden(client *http.Client, cfg Config) *http.Client {
 	return &c
 }
 
-// redirectError is a redirect not followed. It does not say where to, because
-// that is the other side's text.
-type redirectError string
-
-func (e redirectError) Error() string { return "redirect refused: " + string(e) }
-
 // checkRedirect lets a fetch be sent on to https on the same host, and where it
-// was plain http already, to http on the same host and port.
+// was plain http already, to http on the same host and port. Its errors do not
+// say where to, because that is the other side's text.
 func checkRedirect(cfg Config, next *http.Request, via []*http.Request) error {
 	from, to := via[len(via)-1].URL, next.URL
 	switch {
 	case len(via) > maxRedirects:
-		return redirectError(fmt.Sprintf("more than %d in a row", maxRedirects))
+		return fmt.Errorf("%w: more than %d in a row", errRedirect, maxRedirects)
 	case !strings.EqualFold(from.Hostname(), to.Hostname()):
-		return redirectError("to another host")
+		return fmt.Errorf("%w: to another host", errRedirect)
 	case to.User != nil:
-		return redirectError("to an address with user information")
+		return fmt.Errorf("%w: to an address with user information", errRedirect)
 	case to.Scheme != "https" && from.Scheme == "https":
-		return redirectError("from https to something else")
+		return fmt.Errorf("%w: from https to something else", errRedirect)
 	case to.Scheme != "https" && (to.Scheme != "http" || !cfg.httpAllowed(to) || !strings.EqualFold(from.Host, to.Host)):
-		return redirectError("to something other than https, or http on the same port")
+		return fmt.Errorf("%w: to something other than https, or http on the same port", errRedirect)
 	}
 	if !strings.EqualFold(from.Host, to.Host) {
 		next.Header.Del("Authorization") // another port may be another's
@@ -101,100 +114,15 @@ func checkRedirect(cfg Config, next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// ours reduces an error of net/http to what is known to hold no remote text.
-func ours(err error) error {
-	if urlErr, ok := errors.AsType[*url.Error](err); ok {
-		err = urlErr.Err // it names the last address, which a redirect chose
-	}
-	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
-		return fmt.Errorf("no answer within %s: %w", fetchLimit, context.DeadlineExceeded)
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the connection was closed before the end of the answer")
-	}
-	if isLocal(err) {
-		return err
-	}
-	return errNotHTTP
-}
-
-func isTimeout(err error) bool {
-	netErr, ok := errors.AsType[net.Error](err)
-	return ok && netErr.Timeout()
-}
-
-// isLocal reports whether the error was worded on this side of the connection.
-func isLocal(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrSchemeMismatch) {
-		return true
-	}
-	if _, ok := errors.AsType[redirectError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return true
-	}
-	return strings.HasPrefix(err.Error(), "tls: ") // certificates and handshakes
-}
-
-const (
-	fetchLimit    = 5 * time.Second // one exchange, body included
-	maxTokenBytes = 64 << 10
-)
-
-// document is the body of one good answer.
-type document struct {
-	body []byte
-	// maxAge is what the issuer's Cache-Control allows, negative if it says
-	// nothing.
-	maxAge time.Duration
-}
-
-// statusError is an answer other than 200.
-type statusError struct {
-	place      string
-	status     int
-	withheld   bool          // the fetch token was not sent
-	retryAfter time.Duration // what the answer asks for
-}
-
-func (e *statusError) Error() string {
-	text := fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
-	if e.withheld && (e.status == http.StatusUnauthorized || e.status == http.StatusForbidden) {
-		text += "; the fetch token was not sent, as this host is not the issuer's: name it with fetch_token_host if it may have it"
-	}
-	return text
-}
-
-// retryAfter is how long a failed fetch asks to be left alone, at most a minute.
-func retryAfter(err error) time.Duration {
-	answer, ok := errors.AsType[*statusError](err)
-	if !ok || answer.status != http.StatusTooManyRequests && answer.status != http.StatusServiceUnavailable {
-		return 0
-	}
-	return min(answer.retryAfter, maxRetryAfter)
-}
-
-// askedWait reads Retry-After (RFC 9110 §10.2.3): seconds, or a date.
-func askedWait(h http.Header, now time.Time) time.Duration {
-	value := h.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return max(date.Sub(now), 0)
-	}
-	return 0
-}
-
 // get fetches one document: status 200 only, at most 1 MiB, 5 seconds in all.
-// Its errors hold nothing that the other side sent but the status.
-func (e *Engine) get(ctx context.Context, u *url.URL) (*document, error) {
+// maxAge is what Cache-Control allows, negative if it says nothing. The errors hold
+// nothing that the other side sent but the status.
+func (e *Engine) get(ctx context.Context, u *url.URL) (body []byte, maxAge time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: not an address that can be asked", place(u))
+		return nil, 0, fmt.Errorf("asking %s: not an address that can be asked", place(u))
 	}
 	req.Header.Set("Accept", "application/json, application/jwk-set+json;q=0.9, */*;q=0.1")
 	req.Header.Set("User-Agent", "gatehouse")
@@ -202,29 +130,29 @@ func (e *Engine) get(ctx context.Context, u *url.URL) (*document, error) {
 	if e.cfg.FetchTokenFile != "" && !withheld {
 		token, err := fetchToken(e.cfg.FetchTokenFile)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := e.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", place(u), ours(err))
+		return nil, 0, fmt.Errorf("asking %s: %w", place(u), withoutRemoteText(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, &statusError{place: place(u), status: resp.StatusCode, withheld: withheld, retryAfter: askedWait(resp.Header, e.now())}
+		return nil, 0, &statusError{place: place(u), status: resp.StatusCode, withheld: withheld, retryAfter: retryAfter(resp, e.now())}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer of %s: %w", place(u), ours(err))
+		return nil, 0, fmt.Errorf("reading the answer of %s: %w", place(u), withoutRemoteText(err))
 	}
 	if len(body) > maxBodyBytes {
-		return nil, fmt.Errorf("the answer of %s has more than %d bytes", place(u), maxBodyBytes)
+		return nil, 0, fmt.Errorf("the answer of %s has more than %d bytes", place(u), maxBodyBytes)
 	}
 	if body, err = bom.Skip(body); err != nil {
-		return nil, fmt.Errorf("the answer of %s: %w", place(u), err)
+		return nil, 0, fmt.Errorf("the answer of %s: %w", place(u), err)
 	}
-	return &document{body: body, maxAge: maxAge(resp.Header)}, nil
+	return body, cacheControlAge(resp.Header), nil
 }
 
 // place names an address in errors: without the query, which may be secret.
@@ -252,10 +180,26 @@ func fetchToken(path string) (string, error) {
 	return token, nil
 }
 
-// maxAge is the life that Cache-Control gives an answer (RFC 9111 §5.2.2), less
-// its Age. An answer not to be kept at all says nothing about how soon the next
-// will differ, and counts as silent.
-func maxAge(h http.Header) time.Duration {
+// retryAfter reads Retry-After (RFC 9110 §10.2.3), seconds or a date, of an answer
+// with a status that it goes with: a minute at most.
+func retryAfter(resp *http.Response, now time.Time) time.Duration {
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(date.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}
+
+// cacheControlAge is the life that Cache-Control gives an answer (RFC 9111
+// §5.2.2), less its Age; negative if it says nothing. An answer that must not be
+// kept says nothing about how soon the next will differ.
+func cacheControlAge(h http.Header) time.Duration {
 	age := time.Duration(-1)
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
@@ -274,5 +218,22 @@ func maxAge(h http.Header) time.Duration {
 	return age
 }
 
-// errNotHTTP stands for every error that might quote the other side.
-var errNotHTTP = errors.New("no valid HTTP answer, or none from the proxy")
+// withoutRemoteText reduces an error of net/http to what holds no text of the
+// other side.
+func withoutRemoteText(err error) error {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // it names the last address, which a redirect chose
+	}
+	netErr, isNet := errors.AsType[net.Error](err)
+	_, isOp := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), isNet && netErr.Timeout():
+		return fmt.Errorf("no answer within %s: %w", fetchLimit, context.DeadlineExceeded)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed before the end of the answer")
+	case errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errRedirect), isOp,
+		strings.HasPrefix(err.Error(), "tls: "): // certificates and handshakes
+		return err // worded on this side of the connection
+	}
+	return errNotHTTP
+}

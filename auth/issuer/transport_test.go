@@ -321,6 +321,6 @@ func TestMaxAge(t *testing.T) {
 		h := http.Header{}
 		h.Set("Cache-Control", c.control)
 		h.Set("Age", c.age)
-		equal(t, c.control+" age "+c.age, maxAge(h), c.want)
+		equal(t, c.control+" age "+c.age, cacheControlAge(h), c.want)
 	}
 }
