@@ -103,16 +103,10 @@ func TestCheckAlgorithm(t *testing.T) {
 		if err := CheckAlgorithm(name); err != nil {
 			t.Error(err)
 		}
-		if verifiers[name] == nil {
-			t.Errorf("%s has no verifier", name)
-		}
 	}
 	for _, name := range []string{"", "none", "NONE", "HS256", "HS384", "HS512", "rs256", "ES256K", "RSA-OAEP", "EdDSA "} {
 		if err := CheckAlgorithm(name); err == nil {
 			t.Errorf("%q is accepted", name)
-		}
-		if verifiers[name] != nil {
-			t.Errorf("%q has a verifier", name)
 		}
 	}
 }

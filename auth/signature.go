@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // signedBy finds the issuer's key that signed the token. A key id that is not
@@ -84,9 +85,8 @@ func (v *Verifier) verifySignature(keys []*issuer.Key, parts *compact, sum finge
 
 // verify tries the keys one by one.
 func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
-	verifier := verifiers[c.header.hint.Algorithm]
 	for _, key := range keys {
-		if verifier.Verify(c.signed, c.signature, key.Public()) == nil {
+		if jose.Verify(c.header.hint.Algorithm, key.Public(), c.signed, c.signature) {
 			return key
 		}
 	}

@@ -1,10 +1,6 @@
 package auth
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -54,29 +50,6 @@ func TestVectors(t *testing.T) {
 				t.Error("the example with another signature is accepted")
 			}
 		})
-	}
-}
-
-// A salt must be as long as the hash (RFC 7518, section 3.5).
-func TestSaltLength(t *testing.T) {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	input := b64(`{"alg":"PS256"}`) + "." + b64(`{}`)
-	digest := sha256.Sum256([]byte(input))
-	for salt, want := range map[int]bool{1: false, 20: false, 31: false, 32: true, 33: false, 64: false, 222: false} {
-		signature, err := rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: salt})
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = verifiers["PS256"].Verify([]byte(input), signature, &private.PublicKey)
-		if (err == nil) != want {
-			t.Errorf("a salt of %d bytes: %v", salt, err)
-		}
-	}
-	if verifiers["PS256"].Verify(nil, nil, "no key") == nil {
-		t.Error("something that is no key verifies")
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"encoding/json"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // FuzzParseSet holds what must be true of any set that is taken: bounded, found
@@ -57,7 +59,7 @@ func checkSound(t *testing.T, s *Set, k *Key) {
 		t.Fatalf("%q is not found", k.ID())
 	}
 	fits := 0
-	for alg := range kinds {
+	for _, alg := range jose.Algorithms {
 		if k.Fits(alg) {
 			fits++
 		}
@@ -67,7 +69,7 @@ func checkSound(t *testing.T, s *Set, k *Key) {
 	}
 	switch p := k.Public().(type) {
 	case *rsa.PublicKey:
-		if p.N.BitLen() < minRSABits || p.N.BitLen() > maxRSABits || p.E < 3 {
+		if p.N.BitLen() < jose.MinRSABits || p.N.BitLen() > jose.MaxRSABits || p.E < 3 {
 			t.Fatalf("RSA of %d bits, e=%d", p.N.BitLen(), p.E)
 		}
 	case *ecdsa.PublicKey:

@@ -2,29 +2,24 @@ package issuer
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/lestrrat-go/jwx/v2/jwk"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 const (
-	minRSABits       = 2048 // RFC 7518 §3.3
-	maxRSABits       = 8192 // beyond it one signature costs too much
-	maxKeyID         = 512  // bytes
-	maxExponent      = 1<<24 - 1
-	maxExponentChars = 11 // 64 bits; jwx silently cuts a longer one off
-	maxModulusChars  = maxRSABits/6 + 8
+	maxKeyID         = 512 // bytes
+	maxExponentChars = 11  // 64 bits; jwx silently cuts a longer one off
+	maxModulusChars  = jose.MaxRSABits/6 + 8
 )
 
 // keyMembers are the members of a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2)
@@ -108,7 +103,7 @@ func (m keyMembers) key() (*Key, error) {
 	if err != nil {
 		return nil, errors.New("is malformed: its numbers are missing or not base64url")
 	}
-	kind, err := checkPublic(public)
+	kind, err := jose.CheckPublic(public)
 	if err != nil {
 		return nil, err
 	}
@@ -131,14 +126,14 @@ func (m keyMembers) key() (*Key, error) {
 func (m keyMembers) minimal() (keyMembers, error) {
 	switch {
 	case m.Type == "RSA" && len(m.Modulus) > maxModulusChars:
-		return keyMembers{}, fmt.Errorf("is an RSA key of more than %d bits", maxRSABits)
+		return keyMembers{}, fmt.Errorf("is an RSA key of more than %d bits", jose.MaxRSABits)
 	case m.Type == "RSA" && len(strings.TrimRight(m.Exponent, "=")) > maxExponentChars:
 		return keyMembers{}, errors.New("is an RSA key with an absurd exponent")
 	case m.Type == "RSA":
 		return keyMembers{Type: m.Type, Modulus: m.Modulus, Exponent: m.Exponent}, nil
-	case m.Type == "EC" && (m.Curve == kindP256 || m.Curve == kindP384 || m.Curve == kindP521):
+	case m.Type == "EC" && (m.Curve == jose.KindP256 || m.Curve == jose.KindP384 || m.Curve == jose.KindP521):
 		return keyMembers{Type: m.Type, Curve: m.Curve, X: m.X, Y: m.Y}, nil
-	case m.Type == "OKP" && m.Curve == kindEd25519:
+	case m.Type == "OKP" && m.Curve == jose.KindEd25519:
 		return keyMembers{Type: m.Type, Curve: m.Curve, X: m.X}, nil
 	case m.Type == "EC":
 		return keyMembers{}, errors.New("is on a curve that is not supported: P-256, P-384 and P-521 are")
@@ -146,77 +141,4 @@ func (m keyMembers) minimal() (keyMembers, error) {
 		return keyMembers{}, errors.New("is on a curve that is not supported: Ed25519 is")
 	}
 	return keyMembers{}, errors.New("is of a type that is not supported: RSA, EC and OKP are")
-}
-
-// checkPublic refuses keys that no signature of may be believed, and names the
-// kind of the others.
-func checkPublic(public crypto.PublicKey) (string, error) {
-	switch p := public.(type) {
-	case *rsa.PublicKey:
-		return kindRSA, checkRSA(p)
-	case *ecdsa.PublicKey:
-		// The conversion is the one check of the standard library that the point
-		// is on its curve.
-		if _, err := p.ECDH(); err != nil {
-			return "", errors.New("is not a point of its curve")
-		}
-		return p.Curve.Params().Name, nil
-	case ed25519.PublicKey:
-		if len(p) != ed25519.PublicKeySize {
-			return "", fmt.Errorf("has %d bytes where Ed25519 has %d", len(p), ed25519.PublicKeySize)
-		}
-		return kindEd25519, nil
-	}
-	return "", errors.New("is of a type that is not supported: RSA, EC and OKP are")
-}
-
-func checkRSA(p *rsa.PublicKey) error {
-	bits := p.N.BitLen()
-	switch {
-	case bits < minRSABits:
-		return fmt.Errorf("is an RSA key of %d bits: at least %d are needed", bits, minRSABits)
-	case bits > maxRSABits:
-		return fmt.Errorf("is an RSA key of %d bits: at most %d are taken", bits, maxRSABits)
-	case p.N.Bit(0) == 0:
-		return errors.New("is an RSA key with an even modulus")
-	case p.E < 3 || p.E > maxExponent || p.E%2 == 0:
-		return errors.New("is an RSA key whose exponent is not an odd number from 3 to 2^24")
-	case hasROCA(p.N):
-		return errors.New("is an RSA key with the ROCA weakness (CVE-2017-15361): its private key can be computed")
-	}
-	return nil
-}
-
-// rocaPrimes are the small primes whose residues give away a modulus made by
-// the faulty generator of CVE-2017-15361 (Nemec et al., "The Return of
-// Coppersmith's Attack", 2017): its primes are powers of 65537 modulo each.
-var rocaPrimes = []int64{
-	3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73,
-	79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157,
-	163, 167,
-}
-
-// rocaResidues holds, for each of those primes, the residues that a power of
-// 65537 can have.
-var rocaResidues = func() []map[int64]bool {
-	all := make([]map[int64]bool, len(rocaPrimes))
-	for i, p := range rocaPrimes {
-		all[i] = map[int64]bool{}
-		for r := int64(1); !all[i][r]; r = r * 65537 % p {
-			all[i][r] = true
-		}
-	}
-	return all
-}()
-
-// hasROCA reports whether the modulus bears the fingerprint; one made otherwise
-// does with a chance of about 2^-28.
-func hasROCA(n *big.Int) bool {
-	var p, r big.Int
-	for i, prime := range rocaPrimes {
-		if !rocaResidues[i][r.Mod(n, p.SetInt64(prime)).Int64()] {
-			return false
-		}
-	}
-	return true
 }

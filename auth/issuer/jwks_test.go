@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 )
@@ -229,22 +228,6 @@ func TestSetEncodeKeepsEveryKeyTheSame(t *testing.T) {
 		if again.match(k) == nil {
 			t.Errorf("%s is another key now", k.Name())
 		}
-	}
-}
-
-func TestROCA(t *testing.T) {
-	if hasROCA(theRSA().N) {
-		t.Error("a sound modulus bears the fingerprint")
-	}
-	m := big.NewInt(1)
-	for _, p := range rocaPrimes {
-		m.Mul(m, big.NewInt(p))
-	}
-	// 65537^a mod M, plus a multiple of M, is how the faulty primes were made.
-	n := new(big.Int).Exp(big.NewInt(65537), big.NewInt(12345), m)
-	n.Add(n, new(big.Int).Mul(m, big.NewInt(987654321)))
-	if !hasROCA(n) {
-		t.Error("the fingerprint is not seen")
 	}
 }
 

@@ -4,10 +4,11 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"fmt"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // Key is one public key that an issuer signs with. It is immutable but for the
@@ -32,24 +33,6 @@ type trust struct {
 
 func (t *trust) fresh() bool { return t.now().UnixNano() < t.until.Load() }
 
-// The kinds of keys.
-const (
-	kindRSA     = "RSA"
-	kindP256    = "P-256"
-	kindP384    = "P-384"
-	kindP521    = "P-521"
-	kindEd25519 = "Ed25519"
-)
-
-// kinds says which kind of key an algorithm needs: RFC 7518 §3.1, RFC 8037 and
-// RFC 9864. What is not here is not supported; HS* and none never are.
-var kinds = map[string]string{
-	"RS256": kindRSA, "RS384": kindRSA, "RS512": kindRSA,
-	"PS256": kindRSA, "PS384": kindRSA, "PS512": kindRSA,
-	"ES256": kindP256, "ES384": kindP384, "ES512": kindP521,
-	"EdDSA": kindEd25519, "Ed25519": kindEd25519,
-}
-
 // ID is the key's `kid`, empty if it has none.
 func (k *Key) ID() string { return k.id }
 
@@ -64,11 +47,10 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // curve and the key's own `alg` must agree with it (RFC 8725 §3.1). EdDSA and
 // Ed25519 are two names for the same (RFC 9864).
 func (k *Key) Fits(alg string) bool {
-	kind, known := kinds[alg]
-	if !known || kind != k.kind {
+	if kind := jose.Kind(alg); kind == "" || kind != k.kind {
 		return false
 	}
-	return k.alg == "" || k.alg == alg || k.kind == kindEd25519
+	return k.alg == "" || k.alg == alg || k.kind == jose.KindEd25519
 }
 
 // Trusted reports whether the key may still be relied on. It turns false for
@@ -159,16 +141,16 @@ func (h Hint) sameCertificate(k *Key) bool {
 // work is about how long one signature takes to verify, in microseconds.
 func (k *Key) work() int {
 	switch k.kind {
-	case kindRSA:
+	case jose.KindRSA:
 		public := k.public.(*rsa.PublicKey)
 		words, steps := public.N.BitLen()/1024, 1
 		for e := public.E; e > 1; e /= 2 {
 			steps++
 		}
 		return words * words * steps / 2
-	case kindP384:
+	case jose.KindP384:
 		return 700
-	case kindP521:
+	case jose.KindP521:
 		return 2000
 	}
 	return 100
@@ -177,7 +159,7 @@ func (k *Key) work() int {
 // costly says for which algorithms a set holds more keys than are tried for a
 // token that names none; nil if for none.
 func (s *Set) costly() error {
-	for _, algorithm := range slices.Sorted(maps.Keys(kinds)) {
+	for _, algorithm := range slices.Sorted(slices.Values(jose.Algorithms)) {
 		if c := s.Choose(Hint{Algorithm: algorithm}); c.Left > 0 {
 			return fmt.Errorf("the set has %d keys for %s: only the first %d are tried for a token that names no key",
 				len(c.Keys)+c.Left, algorithm, len(c.Keys))

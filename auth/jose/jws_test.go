@@ -1,0 +1,99 @@
+package jose
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"testing"
+)
+
+func TestDecode(t *testing.T) {
+	good := []byte("eyJhbGciOiJFUzI1NiJ9.e30.AAECAw")
+	var c Compact
+	if !c.Decode(good) {
+		t.Fatal("a good JWS cannot be read")
+	}
+	if string(c.Header) != `{"alg":"ES256"}` || string(c.Payload) != "{}" || !bytes.Equal(c.Signature, []byte{0, 1, 2, 3}) || string(c.Signed) != "eyJhbGciOiJFUzI1NiJ9.e30" {
+		t.Errorf("got %q", c)
+	}
+	for _, bad := range []string{
+		"", ".", "..", "a.b", "e30.e30", "e30..AAEC", "e30.e30.", ".e30.AAEC", "e30.e30.AAEC.AAEC", "e30.e30.AAEC.",
+		"e30=.e30.AAEC", "e30.e3 0.AAEC", "e30.e30.AAEC\n", "e\r30.e30.AAEC", "e31.e30.AAED+", "e30.e30.AAECAx", "é30.e30.AAEC",
+	} {
+		if c.Decode([]byte(bad)) {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// What is decoded into the room behind the text never writes over the text.
+func TestDecodeLeavesTheText(t *testing.T) {
+	text := append(make([]byte, 0, 4096), "eyJhbGciOiJFUzI1NiJ9.e30.AAECAw"...)
+	before := string(text)
+	var c Compact
+	if !c.Decode(text) || string(text) != before || string(c.Signed) != "eyJhbGciOiJFUzI1NiJ9.e30" {
+		t.Errorf("the text is %q now", text)
+	}
+	if n := testing.AllocsPerRun(100, func() { c.Decode(text) }); n != 0 {
+		t.Errorf("%v allocations, expected none", n)
+	}
+}
+
+func TestRead(t *testing.T) {
+	var r Reader
+	o, err := r.Read([]byte(` {"a": "x", "b\u0061": [1, {"c": null}], "d": 7, "e": "\n"} `), nil)
+	if err != nil || len(o) != 4 {
+		t.Fatalf("%q, %v", o, err)
+	}
+	for name, want := range map[string]string{"a": `"x"`, "ba": `[1, {"c": null}]`, "d": "7", "e": `"\n"`} {
+		if value, ok := o.Get(name); !ok || string(value) != want {
+			t.Errorf("%s is %s", name, value)
+		}
+	}
+	if text, ok := o.Text("e"); !ok || string(text) != "\n" {
+		t.Errorf("the text of e is %q", text)
+	}
+	if _, ok := o.Text("d"); ok {
+		t.Error("a number is taken for a text")
+	}
+	if text, ok := o.Text("absent"); !ok || text != nil {
+		t.Error("an absent member is no empty text")
+	}
+	for text, want := range map[string]error{
+		``: ErrNotObject, `{`: ErrNotObject, `[]`: ErrNotObject, `"a"`: ErrNotObject, `null`: ErrNotObject, `{} {}`: ErrNotObject, `{}x`: ErrNotObject,
+		`{"a":1,}`: ErrNotObject, "{\"a\":\"\xff\"}": ErrNotObject, `{"a":"\ud800"}`: ErrNotObject, "\xef\xbb\xbf{}": ErrNotObject,
+		`{"a":1,"a":2}`: ErrRepeated, `{"a":1,"\u0061":2}`: ErrRepeated, `{"a":{"b":1,"b":1}}`: ErrRepeated, `{"a":[{"b":1,"b":1}]}`: ErrRepeated,
+	} {
+		if _, err := r.Read([]byte(text), nil); !errors.Is(err, want) {
+			t.Errorf("%q: %v, expected %v", text, err, want)
+		}
+	}
+}
+
+// FuzzDecode: what is taken apart is what the parts say, and in one spelling only.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{"eyJhbGciOiJFUzI1NiJ9.e30.AAECAw", "..", "e30.e30.AAEC\n", ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var c Compact
+		if !c.Decode(bytes.Clone(text)) {
+			return
+		}
+		e := base64.RawURLEncoding
+		again := e.EncodeToString(c.Header) + "." + e.EncodeToString(c.Payload) + "." + e.EncodeToString(c.Signature)
+		if again != string(text) {
+			t.Fatalf("%q is read as %q", text, again)
+		}
+		var r Reader
+		o, err := r.Read(c.Header, nil)
+		if err != nil {
+			return
+		}
+		for i, m := range o {
+			if value, ok := o.Get(string(m.Name)); !ok || !bytes.Equal(value, o[i].Value) {
+				t.Fatalf("%q stands there twice", m.Name)
+			}
+		}
+	})
+}
