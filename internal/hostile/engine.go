@@ -27,6 +27,9 @@ type Faults struct {
 	ListSiblings bool
 	// ListAll: List ignores the path.
 	ListAll bool
+	// ListBreaks: every other List of a folder that is there stops half-way with
+	// fs.ErrNotExist, because a temporary file in it went away meanwhile.
+	ListBreaks bool
 	// DeleteLeavesChildren: Delete of a folder deletes nothing in it.
 	DeleteLeavesChildren bool
 	// RawMissing: Load and Stat of a missing key fail with an error of the driver.

@@ -216,6 +216,10 @@ func (e *Engine) list(folder string, recursive bool) ([]string, error) {
 		keys = append(keys, folder+"_b/shard-00-00000000000000000000000000000000.json")
 	}
 	slices.Sort(keys)
+	if e.faults.ListBreaks && there && e.calls["List"]%2 == 1 {
+		gone := &fs.PathError{Op: "lstat", Path: "/data/" + folder + "/8674665223", Err: fs.ErrNotExist}
+		return keys[:len(keys)/2], gone
+	}
 	return keys, nil
 }
 
