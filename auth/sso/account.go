@@ -77,28 +77,27 @@ type account struct {
 }
 
 // compile checks the account and makes it ready.
-func (a Account) compile(cfg Config) (*account, error) {
+func (a Account) compile(cfg Config) (ready *account, err error) {
 	if a.Code == "" || len(a.Code) > maxCodeBytes {
 		return nil, fmt.Errorf("account: code %.32q has %d bytes: it must have 1 to %d", a.Code, len(a.Code), maxCodeBytes)
 	}
-	ready, err := a.assemble(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("account %q: %w", a.Code, err)
-	}
-	return ready, nil
-}
-
-func (a Account) assemble(cfg Config) (*account, error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("account %q: %w", a.Code, err)
+		}
+	}()
 	if a.ClientID == "" {
 		return nil, errors.New("client_id is empty: give the id of the application at the provider")
 	}
-	if err := a.checkProducts(cfg.Products); err != nil {
-		return nil, err
+	for _, p := range a.Products {
+		if !slices.Contains(cfg.Products, p) {
+			return nil, fmt.Errorf("product %q is not one of the products %q", p, cfg.Products)
+		}
 	}
 	if err := a.checkParams(); err != nil {
 		return nil, err
 	}
-	ready := &account{
+	ready = &account{
 		clientID: a.ClientID,
 		params:   maps.Clone(a.Params),
 		products: slices.Clone(a.Products),
@@ -110,19 +109,17 @@ func (a Account) assemble(cfg Config) (*account, error) {
 	if err := a.setFlow(ready); err != nil {
 		return nil, err
 	}
-	if err := a.setRedirects(ready); err != nil {
-		return nil, err
+	if len(a.RedirectURIs) == 0 {
+		return nil, errors.New("redirect_uri is missing: give the address that a login leads back to")
+	}
+	for _, address := range a.RedirectURIs {
+		r, err := newRedirect(address)
+		if err != nil {
+			return nil, fmt.Errorf("redirect_uri %q %w", address, err)
+		}
+		ready.redirects = append(ready.redirects, r)
 	}
 	return ready, ready.endpoint.set(a)
-}
-
-func (a Account) checkProducts(known []string) error {
-	for _, p := range a.Products {
-		if !slices.Contains(known, p) {
-			return fmt.Errorf("product %q is not one of the products %q", p, known)
-		}
-	}
-	return nil
 }
 
 // ownParams are set by the service itself, so that nothing else may.
@@ -144,12 +141,14 @@ func (a Account) checkParams() error {
 
 // setFlow settles what the response types of requests mean.
 func (a Account) setFlow(ready *account) error {
-	implicit, err := implicitType(a.Preset)
-	if err != nil {
-		return err
+	implicit, known := presets[a.Preset]
+	if !known {
+		return fmt.Errorf("preset %q is not known: use one of %s, or none", a.Preset, strings.Join(Presets(), ", "))
 	}
-	if err := checkScopes(ready.scopes); err != nil {
-		return err
+	for _, s := range ready.scopes {
+		if !isVisible(s) {
+			return fmt.Errorf(`scope %q is none: it must be visible ASCII without " and \ (RFC 6749, section 3.3)`, s)
+		}
 	}
 	ready.responseType = a.ResponseType
 	switch a.ResponseType {
@@ -170,34 +169,6 @@ func (a Account) setFlow(ready *account) error {
 	}
 	ready.implicit = implicit
 	return nil
-}
-
-func checkScopes(scopes []string) error {
-	for _, s := range scopes {
-		if s == "" || !isQuoted(s) || strings.Contains(s, " ") {
-			return fmt.Errorf(`scope %q is none: it must be visible ASCII without " and \ (RFC 6749, section 3.3)`, s)
-		}
-	}
-	return nil
-}
-
-func (a Account) setRedirects(ready *account) error {
-	if len(a.RedirectURIs) == 0 {
-		return errors.New("redirect_uri is missing: give the address that a login leads back to")
-	}
-	for _, address := range a.RedirectURIs {
-		r, err := newRedirect(address)
-		if err != nil {
-			return fmt.Errorf("redirect_uri %q %w", address, err)
-		}
-		ready.redirects = append(ready.redirects, r)
-	}
-	return nil
-}
-
-// has tells whether the account has the product.
-func (a *account) has(product string) bool {
-	return len(a.products) == 0 || slices.Contains(a.products, product)
 }
 
 // redirectTo is where a login leads back to: the wanted address if it is on the
@@ -240,13 +211,4 @@ var presets = map[string]string{
 // taken for plain OpenID Connect, which is also called `oidc`.
 func Presets() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(presets)), func(name string) bool { return name == "" })
-}
-
-// implicitType is what a preset sends for `token`.
-func implicitType(preset string) (string, error) {
-	sent, known := presets[preset]
-	if !known {
-		return "", fmt.Errorf("preset %q is not known: use one of %s, or none", preset, strings.Join(Presets(), ", "))
-	}
-	return sent, nil
 }

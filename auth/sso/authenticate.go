@@ -2,9 +2,9 @@ package sso
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // Request is what a Service is asked.
@@ -25,22 +25,20 @@ type Request struct {
 	Authenticate func(ctx context.Context) *Refusal
 }
 
-// caller is who was let in.
-type caller struct {
-	credential *credential // nil: not by HMAC, and free to ask for all
-	limited    bool        // over the credential's rate limit
-}
-
-// admit decides who is asking.
-func (s *Service) admit(ctx context.Context, r Request) (caller, *Refusal) {
+// admit decides who is asking, and tells whether they are over their rate limit.
+func (s *Service) admit(ctx context.Context, r Request) (who *credential, limited bool, refusal *Refusal) {
 	fields := r.Header.Values("Authorization")
 	switch {
 	case strings.Join(fields, "") == "":
-		return caller{}, s.admitUnnamed(ctx, r)
+		return &credential{}, false, s.admitUnnamed(ctx, r)
 	case len(fields) == 1 && hasBearerScheme(fields[0]):
-		return caller{}, authenticate(ctx, r)
+		return &credential{}, false, authenticate(ctx, r)
 	}
-	return s.admitSigned(fields, r.Header.Values("Date"))
+	who, refusal = s.admitSigned(fields, r.Header.Values("Date"))
+	if refusal != nil {
+		return nil, false, refusal
+	}
+	return who, who.limiter != nil && !who.limiter.AllowN(s.now(), 1), nil
 }
 
 // admitUnnamed lets in who needs no Authorization.
@@ -77,45 +75,40 @@ func authenticate(ctx context.Context, r Request) *Refusal {
 }
 
 // admitSigned checks an HMAC. The order of the checks is that of the codes.
-func (s *Service) admitSigned(fields, dates []string) (caller, *Refusal) {
+func (s *Service) admitSigned(fields, dates []string) (*credential, *Refusal) {
 	if strings.Join(dates, "") == "" {
-		return caller{}, missingHeaders("Date")
+		return nil, missingHeaders("Date")
 	}
 	if len(fields) > 1 {
-		return caller{}, errUnreadable
+		return nil, errUnreadable
 	}
 	parts, ok := parseParts(fields[0])
 	if !ok {
-		return caller{}, errUnreadable
+		return nil, errUnreadable
 	}
 	if missing := missingParts(parts); len(missing) > 0 {
-		return caller{}, refuse(CodeMissingParams, "Some parameters are missing in the authorization: "+strings.Join(missing, ", "))
+		return nil, refuse(CodeMissingParams, "Some parameters are missing in the authorization: "+strings.Join(missing, ", "))
 	}
-	now := s.now()
 	switch {
 	case !strings.EqualFold(parts[partHeaders], signedHeaders):
-		return caller{}, errWrongHeaders
+		return nil, errWrongHeaders
 	case !strings.EqualFold(parts[partAlgorithm], hmacAlgorithm):
-		return caller{}, errNotHMAC
-	case len(dates) > 1 || !isRecent(dates[0], now, s.maxSkew):
-		return caller{}, s.dateDiff
+		return nil, errNotHMAC
+	case len(dates) > 1 || !isRecent(dates[0], s.now(), s.maxSkew):
+		return nil, s.dateDiff
 	}
-	return s.admitKey(parts[partAPIKey], dates[0], parts[partSignature], now)
-}
-
-// admitKey checks the key and its signature, and counts who has signed rightly.
-func (s *Service) admitKey(apiKey, date, signature string, now time.Time) (caller, *Refusal) {
-	known, ok := s.credentials[apiKey]
+	known, ok := s.credentials[parts[partAPIKey]]
 	switch {
 	case !ok:
-		return caller{}, errUnknownKey
+		return nil, errUnknownKey
 	case known.disabled:
-		return caller{}, errRevokedKey
-	case !signatureFits(known.key, date, signature):
-		return caller{}, errSignature
+		return nil, errRevokedKey
+	// In constant time. The one encoding of the right signature is compared, so that
+	// no other spelling of it passes.
+	case subtle.ConstantTimeCompare([]byte(Sign(known.key, dates[0])), []byte(parts[partSignature])) != 1:
+		return nil, errSignature
 	}
-	limited := known.limiter != nil && !known.limiter.AllowN(now, 1)
-	return caller{credential: known, limited: limited}, nil
+	return known, nil
 }
 
 const (
@@ -146,7 +139,7 @@ func hasBearerScheme(field string) bool {
 	if end := strings.IndexAny(field, blank); end >= 0 {
 		scheme = field[:end]
 	}
-	return isASCII(scheme) && strings.EqualFold(scheme, bearerScheme)
+	return strings.EqualFold(scheme, bearerScheme) // no letter of it has a case beyond ASCII
 }
 
 // parseParts reads `name="value",…`, with or without blanks around the commas.
@@ -196,6 +189,7 @@ func missingParts(parts map[string]string) []string {
 	return missing
 }
 
+// isName tells whether s has only letters, digits, - and _, as base64url does.
 func isName(s string) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20
@@ -209,21 +203,8 @@ func isName(s string) bool {
 // isQuoted tells whether s may stand between quotes. Escapes are not known here:
 // nothing that clients send needs one.
 func isQuoted(s string) bool {
-	for i := range len(s) {
-		if !isQuotable(s[i]) {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
-func isQuotable(c byte) bool { return c >= ' ' && c <= '~' && c != '"' && c != '\\' }
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
+// isVisible tells whether s may stand between quotes, has no blank and is not empty.
+func isVisible(s string) bool { return s != "" && isQuoted(s) && !strings.Contains(s, " ") }

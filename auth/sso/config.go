@@ -87,11 +87,13 @@ type Service struct {
 // name the field, what was found and what would be right, and hold no secret.
 func New(cfg Config) (*Service, error) {
 	s := &Service{
-		products:   slices.Clone(cfg.Products),
-		signingKey: cfg.ResponseSigningKey,
-		maxSkew:    cfg.MaxSkew,
-		now:        cfg.Now,
-		random:     randomText,
+		products:    slices.Clone(cfg.Products),
+		credentials: make(map[string]*credential, len(cfg.Credentials)),
+		accounts:    make(map[string]*account, len(cfg.Accounts)),
+		signingKey:  cfg.ResponseSigningKey,
+		maxSkew:     cfg.MaxSkew,
+		now:         cfg.Now,
+		random:      randomText,
 	}
 	if s.maxSkew == 0 {
 		s.maxSkew = DefaultMaxSkew
@@ -104,11 +106,25 @@ func New(cfg Config) (*Service, error) {
 	}
 	s.dateDiff = refuse(CodeDateDiff, fmt.Sprintf("The Date header must be the current time, at most %d seconds off, like %s",
 		s.maxSkew/time.Second, dateExample))
-	if err := s.addCredentials(cfg); err != nil {
-		return nil, err
+	for _, c := range cfg.Credentials {
+		ready, err := c.compile(cfg)
+		if err != nil {
+			return nil, err
+		}
+		if s.credentials[c.APIKey] != nil {
+			return nil, fmt.Errorf("credential %q is declared twice: declare it once, with all its products and accounts", c.APIKey)
+		}
+		s.credentials[c.APIKey] = ready
 	}
-	if err := s.addAccounts(cfg); err != nil {
-		return nil, err
+	for _, a := range cfg.Accounts {
+		ready, err := a.compile(cfg)
+		if err != nil {
+			return nil, err
+		}
+		if s.accounts[a.Code] != nil {
+			return nil, fmt.Errorf("account %q is declared twice: declare it once", a.Code)
+		}
+		s.accounts[a.Code] = ready
 	}
 	return s, nil
 }
@@ -132,36 +148,6 @@ func (cfg Config) check() error {
 	}
 	if err := checkSigningKey(cfg.ResponseSigningKey); err != nil {
 		return fmt.Errorf("response_signing_key: %w", err)
-	}
-	return nil
-}
-
-func (s *Service) addCredentials(cfg Config) error {
-	s.credentials = make(map[string]*credential, len(cfg.Credentials))
-	for _, c := range cfg.Credentials {
-		ready, err := c.compile(cfg)
-		if err != nil {
-			return err
-		}
-		if s.credentials[c.APIKey] != nil {
-			return fmt.Errorf("credential %q is declared twice: declare it once, with all its products and accounts", c.APIKey)
-		}
-		s.credentials[c.APIKey] = ready
-	}
-	return nil
-}
-
-func (s *Service) addAccounts(cfg Config) error {
-	s.accounts = make(map[string]*account, len(cfg.Accounts))
-	for _, a := range cfg.Accounts {
-		ready, err := a.compile(cfg)
-		if err != nil {
-			return err
-		}
-		if s.accounts[a.Code] != nil {
-			return fmt.Errorf("account %q is declared twice: declare it once", a.Code)
-		}
-		s.accounts[a.Code] = ready
 	}
 	return nil
 }

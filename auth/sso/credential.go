@@ -3,7 +3,6 @@ package sso
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -42,19 +41,33 @@ type Credential struct {
 	RateLimit int
 }
 
-// credential is a Credential made ready.
+// credential is a Credential made ready. The zero value stands for a bearer of a
+// token, who may ask for all.
 type credential struct {
 	key      Secret
 	disabled bool
-	products []string      // nil: all
-	accounts []string      // nil: all
+	products []string      // see allows
+	accounts []string      // see allows
 	limiter  *rate.Limiter // nil: no limit
 }
 
 // compile checks the credential and makes it ready.
 func (c Credential) compile(cfg Config) (*credential, error) {
-	if err := c.validate(cfg); err != nil {
+	if err := checkAPIKey(c.APIKey); err != nil {
 		return nil, err
+	}
+	if c.SharedKey.text() == "" {
+		return nil, fmt.Errorf("credential %q: shared key is empty: give the key that clients sign with", c.APIKey)
+	}
+	for _, p := range c.Products {
+		if !slices.Contains(cfg.Products, p) {
+			return nil, fmt.Errorf("credential %q: product %q is not one of the products %q", c.APIKey, p, cfg.Products)
+		}
+	}
+	for _, code := range c.Accounts {
+		if !slices.ContainsFunc(cfg.Accounts, func(a Account) bool { return a.Code == code }) {
+			return nil, fmt.Errorf("credential %q: account %q is not declared: declare it, or name one that is", c.APIKey, code)
+		}
 	}
 	limit := c.RateLimit
 	if limit == 0 {
@@ -72,26 +85,6 @@ func (c Credential) compile(cfg Config) (*credential, error) {
 	return ready, nil
 }
 
-func (c Credential) validate(cfg Config) error {
-	if err := checkAPIKey(c.APIKey); err != nil {
-		return err
-	}
-	if c.SharedKey.text() == "" {
-		return fmt.Errorf("credential %q: shared key is empty: give the key that clients sign with", c.APIKey)
-	}
-	for _, p := range c.Products {
-		if !slices.Contains(cfg.Products, p) {
-			return fmt.Errorf("credential %q: product %q is not one of the products %q", c.APIKey, p, cfg.Products)
-		}
-	}
-	for _, code := range c.Accounts {
-		if !slices.ContainsFunc(cfg.Accounts, func(a Account) bool { return a.Code == code }) {
-			return fmt.Errorf("credential %q: account %q is not declared: declare it, or name one that is", c.APIKey, code)
-		}
-	}
-	return nil
-}
-
 // checkAPIKey does not quote a key of the wrong form: whoever mixes up the two
 // keys would find the shared one in an error.
 func checkAPIKey(key string) error {
@@ -100,25 +93,15 @@ func checkAPIKey(key string) error {
 		return errors.New("credential: API key is empty: give the key that names the credential")
 	case len(key) > maxAPIKeyBytes:
 		return fmt.Errorf("credential: API key has %d bytes: at most %d are possible", len(key), maxAPIKeyBytes)
-	}
-	for i := range len(key) {
-		if key[i] <= ' ' || !isQuotable(key[i]) {
-			return errors.New(`credential: API key holds a character that cannot be sent: only visible ASCII but " and \ can`)
-		}
+	case !isVisible(key):
+		return errors.New(`credential: API key holds a character that cannot be sent: only visible ASCII but " and \ can`)
 	}
 	return nil
 }
 
-// mayUse tells whether the key may ask for the product. No credential stands for
-// a bearer of a token, who may ask for all.
-func (c *credential) mayUse(product string) bool {
-	return c == nil || len(c.products) == 0 || slices.Contains(c.products, product)
-}
-
-// maySee tells whether the key may ask for the account.
-func (c *credential) maySee(account string) bool {
-	return c == nil || len(c.accounts) == 0 || slices.Contains(c.accounts, account)
-}
+// allows tells whether a list of products or accounts has a name; an empty one has
+// all.
+func allows(list []string, name string) bool { return len(list) == 0 || slices.Contains(list, name) }
 
 // hidden is all that a secret shows of itself.
 const hidden = "[secret]"
@@ -168,12 +151,6 @@ func Sign(key Secret, date string) string {
 	mac.Write([]byte(signedPrefix))
 	mac.Write([]byte(date))
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
-}
-
-// signatureFits compares in constant time. The one encoding of the right
-// signature is compared, so that no other spelling of it passes.
-func signatureFits(key Secret, date, signature string) bool {
-	return subtle.ConstantTimeCompare([]byte(Sign(key, date)), []byte(signature)) == 1
 }
 
 const (

@@ -143,24 +143,14 @@ func newRedirect(address string) (redirect, error) {
 	case u.Scheme == "https" && u.Hostname() != "":
 		return redirect{exact: address}, nil
 	case u.Scheme == "http" && loopback.Host(u.Hostname()):
-		return anyPort(address, u), nil
+		host := strings.TrimSuffix(u.Host, ":"+u.Port())
+		return redirect{exact: address, before: "http://" + host, after: address[len("http://")+len(u.Host):]}, nil
 	case u.Scheme == "http":
 		return redirect{}, errors.New("is http to another machine: use https, or http to a loopback address")
 	case strings.Contains(u.Scheme, "."):
 		return redirect{exact: address}, nil // a private-use scheme: RFC 8252, section 7.1
 	}
 	return redirect{}, errors.New("must be https, http to a loopback address, or an application's own scheme like com.example.app:/callback")
-}
-
-// anyPort cuts the port out of a loopback address.
-func anyPort(address string, u *url.URL) redirect {
-	hostEnd := len("http://") + len(u.Host)
-	host := strings.TrimSuffix(u.Host, ":"+u.Port())
-	return redirect{
-		exact:  address,
-		before: address[:len("http://")] + host,
-		after:  address[hostEnd:],
-	}
 }
 
 // fits compares byte for byte, but for the port of a loopback address. The

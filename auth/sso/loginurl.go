@@ -37,14 +37,15 @@ var acceptedParams = []string{
 	paramState, paramNonce, paramChallenge, paramChallengeMethod,
 }
 
-// ask is what a request's query asks for. Optional parameters are empty where
+// login is what a request's query asks for. Optional parameters are empty where
 // they are absent.
-type ask struct {
-	product, account string
-	responseType     string
-	redirect         string
-	state, nonce     string
-	challenge        string
+type login struct {
+	product, code string
+	account       *account // of this code; nil: there is none that the caller may see
+	responseType  string
+	redirect      string
+	state, nonce  string
+	challenge     string
 }
 
 // challengeS256 is the one method of RFC 7636, section 4.2, that hides the
@@ -54,42 +55,38 @@ const (
 	challengeBytes = 43
 )
 
-// parseAsk reads the query and checks all that can be checked without knowing
+// parseQuery reads the query and checks all that can be checked without knowing
 // the account.
-func parseAsk(rawQuery string) (ask, *Refusal) {
+func parseQuery(rawQuery string) (login, *Refusal) {
 	if len(rawQuery) > maxQueryBytes {
-		return ask{}, invalid("the query is longer than 16 KiB")
+		return login{}, invalid("the query is longer than 16 KiB")
 	}
 	values, err := url.ParseQuery(rawQuery) // keeps what it could read
-	if missing := missingParams(values); len(missing) > 0 {
-		return ask{}, refuse(CodeMissingParameters, "Some parameters are missing: "+strings.Join(missing, ", "))
+	var missing []string
+	for _, name := range []string{paramProduct, paramAccount} {
+		if strings.Join(values[name], "") == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return login{}, refuse(CodeMissingParameters, "Some parameters are missing: "+strings.Join(missing, ", "))
 	}
 	if err != nil {
-		return ask{}, invalid("the query is not percent-encoded as name=value, joined by &")
+		return login{}, invalid("the query is not percent-encoded as name=value, joined by &")
 	}
 	if refusal := checkValues(values); refusal != nil {
-		return ask{}, refusal
+		return login{}, refusal
 	}
-	a := ask{
+	l := login{
 		product:      values.Get(paramProduct),
-		account:      values.Get(paramAccount),
+		code:         values.Get(paramAccount),
 		responseType: values.Get(paramResponseType),
 		redirect:     values.Get(paramRedirect),
 		state:        values.Get(paramState),
 		nonce:        values.Get(paramNonce),
 		challenge:    values.Get(paramChallenge),
 	}
-	return a, checkChallenge(values)
-}
-
-func missingParams(values url.Values) []string {
-	var missing []string
-	for _, name := range []string{paramProduct, paramAccount} {
-		if !slices.ContainsFunc(values[name], func(v string) bool { return v != "" }) {
-			missing = append(missing, name)
-		}
-	}
-	return missing
+	return l, checkChallenge(values)
 }
 
 // checkValues refuses what is repeated, unknown, empty or too long. It names
@@ -129,20 +126,10 @@ func checkChallenge(values url.Values) *Refusal {
 		return nil
 	case method != challengeS256:
 		return invalid("code_challenge goes with code_challenge_method=S256")
-	case len(challenge) != challengeBytes || !isBase64URL(challenge):
+	case len(challenge) != challengeBytes || !isName(challenge):
 		return invalid("code_challenge must be the SHA-256 of the verifier in base64url: 43 characters")
 	}
 	return nil
-}
-
-func isBase64URL(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && s[i] != '-' && s[i] != '_' {
-			return false
-		}
-	}
-	return true
 }
 
 const (
@@ -157,75 +144,57 @@ const (
 // is a refusal. It waits for the provider's metadata, 5 seconds at most, only
 // where none was ever had.
 func (s *Service) Answer(ctx context.Context, r Request) Response {
-	who, refusal := s.admit(ctx, r)
+	who, limited, refusal := s.admit(ctx, r)
 	if refusal != nil {
 		return Refused(refusal)
 	}
-	wanted, refusal := s.accept(r.RawQuery, who)
+	var answer Response
+	wanted, refusal := s.accept(r.RawQuery, who, limited)
+	if refusal == nil {
+		address, err := wanted.address(ctx, s.random)
+		if err == nil {
+			answer, err = s.success(address)
+		}
+		if err != nil {
+			refusal = &Refusal{Code: CodeInternal, Message: "The address of the login page cannot be had at the moment", Cause: err}
+		}
+	}
 	if refusal != nil {
-		return wanted.label(Refused(refusal))
+		answer = Refused(refusal)
 	}
-	address, err := wanted.address(ctx, s.random)
-	if err != nil {
-		return wanted.label(Refused(unavailable(err)))
-	}
-	answer, err := s.success(address)
-	if err != nil {
-		return wanted.label(Refused(unavailable(err)))
-	}
-	return wanted.label(answer)
-}
-
-func unavailable(cause error) *Refusal {
-	return &Refusal{
-		Code:    CodeInternal,
-		Message: "The address of the login page cannot be had at the moment",
-		Cause:   cause,
-	}
-}
-
-// login is an ask that is allowed, with the account it is about.
-type login struct {
-	ask
-	account *account
-}
-
-// label adds for metrics what is known of the request.
-func (l login) label(r Response) Response {
-	r.ResponseType = l.responseType
-	return r
+	answer.ResponseType = wanted.responseType
+	return answer
 }
 
 // accept checks what is asked for. The order of the checks is that of the codes,
 // so the account is looked at before it is known whether the product exists.
-func (s *Service) accept(rawQuery string, who caller) (login, *Refusal) {
-	wanted, refusal := parseAsk(rawQuery)
+func (s *Service) accept(rawQuery string, who *credential, limited bool) (login, *Refusal) {
+	l, refusal := parseQuery(rawQuery)
 	if refusal != nil {
 		return login{}, refusal
 	}
-	l := login{ask: wanted}
-	if who.credential.maySee(wanted.account) { // else it is as if there were none
-		l.account = s.accounts[wanted.account]
+	if allows(who.accounts, l.code) { // else it is as if there were none
+		l.account = s.accounts[l.code]
 	}
-	if refusal := l.settle(); refusal != nil {
+	if refusal := l.complete(); refusal != nil {
 		return l, refusal
 	}
 	switch {
 	case !slices.Contains(s.products, l.product):
 		return l, errProduct
-	case !who.credential.mayUse(l.product):
+	case !allows(who.products, l.product):
 		return l, errKeyProduct
-	case l.account == nil || !l.account.has(l.product):
+	case l.account == nil || !allows(l.account.products, l.product):
 		return l, errAccount
-	case who.limited:
+	case limited:
 		return l, &Refusal{Code: CodeRateLimited, Message: "Too many requests with this API key", RetryAfter: limitedFor}
 	}
 	return l, nil
 }
 
-// settle fills in what the request left to the account, and holds the rest
+// complete fills in what the request left to the account, and checks the rest
 // against it.
-func (l *login) settle() *Refusal {
+func (l *login) complete() *Refusal {
 	if l.account == nil {
 		return nil
 	}
