@@ -139,7 +139,7 @@ func (a Account) checkParams() error {
 	return nil
 }
 
-// setFlow settles what the response types of requests mean.
+// setFlow determines what is sent to the provider for each response type.
 func (a Account) setFlow(ready *account) error {
 	implicit, known := presets[a.Preset]
 	if !known {

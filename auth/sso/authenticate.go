@@ -15,13 +15,13 @@ type Request struct {
 	// RawQuery is the query as it was sent, without the question mark.
 	RawQuery string
 
-	// Authenticate judges a caller who does not come with an HMAC: by the bearer
-	// token of the Authorization header, and where there is no such header by
-	// whatever else the caller of Answer trusts. It runs at most once. To answer
-	// nil lets in. A refusal has one of the codes CodeInvalidToken,
+	// Authenticate decides about a caller who does not come with an HMAC: by the
+	// bearer token of the Authorization header, and where there is no such header
+	// by whatever else the user of this package trusts. It is called at most once.
+	// Nil lets the caller in. A refusal has one of the codes CodeInvalidToken,
 	// CodeInsufficientScope, CodeTemporarilyUnavailable and CodeInvalidHeaders;
-	// any other becomes the first, and every refusal of a caller without the
-	// header becomes CodeMissingHeaders. A nil func refuses all.
+	// any other code becomes the first of these, and every refusal of a caller
+	// without the header becomes CodeMissingHeaders. A nil func refuses all.
 	Authenticate func(ctx context.Context) *Refusal
 }
 
@@ -41,7 +41,7 @@ func (s *Service) admit(ctx context.Context, r Request) (who *credential, limite
 	return who, who.limiter != nil && !who.limiter.AllowN(s.now(), 1), nil
 }
 
-// admitUnnamed lets in who needs no Authorization.
+// admitUnnamed decides about a caller without an Authorization header.
 func (s *Service) admitUnnamed(ctx context.Context, r Request) *Refusal {
 	if r.Authenticate != nil && r.Authenticate(ctx) == nil {
 		return nil
@@ -56,22 +56,22 @@ func missingHeaders(names string) *Refusal {
 	return refuse(CodeMissingHeaders, "Some headers are missing: "+names)
 }
 
-// authenticate has the bearer token judged.
+// authenticate decides about a caller with a bearer token.
 func authenticate(ctx context.Context, r Request) *Refusal {
 	if r.Authenticate == nil {
 		return errInvalidToken
 	}
-	verdict := r.Authenticate(ctx)
-	if verdict == nil {
+	refusal := r.Authenticate(ctx)
+	if refusal == nil {
 		return nil
 	}
-	switch verdict.Code {
+	switch refusal.Code {
 	case CodeInvalidToken, CodeInsufficientScope, CodeTemporarilyUnavailable, CodeInvalidHeaders:
-		return verdict
+		return refusal
 	}
-	closed := *verdict
-	closed.Code = CodeInvalidToken
-	return &closed
+	other := *refusal
+	other.Code = CodeInvalidToken
+	return &other
 }
 
 // admitSigned checks an HMAC. The order of the checks is that of the codes.
@@ -144,8 +144,8 @@ func hasBearerScheme(field string) bool {
 
 // parseParts reads `name="value",…`, with or without blanks around the commas.
 // The names come back in lower case. It is not ok if the field is too long or
-// formed otherwise, or names a part twice. Unknown parts are taken: whoever
-// signs for a newer server should not fail here.
+// formed otherwise, or names a part twice. Unknown parts are accepted: clients of
+// a newer server should not fail here.
 func parseParts(field string) (parts map[string]string, ok bool) {
 	if len(field) > maxAuthorizationBytes {
 		return nil, false

@@ -3,7 +3,7 @@
 //
 // A [Service] takes a request for a product and a customer account, decides
 // whether the caller may ask (an HMAC over the Date header, or a bearer token
-// that its user judges), and answers with the address of the identity
+// that the user of the package checks), and answers with the address of the identity
 // provider's login page: an authorization request of OAuth 2.0 (RFC 6749,
 // sections 4.1.1 and 4.2.1) and OpenID Connect. Requests, answers and errors
 // follow LicenseSpring's License API v4, so that clients written for it work
@@ -12,8 +12,8 @@
 // # What an answer costs
 //
 // Memory only: accounts and credentials are compiled once, and the provider's
-// metadata comes from an engine that keeps it (package issuer). Only where no
-// metadata was ever had does a request wait, 5 seconds at most.
+// metadata comes from an engine that keeps it (package issuer). A request waits, 5
+// seconds at most, only if no metadata was ever known.
 //
 // # What never lives here
 //
@@ -129,8 +129,7 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// check holds the fields against their bounds that are not of one account or
-// credential.
+// check checks the fields that are not of one account or credential.
 func (cfg Config) check() error {
 	switch {
 	case len(cfg.Products) == 0:

@@ -16,11 +16,11 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 )
 
-// metadataWait bounds how long a request waits for metadata that was never had.
+// metadataWait bounds how long a request waits for metadata that was never known.
 const metadataWait = 5 * time.Second
 
-// MetadataSource tells what an issuer says about itself. It answers from memory
-// what it knows, and is safe for concurrent use. *issuer.Engine is one; an
+// MetadataSource gives what an issuer publishes about itself. It answers from
+// memory once it knows, and is safe for concurrent use. *issuer.Engine is one; an
 // engine configured with JWKSFile never has metadata.
 type MetadataSource interface {
 	Metadata(ctx context.Context) (*issuer.Metadata, error)
@@ -32,9 +32,9 @@ var errNoEndpoint = errors.New("the issuer's metadata has no authorization_endpo
 type endpoint struct {
 	fixed  string // of the configuration
 	source MetadataSource
-	taken  []string // names that its own parameters must not have
+	taken  []string // names that the parameters in its query must not have
 
-	good atomic.Pointer[string] // the last usable one of source
+	good atomic.Pointer[string] // the last usable endpoint of source
 }
 
 // set takes the account's endpoint, or where to learn it.
@@ -85,7 +85,7 @@ func (e *endpoint) check(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// get is the endpoint to use now. It waits only where none was ever had.
+// get is the endpoint to use now. It waits only if none was ever known.
 func (e *endpoint) get(ctx context.Context) (string, error) {
 	if e.fixed != "" {
 		return e.fixed, nil
@@ -93,16 +93,16 @@ func (e *endpoint) get(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataWait)
 	defer cancel()
 	good := e.good.Load()
-	address, err := e.ask(ctx, good)
+	address, err := e.discover(ctx, good)
 	if err != nil && good != nil {
 		return *good, nil
 	}
 	return address, err
 }
 
-// ask takes the endpoint out of the issuer's metadata, and keeps it if it is
-// another than the last good one.
-func (e *endpoint) ask(ctx context.Context, good *string) (string, error) {
+// discover takes the endpoint out of the issuer's metadata, and remembers it if it
+// has changed.
+func (e *endpoint) discover(ctx context.Context, good *string) (string, error) {
 	known, err := e.source.Metadata(ctx)
 	switch {
 	case err != nil:

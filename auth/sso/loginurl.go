@@ -142,7 +142,7 @@ const (
 
 // Answer answers a request. It never fails: whatever is wrong with the request
 // is a refusal. It waits for the provider's metadata, 5 seconds at most, only
-// where none was ever had.
+// if none was ever known.
 func (s *Service) Answer(ctx context.Context, r Request) Response {
 	who, limited, refusal := s.admit(ctx, r)
 	if refusal != nil {

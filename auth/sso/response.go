@@ -80,7 +80,7 @@ func (s *Service) success(address string) (Response, error) {
 	return answer, nil
 }
 
-// Refused words a refusal.
+// Refused is the answer to a request that is refused.
 func Refused(r *Refusal) Response {
 	status := r.Code.Status()
 	answer, err := newResponse(status, struct {
@@ -144,8 +144,8 @@ var statuses = map[Code]int{
 	CodeMethodNotAllowed:       http.StatusMethodNotAllowed,
 }
 
-// Codes lists every code, those that only a bearer token meets, and those that no
-// request for an address meets, last.
+// Codes lists every code. Last are those for bearer tokens only, and then those
+// that a request for an address never gets.
 func Codes() []Code {
 	return []Code{
 		CodeMissingHeaders, CodeMissingParams, CodeInvalidHeaders, CodeHMACRequired, CodeDateDiff,
