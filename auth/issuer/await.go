@@ -143,7 +143,7 @@ func (w *waiter) next(seen *Set) error {
 	if !w.came {
 		w.came, w.before = true, e.begun
 	}
-	w.done, w.kept, w.turn = nil, e.kept, 0
+	w.done, w.kept, w.turn = nil, e.restoring, 0
 	switch {
 	case e.closed:
 		return unavailable(time.Second, errClosed)
@@ -152,7 +152,7 @@ func (w *waiter) next(seen *Set) error {
 		return nil
 	}
 	err := w.joinOrRefuse(seen)
-	if e.kept != nil {
+	if e.restoring != nil {
 		return nil // what storage holds may still do
 	}
 	return err

@@ -64,7 +64,7 @@ func (c Config) Validate() error {
 		return errors.New("issuer is empty: the identifier that tokens carry in `iss` is required")
 	case len(c.Issuer) > maxIssuerBytes:
 		return fmt.Errorf("issuer has %d bytes: at most %d", len(c.Issuer), maxIssuerBytes)
-	case strings.ContainsFunc(c.Issuer, isControl):
+	case strings.ContainsFunc(c.Issuer, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return fmt.Errorf("issuer %q holds control characters", c.Issuer)
 	case c.JWKSURI != "" && c.JWKSFile != "":
 		return errors.New("jwks_uri and jwks_file are both set: give one")
@@ -211,5 +211,3 @@ func isNoHost(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err != nil && (host == "" || strings.ContainsAny(host, ":/?#@[], "))
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -63,7 +63,7 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 // awaitRecord waits while the record in storage is being read.
 func (e *Engine) awaitRecord(ctx context.Context) {
 	e.mu.Lock()
-	kept := e.kept
+	kept := e.restoring
 	e.mu.Unlock()
 	if kept == nil {
 		return

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io/fs"
 	"sync"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // log is an observer that remembers.
@@ -43,6 +45,8 @@ func (l *log) kinds() []EventKind {
 
 // memory is a storage whose calls can be made to fail, wait or hang.
 type memory struct {
+	storage.Storage // nil: an engine calls nothing else
+
 	mu       sync.Mutex
 	values   map[string][]byte
 	err      error

@@ -29,26 +29,21 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// Storage keeps the last good keys over a restart. Every certmagic.Storage is
-// one. A key that is not there is an error that wraps fs.ErrNotExist.
-type Storage interface {
-	Store(ctx context.Context, key string, value []byte) error
-	Load(ctx context.Context, key string) ([]byte, error)
-}
-
-// Host is what the running configuration lends an engine. Both may be nil.
+// Host is what a running configuration gives an engine. Both may be nil.
 type Host struct {
-	// Storage keeps the keys; nil: they last as long as the engine.
-	Storage Storage
-	// Observe is told what happens, one event at a time and in order. It must
+	// Storage keeps the last good keys over a restart; nil: they last as long as the
+	// engine. Every certmagic.Storage is one.
+	Storage storage.Storage
+	// Observe is called with what happens, one event at a time and in order. It must
 	// return soon and must not call Close or detach.
 	Observe func(Event)
 }
@@ -78,15 +73,15 @@ type Engine struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	wake   chan struct{} // tells the background that something landed
+	wake   chan struct{} // tells the background to look at what changed
 
-	mu         sync.Mutex // guards all below; never held while waiting
-	closed     bool
-	running    bool
-	hosts      []*hosting
-	events     []Event
-	delivering bool
-	warned     map[string]string
+	leases storage.Leases[func(Event)] // of the running configurations, with their observers
+	events storage.Mailbox[Event]
+
+	mu      sync.Mutex // guards all below; never held while waiting
+	closed  bool
+	running bool
+	warned  map[string]string
 
 	fetching *fetch // the one fetch of keys under way
 	begun    uint64 // fetches of keys so far
@@ -124,18 +119,7 @@ type Engine struct {
 		fetchedAt time.Time // as the record says
 		retryAt   time.Time // after a failure
 	}
-	kept chan struct{} // closed when the record has been read; nil: none is being read
-}
-
-// hosting is one configuration's attachment.
-type hosting struct {
-	host   Host
-	ctx    context.Context // ends when it detaches
-	cancel context.CancelFunc
-
-	mu      sync.Mutex
-	calling chan struct{} // closed when its storage has answered; nil: no call is under way
-	ended   bool          // no further call may begin
+	restoring chan struct{} // closed when the record has been read; nil: it is not being read
 }
 
 var errClosed = errors.New("the issuer's engine is closed")
@@ -174,42 +158,24 @@ func New(cfg Config, opts Options) (*Engine, error) {
 }
 
 // Attach tells the engine that a configuration started: from now on the engine
-// uses its storage and tells its observer. detach ends that, and the
-// configuration attached before is used again; it may be called repeatedly. It
-// waits, a second at most, for a call of the storage that is under way: the
-// storage may be gone afterwards. The first Attach starts the background work.
+// uses its storage and its observer. detach ends that, and the configuration
+// attached before is used again; it may be called repeatedly. It waits, a second at
+// most, for calls of the storage that are under way, because the storage may be gone
+// afterwards. The first Attach starts the background work.
 func (e *Engine) Attach(h Host) (detach func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return func() {}
 	}
-	host := &hosting{host: h}
-	host.ctx, host.cancel = context.WithCancel(e.ctx)
-	e.hosts = append(e.hosts, host)
-	e.restore(host)
+	lease := e.leases.Attach(e.ctx, storage.NewClient(h.Storage, 0), h.Observe)
+	e.restore(lease)
 	if !e.running {
 		e.running = true
 		e.work.Go(e.background)
 	}
 	e.poke()
-	return func() { e.detach(host) }
-}
-
-func (e *Engine) detach(host *hosting) {
-	host.cancel()
-	e.mu.Lock()
-	e.hosts = slices.DeleteFunc(e.hosts, func(h *hosting) bool { return h == host })
-	e.mu.Unlock()
-	host.settle()
-}
-
-// newest is the host in use, nil if there is none; e.mu is held.
-func (e *Engine) newest() *hosting {
-	if len(e.hosts) == 0 {
-		return nil
-	}
-	return e.hosts[len(e.hosts)-1]
+	return lease.Detach
 }
 
 // Close ends every goroutine of the engine and waits for them. From then on

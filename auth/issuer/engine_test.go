@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 func TestNewDoesNothing(t *testing.T) {
@@ -65,7 +67,7 @@ func TestAttachIsAStack(t *testing.T) {
 func TestEventsWithoutAnObserverAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
-		for range maxEvents + 10 {
+		for range storage.MaxEvents + 10 {
 			if err := e.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +76,7 @@ func TestEventsWithoutAnObserverAreBounded(t *testing.T) {
 		l := &log{}
 		e.Attach(Host{Observe: l.observe})
 		synctest.Wait()
-		equal(t, "events", len(l.kinds()), maxEvents)
+		equal(t, "events", len(l.kinds()), storage.MaxEvents)
 	}, edKey("k"))
 }
 

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 const (
@@ -15,6 +16,7 @@ const (
 	firstRetry    = 5 * time.Second
 	keylessRetry  = time.Minute // the longest back-off while there are no keys
 	idleUntilWake = time.Hour
+	spread        = 0.1 // of a time, either way, so that many nodes do not ask together
 )
 
 // reason is why keys are fetched.
@@ -225,8 +227,7 @@ func ignoredKeys(warnings []Warning) error {
 
 // interval is the time to the refresh after a success: the configured one, or
 // what the issuer's Cache-Control says if that is sooner (negative: it says
-// nothing), spread by a tenth so that many nodes do not ask together.
-// While replicas of the issuer differ, it is asked as often as may be.
+// nothing). While replicas of the issuer differ, it is asked as often as allowed.
 func (e *Engine) interval(maxAge time.Duration, at time.Time) time.Duration {
 	d := e.cfg.Refresh
 	if maxAge >= 0 {
@@ -235,7 +236,7 @@ func (e *Engine) interval(maxAge time.Duration, at time.Time) time.Duration {
 	if e.flaps.flapping(at) {
 		d = MinRefresh
 	}
-	return max(spread(max(d, MinRefresh)), MinRefresh)
+	return max(storage.Spread(max(d, MinRefresh), spread), MinRefresh)
 }
 
 // fetchFailed sets the time of the next refresh: the back-off doubles with each
@@ -268,10 +269,5 @@ func (e *Engine) fetchFailed(f *fetch, now time.Time) {
 	for i := 1; i < e.keys.failures && wait < longest; i++ {
 		wait *= 2
 	}
-	e.keys.next = now.Add(max(spread(min(wait, longest)), e.keys.retryAfter))
-}
-
-// spread varies d by up to a tenth either way.
-func spread(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+	e.keys.next = now.Add(max(storage.Spread(min(wait, longest), spread), e.keys.retryAfter))
 }

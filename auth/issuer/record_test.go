@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // keptBy runs an engine once and returns the storage it leaves behind.
@@ -314,7 +316,7 @@ func TestStorageNeverAnswers(t *testing.T) {
 		}
 		began = time.Now()
 		_ = e.Close()
-		between(t, "closing", time.Since(began), 0, storageLimit+storageGrace)
+		between(t, "closing", time.Since(began), 0, storage.DefaultLimit*6/5)
 		close(m.gate)
 	}, edKey("k"))
 }

@@ -41,17 +41,10 @@ type Event struct {
 	Err error
 }
 
-// maxEvents bounds the events that wait for an observer.
-const maxEvents = 256
-
-// note queues an event; e.mu is held. The oldest give way to the newest when
-// nobody takes them.
+// note queues an event; e.mu is held.
 func (e *Engine) note(ev Event) {
 	ev.Time, ev.Issuer = e.now(), e.cfg.Issuer
-	if len(e.events) == maxEvents {
-		e.events = e.events[1:]
-	}
-	e.events = append(e.events, ev)
+	e.events.Note(ev)
 }
 
 // warn queues a warning unless the same one of its kind was the last to be
@@ -70,27 +63,16 @@ func (e *Engine) warn(topic string, err error) {
 	}
 }
 
-// deliver hands queued events to the newest host, in order and without a lock.
-// One goroutine delivers at a time; the others leave their events to it.
+// deliver hands queued events to the observer of the newest configuration; without
+// a lock.
 func (e *Engine) deliver() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.delivering {
-		return
-	}
-	e.delivering = true
-	defer func() { e.delivering = false }()
-	for len(e.events) > 0 && len(e.hosts) > 0 {
-		ev := e.events[0]
-		e.events = e.events[1:]
-		observe := e.newest().host.Observe
-		if observe == nil {
-			continue
+	e.events.Deliver(func() (observe func(Event), ok bool) {
+		lease := e.leases.Newest()
+		if lease == nil {
+			return nil, false
 		}
-		e.mu.Unlock()
-		observe(ev)
-		e.mu.Lock()
-	}
+		return lease.Host, true
+	})
 }
 
 // KeyStatus describes one key for operators.
@@ -146,9 +128,9 @@ func (e *Engine) Status() Status {
 	if set := e.set.Load(); set != nil {
 		st.Stale = !e.trust.fresh()
 		for _, k := range set.keys {
-			status := k.status()
-			status.ServesUntil = e.flaps.absent[k]
-			st.Keys = append(st.Keys, status)
+			st.Keys = append(st.Keys, KeyStatus{
+				ID: k.id, Type: k.members.Type, Algorithm: k.alg, Use: k.use, Thumbprint: k.thumb, ServesUntil: e.flaps.absent[k],
+			})
 		}
 	}
 	for _, w := range e.keys.ignored {
@@ -161,8 +143,4 @@ func (e *Engine) Status() Status {
 		st.LastError, st.LastErrorAt = e.metadata.failure.Error(), e.metadata.failedAt
 	}
 	return st
-}
-
-func (k *Key) status() KeyStatus {
-	return KeyStatus{ID: k.id, Type: k.members.Type, Algorithm: k.alg, Use: k.use, Thumbprint: k.thumb}
 }
