@@ -19,9 +19,9 @@ const (
 
 var (
 	// ErrNoAnswer: a call was left behind, or gave up at its time limit by itself.
-	ErrNoAnswer = errors.New("storage did not answer in time")
+	ErrNoAnswer = fmt.Errorf("no answer within %s", DefaultLimit)
 	// ErrStuck: a call was not made, because too many were left behind.
-	ErrStuck = errors.New("storage has not answered earlier calls yet")
+	ErrStuck = errors.New("earlier calls have not been answered yet")
 )
 
 // Calls bounds calls that may never return, whatever their context says. Its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -82,12 +83,14 @@ func (c *Client) Unlock(ctx context.Context, name string) error {
 	return err
 }
 
-// UnlockSurely is Unlock, tried for some five seconds while the storage answers,
-// and once at least. It ends with ctx, and leaves the lock to expire by itself if
-// it comes to nothing.
+// UnlockSurely is Unlock, tried once at least, and until ctx ends for some five
+// seconds while the storage answers. "Not found" ends it, too: another process may
+// hold the lock by then, and some storages would take it away from that. If it
+// comes to nothing, the lock is left to expire by itself.
 func (c *Client) UnlockSurely(ctx context.Context, name string) {
 	for try := range maxUnlocks {
-		if c.Unlock(ctx, name) == nil || Pause(ctx, unlockPause<<try) != nil {
+		err := c.Unlock(ctx, name)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || Pause(ctx, unlockPause<<try) != nil {
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -146,11 +147,12 @@ func TestLockRefused(t *testing.T) {
 type stubborn struct {
 	Storage
 	failures atomic.Int32
+	err      error
 }
 
 func (s *stubborn) Unlock(ctx context.Context, name string) error {
 	if s.failures.Add(-1) >= 0 {
-		return hostile.ErrDown
+		return s.err
 	}
 	return s.Storage.Unlock(ctx, name)
 }
@@ -160,7 +162,7 @@ func (s *stubborn) Unlock(ctx context.Context, name string) error {
 func TestUnlockSurely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, e := faulty(hostile.Faults{})
-		s := &stubborn{Storage: e.Node()}
+		s := &stubborn{Storage: e.Node(), err: hostile.ErrDown}
 		c := NewClient(s, 0)
 		for failures, freed := range map[int32]bool{0: true, 3: true, maxUnlocks: false} {
 			must(t, c.Lock(t.Context(), lockName))
@@ -172,7 +174,11 @@ func TestUnlockSurely(t *testing.T) {
 			e.Free(lockName)
 		}
 		must(t, c.Lock(t.Context(), lockName))
-		s.failures.Store(0)
+		s.err = fs.ErrNotExist
+		s.failures.Store(1)
+		if c.UnlockSurely(t.Context(), lockName); !e.Held(lockName) {
+			t.Error("a lock was taken away from another process")
+		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if c.UnlockSurely(ended, lockName); e.Held(lockName) {
@@ -185,7 +191,7 @@ func TestUnlockSurely(t *testing.T) {
 func TestLateLockIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, e := faulty(hostile.Faults{})
-		s := &stubborn{Storage: e.Node()}
+		s := &stubborn{Storage: e.Node(), err: hostile.ErrDown}
 		d := &deaf{Storage: s}
 		c := NewClient(d, 0)
 		d.shut()

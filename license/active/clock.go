@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 const (
@@ -18,12 +20,6 @@ const (
 	maxTime = 253402300799
 )
 
-// clockState is what is known of the time, in Unix seconds.
-type clockState struct {
-	own    int64 // the highest that this process saw
-	stored int64 // the highest that any node saw, as storage had it
-}
-
 // clockRecord is the highest time ever seen, as storage keeps it. Nodes that
 // write at once may lose an hour of it, which is no matter beside a day, so it is
 // written without a lock.
@@ -34,12 +30,12 @@ type clockRecord struct {
 // keepClock reads the highest time seen and moves it on: when a configuration
 // starts, when the state changes, and once an hour.
 func (k *Keeper) keepClock() time.Duration {
-	h, _ := k.current()
-	if h == nil {
+	h := k.leases.Newest()
+	if h == nil || !h.HasStorage() {
 		return idle
 	}
 	err := k.syncClock(h)
-	if h.ctx.Err() != nil {
+	if h.Context().Err() != nil {
 		return 0 // it detached meanwhile; perhaps another one is there
 	}
 	k.outage("clock", err)
@@ -49,13 +45,13 @@ func (k *Keeper) keepClock() time.Duration {
 	return spread(clockEvery)
 }
 
-func (k *Keeper) syncClock(h *hosting) error {
-	data, err := h.vault.find(h.ctx, clockKey)
+func (k *Keeper) syncClock(h *storage.Lease[Host]) error {
+	data, err := h.Find(h.Context(), clockKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	now, due := k.learnTime(data, err == nil)
-	k.notifiers.ring()
+	ring(k.notifierBell)
 	if !due {
 		return nil
 	}
@@ -63,7 +59,7 @@ func (k *Keeper) syncClock(h *hosting) error {
 	if err != nil {
 		return err
 	}
-	if err := h.vault.storeChecked(h.ctx, clockKey, value); err != nil && !errors.Is(err, errReadBack) {
+	if err := h.StoreChecked(h.Context(), clockKey, value); err != nil && !errors.Is(err, storage.ErrReadBack) {
 		return err // another node's time read back is as good
 	}
 	k.mu.Lock()

@@ -30,7 +30,7 @@ func (c *clockwork) turn(offset time.Duration) {
 }
 
 // newClockwork starts a keeper with a clock off by that much.
-func newClockwork(t *testing.T, storage Storage, offset time.Duration) *clockwork {
+func newClockwork(t *testing.T, s Storage, offset time.Duration) *clockwork {
 	t.Helper()
 	c := &clockwork{}
 	c.offset.Store(int64(offset))
@@ -39,7 +39,7 @@ func newClockwork(t *testing.T, storage Storage, offset time.Duration) *clockwor
 	must(t, err)
 	t.Cleanup(func() { _ = k.Close() })
 	c.k = k
-	k.Attach(Host{Storage: storage, Observe: c.log.observe})
+	k.Attach(Host{Storage: s, Observe: c.log.observe})
 	synctest.Wait()
 	return c
 }
@@ -73,7 +73,7 @@ func TestClockSetBack(t *testing.T) {
 // nodes.
 func TestClockKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		first := newClockwork(t, h, 100*day)
 		must(t, first.k.Close())
 		kept := string(h.get(clockKey))
@@ -105,7 +105,7 @@ func TestClockKept(t *testing.T) {
 // TestClockRarelyWritten: once an hour, and not at each reload.
 func TestClockRarelyWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		c := newClockwork(t, h, 0)
 		for range 20 {
 			c.k.Attach(Host{Storage: h})
@@ -126,7 +126,7 @@ func TestClockRarelyWritten(t *testing.T) {
 // not make a clock set back look right.
 func TestClockMarkNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		must(t, newClockwork(t, h, 100*day).k.Close())
 		kept := string(h.get(clockKey))
 		h.down = true
@@ -144,7 +144,7 @@ func TestClockMarkNotLost(t *testing.T) {
 func TestClockRecordDamaged(t *testing.T) {
 	for _, data := range []string{"x", `{"highest":-1}`, `{"highest":1e30}`, `{"highest":253402300800}`, `{"Highest":1}`, strings.Repeat(" ", 2000)} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHostile(t)
+			h := newFaultStorage(t)
 			h.put(clockKey, []byte(data))
 			c := newClockwork(t, h, 0)
 			var damaged []Event

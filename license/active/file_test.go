@@ -52,7 +52,7 @@ func TestFileChanges(t *testing.T) {
 func TestFileWithDeafStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := licenseFile(t, signed(t, "Acme"))
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		h.gate, h.deaf = make(chan struct{}), true
 		defer h.open()
 		k, _ := started(t, File(path), h)

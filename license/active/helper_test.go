@@ -102,10 +102,10 @@ func newKeeper(t testing.TB, s Source, known ...byte) *Keeper {
 }
 
 // started is a keeper that a configuration uses, after its first look.
-func started(t *testing.T, s Source, storage Storage) (*Keeper, *log) {
+func started(t *testing.T, source Source, s Storage) (*Keeper, *log) {
 	t.Helper()
-	k, l := newKeeper(t, s), &log{}
-	t.Cleanup(k.Attach(Host{Storage: storage, Observe: l.observe}))
+	k, l := newKeeper(t, source), &log{}
+	t.Cleanup(k.Attach(Host{Storage: s, Observe: l.observe}))
 	synctest.Wait()
 	return k, l
 }

@@ -4,9 +4,25 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
+
+// Names in storage. The folders' names do not begin alike, because some storages
+// would list both for one.
+const (
+	folder       = "gatehouse/license"
+	installedKey = folder + "/installed.json"
+	clockKey     = folder + "/clock.json"
+	recordFolder = "gatehouse/signed"
+	lockName     = "gatehouse-license"
+)
+
+// installGrace is for a call of storage that ends a little late.
+const installGrace = time.Second
 
 // Install verifies a license and makes it the one in force, here at once and on
 // every node that shares the storage within its refresh interval. Which hosts the
@@ -24,7 +40,7 @@ func (k *Keeper) Install(ctx context.Context, data []byte) error {
 	if err := found.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+callGrace, ErrBusy)
+	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+installGrace, ErrBusy)
 	defer cancel()
 	done := make(chan error, 1)
 	job := held{found, bytes.Clone(data)}
@@ -68,7 +84,7 @@ func (k *Keeper) install(job held) error {
 	k.adopt(job)
 	k.endLook()
 	k.notifyState()
-	k.notifiers.ring()
+	ring(k.notifierBell)
 	return nil
 }
 
@@ -87,21 +103,28 @@ var errSlow = errors.New("writing took too long")
 
 // writeLicense writes the license under the storage's lock, and reads it back.
 func (k *Keeper) writeLicense(ctx context.Context, text []byte) error {
-	h := k.use()
+	h := k.leases.Use()
 	if h == nil {
-		return errNoStorage
+		return storage.ErrNoStorage
 	}
-	defer h.using.Done()
+	defer h.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
-	unlock, err := h.vault.lock(ctx)
+	defer context.AfterFunc(h.Context(), cancel)()
+	err := storage.ErrLockSlow
+	for errors.Is(err, storage.ErrLockSlow) && ctx.Err() == nil {
+		err = h.Lock(ctx, lockName)
+	}
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() {
+		if h.Unlock(ctx, lockName) != nil { // who installs need not wait for more tries
+			k.spawn(func() { h.UnlockSurely(h.Context(), lockName) })
+		}
+	}()
 	granted := time.Now()
-	old, err := h.vault.load(ctx, installedKey)
+	old, err := h.Load(ctx, installedKey)
 	switch {
 	case err == nil && bytes.Equal(old, text):
 		return nil
@@ -110,8 +133,27 @@ func (k *Keeper) writeLicense(ctx context.Context, text []byte) error {
 	case time.Since(granted) > lockTrust:
 		return errSlow
 	}
-	return h.vault.storeChecked(ctx, installedKey, text)
+	return h.StoreChecked(ctx, installedKey, text)
 }
+
+// insist tries until it succeeds, the context ends or trying is of no use. The
+// error is ErrBusy with the last failure.
+func insist(ctx context.Context, try func() error) error {
+	wait := 25 * time.Millisecond
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if storage.IsLasting(err) || storage.Pause(ctx, spread(wait)) != nil {
+			return fmt.Errorf("%w: %w", ErrBusy, err)
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+// spread varies d by up to a tenth either way.
+func spread(d time.Duration) time.Duration { return storage.Spread(d, 0.1) }
 
 // Errors that callers tell apart.
 var (

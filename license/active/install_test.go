@@ -12,12 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 func TestInstall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		here, l := started(t, Installed(), h)
 		there, _ := started(t, Installed(), h)
 		data := signed(t, "Acme")
@@ -52,7 +53,7 @@ func TestInstallRefused(t *testing.T) {
 		good := signed(t, "Acme")
 		old := signed(t, "Old", lastingFor(unit))
 		time.Sleep(10 * unit)
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		k, _ := started(t, Installed(), h)
 		for reason, data := range map[license.Reason][]byte{
 			license.ReasonForm:        []byte("nonsense"),
@@ -76,28 +77,28 @@ func TestInstallRefused(t *testing.T) {
 // little, what was in force stays, and it works again afterwards.
 func TestInstallBusy(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil func(h *hostile)
+		spoil func(h *faultStorage)
 		cause error
 		soon  bool
 	}{
-		"down":             {spoil: func(h *hostile) { h.down = true }},
-		"failing":          {spoil: func(h *hostile) { h.err = errDown }, cause: errDown},
-		"waiting":          {spoil: func(h *hostile) { h.gate = make(chan struct{}) }},
-		"deaf":             {spoil: func(h *hostile) { h.gate, h.deaf = make(chan struct{}), true }},
-		"lock held":        {spoil: func(h *hostile) { h.held = true }},
-		"lock fails":       {spoil: func(h *hostile) { h.lockErr = errors.New("already locked") }},
-		"lock never":       {spoil: func(h *hostile) { h.lockNever = true }},
-		"forgets":          {spoil: func(h *hostile) { h.stored = func(key string) { h.do(func() { delete(h.values, key) }) } }},
-		"writes otherwise": {spoil: func(h *hostile) { h.stored = func(key string) { h.put(key, []byte("x")) } }, cause: errReadBack},
-		"no permission": {spoil: func(h *hostile) {
+		"down":             {spoil: func(h *faultStorage) { h.down = true }},
+		"failing":          {spoil: func(h *faultStorage) { h.err = errDown }, cause: errDown},
+		"waiting":          {spoil: func(h *faultStorage) { h.gate = make(chan struct{}) }},
+		"deaf":             {spoil: func(h *faultStorage) { h.gate, h.deaf = make(chan struct{}), true }},
+		"lock held":        {spoil: func(h *faultStorage) { h.held = true }},
+		"lock fails":       {spoil: func(h *faultStorage) { h.lockErr = errors.New("already locked") }},
+		"lock never":       {spoil: func(h *faultStorage) { h.lockNever = true }},
+		"forgets":          {spoil: func(h *faultStorage) { h.stored = func(key string) { h.do(func() { delete(h.values, key) }) } }},
+		"writes otherwise": {spoil: func(h *faultStorage) { h.stored = func(key string) { h.put(key, []byte("x")) } }, cause: storage.ErrReadBack},
+		"no permission": {spoil: func(h *faultStorage) {
 			h.lockErr = fmt.Errorf("creating lock file: %v", syscall.EACCES) //nolint:errorlint // as certmagic does
 		}, soon: true},
-		"not allowed": {spoil: func(h *hostile) { h.lockErr = fs.ErrPermission }, cause: fs.ErrPermission, soon: true},
-		"full":        {spoil: func(h *hostile) { h.err = syscall.ENOSPC }, cause: syscall.ENOSPC, soon: true},
+		"not allowed": {spoil: func(h *faultStorage) { h.lockErr = fs.ErrPermission }, cause: fs.ErrPermission, soon: true},
+		"full":        {spoil: func(h *faultStorage) { h.err = syscall.ENOSPC }, cause: syscall.ENOSPC, soon: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHostile(t)
+				h := newFaultStorage(t)
 				k, _ := started(t, Installed(), h)
 				must(t, k.Install(t.Context(), signed(t, "Acme")))
 				h.do(func() { c.spoil(h) })
@@ -108,7 +109,7 @@ func TestInstallBusy(t *testing.T) {
 					wantErrors(t, err, c.cause)
 				}
 				took := time.Since(began)
-				if took > DefaultWriteLimit+callGrace || c.soon && took > time.Second || !c.soon && took < DefaultWriteLimit {
+				if took > DefaultWriteLimit+installGrace || c.soon && took > time.Second || !c.soon && took < DefaultWriteLimit {
 					t.Errorf("took %s", took)
 				}
 				wantCustomer(t, k, "Acme")
@@ -131,7 +132,7 @@ func TestInstallAfterTheKilled(t *testing.T) {
 	for name, polls := range map[string]bool{"waits": false, "polls": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHostile(t)
+				h := newFaultStorage(t)
 				k, _ := started(t, Installed(), h)
 				h.do(func() { h.held, h.lockPolls = true, polls })
 				time.AfterFunc(6*time.Second, func() { _ = h.Unlock(t.Context(), lockName) })
@@ -148,7 +149,7 @@ func TestInstallAfterTheKilled(t *testing.T) {
 // TestInstallAfterHiccups: what fails now and then does not fail an installation.
 func TestInstallAfterHiccups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		k, _ := started(t, Installed(), h)
 		h.do(func() { h.lockErr = errors.New("already locked") })
 		time.AfterFunc(2*time.Second, func() { h.do(func() { h.lockErr = nil; h.down = true }) })
@@ -170,12 +171,12 @@ func TestInstallAfterHiccups(t *testing.T) {
 // does not bring back what was there.
 func TestInstallAlongsideAnOldLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, l := started(t, Installed(), newHostile(t))
+		k, l := started(t, Installed(), newFaultStorage(t))
 		must(t, k.Install(t.Context(), signed(t, "Acme")))
 		old := k.search.writes
 		must(t, k.Install(t.Context(), signed(t, "Other")))
 		l.want(t, ">missing", "missing>valid", "replaced")
-		if k.look(sighting{data: signed(t, "Acme")}, old) || k.look(sighting{err: fs.ErrNotExist}, old) {
+		if k.look(signed(t, "Acme"), nil, old) || k.look(nil, fs.ErrNotExist, old) {
 			t.Error("a look of the past is settled")
 		}
 		wantCustomer(t, k, "Other")
@@ -185,7 +186,7 @@ func TestInstallAlongsideAnOldLook(t *testing.T) {
 
 func TestInstallManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		a, _ := started(t, Installed(), h)
 		b, _ := started(t, Installed(), h)
 		var all sync.WaitGroup
@@ -207,7 +208,7 @@ func TestInstallManyAtOnce(t *testing.T) {
 
 func TestInstallGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		k, _ := started(t, Installed(), h)
 		h.do(func() { h.held = true })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -225,7 +226,7 @@ func TestInstallGivenUp(t *testing.T) {
 // that follows.
 func TestDetachDuringInstall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first, second := newHostile(t), newHostile(t)
+		first, second := newFaultStorage(t), newFaultStorage(t)
 		k := newKeeper(t, Installed())
 		detach := k.Attach(Host{Storage: first})
 		synctest.Wait()
@@ -236,7 +237,7 @@ func TestDetachDuringInstall(t *testing.T) {
 		k.Attach(Host{Storage: second})
 		began := time.Now()
 		detach()
-		if took := time.Since(began); took > detachLimit {
+		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("detach took %s", took)
 		}
 		must(t, <-done)

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -46,25 +49,28 @@ type Keeper struct {
 	notified atomic.Pointer[license.State] // the state that was told last; empty: none yet
 	noticed  atomic.Bool                   // a request met another one
 	suspect  atomic.Bool                   // the clock
-	stuck    atomic.Int32                  // looks at the file that never came back
+	files    *storage.Calls                // looks at the file
 
-	ctx       context.Context // ends with Close
-	cancel    context.CancelFunc
-	work      sync.WaitGroup
-	notifiers bell // each wakes one goroutine
-	watches   bell
-	clocks    bell
-	looked    chan struct{} // closed at the end of the first look
-	writing   chan struct{} // one write at a time
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	leases storage.Leases[Host]
+	events storage.Mailbox[Event]
+
+	// Each wakes one goroutine; ringing it twice before that wakes is ringing it once.
+	notifierBell, watcherBell, clockBell chan struct{}
+
+	looked  chan struct{} // closed at the end of the first look
+	writing chan struct{} // one write at a time
 
 	mu      sync.Mutex // guards all below; never held while waiting
 	closed  bool
 	running bool
-	hosts   []*hosting
-	events  []Event
 	outages map[string]error // by topic
 	search  search
-	clock   clockState
+	// clock is what is known of the time, in Unix seconds: the highest that this
+	// process saw, and the highest that any node saw, as storage had it.
+	clock struct{ own, stored int64 }
 }
 
 // New makes a keeper and reads the license if it is in a file or in the
@@ -77,8 +83,9 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 	}
 	k := &Keeper{
 		source: cfg.Source, verifier: cfg.Verifier, now: opts.Now, writeLimit: opts.WriteLimit,
-		notifiers: newBell(), watches: newBell(), clocks: newBell(),
-		looked: make(chan struct{}), writing: make(chan struct{}, 1), outages: map[string]error{},
+		files: storage.NewCalls(0), looked: make(chan struct{}), writing: make(chan struct{}, 1),
+		notifierBell: make(chan struct{}, 1), watcherBell: make(chan struct{}, 1), clockBell: make(chan struct{}, 1),
+		outages: map[string]error{},
 	}
 	if k.now == nil {
 		k.now = time.Now
@@ -102,9 +109,13 @@ func (k *Keeper) begin(known []byte) {
 	switch k.source.kind {
 	case file:
 		data, err := readFile(k.source.value)
-		k.look(sighting{data, err}, 0)
+		k.look(data, err, 0)
 	case inline:
-		k.look(textSighting(k.source.value), 0)
+		if strings.TrimSpace(k.source.value) == "" {
+			k.look(nil, fs.ErrNotExist, 0)
+		} else {
+			k.look([]byte(k.source.value), nil, 0)
+		}
 	}
 }
 
@@ -128,7 +139,7 @@ func (k *Keeper) Check(hostport string, features ...string) error {
 // notice has a state told that was not told yet.
 func (k *Keeper) notice(state license.State) {
 	if state != *k.notified.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
-		k.notifiers.ring()
+		ring(k.notifierBell)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -134,7 +135,7 @@ func TestKnownGoesOn(t *testing.T) {
 
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		h.put(installedKey, signed(t, "Acme"))
 		h.gate = make(chan struct{})
 		k := newKeeper(t, Installed())
@@ -162,13 +163,13 @@ func TestAwait(t *testing.T) {
 // after it.
 func TestAwaitEndsWithStorageDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		h.gate, h.deaf = make(chan struct{}), true
 		k, l := newKeeper(t, Installed()), &log{}
 		k.Attach(Host{Storage: h, Observe: l.observe})
 		began := time.Now()
 		must(t, k.Await(t.Context()))
-		if took := time.Since(began); took != callLimit+callGrace {
+		if took := time.Since(began); took != storage.DefaultLimit+storage.DefaultLimit/5 {
 			t.Errorf("waited %s", took)
 		}
 		wantState(t, k, license.StateMissing)
@@ -186,7 +187,7 @@ func TestNoStorageAttached(t *testing.T) {
 		k, l := started(t, Installed(), nil)
 		must(t, k.Await(t.Context()))
 		l.want(t, "unavailable", ">missing")
-		wantErrors(t, k.Install(t.Context(), signed(t, "Acme")), ErrBusy, errNoStorage)
+		wantErrors(t, k.Install(t.Context(), signed(t, "Acme")), ErrBusy, storage.ErrNoStorage)
 	})
 }
 
@@ -194,7 +195,7 @@ func TestNoStorageAttached(t *testing.T) {
 // configuration that started last, and of the one before if that one ends.
 func TestNewestHostWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first, second := newHostile(t), newHostile(t)
+		first, second := newFaultStorage(t), newFaultStorage(t)
 		one, two := &log{}, &log{}
 		k := newKeeper(t, Installed())
 		detachOne := k.Attach(Host{Storage: first, Observe: one.observe})
@@ -230,22 +231,22 @@ func TestEventsWaitForAnObserver(t *testing.T) {
 		k := newKeeper(t, File(path))
 		k.Attach(Host{})()
 		synctest.Wait()
-		for range maxEvents + 50 {
+		for range storage.MaxEvents + 50 {
 			write(t, path, signed(t, "Other"))
 			time.Sleep(3 * time.Second)
 		}
 		l := &log{}
 		k.Attach(Host{Observe: l.observe})
 		synctest.Wait()
-		if n := len(l.take()); n != maxEvents {
-			t.Errorf("%d events waited, want %d", n, maxEvents)
+		if n := len(l.take()); n != storage.MaxEvents {
+			t.Errorf("%d events waited, want %d", n, storage.MaxEvents)
 		}
 	})
 }
 
 func TestCloseEndsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		k, l := started(t, Installed(), h)
 		must(t, k.Install(t.Context(), signed(t, "Acme")))
 		l.want(t, ">missing", "missing>valid")
@@ -266,7 +267,7 @@ func TestCloseEndsEverything(t *testing.T) {
 // TestCloseWithDeafStorage: a storage that never answers cannot hold up the end.
 func TestCloseWithDeafStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		h.gate, h.deaf = make(chan struct{}), true
 		defer h.open()
 		k := newKeeper(t, Installed())
@@ -274,7 +275,7 @@ func TestCloseWithDeafStorage(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		must(t, k.Close())
-		if took := time.Since(began); took > callGrace {
+		if took := time.Since(began); took > installGrace {
 			t.Errorf("Close took %s", took)
 		}
 	})

@@ -64,34 +64,20 @@ type Event struct {
 	Err error
 }
 
-// maxEvents bounds the events that wait for an observer.
-const maxEvents = 256
-
-// note queues an event; k.mu is held. When nobody takes them the oldest give way.
+// note queues an event; k.mu is held, so that they are in the order of what
+// happened.
 func (k *Keeper) note(ev Event) {
 	ev.Time, ev.Source = k.now(), k.source.String()
-	if len(k.events) == maxEvents {
-		k.events = k.events[1:]
-	}
-	k.events = append(k.events, ev)
+	k.events.Note(ev)
 }
 
-// deliver hands queued events to the newest host, in order and without a lock.
-// Only the notifier calls it.
-func (k *Keeper) deliver() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for len(k.events) > 0 && len(k.hosts) > 0 {
-		ev := k.events[0]
-		k.events = k.events[1:]
-		observe := k.newest().host.Observe
-		if observe == nil {
-			continue
-		}
-		k.mu.Unlock()
-		observe(ev)
-		k.mu.Lock()
+// observer is who is told now.
+func (k *Keeper) observer() (observe func(Event), ok bool) {
+	h := k.leases.Newest()
+	if h == nil {
+		return nil, false
 	}
+	return h.Host.Observe, true
 }
 
 // lookTopic is the topic of outages that reading the license meets.
@@ -100,7 +86,7 @@ const lookTopic = "license"
 // outage tells once that storage is out of reach, whatever it was asked for, and
 // once that all of it is back.
 func (k *Keeper) outage(topic string, err error) {
-	defer k.notifiers.ring()
+	defer ring(k.notifierBell)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	before := len(k.outages)
@@ -129,7 +115,7 @@ func (k *Keeper) notify() time.Duration {
 	k.notifyState()
 	k.mu.Unlock()
 	k.notifyClock()
-	k.deliver()
+	k.events.Deliver(k.observer)
 	wait := notifyPause
 	if at, ok := k.view.Load().nextChange(); ok {
 		wait = min(wait, max(at.Sub(k.now()), time.Millisecond))
@@ -157,7 +143,7 @@ func (k *Keeper) notifyState() {
 	}
 	k.note(ev)
 	k.notified.Store(&state)
-	k.clocks.ring()
+	ring(k.clockBell)
 }
 
 // ClockSuspect reports whether the clock is more than a day behind a time that

@@ -9,17 +9,16 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 const (
 	// MaxListed bounds one call of [Record.List].
 	MaxListed = 1000
-	// Bounds of the calls of storage at once, well below maxStuck together.
+	// Bounds of the calls of storage at once, well below [storage.MaxCalls] together.
 	maxAdds  = 8
 	parallel = 4 // of the one listing at a time
 )
@@ -48,20 +47,18 @@ type Entry struct {
 // values have names of their own and are never changed, so no lock is needed.
 // Methods are safe for concurrent use.
 type Record struct {
-	vault vault
-	stuck atomic.Int32
-	adds  chan struct{}
-	lists chan struct{}
-	now   func() time.Time
-	limit time.Duration
+	client *storage.Client
+	adds   chan struct{}
+	lists  chan struct{}
+	now    func() time.Time
+	limit  time.Duration
 }
 
 // NewRecord makes the record that is kept in this storage. It starts nothing, and
 // lives no longer than the configuration that the storage is of.
-func NewRecord(storage Storage, opts Options) *Record {
-	r := &Record{now: opts.Now, limit: opts.WriteLimit}
+func NewRecord(s Storage, opts Options) *Record {
+	r := &Record{client: storage.NewClient(s, 0), now: opts.Now, limit: opts.WriteLimit}
 	r.adds, r.lists = make(chan struct{}, maxAdds), make(chan struct{}, 1)
-	r.vault = vault{storage, &r.stuck}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -95,16 +92,13 @@ func (r *Record) Add(ctx context.Context, e Entry) (Entry, error) {
 }
 
 func (r *Record) write(ctx context.Context, key string, value []byte) error {
-	if r.vault.storage == nil {
-		return fmt.Errorf("%w: %w", ErrBusy, errNoStorage)
-	}
 	limited, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	var err error
 	select {
 	case r.adds <- struct{}{}:
 		defer func() { <-r.adds }()
-		err = insist(limited, func() error { return r.vault.storeChecked(limited, key, value) })
+		err = insist(limited, func() error { return r.client.StoreChecked(limited, key, value) })
 	case <-limited.Done():
 		return busyUnless(ctx, limited.Err())
 	}
@@ -162,10 +156,7 @@ func (r *Record) page(ctx context.Context, after string, limit int) ([]Entry, er
 
 // ids lists all entries, the oldest first.
 func (r *Record) ids(ctx context.Context) ([]string, error) {
-	if r.vault.storage == nil {
-		return nil, errNoStorage
-	}
-	keys, err := r.vault.list(ctx, recordFolder)
+	keys, err := r.client.List(ctx, recordFolder)
 	if err != nil {
 		return nil, err
 	}
@@ -183,21 +174,16 @@ func (r *Record) ids(ctx context.Context) ([]string, error) {
 func (r *Record) read(ctx context.Context, ids []string) ([]Entry, error) {
 	entries := make([]Entry, len(ids))
 	unread := make([]error, len(ids))
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range min(parallel, len(ids)) {
-		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(ids) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				entries[i], unread[i] = r.entry(ctx, ids[i])
-			}
-		})
-	}
-	all.Wait()
-	if err := ctx.Err(); err != nil {
+	err := storage.Each(len(ids), parallel, func(i int) error {
+		entries[i], unread[i] = r.entry(ctx, ids[i])
+		return ctx.Err()
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, err := range unread {
-		if err != nil && (outOfReach(err) || !slices.Contains(unread, nil)) {
+		isAway := errors.Is(err, storage.ErrNoAnswer) || errors.Is(err, storage.ErrStuck)
+		if isAway || err != nil && !slices.Contains(unread, nil) {
 			return nil, err
 		}
 	}
@@ -206,13 +192,13 @@ func (r *Record) read(ctx context.Context, ids []string) ([]Entry, error) {
 
 // entry loads one entry; unread says that it could not be had at all.
 func (r *Record) entry(ctx context.Context, id string) (e Entry, unread error) {
-	data, err := r.vault.load(ctx, keyOf(id))
+	data, err := r.client.Load(ctx, keyOf(id))
 	if err == nil {
 		e, err = decodeEntry(data)
 	} else {
 		unread = err
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %s", errWavers, keyOf(id))
+			err = fmt.Errorf("%w: %s", storage.ErrWavers, keyOf(id))
 		}
 	}
 	if err == nil && e.Time.Format(idTime) != id[:len(idTime)] {
@@ -224,8 +210,6 @@ func (r *Record) entry(ctx context.Context, id string) (e Entry, unread error) {
 	e.ID = id
 	return e, nil
 }
-
-func outOfReach(err error) bool { return errors.Is(err, errNoAnswer) || errors.Is(err, errStuck) }
 
 // busyUnless is ErrBusy with its reason, or the error of a context that has ended.
 func busyUnless(ctx context.Context, err error) error {

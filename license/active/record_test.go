@@ -13,11 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 // recorded is a record of n signatures a second apart, the oldest first.
-func recorded(t *testing.T, h *hostile, n int) (*Record, []Entry) {
+func recorded(t *testing.T, h *faultStorage, n int) (*Record, []Entry) {
 	t.Helper()
 	r := NewRecord(h, Options{})
 	var entries []Entry
@@ -39,7 +40,7 @@ func ids(entries []Entry) (ids []string) {
 
 func TestRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := NewRecord(newHostile(t), Options{})
+		r := NewRecord(newFaultStorage(t), Options{})
 		signed := sign(t, "Acme <&> Söhne", func(r *license.Request) {
 			r.Features, r.Limits = []string{}, map[string]int64{"seats": 5}
 			r.Description = "Acme <&> \u2028 Söhne"
@@ -71,7 +72,7 @@ func TestRecord(t *testing.T) {
 
 func TestRecordPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, want := recorded(t, newHostile(t), 25)
+		r, want := recorded(t, newFaultStorage(t), 25)
 		slices.Reverse(want)
 		var got []Entry
 		for after := ""; ; after = got[len(got)-1].ID {
@@ -105,7 +106,7 @@ func TestRecordPages(t *testing.T) {
 // TestRecordDamaged: each damaged entry is named, in its place, and hides nothing.
 func TestRecordDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		r, want := recorded(t, h, 12)
 		spoilt := map[int]func(value string) string{
 			0: func(string) string { return "" },
@@ -148,10 +149,10 @@ func TestRecordDamaged(t *testing.T) {
 	})
 }
 
-// TestRecordListings: deviations 2 to 4.
+// TestRecordListings: whatever storage shows beside the record.
 func TestRecordListings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		r, want := recorded(t, h, 2)
 		slices.Reverse(want)
 		h.put(recordFolder+"/123456789", []byte("temporary"))
@@ -169,7 +170,7 @@ func TestRecordListings(t *testing.T) {
 			t.Errorf("listed %v, want %v", ids(got), ids(want))
 		}
 		for _, none := range []error{nil, fs.ErrNotExist} {
-			empty := newHostile(t)
+			empty := newFaultStorage(t)
 			empty.noFolder = none
 			if got, err := NewRecord(empty, Options{}).List(t.Context(), "", 0); err != nil || len(got) != 0 {
 				t.Errorf("of an empty storage: %v, %v", got, err)
@@ -181,27 +182,27 @@ func TestRecordListings(t *testing.T) {
 // TestRecordOutOfReach: what storage cannot answer is never an empty record, and
 // what could not be recorded is never acknowledged.
 func TestRecordOutOfReach(t *testing.T) {
-	for name, spoil := range map[string]func(h *hostile){
-		"down":        func(h *hostile) { h.down = true },
-		"failing":     func(h *hostile) { h.err = errDown },
-		"not allowed": func(h *hostile) { h.err = fs.ErrPermission },
-		"full":        func(h *hostile) { h.err = syscall.ENOSPC },
-		"waiting":     func(h *hostile) { h.gate = make(chan struct{}) },
-		"deaf":        func(h *hostile) { h.gate, h.deaf = make(chan struct{}), true },
-		"forgets": func(h *hostile) {
+	for name, spoil := range map[string]func(h *faultStorage){
+		"down":        func(h *faultStorage) { h.down = true },
+		"failing":     func(h *faultStorage) { h.err = errDown },
+		"not allowed": func(h *faultStorage) { h.err = fs.ErrPermission },
+		"full":        func(h *faultStorage) { h.err = syscall.ENOSPC },
+		"waiting":     func(h *faultStorage) { h.gate = make(chan struct{}) },
+		"deaf":        func(h *faultStorage) { h.gate, h.deaf = make(chan struct{}), true },
+		"forgets": func(h *faultStorage) {
 			h.stored = func(key string) { h.do(func() { delete(h.values, key) }) }
 			h.listErrs = []error{errDown}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHostile(t)
+				h := newFaultStorage(t)
 				r, _ := recorded(t, h, 3)
 				h.do(func() { spoil(h) })
 				began := time.Now()
 				_, err := r.List(t.Context(), "", 0)
 				wantErrors(t, err, ErrBusy)
-				if took := time.Since(began); took > DefaultWriteLimit+callGrace {
+				if took := time.Since(began); took > DefaultWriteLimit+installGrace {
 					t.Errorf("listing took %s", took)
 				}
 				began = time.Now()
@@ -215,7 +216,7 @@ func TestRecordOutOfReach(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if took := time.Since(began); took > DefaultWriteLimit+callGrace {
+				if took := time.Since(began); took > DefaultWriteLimit+installGrace {
 					t.Errorf("adding took %s", took)
 				}
 				h.do(func() { h.down, h.err, h.stored = false, nil, nil })
@@ -231,7 +232,7 @@ func TestRecordOutOfReach(t *testing.T) {
 // TestRecordDownBetween: storage goes away after it listed.
 func TestRecordDownBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		r, want := recorded(t, h, 3)
 		h.do(func() {
 			keys := []string{}
@@ -248,7 +249,7 @@ func TestRecordDownBetween(t *testing.T) {
 
 func TestRecordAfterHiccups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		r, _ := recorded(t, h, 1)
 		h.do(func() { h.err = errDown })
 		time.AfterFunc(5*time.Second, func() { h.do(func() { h.err = nil }) })
@@ -262,7 +263,7 @@ func TestRecordAfterHiccups(t *testing.T) {
 
 func TestRecordGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHostile(t)
+		h := newFaultStorage(t)
 		r, _ := recorded(t, h, 1)
 		h.do(func() { h.gate = make(chan struct{}) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -275,7 +276,7 @@ func TestRecordGivenUp(t *testing.T) {
 }
 
 func TestRecordRefuses(t *testing.T) {
-	h := newHostile(t)
+	h := newFaultStorage(t)
 	r, l := NewRecord(h, Options{}), sign(t, "Acme")
 	other := *l
 	other.Signature = "no base64"
@@ -303,7 +304,7 @@ func TestRecordRefuses(t *testing.T) {
 		},
 		func() error { _, err := NewRecord(nil, Options{}).List(t.Context(), "", 0); return err },
 	} {
-		wantErrors(t, f(), ErrBusy, errNoStorage)
+		wantErrors(t, f(), ErrBusy, storage.ErrNoStorage)
 	}
 }
 

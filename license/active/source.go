@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -76,8 +77,8 @@ const (
 // and keep its time and size; of a license's size that costs no more than asking
 // for the time of change.
 func (k *Keeper) watchFile() time.Duration {
-	data, err := within(k.ctx, &k.stuck, func(context.Context) ([]byte, error) { return readFile(k.source.value) })
-	if k.ctx.Err() != nil || k.look(sighting{data, err}, 0) {
+	data, err := storage.Do(k.ctx, k.files, func(context.Context) ([]byte, error) { return readFile(k.source.value) })
+	if k.ctx.Err() != nil || k.look(data, err, 0) {
 		return fileLook
 	}
 	return secondLook

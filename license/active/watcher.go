@@ -5,24 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
-
-// sighting is what a look at the source found.
-type sighting struct {
-	data []byte
-	err  error // fs.ErrNotExist: there is none
-}
-
-func textSighting(text string) sighting {
-	if strings.TrimSpace(text) == "" {
-		return sighting{err: fs.ErrNotExist}
-	}
-	return sighting{data: []byte(text)}
-}
 
 // search is what is known of the source.
 type search struct {
@@ -36,11 +23,12 @@ type search struct {
 	writes  uint64 // licenses that were installed here
 }
 
-// look deals with a sighting that was begun after so many writes; one that was
-// overtaken by a write is of the past. It reports false if it is to be repeated
-// soon, because bad news is believed the second time only.
-func (k *Keeper) look(s sighting, writes uint64) (settled bool) {
-	defer k.notifiers.ring()
+// look deals with what a look at the source found, which began after so many
+// writes; one that was overtaken by a write is out of date. fs.ErrNotExist: there
+// is none. It reports false if the look is to be repeated soon, because bad news is
+// believed the second time only.
+func (k *Keeper) look(data []byte, err error, writes uint64) (settled bool) {
+	defer ring(k.notifierBell)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if writes != k.search.writes {
@@ -50,22 +38,22 @@ func (k *Keeper) look(s sighting, writes uint64) (settled bool) {
 		k.endLook()
 		k.notifyState()
 	}()
-	if s.err == nil && k.search.seen != nil && bytes.Equal(s.data, k.search.seen) {
+	if err != nil {
+		return k.doubt(k.lacking(err), err, nil)
+	}
+	if k.search.seen != nil && bytes.Equal(data, k.search.seen) {
 		k.mend()
 		return true
 	}
-	if s.err != nil {
-		return k.doubt(k.lacking(s.err), s.err, nil)
-	}
-	if k.search.bad != nil && bytes.Equal(s.data, k.search.bad) {
+	if k.search.bad != nil && bytes.Equal(data, k.search.bad) {
 		k.search.doubted = false
 		return true
 	}
-	found := k.verifier.Open(s.data)
+	found := k.verifier.Open(data)
 	if !found.Genuine() {
-		return k.doubt(found, found.Err(), s.data)
+		return k.doubt(found, found.Err(), data)
 	}
-	k.adopt(held{found, s.data})
+	k.adopt(held{found, data})
 	return true
 }
 
@@ -147,39 +135,35 @@ func (k *Keeper) lacking(err error) *license.Standing {
 	return license.Invalid(fmt.Sprintf("the configured file cannot be read: %v", why))
 }
 
-// pull looks at the license in storage.
-func (k *Keeper) pull() time.Duration {
-	h, attached := k.current()
-	if h == nil {
-		if attached {
-			k.failLook(errNoStorage)
-		}
+// watchStorage looks at the license in storage.
+func (k *Keeper) watchStorage() time.Duration {
+	h := k.leases.Newest()
+	switch {
+	case h == nil:
+		return idle
+	case !h.HasStorage():
+		k.failLook(storage.ErrNoStorage)
 		return idle
 	}
 	k.mu.Lock()
-	writes, absent := k.search.writes, k.search.absent
+	writes, read := k.search.writes, h.Find
+	if k.search.absent {
+		read = h.Load // that there is none is no news, and need not be made sure of
+	}
 	k.mu.Unlock()
-	data, err := k.fetch(h, absent)
-	if h.ctx.Err() != nil {
+	data, err := read(h.Context(), installedKey)
+	if h.Context().Err() != nil {
 		return 0 // it detached meanwhile; perhaps another one is there
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		k.failLook(err)
-		return spread(h.host.Refresh)
+		return spread(h.Host.Refresh)
 	}
 	k.outage(lookTopic, nil)
-	if k.look(sighting{data, err}, writes) {
-		return spread(h.host.Refresh)
+	if k.look(data, err, writes) {
+		return spread(h.Host.Refresh)
 	}
-	return min(h.host.Refresh, secondLook)
-}
-
-// fetch loads the license. That there is none is made sure of if it is news.
-func (k *Keeper) fetch(h *hosting, absent bool) ([]byte, error) {
-	if absent {
-		return h.vault.load(h.ctx, installedKey)
-	}
-	return h.vault.find(h.ctx, installedKey)
+	return min(h.Host.Refresh, secondLook)
 }
 
 // failLook ends a look that came to nothing.

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// hostile is a storage with a switch for what real ones are found to do.
-type hostile struct {
+// faultStorage is a storage with a switch for what real ones are found to do.
+type faultStorage struct {
 	t  *testing.T
 	mu sync.Mutex
 
@@ -31,6 +31,7 @@ type hostile struct {
 	noFolder   error // of List where nothing is; nil: an empty list
 	listing    func([]string) []string
 	listErrs   []error       // of the next calls of List
+	unlockErrs []error       // of the next calls of Unlock
 	gate       chan struct{} // calls but Lock and Unlock wait for it
 	deaf       bool          // and ignore their context meanwhile
 	stored     func(key string)
@@ -38,8 +39,8 @@ type hostile struct {
 	loads, stores, lists, locks int
 }
 
-func newHostile(t *testing.T) *hostile {
-	return &hostile{t: t, values: map[string][]byte{}, freed: make(chan struct{}), noFolder: fs.ErrNotExist}
+func newFaultStorage(t *testing.T) *faultStorage {
+	return &faultStorage{t: t, values: map[string][]byte{}, freed: make(chan struct{}), noFolder: fs.ErrNotExist}
 }
 
 var (
@@ -49,7 +50,7 @@ var (
 	safeKey  = regexp.MustCompile(`^[a-z0-9._/-]+$`)
 )
 
-func (h *hostile) enter(ctx context.Context) error {
+func (h *faultStorage) enter(ctx context.Context) error {
 	h.mu.Lock()
 	gate, deaf, err := h.gate, h.deaf, h.err
 	h.mu.Unlock()
@@ -67,7 +68,7 @@ func (h *hostile) enter(ctx context.Context) error {
 	return err
 }
 
-func (h *hostile) Load(ctx context.Context, key string) ([]byte, error) {
+func (h *faultStorage) Load(ctx context.Context, key string) ([]byte, error) {
 	err := h.enter(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,7 +83,7 @@ func (h *hostile) Load(ctx context.Context, key string) ([]byte, error) {
 	return slices.Clone(value), nil
 }
 
-func (h *hostile) Store(ctx context.Context, key string, value []byte) error {
+func (h *faultStorage) Store(ctx context.Context, key string, value []byte) error {
 	err := h.enter(ctx)
 	h.mu.Lock()
 	h.stores++
@@ -103,7 +104,12 @@ func (h *hostile) Store(ctx context.Context, key string, value []byte) error {
 	return err
 }
 
-func (h *hostile) List(ctx context.Context, path string, recursive bool) ([]string, error) {
+func (h *faultStorage) Delete(context.Context, string) error {
+	h.t.Error("nothing of the license is ever deleted")
+	return nil
+}
+
+func (h *faultStorage) List(ctx context.Context, path string, recursive bool) ([]string, error) {
 	err := h.enter(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +141,7 @@ func (h *hostile) List(ctx context.Context, path string, recursive bool) ([]stri
 	return keys, nil
 }
 
-func (h *hostile) Lock(ctx context.Context, name string) error {
+func (h *faultStorage) Lock(ctx context.Context, name string) error {
 	for {
 		h.mu.Lock()
 		h.locks++
@@ -169,9 +175,14 @@ func (h *hostile) Lock(ctx context.Context, name string) error {
 	}
 }
 
-func (h *hostile) Unlock(_ context.Context, name string) error {
+func (h *faultStorage) Unlock(_ context.Context, name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(h.unlockErrs) > 0 {
+		err := h.unlockErrs[0]
+		h.unlockErrs = h.unlockErrs[1:]
+		return err
+	}
 	if !h.held {
 		return fmt.Errorf("%s is not locked", name)
 	}
@@ -181,42 +192,42 @@ func (h *hostile) Unlock(_ context.Context, name string) error {
 }
 
 // free wakes all who wait for the lock; h.mu is held.
-func (h *hostile) free() {
+func (h *faultStorage) free() {
 	close(h.freed)
 	h.freed = make(chan struct{})
 }
 
 // do changes the storage or its switches.
-func (h *hostile) do(change func()) {
+func (h *faultStorage) do(change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	change()
 }
 
-func (h *hostile) put(key string, value []byte) { h.do(func() { h.values[key] = value }) }
+func (h *faultStorage) put(key string, value []byte) { h.do(func() { h.values[key] = value }) }
 
-func (h *hostile) get(key string) []byte {
+func (h *faultStorage) get(key string) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.values[key]
 }
 
 // count reads one of the counters.
-func (h *hostile) count(counter *int) int {
+func (h *faultStorage) count(counter *int) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return *counter
 }
 
 // isHeld reports whether anybody holds the lock.
-func (h *hostile) isHeld() bool {
+func (h *faultStorage) isHeld() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.held
 }
 
 // open lets all calls go that wait.
-func (h *hostile) open() {
+func (h *faultStorage) open() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lockNever = false
