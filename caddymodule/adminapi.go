@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -45,15 +44,6 @@ func (*AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		api.Fail(w, http.StatusNotFound, "there is no such route")
 	}
 	return nil
-}
-
-// runningApp gives the app of the configuration that runs.
-func runningApp() (*App, error) {
-	ctx := caddy.ActiveContext()
-	if ctx.Context == nil {
-		return nil, errors.New("caddy runs no configuration")
-	}
-	return configuredApp(ctx)
 }
 
 // reachedLocally tells whether a request reached the admin endpoint on a
@@ -100,7 +90,7 @@ func namesLoopback(host string) bool {
 // Caddy's admin endpoint. It asks for a bearer token itself and needs no license.
 // Paths that are not the API's are handed on.
 type GatehouseAPI struct {
-	app *App
+	api *api.API
 }
 
 // CaddyModule tells Caddy about the handler.
@@ -117,13 +107,13 @@ func (g *GatehouseAPI) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("gatehouse_api: %w", err)
 	}
-	g.app = app
+	g.api = app.api
 	return nil
 }
 
 // ServeHTTP answers the API's routes.
 func (g *GatehouseAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if g.app.api.ServeHTTP(w, asSent(r), api.Place{}) {
+	if g.api.ServeHTTP(w, asSent(r), api.Place{}) {
 		return nil
 	}
 	return next.ServeHTTP(w, r)

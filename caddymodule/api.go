@@ -10,8 +10,13 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // APIConfig says who may use Gatehouse's HTTP API.
@@ -47,63 +52,98 @@ func (c *APIConfig) issuer(names []string) (string, error) {
 	return c.Issuer, nil
 }
 
-func (c *APIConfig) adminGroup() string {
-	if c == nil || c.AdminGroup == "" {
-		return defaultAdminGroup
-	}
-	return c.AdminGroup
+// apiParts are the parts of the app that its API speaks of.
+type apiParts struct {
+	config        *APIConfig
+	issuers       issuerList
+	engines       map[string]*issuer.Engine // by the issuer's name
+	accounts      account.View
+	authenticator *authenticator
+	licensing     *licensing
+	signing       *Signing
+	sso           *SSO
+	events        *emitter
+	storage       certmagic.Storage
+	logger        *zap.Logger
 }
 
-// provisionAPI makes the API of this configuration.
-func (a *App) provisionAPI() error {
-	names := a.issuerNames()
-	issuer, err := a.API.issuer(names)
+// newAPI makes the API of a configuration.
+func newAPI(p apiParts) (*api.API, error) {
+	issuer, err := p.config.issuer(p.issuers.names())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	audit := a.logger.Named("audit")
+	audit, admins := p.logger.Named("audit"), p.admins(issuer)
 	services := api.Services{
-		AdminGroup:   a.adminGroup(issuer),
-		SigningGroup: a.adminGroup(issuer),
-		Issuers:      a.knownIssuers(),
-		Accounts:     a.accounts.view,
-		Operation:    a.operation(),
-		CountSSO:     countSSOURL,
+		AdminGroup: admins,
+		Issuers:    p.issuers.known(),
+		Accounts:   p.accounts,
+		Operation:  p.operation(),
+		CountSSO:   countSSOURL,
 		Audit: func(e api.AuditEntry) {
 			audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
 		},
-		LogError: func(p *api.Problem) {
-			a.logger.Error("the API failed", zap.Int("status", p.Status), zap.String("message", p.Message), zap.NamedError("cause", p.Cause))
+		LogError: func(problem *api.Problem) {
+			p.logger.Error("the API failed", zap.Int("status", problem.Status), zap.String("message", problem.Message), zap.NamedError("cause", problem.Cause))
+		},
+		SigningGroup: p.signing.group(admins),
+		Sign:         p.signing.sign,
+		Signed:       active.NewRecord(p.storage, active.Options{}),
+		OnSigned: func(actor string, e active.Entry) {
+			countLicenseSigned(e.License.Payload.Type)
+			p.events.licenseSigned(actor, e.ID, e.KeyID, &e.License.Payload)
 		},
 	}
-	if a.SSO != nil {
-		services.SSO, services.SSOGroup = a.SSO.taken.Service, a.SSO.group(services.AdminGroup)
+	if p.licensing != nil {
+		services.License, services.Operation.License = p.licensing, p.licensing.status
 	}
-	a.lendLicense(&services)
+	if p.sso != nil {
+		services.SSO, services.SSOGroup = p.sso.taken.Service, p.sso.group(admins)
+	}
 	if issuer != "" {
-		services.Authenticate, err = a.entrance.authenticator(issuer, a.logger)
+		services.Authenticate, err = p.authenticator.forAPI(issuer, p.logger)
 	}
-	a.api = api.New(services)
-	return err
+	return api.New(services), err
 }
 
-// adminGroup is who may administer with a token of the issuer of that name. The
+// admins are who may administer with a token of the issuer of that name. The
 // default counts only as an operator gave it, where others choose what the issuer's
 // tokens call groups.
-func (a *App) adminGroup(issuer string) api.Group {
-	group := api.Group{Name: a.API.adminGroup()}
-	if a.API != nil && a.API.AdminGroup != "" {
-		return group
+func (p *apiParts) admins(issuer string) api.Group {
+	if p.config != nil && p.config.AdminGroup != "" {
+		return api.Group{Name: p.config.AdminGroup}
 	}
-	for _, i := range a.Issuers {
+	group := api.Group{Name: defaultAdminGroup}
+	for _, i := range p.issuers {
 		group.Registered = group.Registered || i.policy.Name == issuer && auth.PresetGroupsAreForeign(i.Preset)
 	}
 	return group
 }
 
-// authenticator tells whose token of one issuer a request carries, and whether
-// the caller is in any of the groups that are asked for.
-func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal), error) {
+// operation is what operators ask about.
+func (p *apiParts) operation() api.Operation {
+	a := p.authenticator
+	o := api.Operation{
+		Version: version(),
+		Explain: func(ctx context.Context, token string) auth.Explanation {
+			return a.verifier.Explain(ctx, token, a.registration)
+		},
+		Registry: p.accounts,
+		Refusals: recentRefusals.sums,
+	}
+	for _, i := range p.issuers {
+		name := i.policy.Name
+		o.Issuers = append(o.Issuers, api.IssuerKeys{
+			Name: name, Keys: p.engines[name], KindsTold: i.policy.TellsKinds(),
+			UnclearCallers: func() uint64 { return a.verifier.UnclearCallers(name) },
+		})
+	}
+	return o
+}
+
+// forAPI tells whose token of one issuer a request carries, and whether the caller
+// is in any of the groups that are asked for.
+func (a *authenticator) forAPI(issuer string, logger *zap.Logger) (func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal), error) {
 	ours, err := auth.Rules{Issuers: []string{issuer}}.Compile()
 	if err != nil {
 		return nil, err
@@ -112,10 +152,10 @@ func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {
 			logRefusal(logger, auth.Verdict{Refusal: refusal})
-			e.meters.outcome(r, "", nil, refusal)
+			a.meters.outcome(r, "", nil, refusal)
 			return nil, refusal
 		}
-		caller, verdict := e.verify(r.Context(), token)
+		caller, verdict := a.verify(r.Context(), token)
 		refusal = verdict.Refusal
 		if refusal == nil {
 			refusal = ours.Check(caller)
@@ -127,35 +167,9 @@ func (e *entrance) authenticator(issuer string, logger *zap.Logger) (func(*http.
 			verdict.Refusal = refusal
 			logRefusal(logger, verdict)
 		}
-		e.meters.outcome(r, verdict.Issuer, caller, refusal)
+		a.meters.outcome(r, verdict.Issuer, caller, refusal)
 		return caller, refusal
 	}, nil
-}
-
-// operation gives the API what operators ask about.
-func (a *App) operation() api.Operation {
-	entrance := a.entrance
-	o := api.Operation{
-		Version: version(),
-		Explain: func(ctx context.Context, token string) auth.Explanation {
-			return entrance.verifier.Explain(ctx, token, entrance.registration)
-		},
-		Registry: a.accounts.view,
-		Refusals: recentRefusals.sums,
-	}
-	for _, name := range a.issuerNames() {
-		o.Issuers = append(o.Issuers, api.IssuerKeys{
-			Name: name, Keys: a.gate.engines[name], KindsTold: a.tellsKinds(name),
-			UnclearCallers: func() uint64 { return entrance.verifier.UnclearCallers(name) },
-		})
-	}
-	return o
-}
-
-// tellsKinds tells whether the configuration says how people and machines of an
-// issuer are told.
-func (a *App) tellsKinds(name string) bool {
-	return slices.ContainsFunc(a.Issuers, func(i *Issuer) bool { return i.policy.Name == name && i.policy.TellsKinds() })
 }
 
 const modulePath = "github.com/gatehouse-proxy/gatehouse"

@@ -3,15 +3,13 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"net/url"
-	"slices"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
@@ -55,17 +53,17 @@ type App struct {
 	// Who may use the HTTP API.
 	API *APIConfig `json:"api,omitempty"`
 
-	ctx       caddy.Context
-	logger    *zap.Logger
-	gate      *gate
-	accounts  *accounts
-	entrance  *entrance
-	licensing *licensing // nil: no license is asked for
-	api       *api.API
-	lending   *lending
+	ctx      caddy.Context
+	logger   *zap.Logger
+	attached attachment
 
-	events      *emitter
-	readLicense func() licenseReading // for metrics; nil: no license is asked for
+	// The parts, of which each knows its own details.
+	verifier      *sharedVerifier
+	accounts      *accounts
+	authenticator *authenticator
+	licensing     *licensing // nil: no license is asked for
+	events        *emitter
+	api           *api.API
 }
 
 // CaddyModule tells Caddy about the app. Caddy asks for it with every event, at
@@ -77,132 +75,102 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the configuration. It reads no network and no storage.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
+	if err := a.provisionParts(ctx.Storage()); err != nil {
+		return fmt.Errorf("gatehouse: %w", err)
+	}
+	return a.provisionAPI(ctx.Storage())
+}
+
+// provisionParts makes the parts, each from those that it needs.
+func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if option := a.needsIssuer(); option != "" {
-		return fmt.Errorf("gatehouse: %w", errNoIssuer(option))
+		return errNoIssuer(option)
 	}
-	cacheBytes, err := a.TokenCache.bytes()
-	if err != nil {
-		return fmt.Errorf("gatehouse: token_cache: %w", err)
-	}
-	if err := a.provisionIssuers(); err != nil {
+	issuers := issuerList(a.Issuers)
+	if a.verifier, err = takeVerifier(issuers, a.TokenCache, a.logger); err != nil {
 		return err
 	}
-	gate, err := takeGate(a.Issuers, cacheBytes)
-	if err != nil {
-		return fmt.Errorf("gatehouse: %w", err)
+	if a.accounts, err = takeAccounts(storage, a.ServiceAccounts, issuers.known()); err != nil {
+		return fmt.Errorf("service_accounts: %w", err)
 	}
-	a.gate = gate
-	if a.accounts, err = takeAccounts(ctx.Storage(), a.ServiceAccounts, a.knownIssuers()); err != nil {
-		return fmt.Errorf("gatehouse: service_accounts: %w", err)
-	}
-	a.entrance = newEntrance(gate.verifier, a.accounts.view, a.ServiceAccounts.required(), newMeters(a.issuerNames()), a.begin)
-	a.lending = new(lending)
-	if err := registerMetrics(ctx, gauges{gate.engines, gate.verifier, a.accounts.view, a}); err != nil {
-		return fmt.Errorf("gatehouse: %w", err)
-	}
-	if a.events, err = newEmitter(ctx); err != nil {
-		return fmt.Errorf("gatehouse: %w", err)
-	}
-	if a.SSO != nil {
-		beginSSOCounters()
-		if err := a.SSO.provision(a.logger, a.Issuers); err != nil {
-			return fmt.Errorf("gatehouse: sso: %w", err)
-		}
-	}
-	if err := a.provisionLicense(); err != nil {
+	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.accounts, a.attach)
+	if a.events, err = newEmitter(a.ctx); err != nil {
 		return err
 	}
-	return a.provisionAPI()
-}
-
-// provisionIssuers resolves the issuers' placeholders and gives each a name.
-func (a *App) provisionIssuers() error {
-	names := make(map[string]string, len(a.Issuers))
-	for _, i := range a.Issuers {
-		if err := i.provision(); err != nil {
-			return fmt.Errorf("gatehouse: issuer %s: %w", i.Issuer, err)
-		}
-		name, identifier := i.policy.Name, i.policy.Issuer
-		if other, twice := names[name]; twice {
-			return fmt.Errorf("gatehouse: issuers %s and %s are both named %q: give one of them another with `name`", other, identifier, name)
-		}
-		names[name] = identifier
-		if !i.policy.TellsKinds() {
-			a.logger.Warn("people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind",
-				zap.String("issuer", name))
-		}
+	if err = a.SSO.provision(a.logger, issuers); err != nil {
+		return fmt.Errorf("sso: %w", err)
 	}
-	return nil
+	if a.licensing, err = takeLicensing(storage, a.License, a.logger); err != nil {
+		return fmt.Errorf("license: %w", err)
+	}
+	if err = a.Signing.provision(a.logger); err != nil {
+		return fmt.Errorf("signing: %w", err)
+	}
+	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view}
+	if a.licensing != nil {
+		shown.license = a.licensing.reading
+	}
+	return registerMetrics(a.ctx, shown)
 }
 
-// Start lends this configuration's storage and log to the issuers' engines and
-// begins their background work.
+func (a *App) provisionAPI(storage certmagic.Storage) (err error) {
+	a.api, err = newAPI(apiParts{
+		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, authenticator: a.authenticator,
+		licensing: a.licensing, signing: a.Signing, sso: a.SSO, events: a.events, storage: storage, logger: a.logger,
+	})
+	return err
+}
+
+// Start looks at the routes, which are all made by now, gives storage and log to
+// what outlives this configuration, and so begins the background work.
 func (a *App) Start() error {
-	if err := a.checkResourceRoutes(); err != nil {
+	if err := checkRoutes(a.ctx, a.logger); err != nil {
 		return err
 	}
-	if err := a.warnOfTwoLocks(); err != nil {
-		return err
+	if a.licensing != nil {
+		behind, err := findSites(a.ctx)
+		if err != nil {
+			return err
+		}
+		a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events)
 	}
-	if err := a.warnOfUncleaned(); err != nil {
-		return err
-	}
-	if err := a.warnOfMisspelt(); err != nil {
-		return err
-	}
-	if err := a.startLicense(); err != nil {
-		return err
-	}
-	a.begin()
-	streams.recheck(a.entrance.registration)
+	a.attach()
+	a.recheckStreams()
 	return nil
 }
 
-// begin lends storage and log to the issuers' engines and the registry of
+// attach gives storage and log to the issuers' engines and the registry of
 // accounts, and tells whether that had not been done yet.
-func (a *App) begin() bool {
-	return a.lending.begin(func() (detach []func()) {
-		for name, engine := range a.allEngines() {
-			detach = append(detach, engine.Attach(issuer.Host{
-				Storage: a.ctx.Storage(),
-				Observe: issuerLog{a.knownName(name), a.logger.With(zap.String("issuer", name)), a.events}.observe,
-			}))
-		}
-		observer := accountLog{a.logger, a.accounts.view, a.knownIssuers(), a.entrance.registration, a.events}
-		if a.accounts.view.Loaded() {
-			observer.warn()
-		}
-		return append(detach, a.accounts.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), observer.observe))
+func (a *App) attach() bool {
+	return a.attached.begin(func() []func() {
+		storage := a.ctx.Storage()
+		detach := a.verifier.attach(storage, a.logger, a.events)
+		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
+		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams))
 	})
 }
 
-// allEngines gives the engines of the issuers of tokens, by name, and of those
-// that only login pages are asked of, by identifier.
-func (a *App) allEngines() map[string]*issuer.Engine {
-	all := maps.Clone(a.gate.engines)
-	if a.SSO == nil {
-		return all
-	}
-	shared := slices.Collect(maps.Values(all))
-	for identifier, engine := range a.SSO.engines() {
-		if !slices.Contains(shared, engine) {
-			all[identifier] = engine
+// recheckStreams cuts the open streams of callers who are no longer let in by the
+// configuration that runs. One that is starting may not get that far, and one that
+// stops has made room for the next, so their own rules count only where none runs.
+func (a *App) recheckStreams() {
+	streams.recheck(func() *auth.Registration {
+		if running, err := runningApp(); err == nil {
+			return running.authenticator.registration
 		}
-	}
-	return all
+		return a.authenticator.registration
+	})
 }
 
-// Stop takes storage and log back; a newer configuration may have lent its own
+// Stop takes storage and log back; a newer configuration may have given its own
 // by then, and judges the open streams from now on.
 func (a *App) Stop() error {
-	if a.lending == nil {
-		return nil // provisioning failed before there was anything to lend
+	if a.authenticator == nil {
+		return nil // provisioning failed before there was anything to give
 	}
-	a.lending.end()
-	if a.licensing != nil {
-		a.licensing.detach()
-	}
-	streams.recheck(a.entrance.registration)
+	a.attached.end()
+	a.licensing.detach()
+	a.recheckStreams()
 	return nil
 }
 
@@ -212,60 +180,33 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	var errs []error
-	if a.SSO != nil {
-		errs = append(errs, a.SSO.release())
-	}
-	if a.licensing != nil {
-		errs = append(errs, a.licensing.release())
-		a.licensing = nil
-	}
-	if a.accounts != nil {
-		errs = append(errs, a.accounts.release())
-		a.accounts = nil
-	}
-	if a.gate != nil {
-		errs = append(errs, a.gate.release())
-		a.gate = nil
-	}
-	return errors.Join(errs...)
+	err := errors.Join(a.SSO.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
+	a.licensing, a.accounts, a.verifier = nil, nil, nil
+	return err
 }
 
-// knownName is the name if it is that of an issuer of tokens, else empty.
-func (a *App) knownName(name string) string {
-	if slices.Contains(a.issuerNames(), name) {
-		return name
+// needsIssuer names the option that makes an issuer necessary where there is
+// none; empty if nothing does.
+func (a *App) needsIssuer() string {
+	trusted := a.API != nil && a.API.TrustAdminEndpoint
+	switch {
+	case len(a.Issuers) > 0:
+		return ""
+	case a.ServiceAccounts != nil && len(a.ServiceAccounts.Accounts) > 0:
+		return "service_accounts"
+	case a.Signing != nil && !trusted:
+		return "signing"
+	case a.SSO != nil && !trusted && len(a.SSO.Credentials) == 0:
+		return "sso"
+	case a.License == nil && a.Signing == nil && a.SSO == nil && !sealedBuild():
+		return appID
 	}
 	return ""
 }
 
-// issuerNames gives the configured names, in the order of the configuration.
-func (a *App) issuerNames() []string {
-	names := make([]string, 0, len(a.Issuers))
-	for _, i := range a.Issuers {
-		names = append(names, i.policy.Name)
-	}
-	return names
-}
-
-// knownIssuers gives names and identifiers, in the order of the configuration.
-func (a *App) knownIssuers() account.Issuers {
-	known := make(account.Issuers, 0, len(a.Issuers))
-	for _, i := range a.Issuers {
-		known = append(known, account.Issuer{Name: i.policy.Name, Identifier: i.policy.Issuer})
-	}
-	return known
-}
-
-// identifiers gives the issuer identifiers behind names; all if names is empty.
-func (a *App) identifiers(names []string) []string {
-	var list []string
-	for _, i := range a.Issuers {
-		if len(names) == 0 || slices.Contains(names, i.policy.Name) {
-			list = append(list, i.policy.Issuer)
-		}
-	}
-	return list
+// apiNeedsIssuer tells whether nothing of the API could be used on a site.
+func (a *App) apiNeedsIssuer() bool {
+	return len(a.Issuers) == 0 && (a.SSO == nil || len(a.SSO.Credentials) == 0)
 }
 
 // configuredApp gives the configuration's app, which must have been configured.
@@ -280,13 +221,71 @@ func configuredApp(ctx caddy.Context) (*App, error) {
 	return app.(*App), nil
 }
 
-// hostOf is the default name of an issuer: the host of its URL.
-func hostOf(identifier string) string {
-	u, err := url.Parse(identifier)
-	if err != nil {
-		return ""
+// runningApp gives the app of the configuration that runs.
+func runningApp() (*App, error) {
+	ctx := caddy.ActiveContext()
+	if ctx.Context == nil {
+		return nil, errors.New("caddy runs no configuration")
 	}
-	return u.Host
+	return configuredApp(ctx)
+}
+
+// authenticatorOf gives a handler that looks at tokens what verifies them: without
+// issuers nobody could be let in.
+func authenticatorOf(ctx caddy.Context) (*authenticator, error) {
+	app, err := configuredApp(ctx)
+	if errors.Is(err, caddy.ErrNotConfigured) || err == nil && len(app.Issuers) == 0 {
+		return nil, errors.New("no issuer is configured: " + addIssuer)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return app.authenticator, nil
+}
+
+// licensingOf gives what the configuration makes of the license, for what asks
+// for one.
+func licensingOf(ctx caddy.Context) (*licensing, error) {
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if app.licensing == nil {
+		return nil, errNoTrust
+	}
+	return app.licensing, nil
+}
+
+// attachment is what a configuration gives for a time to what outlives it: its
+// storage, its log. It begins with Start, or with the first request that needs it,
+// as Caddy may serve before every app has started; and it ends once.
+type attachment struct {
+	mu     sync.Mutex
+	begun  bool
+	detach []func()
+}
+
+// begin attaches, unless that was done before, and tells whether it did.
+func (a *attachment) begin(attach func() (detach []func())) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.begun {
+		return false
+	}
+	a.begun = true
+	a.detach = attach()
+	return true
+}
+
+// end detaches, for good.
+func (a *attachment) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.begun = true
+	for _, detach := range a.detach {
+		detach()
+	}
+	a.detach = nil
 }
 
 // Interface guards

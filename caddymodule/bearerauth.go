@@ -106,11 +106,8 @@ func (BearerAuth) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the rules.
 func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	b.logger = ctx.Logger()
-	app, err := tokenApp(ctx)
+	err := b.Access.provision(ctx)
 	if err != nil {
-		return fmt.Errorf("bearer_auth: %w", err)
-	}
-	if err := b.Access.provision(app); err != nil {
 		return fmt.Errorf("bearer_auth: %w", err)
 	}
 	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
@@ -120,7 +117,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.GRPC != grpcOff, b.logger, b.entrance.meters)
+	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.GRPC != grpcOff, b.logger, b.authenticator.meters)
 	return nil
 }
 
@@ -187,14 +184,14 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if refusal != nil {
 		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
 	}
-	caller, verdict := b.entrance.verify(r.Context(), token)
+	caller, verdict := b.authenticator.verify(r.Context(), token)
 	if verdict.Refusal == nil {
 		verdict.Refusal = b.admit(r, caller, token)
 	}
 	if verdict.Refusal != nil {
 		return b.refuser.refuse(w, r, verdict)
 	}
-	b.entrance.meters.outcome(r, verdict.Issuer, caller, nil)
+	b.authenticator.meters.outcome(r, verdict.Issuer, caller, nil)
 	return serveGuarded(w, r, next, caller, b.Cut == cutAll)
 }
 
@@ -260,8 +257,8 @@ type Access struct {
 	// Names the protected space in challenges. Default: gatehouse.
 	Realm string `json:"realm,omitempty"`
 
-	entrance  *entrance // outlives the app for requests that end late
-	predicate *auth.Predicate
+	authenticator *authenticator // outlives the app for requests that end late
+	predicate     *auth.Predicate
 }
 
 // Claim asks for a claim with one of some values.
@@ -276,9 +273,11 @@ type Claim struct {
 
 const defaultRealm = "gatehouse"
 
-func (a *Access) provision(app *App) error {
-	a.entrance = app.entrance
-	names := app.issuerNames()
+func (a *Access) provision(ctx caddy.Context) (err error) {
+	if a.authenticator, err = authenticatorOf(ctx); err != nil {
+		return err
+	}
+	names := a.authenticator.issuers.names()
 	for _, name := range a.Issuers {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(names, ", "))
@@ -298,8 +297,7 @@ func (a *Access) provision(app *App) error {
 	for _, claim := range a.Claims {
 		rules.Claims = append(rules.Claims, auth.ClaimRule{Path: claim.Path, Values: claim.Values})
 	}
-	predicate, err := rules.Compile()
-	a.predicate = predicate
+	a.predicate, err = rules.Compile()
 	return err
 }
 

@@ -38,13 +38,13 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			return nil, err
 		}
 		err := parseBlock(d, options{
-			"issuer":           repeatable(app.parseIssuer),
-			"token_cache":      once(app.parseTokenCache),
-			"service_accounts": lines.once("service_accounts", app.parseServiceAccounts),
-			"license":          once(app.parseLicense),
-			"signing":          lines.once("signing", app.parseSigning),
-			"sso":              lines.once("sso", app.parseSSO),
-			"api":              once(app.parseAPI),
+			"issuer":           repeatable(func(d *caddyfile.Dispenser) error { return parseIssuer(d, &app.Issuers) }),
+			"token_cache":      once(app.TokenCache.parseTokenCache),
+			"service_accounts": lines.once("service_accounts", part(&app.ServiceAccounts, (*ServiceAccounts).parseServiceAccounts)),
+			"license":          once(part(&app.License, (*LicenseConfig).parseLicense)),
+			"signing":          lines.once("signing", part(&app.Signing, (*Signing).parseSigning)),
+			"sso":              lines.once("sso", part(&app.SSO, (*SSO).parseSSO)),
+			"api":              once(part(&app.API, (*APIConfig).parseAPI)),
 		})
 		if err != nil {
 			return nil, err
@@ -56,7 +56,15 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: appID, Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// parseIssuer reads an issuer. Syntax:
+// part makes a part of the configuration and lets parse fill it.
+func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		*into = new(T)
+		return parse(*into, d)
+	}
+}
+
+// parseIssuer reads an issuer, and adds it to a list. Syntax:
 //
 //	issuer <identifier> {
 //	    name             <name>
@@ -81,7 +89,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    refresh          <duration>
 //	    max_stale        <duration>
 //	}
-func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
+func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 	i := new(Issuer)
 	if !d.NextArg() || d.Val() == "" {
 		return d.Err("issuer: expected an issuer identifier such as https://login.example.com")
@@ -96,10 +104,10 @@ func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 	}
 	at := caddyfile.NewDispenser([]caddyfile.Token{line})
 	at.Next()
-	if err := i.checkWhole(at, a.Issuers); err != nil {
+	if err := i.checkWhole(at, *list); err != nil {
 		return err
 	}
-	a.Issuers = append(a.Issuers, i)
+	*list = append(*list, i)
 	return nil
 }
 
@@ -213,13 +221,13 @@ func (i *Issuer) label() string {
 }
 
 // parseTokenCache reads a number of tokens or a size.
-func (a *App) parseTokenCache(d *caddyfile.Dispenser) error {
+func (c *TokenCache) parseTokenCache(d *caddyfile.Dispenser) error {
 	option, text := d.Val(), ""
 	if err := wordFor(d, &text, tokenCacheExpected); err != nil {
 		return err
 	}
-	a.TokenCache = TokenCache(text)
-	if _, err := a.TokenCache.bytes(); err != nil {
+	*c = TokenCache(text)
+	if _, err := c.bytes(); err != nil {
 		return d.Errf("%s: %v", option, err)
 	}
 	return nil
@@ -238,12 +246,10 @@ func (a *App) parseTokenCache(d *caddyfile.Dispenser) error {
 //	        status active|inactive
 //	    }
 //	}
-func (a *App) parseServiceAccounts(d *caddyfile.Dispenser) error {
+func (s *ServiceAccounts) parseServiceAccounts(d *caddyfile.Dispenser) error {
 	if err := noMore(d, "service_accounts"); err != nil {
 		return err
 	}
-	s := new(ServiceAccounts)
-	a.ServiceAccounts = s
 	return parseBlock(d, options{
 		"registration": once(func(d *caddyfile.Dispenser) error {
 			return oneOf(d, &s.Registration, registrationRequired, registrationOptional)
@@ -294,12 +300,10 @@ func (s *ServiceAccounts) parseAccount(d *caddyfile.Dispenser) error {
 //	    admin_group <group>
 //	    trust_admin_endpoint
 //	}
-func (a *App) parseAPI(d *caddyfile.Dispenser) error {
+func (c *APIConfig) parseAPI(d *caddyfile.Dispenser) error {
 	if err := noMore(d, "api"); err != nil {
 		return err
 	}
-	c := new(APIConfig)
-	a.API = c
 	return parseBlock(d, options{
 		"issuer":               once(func(d *caddyfile.Dispenser) error { return oneWord(d, &c.Issuer) }),
 		"admin_group":          once(func(d *caddyfile.Dispenser) error { return oneWord(d, &c.AdminGroup) }),

@@ -25,13 +25,11 @@ import (
 //	    missing      deny|allow
 //	    enforcement  deny|log
 //	}
-func (a *App) parseLicense(d *caddyfile.Dispenser) error {
+func (c *LicenseConfig) parseLicense(d *caddyfile.Dispenser) error {
 	line := d.Token()
 	if err := noMore(d, "license"); err != nil {
 		return err
 	}
-	c := new(LicenseConfig)
-	a.License = c
 	if err := parseBlock(d, c.options()); err != nil {
 		return err
 	}
@@ -133,13 +131,11 @@ func (c *LicenseConfig) parseRevokedIDs(d *caddyfile.Dispenser) error {
 //	    group      <group>
 //	    max_ttl    <duration>
 //	}
-func (a *App) parseSigning(d *caddyfile.Dispenser) error {
+func (s *Signing) parseSigning(d *caddyfile.Dispenser) error {
 	line := d.Token()
 	if err := noMore(d, "signing"); err != nil {
 		return err
 	}
-	s := new(Signing)
-	a.Signing = s
 	err := parseBlock(d, options{
 		"key":        once(s.parseKey),
 		"passphrase": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Passphrase) }),

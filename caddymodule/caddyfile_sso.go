@@ -37,13 +37,11 @@ import (
 //	    rate_limit           <number>
 //	    group                <group>
 //	}
-func (a *App) parseSSO(d *caddyfile.Dispenser) error {
+func (s *SSO) parseSSO(d *caddyfile.Dispenser) error {
 	line := d.Token()
 	if err := noMore(d, "sso"); err != nil {
 		return err
 	}
-	s := new(SSO)
-	a.SSO = s
 	p := ssoParser{SSO: s}
 	err := parseBlock(d, options{
 		"credential":           repeatable(p.parseCredential),

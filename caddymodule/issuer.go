@@ -3,12 +3,16 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -231,6 +235,11 @@ type issuerLog struct {
 	events *emitter
 }
 
+// attach gives an issuer's engine storage, and its events to the log.
+func (l issuerLog) attach(engine *issuer.Engine, storage certmagic.Storage) (detach func()) {
+	return engine.Attach(issuer.Host{Storage: storage, Observe: l.observe})
+}
+
 func (l issuerLog) observe(e issuer.Event) {
 	if l.name != "" {
 		countFetch(l.name, e)
@@ -267,36 +276,63 @@ func errNoIssuer(option string) error {
 	return fmt.Errorf("no issuer is configured, and %s needs one: add `issuer https://… { audience … }`", option)
 }
 
-// needsIssuer names the option that makes an issuer necessary where there is
-// none; empty if nothing does.
-func (a *App) needsIssuer() string {
-	trusted := a.API != nil && a.API.TrustAdminEndpoint
-	switch {
-	case len(a.Issuers) > 0:
+// hostOf is the default name of an issuer: the host of its URL.
+func hostOf(identifier string) string {
+	u, err := url.Parse(identifier)
+	if err != nil {
 		return ""
-	case a.ServiceAccounts != nil && len(a.ServiceAccounts.Accounts) > 0:
-		return "service_accounts"
-	case a.Signing != nil && !trusted:
-		return "signing"
-	case a.SSO != nil && !trusted && len(a.SSO.Credentials) == 0:
-		return "sso"
-	case a.License == nil && a.Signing == nil && a.SSO == nil && !sealedBuild():
-		return appID
 	}
-	return ""
+	return u.Host
 }
 
-// apiNeedsIssuer tells whether nothing of the API could be used on a site.
-func (a *App) apiNeedsIssuer() bool {
-	return len(a.Issuers) == 0 && (a.SSO == nil || len(a.SSO.Credentials) == 0)
+// issuerList are the issuers of a configuration, in its order.
+type issuerList []*Issuer
+
+// provision resolves the issuers' placeholders and gives each a name.
+func (list issuerList) provision(logger *zap.Logger) error {
+	names := make(map[string]string, len(list))
+	for _, i := range list {
+		if err := i.provision(); err != nil {
+			return fmt.Errorf("issuer %s: %w", i.Issuer, err)
+		}
+		name, identifier := i.policy.Name, i.policy.Issuer
+		if other, twice := names[name]; twice {
+			return fmt.Errorf("issuers %s and %s are both named %q: give one of them another with `name`", other, identifier, name)
+		}
+		names[name] = identifier
+		if !i.policy.TellsKinds() {
+			logger.Warn("people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind",
+				zap.String("issuer", name))
+		}
+	}
+	return nil
 }
 
-// tokenApp gives the app to a handler that looks at tokens: without issuers
-// nobody could be let in.
-func tokenApp(ctx caddy.Context) (*App, error) {
-	app, err := configuredApp(ctx)
-	if errors.Is(err, caddy.ErrNotConfigured) || err == nil && len(app.Issuers) == 0 {
-		return nil, errors.New("no issuer is configured: " + addIssuer)
+// names gives the configured names.
+func (list issuerList) names() []string {
+	names := make([]string, 0, len(list))
+	for _, i := range list {
+		names = append(names, i.policy.Name)
 	}
-	return app, err
+	return names
+}
+
+// known gives names and identifiers.
+func (list issuerList) known() account.Issuers {
+	known := make(account.Issuers, 0, len(list))
+	for _, i := range list {
+		known = append(known, account.Issuer{Name: i.policy.Name, Identifier: i.policy.Issuer})
+	}
+	return known
+}
+
+// identifiers gives the issuer identifiers behind names; all if names is empty.
+func (list issuerList) identifiers(names []string) []string {
+	var identifiers []string
+	for _, i := range list {
+		if len(names) == 0 || slices.Contains(names, i.policy.Name) {
+			identifiers = append(identifiers, i.policy.Issuer)
+		}
+	}
+	return identifiers
 }

@@ -81,6 +81,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	if err != nil {
 		return nil, err
 	}
+	beginLicenseCounters()
 	l.keeper = taken.(pooledKeeper).Keeper
 	l.placeholders = l.resolve
 	return l, nil
@@ -99,16 +100,20 @@ func knownBefore(source active.Source, storage string) (text []byte) {
 	return text
 }
 
+// release gives the keeper back, if it was taken.
 func (l *licensing) release() error {
+	if l == nil {
+		return nil
+	}
 	_, err := keepers.Delete(l.key)
 	return err
 }
 
-// attach lends the keeper this configuration's storage and log, and compares the
+// attach gives the keeper this configuration's storage and log, and compares the
 // sites with the license.
-func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, observe func(active.Event)) {
+func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *emitter) {
 	l.sites.Store(behind)
-	log := licenseLog{l, observe}
+	log := licenseLog{l, events.licenseEvent}
 	if l.keeper.Looked() {
 		log.compare(l.keeper.Standing())
 	}
@@ -117,7 +122,7 @@ func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, beh
 
 // detach takes storage and log back; it may be called repeatedly.
 func (l *licensing) detach() {
-	if l.detachHost != nil {
+	if l != nil && l.detachHost != nil {
 		l.detachHost()
 	}
 }

@@ -22,59 +22,18 @@ type sites struct {
 	open  bool     // some site takes any host
 }
 
-// findSites walks the running HTTP app's routes. On its way it lets each
-// require_license follow the error_body of the site it is in.
+// findSites looks for them in the routes of the running HTTP app.
 func findSites(ctx caddy.Context) (*sites, error) {
 	found := new(sites)
-	forms := make(map[*caddyhttp.MiddlewareHandler]*errorForm)
 	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		form := formOf(forms, around)
-		switch h := handler.(type) {
-		case *RequireLicense:
+		if _, ok := handler.(*RequireLicense); ok {
 			found.add(around)
-			form.licenses = append(form.licenses, h)
-		case *BearerAuth:
-			form.bearers++
-			if h.ErrorBody == errorBodyJSON {
-				form.json++
-			}
 		}
 		return nil
 	})
-	for _, form := range forms {
-		form.settle()
-	}
 	slices.Sort(found.names)
 	found.names = slices.Compact(found.names)
 	return found, err
-}
-
-// errorForm is how the handlers of one site answer refusals.
-type errorForm struct {
-	licenses      []*RequireLicense
-	bearers, json int
-}
-
-// formOf gives the form of the site that the outermost route is.
-func formOf(forms map[*caddyhttp.MiddlewareHandler]*errorForm, around []caddyhttp.Route) *errorForm {
-	site := &around[0].Handlers[0] // the route itself is a copy, its handlers are not
-	if forms[site] == nil {
-		forms[site] = new(errorForm)
-	}
-	return forms[site]
-}
-
-// settle makes the license's refusals look like the site's others, unless the
-// configuration says how they look.
-func (f *errorForm) settle() {
-	if f.bearers == 0 || f.json < f.bearers {
-		return
-	}
-	for _, l := range f.licenses {
-		if l.ErrorBody == "" {
-			l.json.Store(true)
-		}
-	}
 }
 
 // add notes the hosts of the innermost route that asks for some.
@@ -217,53 +176,6 @@ func (l licenseLog) compare(standing *license.Standing) {
 	for _, err := range standing.RefusedHosts() {
 		l.logger.Warn("a host in the license is malformed and matches nothing", zap.Error(err))
 	}
-}
-
-// What the app does about the license, beside what a request meets.
-
-// provisionLicense reads the options about the license and about signing.
-func (a *App) provisionLicense() (err error) {
-	if a.licensing, err = takeLicensing(a.ctx.Storage(), a.License, a.logger); err != nil {
-		return fmt.Errorf("gatehouse: license: %w", err)
-	}
-	if a.licensing != nil {
-		a.readLicense = a.licensing.reading
-		beginLicenseCounters()
-	}
-	if a.Signing == nil {
-		return nil
-	}
-	beginSigningCounters()
-	if err := a.Signing.provision(a.logger); err != nil {
-		return fmt.Errorf("gatehouse: signing: %w", err)
-	}
-	return nil
-}
-
-// startLicense begins to look after the license.
-func (a *App) startLicense() error {
-	behind, err := findSites(a.ctx)
-	if err != nil || a.licensing == nil {
-		return err
-	}
-	a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events.licenseEvent)
-	return nil
-}
-
-// lendLicense gives the API what it needs to know of licenses.
-func (a *App) lendLicense(services *api.Services) {
-	services.SigningGroup = a.Signing.group(services.AdminGroup)
-	services.Sign = a.Signing.sign
-	services.Signed = active.NewRecord(a.ctx.Storage(), active.Options{})
-	services.OnSigned = func(actor string, e active.Entry) {
-		countLicenseSigned(e.License.Payload.Type)
-		a.events.licenseSigned(actor, e.ID, e.KeyID, &e.License.Payload)
-	}
-	if a.licensing == nil {
-		return
-	}
-	services.License = a.licensing
-	services.Operation.License = a.licensing.status
 }
 
 // Standing is where the deployment stands.

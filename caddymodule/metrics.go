@@ -259,7 +259,7 @@ type gauges struct {
 	engines  map[string]*issuer.Engine // by the issuer's name
 	verifier *auth.Verifier
 	accounts account.View
-	app      *App
+	license  func() licenseReading // nil: none is asked for
 }
 
 var (
@@ -329,8 +329,8 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(storageSynced, unixOf(g.accounts.Synced()))
 	standing := g.accounts.Standing()
 	show(storageConflict, oneIf(standing == account.Emptied || standing == account.Diverged))
-	if g.app.readLicense != nil {
-		collectLicense(g.app.readLicense(), show)
+	if g.license != nil {
+		collectLicense(g.license(), show)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
@@ -36,10 +37,10 @@ func checkHeaderValue(value string) error {
 // warnOfMisspelt warns of placeholders in other handlers that look like ours and
 // stand for nothing: a rule or header there would be as good as empty. Those of the
 // user may be another provider's where Caddy's own authentication is in use.
-func (a *App) warnOfMisspelt() error {
+func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
 	others := false
 	found := map[string]bool{}
-	err := eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
 		switch handler.(type) {
 		case *caddyauth.Authentication:
 			others = true
@@ -60,7 +61,7 @@ func (a *App) warnOfMisspelt() error {
 	})
 	for name := range found {
 		if !others || strings.HasPrefix(name, licensePlaceholder) {
-			a.logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: the README's section on placeholders lists them", zap.String("placeholder", "{"+name+"}"))
+			logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: the README's section on placeholders lists them", zap.String("placeholder", "{"+name+"}"))
 		}
 	}
 	return err

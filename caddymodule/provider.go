@@ -32,11 +32,7 @@ func (BearerProvider) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the rules.
 func (p *BearerProvider) Provision(ctx caddy.Context) error {
 	p.logger = ctx.Logger()
-	app, err := tokenApp(ctx)
-	if err != nil {
-		return fmt.Errorf("bearer: %w", err)
-	}
-	if err := p.Access.provision(app); err != nil {
+	if err := p.Access.provision(ctx); err != nil {
 		return fmt.Errorf("bearer: %w", err)
 	}
 	p.challenge = auth.Challenge{Realm: p.realm()}
@@ -66,17 +62,17 @@ func (p *BearerProvider) verify(r *http.Request) (*auth.Principal, *auth.Refusal
 	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 	if refusal != nil {
 		logRefusal(p.logger, auth.Verdict{Refusal: refusal})
-		p.entrance.meters.outcome(r, "", nil, refusal)
+		p.authenticator.meters.outcome(r, "", nil, refusal)
 		return nil, refusal
 	}
-	caller, verdict := p.entrance.verify(r.Context(), token)
+	caller, verdict := p.authenticator.verify(r.Context(), token)
 	if verdict.Refusal == nil {
 		verdict.Refusal = p.predicate.Check(caller) // before others know of the caller: another provider may let in somebody else
 	}
 	if verdict.Refusal != nil {
 		logRefusal(p.logger, verdict)
 	}
-	p.entrance.meters.outcome(r, verdict.Issuer, caller, verdict.Refusal)
+	p.authenticator.meters.outcome(r, verdict.Issuer, caller, verdict.Refusal)
 	return caller, verdict.Refusal
 }
 

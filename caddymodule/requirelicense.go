@@ -57,14 +57,10 @@ func (RequireLicense) CaddyModule() caddy.ModuleInfo {
 // Provision finds the license.
 func (l *RequireLicense) Provision(ctx caddy.Context) error {
 	l.logger, l.json = ctx.Logger(), new(atomic.Bool)
-	app, err := configuredApp(ctx)
-	if err != nil {
+	var err error
+	if l.licensing, err = licensingOf(ctx); err != nil {
 		return fmt.Errorf("require_license: %w", err)
 	}
-	if app.licensing == nil {
-		return fmt.Errorf("require_license: %w", errNoTrust)
-	}
-	l.licensing = app.licensing
 	l.json.Store(l.ErrorBody == errorBodyJSON)
 	return nil
 }
@@ -98,6 +94,39 @@ func (l *RequireLicense) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 		return l.refuse(w, r, fault)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// alignErrorBodies has each require_license that the configuration gives no
+// error_body answer as the bearer_auth handlers of its site do, if they agree.
+func alignErrorBodies(ctx caddy.Context) error {
+	type site struct {
+		licenses []*RequireLicense
+		differ   bool // some bearer_auth has no JSON body
+		bearers  int
+	}
+	sites := make(map[*caddyhttp.MiddlewareHandler]*site) // by the outermost route, which is a copy, while its handlers are not
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		key := &around[0].Handlers[0]
+		if sites[key] == nil {
+			sites[key] = new(site)
+		}
+		switch h := handler.(type) {
+		case *RequireLicense:
+			sites[key].licenses = append(sites[key].licenses, h)
+		case *BearerAuth:
+			sites[key].bearers++
+			sites[key].differ = sites[key].differ || h.ErrorBody != errorBodyJSON
+		}
+		return nil
+	})
+	for _, s := range sites {
+		for _, l := range s.licenses {
+			if l.ErrorBody == "" && s.bearers > 0 && !s.differ {
+				l.json.Store(true)
+			}
+		}
+	}
+	return err
 }
 
 // licenseReasonHeader names the code of a refusal for the license in its answer,
@@ -207,14 +236,10 @@ func (m *MatchLicenseFeature) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("license_feature: %w", err)
 		}
 	}
-	app, err := configuredApp(ctx)
-	if err != nil {
+	var err error
+	if m.licensing, err = licensingOf(ctx); err != nil {
 		return fmt.Errorf("license_feature: %w", err)
 	}
-	if app.licensing == nil {
-		return fmt.Errorf("license_feature: %w", errNoTrust)
-	}
-	m.licensing = app.licensing
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -47,13 +48,13 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 	if err := auth.CheckResource(m.Resource); err != nil {
 		return fmt.Errorf("protected_resource: %w", err)
 	}
-	app, err := tokenApp(ctx)
+	authenticator, err := authenticatorOf(ctx)
 	if err != nil {
 		return fmt.Errorf("protected_resource: %w", err)
 	}
 	resource := auth.Resource{
 		Identifier: m.Resource,
-		Issuers:    app.identifiers(m.Issuers),
+		Issuers:    authenticator.issuers.identifiers(m.Issuers),
 		Scopes:     m.Scopes,
 		Methods:    m.BearerMethods,
 	}
@@ -95,8 +96,8 @@ const metadataMethods = "GET, HEAD, OPTIONS"
 
 // checkResourceRoutes makes sure that metadata are reachable where challenges
 // say they are: a handler inside `handle /mcp/*` never sees the well-known path.
-func (a *App) checkResourceRoutes() error {
-	return eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {
+	return eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		m, ok := handler.(*ResourceMetadata)
 		if !ok {
 			return nil

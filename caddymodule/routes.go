@@ -16,9 +16,23 @@ import (
 	"go.uber.org/zap"
 )
 
+// checkRoutes looks at the routes of the running HTTP app as a whole: it refuses
+// and warns of what no handler can see alone, and settles what one leaves to the
+// others of its site. Every app is provisioned before one starts, so it may be
+// called from Start on.
+func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
+	for _, check := range []func(caddy.Context, *zap.Logger) error{
+		checkResourceRoutes, warnOfTwoLocks, warnOfUncleaned, warnOfMisspelt,
+	} {
+		if err := check(ctx, logger); err != nil {
+			return err
+		}
+	}
+	return alignErrorBodies(ctx)
+}
+
 // eachHandler shows every handler of the running HTTP app, together with the
-// routes around it, outermost first. Every app is provisioned before one
-// starts, so it may be called from Start on.
+// routes around it, outermost first.
 func eachHandler(ctx caddy.Context, visit func(caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
 	app, err := ctx.AppIfConfigured("http")
 	if errors.Is(err, caddy.ErrNotConfigured) {
@@ -131,10 +145,10 @@ func finds(routes caddyhttp.RouteList) bool {
 
 // warnOfTwoLocks warns where a request would have to pass bearer_auth and
 // basic_auth: it has one Authorization header, so none can.
-func (a *App) warnOfTwoLocks() error {
+func warnOfTwoLocks(ctx caddy.Context, logger *zap.Logger) error {
 	type locks struct{ bearer, basic [][]caddyhttp.Route }
 	sites := make(map[*caddyhttp.MiddlewareHandler]*locks)
-	err := eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		site := &around[0].Handlers[0]
 		if sites[site] == nil {
 			sites[site] = new(locks)
@@ -155,7 +169,7 @@ func (a *App) warnOfTwoLocks() error {
 		for _, bearer := range site.bearer {
 			for _, basic := range site.basic {
 				if overlap(bearer, basic) {
-					a.logger.Warn("bearer_auth and basic_auth guard the same requests of a site, and nobody can pass both with one Authorization header: "+
+					logger.Warn("bearer_auth and basic_auth guard the same requests of a site, and nobody can pass both with one Authorization header: "+
 						"give each a path of its own, or say optional in bearer_auth", zap.Strings("sites", hostsOf(bearer)))
 				}
 			}
@@ -252,10 +266,10 @@ func pathMatches(matcher *caddyhttp.MatchPath, path string) bool {
 // warnOfUncleaned warns of identity headers that some requests of a site bring to
 // an upstream as the client sent them: those that go another way than through the
 // `handle` in which the bearer_auth stands.
-func (a *App) warnOfUncleaned() error {
+func warnOfUncleaned(ctx caddy.Context, logger *zap.Logger) error {
 	names := make(map[*caddyhttp.MiddlewareHandler]map[string]struct{})
 	sites := make(map[*caddyhttp.MiddlewareHandler]caddyhttp.Route)
-	err := eachHandler(a.ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		if b, ok := handler.(*BearerAuth); ok {
 			site := &around[0].Handlers[0]
 			sites[site] = around[0]
@@ -271,7 +285,7 @@ func (a *App) warnOfUncleaned() error {
 	for site, route := range sites {
 		for name := range names[site] {
 			if found, _ := uncleaned(caddyhttp.RouteList{route}, name, false); found {
-				a.logger.Warn("identity headers are not cleaned of all requests of a site: add the directive identity_headers with the name at the top of the site",
+				logger.Warn("identity headers are not cleaned of all requests of a site: add the directive identity_headers with the name at the top of the site",
 					zap.String("header", name), zap.Strings("sites", hostsOf([]caddyhttp.Route{route})))
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
-	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
@@ -108,8 +107,10 @@ func (d *DeclaredAccount) draft(issuers account.Issuers) (account.Draft, error) 
 // reload, so that a million accounts are not read again each time;
 // configurations share one as long as their storage is the same.
 type accounts struct {
-	view account.View
-	key  string // of the registry, to give it back
+	view    account.View
+	config  *ServiceAccounts
+	issuers account.Issuers
+	key     string // of the registry, to give it back
 }
 
 var registries = caddy.NewUsagePool()
@@ -127,15 +128,25 @@ func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers ac
 	if err != nil {
 		return nil, err
 	}
-	return &accounts{account.View{Declared: declared, Registry: taken.(pooledRegistry).Registry}, key}, nil
+	view := account.View{Declared: declared, Registry: taken.(pooledRegistry).Registry}
+	return &accounts{view, config, issuers, key}, nil
 }
 
-// attach lends the registry this configuration's storage.
-func (a *accounts) attach(storage certmagic.Storage, refresh time.Duration, observe func(account.Event)) (detach func()) {
-	return a.view.Registry.Attach(account.Host{Storage: storage, Refresh: refresh, Observe: observe})
+// attach gives the registry this configuration's storage and log; recheck cuts the
+// streams of accounts that are no longer let in.
+func (a *accounts) attach(storage certmagic.Storage, logger *zap.Logger, events *emitter, recheck func()) (detach func()) {
+	log := accountLog{logger, a.view, a.issuers, events, recheck}
+	if a.view.Loaded() {
+		log.warn()
+	}
+	return a.view.Registry.Attach(account.Host{Storage: storage, Refresh: a.config.refresh(), Observe: log.observe})
 }
 
+// release gives the registry back, if it was taken.
 func (a *accounts) release() error {
+	if a == nil {
+		return nil
+	}
 	_, err := registries.Delete(a.key)
 	return err
 }
@@ -158,25 +169,25 @@ type pooledRegistry struct{ *account.Registry }
 // served go on finding what was known.
 func (r pooledRegistry) Destruct() error { return r.Close() }
 
-// accountLog writes one line for each change of state, and ends the streams of
-// accounts that are good no more.
+// accountLog writes one line for each change of state, and has the
+// streams of accounts that are no longer let in cut.
 type accountLog struct {
-	logger       *zap.Logger
-	view         account.View
-	issuers      account.Issuers
-	registration *auth.Registration
-	events       *emitter
+	logger  *zap.Logger
+	view    account.View
+	issuers account.Issuers
+	events  *emitter
+	recheck func()
 }
 
 func (l accountLog) observe(e account.Event) {
 	switch e.Kind {
 	case account.Loaded:
 		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
-		streams.recheck(l.registration) // of who is registered, nobody could tell before
+		l.recheck() // of who is registered, nobody could tell before
 		l.warn()
 	case account.Updated, account.Lapsed:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
-		streams.recheck(l.registration)
+		l.recheck()
 		l.events.accountEvent(e)
 	case account.Unavailable:
 		l.storageLost(e)

@@ -44,6 +44,10 @@ const defaultMaxTTL = caddy.Duration(17520 * time.Hour)
 
 // provision reads the key. Errors hold nothing of it.
 func (s *Signing) provision(logger *zap.Logger) error {
+	if s == nil {
+		return nil
+	}
+	beginSigningCounters()
 	if s.Key != "" && s.KeyEnv != "" {
 		return errors.New("key: found a file and an environment variable; expected one of them")
 	}

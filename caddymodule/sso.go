@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -114,7 +117,11 @@ type SSOAccount struct {
 // provision resolves the placeholders and takes the service. Accounts whose
 // issuer is one of issuers share its engine, and with it what is said there of
 // trust and of refreshing.
-func (s *SSO) provision(logger *zap.Logger, issuers []*Issuer) error {
+func (s *SSO) provision(logger *zap.Logger, issuers issuerList) error {
+	if s == nil {
+		return nil
+	}
+	beginSSOCounters()
 	plan, err := s.plan(issuers)
 	if err != nil {
 		return err
@@ -136,19 +143,25 @@ func (s *SSO) group(admins api.Group) api.Group {
 	return api.Group{Name: s.Group}
 }
 
-// engines gives the engines that are asked for metadata, by the issuer's
-// identifier.
-func (s *SSO) engines() map[string]*issuer.Engine {
-	all := make(map[string]*issuer.Engine, len(s.taken.engines))
-	for _, engine := range s.taken.engines {
-		all[engine.Status().Issuer] = engine
+// attach gives the engines that are asked for metadata a configuration's storage
+// and log, but for those that the issuers of tokens have, too.
+func (s *SSO) attach(shared map[string]*issuer.Engine, storage certmagic.Storage, logger *zap.Logger) (detach []func()) {
+	if s == nil {
+		return nil
 	}
-	return all
+	others := slices.Collect(maps.Values(shared))
+	for _, engine := range s.taken.engines {
+		if !slices.Contains(others, engine) {
+			log := issuerLog{logger: logger.With(zap.String("issuer", engine.Status().Issuer))}
+			detach = append(detach, log.attach(engine, storage))
+		}
+	}
+	return detach
 }
 
 // release gives the service back, if it was taken.
 func (s *SSO) release() error {
-	if s.taken == nil {
+	if s == nil || s.taken == nil {
 		return nil
 	}
 	key := s.taken.key
@@ -278,7 +291,7 @@ func (p *ssoPlan) key() (string, error) {
 }
 
 // plan is the configuration with every placeholder resolved.
-func (s *SSO) plan(issuers []*Issuer) (*ssoPlan, error) {
+func (s *SSO) plan(issuers issuerList) (*ssoPlan, error) {
 	var r resolver
 	plan := &ssoPlan{config: sso.Config{Products: s.Products, MaxSkew: time.Duration(s.MaxSkew), RateLimit: s.RateLimit}}
 	for _, c := range s.Credentials {
@@ -322,7 +335,7 @@ func (c *SSOCredential) credential(apiKey, sharedKey string) sso.Credential {
 
 // resolve gives the account without its metadata, and where those come from;
 // an account with an endpoint of its own has no source.
-func (a *SSOAccount) resolve(r *resolver, issuers []*Issuer) (sso.Account, *issuer.Config, error) {
+func (a *SSOAccount) resolve(r *resolver, issuers issuerList) (sso.Account, *issuer.Config, error) {
 	if a.ImplicitFlow != "" && a.ImplicitFlow != "off" && a.ImplicitFlow != "on" {
 		return sso.Account{}, nil, fmt.Errorf("implicit_flow: found %q, expected on or off", a.ImplicitFlow)
 	}
@@ -360,7 +373,7 @@ func (a *SSOAccount) account(text func(option, value string) string) sso.Account
 
 // metadataSource says how an issuer's metadata are had: as the gate has them,
 // if it knows the issuer.
-func metadataSource(identifier string, issuers []*Issuer) (*issuer.Config, error) {
+func metadataSource(identifier string, issuers issuerList) (*issuer.Config, error) {
 	source := issuer.Config{Issuer: identifier}
 	for _, i := range issuers {
 		if i.policy.Issuer == identifier {

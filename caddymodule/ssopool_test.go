@@ -83,8 +83,8 @@ func TestSSOGivesEnginesBack(t *testing.T) {
 	if err := s.provision(zap.NewNop(), gate); err != nil {
 		t.Fatal(err)
 	}
-	if s.engines()[first.Issuer] != engine || held(t, first) != 2 || held(t, second) != 1 || len(s.engines()) != 2 {
-		t.Errorf("held: %d and %d times, engines %v", held(t, first), held(t, second), s.engines())
+	if s.taken.engines[first.ID()] != engine || held(t, first) != 2 || held(t, second) != 1 || len(s.taken.engines) != 2 {
+		t.Errorf("held: %d and %d times, engines %v", held(t, first), held(t, second), s.taken.engines)
 	}
 	for range 2 { // the second release has nothing to give back
 		if err := s.release(); err != nil {

@@ -116,15 +116,11 @@ func (set *streamSet) remove(s *stream) {
 	delete(set.open, s)
 }
 
-// recheck cuts the streams of callers who are let in no more, by the configuration
-// that runs. One that is starting may not get that far, and one that stops has made
-// room for the next, so their own registration judges only where none runs.
-func (set *streamSet) recheck(own *auth.Registration) {
+// recheck cuts the streams of callers who are no longer let in. Who judges is asked
+// under the lock, so that of two rechecks the last knows the newest.
+func (set *streamSet) recheck(current func() *auth.Registration) {
 	set.mu.Lock()
-	registration := own
-	if running, err := runningApp(); err == nil {
-		registration = running.entrance.registration
-	}
+	registration := current()
 	set.registration = registration
 	all := slices.Collect(maps.Keys(set.open))
 	set.mu.Unlock()
