@@ -95,3 +95,32 @@ func parseClock(data []byte) (int64, error) {
 	}
 	return rec.Highest, nil
 }
+
+// ClockSuspect reports whether the clock is more than a day behind a time that
+// was seen before. Nothing is refused for it.
+func (k *Keeper) ClockSuspect() bool { return k.suspect.Load() }
+
+// maxBehind is how far behind a clock is believed nevertheless.
+const maxBehind = 24 * time.Hour
+
+// notifyClock compares the clock with the highest time seen.
+func (k *Keeper) notifyClock() {
+	now := k.now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := &k.clock
+	c.own = max(c.own, now.Unix())
+	highest := time.Unix(max(c.own, c.stored), 0)
+	suspect := highest.Sub(now) > maxBehind
+	if k.suspect.Swap(suspect) == suspect {
+		return
+	}
+	ev := Event{Kind: ClockFine, Words: "the clock shows " + stamp(now)}
+	if suspect {
+		ev.Kind = ClockSuspect
+		ev.Words += fmt.Sprintf(", but it was %s before; set it right, or licenses last longer than they should", stamp(highest))
+	}
+	k.note(ev)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -11,14 +11,19 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// Names in storage. The folders' names do not begin alike, because some storages
-// would list both for one.
-const (
-	folder       = "gatehouse/license"
-	installedKey = folder + "/installed.json"
-	clockKey     = folder + "/clock.json"
-	recordFolder = "gatehouse/signed"
-	lockName     = "gatehouse-license"
+// Errors that callers tell apart.
+var (
+	// ErrConfigured: the license is configured as a file or as text, so none
+	// can be installed.
+	ErrConfigured = errors.New("the license is set in the configuration; change it there")
+	// ErrBusy: storage could not be written or read in time, or not at all. What
+	// was asked for was not acknowledged; in rare cases it happens all the same.
+	// It wraps the storage's own error, which is for logs and not for callers.
+	ErrBusy = errors.New("storage is out of reach now")
+	// ErrClosed: the keeper was closed.
+	ErrClosed = errors.New("the keeper of the license is closed")
+	// ErrAfter: the place to list from is not an [Entry.ID].
+	ErrAfter = errors.New("not the id of a recorded signature")
 )
 
 // installGrace is for a call of storage that ends a little late.
@@ -53,17 +58,6 @@ func (k *Keeper) Install(ctx context.Context, data []byte) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// spawn starts work that Close waits for; false after Close.
-func (k *Keeper) spawn(work func()) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return false
-	}
-	k.work.Go(work)
-	return true
 }
 
 func (k *Keeper) install(job held) error {
@@ -154,18 +148,3 @@ func insist(ctx context.Context, try func() error) error {
 
 // spread varies d by up to a tenth either way.
 func spread(d time.Duration) time.Duration { return storage.Spread(d, 0.1) }
-
-// Errors that callers tell apart.
-var (
-	// ErrConfigured: the license is configured as a file or as text, so none
-	// can be installed.
-	ErrConfigured = errors.New("the license is set in the configuration; change it there")
-	// ErrBusy: storage could not be written or read in time, or not at all. What
-	// was asked for was not acknowledged; in rare cases it happens all the same.
-	// It wraps the storage's own error, which is for logs and not for callers.
-	ErrBusy = errors.New("storage is out of reach now")
-	// ErrClosed: the keeper was closed.
-	ErrClosed = errors.New("the keeper of the license is closed")
-	// ErrAfter: the place to list from is not an [Entry.ID].
-	ErrAfter = errors.New("not the id of a recorded signature")
-)

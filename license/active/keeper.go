@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"strings"
 	"sync"
@@ -15,8 +14,44 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
+// Bounds of [Host.Refresh].
+const (
+	// DefaultRefresh is the time between two looks into storage.
+	DefaultRefresh = time.Second
+	// MinRefresh is the floor of that time.
+	MinRefresh = 10 * time.Millisecond
+)
+
 // DefaultWriteLimit is how long a write waits for storage.
 const DefaultWriteLimit = 15 * time.Second
+
+// Names in storage. The folders' names do not begin alike, because some storages
+// would list both for one.
+const (
+	folder       = "gatehouse/license"
+	installedKey = folder + "/installed.json"
+	clockKey     = folder + "/clock.json"
+	recordFolder = "gatehouse/signed"
+	lockName     = "gatehouse-license"
+)
+
+// Storage is what is needed of a certmagic.Storage; every one of those is one. It
+// may be slow, away, or wrong in the ways that the package comment tells.
+type Storage = storage.Storage
+
+// Host is what the running configuration lends a keeper.
+type Host struct {
+	// Storage keeps the installed license and the highest time seen. nil: no
+	// license can be installed, and a clock set back is seen only while the
+	// process runs.
+	Storage Storage
+	// Observe is told what happens, one event at a time and in order. It must
+	// return soon and must not call Install, Close or detach. May be nil.
+	Observe func(Event)
+	// Refresh is the time between two looks at what other nodes installed, varied
+	// by a tenth. Zero: one second.
+	Refresh time.Duration
+}
 
 // Config says what license a [Keeper] keeps.
 type Config struct {
@@ -119,84 +154,54 @@ func (k *Keeper) begin(known []byte) {
 	}
 }
 
-// Standing is what is in force at this moment, never nil. It takes no lock,
-// allocates nothing and waits for nothing; a state that was not told yet is told
-// soon after. It goes on after Close.
-func (k *Keeper) Standing() *license.Standing {
-	s := k.view.Load().now().standing
-	k.notice(s.State())
-	return s
-}
-
-// Check decides about a request as [license.Standing.Check] of the Standing does,
-// and reads the clock once for both.
-func (k *Keeper) Check(hostport string, features ...string) error {
-	state, err := k.view.Load().now().standing.Judge(hostport, features...)
-	k.notice(state)
-	return err
-}
-
-// notice has a state told that was not told yet.
-func (k *Keeper) notice(state license.State) {
-	if state != *k.notified.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
-		ring(k.notifierBell)
-	}
-}
-
-// Known is the text of the license in force if it is genuine, else nil. See
-// [Config.Known].
-func (k *Keeper) Known() []byte { return bytes.Clone(k.view.Load().now().text) }
-
-// Fault is what is wrong with the source of the license in force: it holds
-// another one or none that lets pass, or cannot be read, so that a restart would
-// lose what is in force now. nil: nothing, or no genuine license is in force, as
-// its state tells. It may name a path, which is for operators.
-func (k *Keeper) Fault() error {
+// Attach tells the keeper that a configuration started: from now on it uses that
+// storage and tells that observer. detach ends that, and the configuration
+// attached before is used again; it may be called repeatedly. It waits, two
+// seconds at most, for a write that is under way, and another one for other calls
+// of the storage. The first Attach starts the background work.
+func (k *Keeper) Attach(h Host) (detach func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	v := k.view.Load()
-	now := v.now()
-	switch {
-	case now.text == nil:
-		return nil
-	case k.search.cause != nil:
-		return k.search.cause
-	case v.next != nil && now != v.next:
-		return fmt.Errorf("what it holds now does not let pass: %w", v.next.standing.Err())
-	case k.source.kind == installed && k.outages[lookTopic] != nil:
-		return k.outages[lookTopic]
+	if k.closed {
+		return func() {}
 	}
-	return nil
-}
-
-// Source is where the license comes from.
-func (k *Keeper) Source() Source { return k.source }
-
-// Looked reports whether the first look for the license has ended, or whether
-// one was known beforehand. Until then nobody can say that there is none. For a
-// file and for text it is true from the beginning.
-func (k *Keeper) Looked() bool {
-	select {
-	case <-k.looked:
-		return true
-	default:
-		return k.view.Load().good.text != nil
+	if h.Refresh == 0 {
+		h.Refresh = DefaultRefresh
+	}
+	h.Refresh = max(h.Refresh, MinRefresh)
+	lease := k.leases.Attach(k.ctx, storage.NewClient(h.Storage, 0), h)
+	if !k.running {
+		k.running = true
+		k.start()
+	}
+	k.ringAll()
+	return func() {
+		lease.Detach()
+		k.ringAll()
 	}
 }
 
-// Await waits until [Keeper.Looked]. Its error is the context's, or [ErrClosed].
-func (k *Keeper) Await(ctx context.Context) error {
-	if k.Looked() {
-		return nil
+// start begins the background work.
+func (k *Keeper) start() {
+	k.work.Go(func() { k.repeat(k.notifierBell, k.notify) })
+	k.work.Go(func() { k.repeat(k.clockBell, k.keepClock) })
+	switch k.source.kind {
+	case file:
+		k.work.Go(func() { k.repeat(k.watcherBell, k.watchFile) })
+	case installed:
+		k.work.Go(func() { k.repeat(k.watcherBell, k.watchStorage) })
 	}
-	select {
-	case <-k.looked:
-		return nil
-	case <-k.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
+}
+
+// spawn starts work that Close waits for; false after Close.
+func (k *Keeper) spawn(work func()) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
 	}
+	k.work.Go(work)
+	return true
 }
 
 // Close ends the background work and waits for it. It may be called repeatedly.
@@ -209,34 +214,34 @@ func (k *Keeper) Close() error {
 	return nil
 }
 
-// held is a license, or the lack of one, and its text if it is genuine.
-type held struct {
-	standing *license.Standing
-	text     []byte
+// idle is how long to wait for a bell when there is nothing to do.
+const idle = time.Hour
+
+// repeat calls f at once, when the bell rings, and after the time that f
+// returned, until Close.
+func (k *Keeper) repeat(bell <-chan struct{}, f func() time.Duration) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for k.ctx.Err() == nil {
+		select {
+		case <-k.ctx.Done():
+			return
+		case <-timer.C:
+		case <-bell:
+		}
+		timer.Reset(f())
+	}
 }
 
-// view is what requests are answered from. It never changes.
-type view struct {
-	good held  // in force
-	next *held // genuine, and waiting for its time or for the end of good; mostly nil
+func (k *Keeper) ringAll() {
+	ring(k.notifierBell)
+	ring(k.watcherBell)
+	ring(k.clockBell)
 }
 
-// now is what is in force at this moment.
-func (v *view) now() *held {
-	if v.next != nil && (v.next.standing.Err() == nil || v.good.standing.Err() != nil) {
-		return v.next
+func ring(bell chan<- struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
 	}
-	return &v.good
-}
-
-// nextChange is the moment at which the state may next change by itself.
-func (v *view) nextChange() (at time.Time, ok bool) {
-	at, ok = v.good.standing.NextChange()
-	if v.next == nil {
-		return at, ok
-	}
-	if also, due := v.next.standing.NextChange(); due && (!ok || also.Before(at)) {
-		return also, true
-	}
-	return at, ok
 }

@@ -1,239 +1,244 @@
 package active
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"regexp"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
-// faultStorage is a storage with a switch for what real ones are found to do.
-type faultStorage struct {
-	t  *testing.T
-	mu sync.Mutex
+// settle is long enough for a look, its repetition and a retry.
+const settle = 5 * time.Second
 
-	values map[string][]byte
-	held   bool
-	freed  chan struct{} // closed and made anew at each Unlock
+// TestNotFoundWhileDown: "not found" while it is down, at three moments.
+func TestNotFoundWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		k, l := started(t, Installed(), h)
+		must(t, k.Install(t.Context(), signed(t, "Acme")))
+		l.want(t, ">missing", "missing>valid")
+		h.do(func() { h.down = true })
+		time.Sleep(time.Minute)
+		wantCustomer(t, k, "Acme")
+		l.want(t, "unavailable")
+		h.do(func() { h.down = false })
+		time.Sleep(time.Minute)
+		l.want(t, "recovered")
 
-	down       bool  // Load finds nothing, all else fails
-	err        error // of every call
-	lockErr    error // Lock fails at once
-	lockPolls  bool  // a held lock is looked at every 20 seconds
-	lockNever  bool  // Lock never returns, and ignores its context
-	lockShared bool  // Lock is granted to everybody
-	noFolder   error // of List where nothing is; nil: an empty list
-	listing    func([]string) []string
-	listErrs   []error       // of the next calls of List
-	unlockErrs []error       // of the next calls of Unlock
-	gate       chan struct{} // calls but Lock and Unlock wait for it
-	deaf       bool          // and ignore their context meanwhile
-	stored     func(key string)
+		h.do(func() { h.down = true }) // at a start
+		k, l = started(t, Installed(), h)
+		wantState(t, k, license.StateMissing)
+		l.want(t, "unavailable", ">missing")
+		h.do(func() { h.down = false })
+		time.Sleep(settle)
+		wantCustomer(t, k, "Acme")
 
-	loads, stores, lists, locks int
-}
-
-func newFaultStorage(t *testing.T) *faultStorage {
-	return &faultStorage{t: t, values: map[string][]byte{}, freed: make(chan struct{}), noFolder: fs.ErrNotExist}
-}
-
-var (
-	// tempGone: a temporary file went away while its folder was listed.
-	tempGone = &fs.PathError{Op: "lstat", Path: "/data/" + folder + "/8674665223", Err: fs.ErrNotExist}
-	errDown  = errors.New("connection refused")
-	safeKey  = regexp.MustCompile(`^[a-z0-9._/-]+$`)
-)
-
-func (h *faultStorage) enter(ctx context.Context) error {
-	h.mu.Lock()
-	gate, deaf, err := h.gate, h.deaf, h.err
-	h.mu.Unlock()
-	over := ctx.Done()
-	if deaf {
-		over = nil
-	}
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-over:
-			return ctx.Err()
+		// Down for Load only, and the listing knows better.
+		value := h.get(installedKey)
+		k, l = started(t, Installed(), h)
+		l.want(t, ">valid")
+		h.do(func() {
+			delete(h.values, installedKey)
+			h.listing = func(keys []string) []string { return append(keys, installedKey) }
+		})
+		time.Sleep(time.Minute)
+		wantCustomer(t, k, "Acme")
+		if ev := l.want(t, "unavailable")[0]; !errors.Is(ev.Err, storage.ErrWavers) {
+			t.Errorf("reason %v", ev.Err)
 		}
-	}
-	return err
+		h.put(installedKey, value)
+	})
 }
 
-func (h *faultStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	err := h.enter(ctx)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.loads++
-	if err != nil {
-		return nil, err
-	}
-	value, ok := h.values[key]
-	if !ok || h.down {
-		return nil, fs.ErrNotExist
-	}
-	return slices.Clone(value), nil
-}
-
-func (h *faultStorage) Store(ctx context.Context, key string, value []byte) error {
-	err := h.enter(ctx)
-	h.mu.Lock()
-	h.stores++
-	if err == nil && h.down {
-		err = errDown
-	}
-	if len(value) == 0 || !safeKey.MatchString(key) {
-		h.t.Errorf("storing %d bytes as %q, which not every storage takes", len(value), key)
-	}
-	if err == nil {
-		h.values[key] = slices.Clone(value)
-	}
-	after := h.stored
-	h.mu.Unlock()
-	if err == nil && after != nil {
-		after(key)
-	}
-	return err
-}
-
-func (h *faultStorage) Delete(context.Context, string) error {
-	h.t.Error("nothing of the license is ever deleted")
-	return nil
-}
-
-func (h *faultStorage) List(ctx context.Context, path string, recursive bool) ([]string, error) {
-	err := h.enter(ctx)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lists++
-	if recursive {
-		h.t.Error("a recursive listing, which not every storage does")
-	}
-	if len(h.listErrs) > 0 {
-		err, h.listErrs = h.listErrs[0], h.listErrs[1:]
-	}
-	if err == nil && h.down {
-		err = errDown
-	}
-	if err != nil {
-		return nil, err
-	}
-	var keys []string
-	for key := range h.values {
-		if strings.HasPrefix(key, path+"/") {
-			keys = append(keys, key)
+// TestDeleted: a license that is really gone stays where it is known. Nothing is
+// written back, and a restart has none.
+func TestDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		k, l := started(t, Installed(), h)
+		data := signed(t, "Acme")
+		must(t, k.Install(t.Context(), data))
+		h.do(func() { delete(h.values, installedKey) })
+		time.Sleep(time.Minute)
+		wantCustomer(t, k, "Acme")
+		l.want(t, ">missing", "missing>valid", "vanished")
+		if !errors.Is(k.Fault(), fs.ErrNotExist) {
+			t.Errorf("fault %v, want that storage has none", k.Fault())
 		}
-	}
-	if h.listing != nil {
-		keys = h.listing(keys)
-	}
-	if len(keys) == 0 {
-		return nil, h.noFolder
-	}
-	return keys, nil
-}
-
-func (h *faultStorage) Lock(ctx context.Context, name string) error {
-	for {
-		h.mu.Lock()
-		h.locks++
-		err, freed, never := h.lockErr, h.freed, h.lockNever
-		if h.down {
-			err = errDown
+		if h.get(installedKey) != nil {
+			t.Error("a deleted license was written back")
 		}
-		if err == nil && !never && (!h.held || h.lockShared) {
-			h.held = true
-			h.mu.Unlock()
-			return nil
+		restarted, _ := started(t, Installed(), h)
+		wantState(t, restarted, license.StateMissing)
+		lists := h.count(&h.lists)
+		time.Sleep(time.Minute)
+		if n := h.count(&h.lists) - lists; n > 2 {
+			t.Errorf("listed %d times in a minute for what is no news", n)
 		}
-		h.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		over := ctx.Done()
-		if never {
-			over = nil
-		}
-		var poll <-chan time.Time
-		if h.lockPolls {
-			freed, poll = nil, time.After(20*time.Second)
-		}
-		select {
-		case <-freed:
-		case <-poll:
-		case <-over:
-			return ctx.Err()
-		}
+		h.put(installedKey, data)
+		time.Sleep(settle)
+		l.want(t, "mended")
+	})
+}
+
+// TestListings: whatever storage shows beside the license.
+func TestListings(t *testing.T) {
+	for name, spoil := range map[string]func(h *faultStorage){
+		"temporary names": func(h *faultStorage) {
+			h.listing = func(keys []string) []string { return append(keys, folder+"/8674665223", installedKey+".tmp") }
+		},
+		"no folder, an error":  func(h *faultStorage) { h.noFolder = fs.ErrNotExist },
+		"no folder, no error":  func(h *faultStorage) { h.noFolder = nil },
+		"temporary file ended": func(h *faultStorage) { h.listErrs = []error{tempGone} },
+		"siblings and folders": func(h *faultStorage) {
+			h.listing = func(keys []string) []string {
+				return append(keys, folder, folder+"/", folder+"_old/installed.json", "other/"+installedKey, recordFolder+"/x.json")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFaultStorage(t)
+				spoil(h)
+				k, l := started(t, Installed(), h)
+				must(t, k.Await(t.Context()))
+				l.want(t, ">missing")
+				must(t, k.Install(t.Context(), signed(t, "Acme")))
+				time.Sleep(settle)
+				l.want(t, "missing>valid")
+			})
+		})
 	}
 }
 
-func (h *faultStorage) Unlock(_ context.Context, name string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.unlockErrs) > 0 {
-		err := h.unlockErrs[0]
-		h.unlockErrs = h.unlockErrs[1:]
-		return err
-	}
-	if !h.held {
-		return fmt.Errorf("%s is not locked", name)
-	}
-	h.held = false
-	h.free()
-	return nil
+// TestRawErrors: an error that says nothing of what it means is an outage and not
+// an answer.
+func TestRawErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		h.put(installedKey, signed(t, "Acme"))
+		k, l := started(t, Installed(), h)
+		h.do(func() { h.err = errors.New("NoSuchKey: 404") })
+		time.Sleep(time.Minute)
+		wantCustomer(t, k, "Acme")
+		l.want(t, ">valid", "unavailable")
+		if k.Fault() == nil {
+			t.Error("no fault, though storage is out of reach")
+		}
+		h.do(func() { h.err = nil })
+		time.Sleep(time.Minute)
+		if k.Fault() != nil {
+			t.Errorf("fault %v, though storage is back", k.Fault())
+		}
+	})
 }
 
-// free wakes all who wait for the lock; h.mu is held.
-func (h *faultStorage) free() {
-	close(h.freed)
-	h.freed = make(chan struct{})
+// TestLockThatNeverComes: the lock that comes too late is given back. The other kinds of locks are in TestInstallBusy.
+func TestLockThatNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		k, _ := started(t, Installed(), h)
+		h.do(func() { h.lockNever = true })
+		wantErrors(t, k.Install(t.Context(), signed(t, "Acme")), ErrBusy)
+		h.open()
+		synctest.Wait()
+		if h.isHeld() {
+			t.Error("a lock that nobody waits for is held")
+		}
+		wantState(t, k, license.StateMissing)
+	})
 }
 
-// do changes the storage or its switches.
-func (h *faultStorage) do(change func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	change()
+// TestLockIsGivenBackLater: a storage that could not be told that the lock is free
+// is told again, without a delay for who installs. Some would keep it held for ever.
+func TestLockIsGivenBackLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		k, _ := started(t, Installed(), h)
+		h.do(func() { h.unlockErrs = []error{errDown, errDown} })
+		began := time.Now()
+		must(t, k.Install(t.Context(), signed(t, "Acme")))
+		if took := time.Since(began); took > 0 || !h.isHeld() {
+			t.Errorf("took %s, held %t", took, h.isHeld())
+		}
+		time.Sleep(time.Second)
+		if h.isHeld() {
+			t.Error("the lock is held still")
+		}
+	})
 }
 
-func (h *faultStorage) put(key string, value []byte) { h.do(func() { h.values[key] = value }) }
-
-func (h *faultStorage) get(key string) []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.values[key]
+// TestLockHeldByTwo: both nodes end with what storage holds.
+func TestLockHeldByTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		h.lockShared = true
+		k, _ := started(t, Installed(), h)
+		other, meddled := signed(t, "Other"), 0
+		h.stored = func(string) {
+			if meddled++; meddled == 1 {
+				h.put(installedKey, other) // before it is read back
+			}
+		}
+		must(t, k.Install(t.Context(), signed(t, "Acme")))
+		wantCustomer(t, k, "Acme")
+		h.put(installedKey, other) // after
+		time.Sleep(settle)
+		wantCustomer(t, k, "Other")
+	})
 }
 
-// count reads one of the counters.
-func (h *faultStorage) count(counter *int) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return *counter
+// TestDamagedRecord: what is no license is reported, and the last good one stays.
+func TestDamagedRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		data := signed(t, "Acme")
+		h.put(installedKey, data)
+		k, l := started(t, Installed(), h)
+		for _, bad := range [][]byte{{}, data[:len(data)/2], broken(data), make([]byte, 1<<20)} {
+			h.put(installedKey, bad)
+			time.Sleep(settle)
+			wantCustomer(t, k, "Acme")
+		}
+		l.want(t, ">valid", "rejected", "rejected", "rejected") // the first two are alike
+		h.put(installedKey, data)
+		time.Sleep(settle)
+		l.want(t, "mended")
+		h.put(installedKey, broken(data))
+		restarted, _ := started(t, Installed(), h)
+		wantState(t, restarted, license.StateInvalid)
+	})
 }
 
-// isHeld reports whether anybody holds the lock.
-func (h *faultStorage) isHeld() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.held
-}
-
-// open lets all calls go that wait.
-func (h *faultStorage) open() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lockNever = false
-	if h.gate != nil {
-		close(h.gate)
-		h.gate = nil
-	}
-	h.free()
+// TestStuckCallsAreBounded: a storage that never answers does not collect
+// goroutines.
+func TestStuckCallsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFaultStorage(t)
+		k, l := started(t, Installed(), h)
+		must(t, k.Install(t.Context(), signed(t, "Acme")))
+		h.do(func() { h.gate, h.deaf = make(chan struct{}), true })
+		for range 10 {
+			_ = k.Install(t.Context(), signed(t, "Other"))
+		}
+		stuck := k.leases.Newest().Stuck
+		if n := stuck(); n != storage.MaxCalls {
+			t.Errorf("%d calls are stuck", n)
+		}
+		l.want(t, ">missing", "missing>valid", "unavailable")
+		healthy := newFaultStorage(t)
+		detach := k.Attach(Host{Storage: healthy})
+		must(t, k.Install(t.Context(), signed(t, "Third"))) // another storage is not held up
+		wantCustomer(t, k, "Third")
+		detach()
+		h.open()
+		time.Sleep(2 * time.Minute)
+		if n := stuck(); n != 0 {
+			t.Errorf("%d calls are stuck still", n)
+		}
+	})
 }
