@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -30,7 +31,7 @@ func (c *clockwork) turn(offset time.Duration) {
 }
 
 // newClockwork starts a keeper with a clock off by that much.
-func newClockwork(t *testing.T, s Storage, offset time.Duration) *clockwork {
+func newClockwork(t *testing.T, s storage.Storage, offset time.Duration) *clockwork {
 	t.Helper()
 	c := &clockwork{}
 	c.offset.Store(int64(offset))

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
@@ -109,7 +110,7 @@ func newKeeper(t testing.TB, s Source, known ...byte) *Keeper {
 }
 
 // started is a keeper that a configuration uses, after its first look.
-func started(t *testing.T, source Source, s Storage) (*Keeper, *log) {
+func started(t *testing.T, source Source, s storage.Storage) (*Keeper, *log) {
 	t.Helper()
 	k, l := newKeeper(t, source), &log{}
 	t.Cleanup(k.Attach(Host{Storage: s, Observe: l.observe}))

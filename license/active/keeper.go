@@ -35,16 +35,12 @@ const (
 	lockName     = "gatehouse-license"
 )
 
-// Storage is what is needed of a certmagic.Storage; every one of those is one. It
-// may be slow, away, or wrong in the ways that the package comment tells.
-type Storage = storage.Storage
-
 // Host is what the running configuration lends a keeper.
 type Host struct {
-	// Storage keeps the installed license and the highest time seen. nil: no
-	// license can be installed, and a clock set back is seen only while the
-	// process runs.
-	Storage Storage
+	// Storage keeps the installed license and the highest time seen. It may be slow,
+	// away, or wrong in the ways that the package comment tells. nil: no license can
+	// be installed, and a clock set back is seen only while the process runs.
+	Storage storage.Storage
 	// Observe is told what happens, one event at a time and in order. It must
 	// return soon and must not call Install, Close or detach. May be nil.
 	Observe func(Event)
@@ -172,24 +168,19 @@ func (k *Keeper) Attach(h Host) (detach func()) {
 	lease := k.leases.Attach(k.ctx, storage.NewClient(h.Storage, 0), h)
 	if !k.running {
 		k.running = true
-		k.start()
+		k.work.Go(func() { k.repeat(k.notifierBell, k.notify) })
+		k.work.Go(func() { k.repeat(k.clockBell, k.keepClock) })
+		switch k.source.kind {
+		case file:
+			k.work.Go(func() { k.repeat(k.watcherBell, k.watchFile) })
+		case installed:
+			k.work.Go(func() { k.repeat(k.watcherBell, k.watchStorage) })
+		}
 	}
 	k.ringAll()
 	return func() {
 		lease.Detach()
 		k.ringAll()
-	}
-}
-
-// start begins the background work.
-func (k *Keeper) start() {
-	k.work.Go(func() { k.repeat(k.notifierBell, k.notify) })
-	k.work.Go(func() { k.repeat(k.clockBell, k.keepClock) })
-	switch k.source.kind {
-	case file:
-		k.work.Go(func() { k.repeat(k.watcherBell, k.watchFile) })
-	case installed:
-		k.work.Go(func() { k.repeat(k.watcherBell, k.watchStorage) })
 	}
 }
 

@@ -76,7 +76,7 @@ type Record struct {
 
 // NewRecord makes the record that is kept in this storage. It starts nothing, and
 // lives no longer than the configuration that the storage is of.
-func NewRecord(s Storage, opts Options) *Record {
+func NewRecord(s storage.Storage, opts Options) *Record {
 	r := &Record{client: storage.NewClient(s, 0), now: opts.Now, limit: opts.WriteLimit}
 	r.adds, r.lists = make(chan struct{}, maxAdds), make(chan struct{}, 1)
 	if r.now == nil {
@@ -104,7 +104,9 @@ func (r *Record) Add(ctx context.Context, e Entry) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("recording a signature: %w", err)
 	}
-	e.ID = newEntryID(e.Time)
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	e.ID = e.Time.Format(idTime) + "-" + hex.EncodeToString(random[:])
 	if err := r.write(ctx, keyOf(e.ID), value); err != nil {
 		return Entry{}, fmt.Errorf("recording a signature: %w", err)
 	}
@@ -126,12 +128,6 @@ func (r *Record) write(ctx context.Context, key string, value []byte) error {
 		return ctx.Err()
 	}
 	return err
-}
-
-func newEntryID(at time.Time) string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return at.Format(idTime) + "-" + hex.EncodeToString(b[:])
 }
 
 // List returns what was signed, newest first: those before the entry whose ID is
@@ -161,9 +157,15 @@ func (r *Record) List(ctx context.Context, after string, limit int) ([]Entry, er
 }
 
 func (r *Record) page(ctx context.Context, after string, limit int) ([]Entry, error) {
-	ids, err := r.ids(ctx)
+	keys, err := r.client.List(ctx, recordFolder)
 	if err != nil {
 		return nil, err
+	}
+	ids := keys[:0] // the oldest first
+	for _, key := range keys {
+		if id, ok := idOf(key); ok {
+			ids = append(ids, id)
+		}
 	}
 	if after != "" {
 		at, _ := slices.BinarySearch(ids, after)
@@ -172,21 +174,6 @@ func (r *Record) page(ctx context.Context, after string, limit int) ([]Entry, er
 	ids = ids[max(0, len(ids)-limit):]
 	slices.Reverse(ids)
 	return r.read(ctx, ids)
-}
-
-// ids lists all entries, the oldest first.
-func (r *Record) ids(ctx context.Context) ([]string, error) {
-	keys, err := r.client.List(ctx, recordFolder)
-	if err != nil {
-		return nil, err
-	}
-	ids := keys[:0]
-	for _, key := range keys {
-		if id, ok := idOf(key); ok {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
 }
 
 // read loads entries. If none can be had it is storage that is at fault, and not
@@ -225,7 +212,8 @@ func (r *Record) entry(ctx context.Context, id string) (e Entry, unread error) {
 		err = errOtherTime
 	}
 	if err != nil {
-		return Entry{ID: id, Time: timeOf(id), Err: fmt.Errorf("record %s: %w", keyOf(id), err)}, unread
+		at, _ := time.Parse(idTime, id[:len(idTime)]) // zero if there is no such time
+		return Entry{ID: id, Time: at, Err: fmt.Errorf("record %s: %w", keyOf(id), err)}, unread
 	}
 	e.ID = id
 	return e, nil
@@ -303,13 +291,4 @@ func idOf(key string) (id string, ok bool) {
 	id, inside := strings.CutPrefix(key, recordFolder+"/")
 	id, ours := strings.CutSuffix(id, ".json")
 	return id, inside && ours && idForm.MatchString(id)
-}
-
-// timeOf is the time in an id; zero if there is no such time.
-func timeOf(id string) time.Time {
-	t, err := time.Parse(idTime, id[:len(idTime)])
-	if err != nil {
-		return time.Time{}
-	}
-	return t
 }

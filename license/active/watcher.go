@@ -17,14 +17,13 @@ import (
 // Source says where the license comes from. Sources are equal (==) if they are
 // the same place or text. The zero Source is storage.
 type Source struct {
-	kind  kind
+	kind  uint8
 	value string
 }
 
-type kind uint8
-
+// The kinds of sources.
 const (
-	installed kind = iota
+	installed uint8 = iota
 	file
 	inline
 )
@@ -213,31 +212,21 @@ func (k *Keeper) watchFile() time.Duration {
 // readFile reads a license file. It must be a regular one: opening a pipe would
 // wait for its other end.
 func readFile(path string) ([]byte, error) {
-	if err := checkFile(os.Stat(path)); err != nil {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
 		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Size() > license.MaxSize:
+		return nil, fmt.Errorf("it has %d bytes; want at most %d", info.Size(), license.MaxSize)
 	}
 	f, err := os.Open(path) //nolint:gosec // the path is the operator's
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, license.MaxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	return data, nil
-}
-
-func checkFile(info os.FileInfo, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return errors.New("it is not a regular file")
-	case info.Size() > license.MaxSize:
-		return fmt.Errorf("it has %d bytes; want at most %d", info.Size(), license.MaxSize)
-	}
-	return nil
+	return io.ReadAll(io.LimitReader(f, license.MaxSize+1))
 }
 
 // watchStorage looks at the license in storage.
