@@ -2,6 +2,10 @@ package license
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/gowebpki/jcs"
 )
@@ -37,4 +41,74 @@ func canonical(keyID string, p *Payload) ([]byte, error) {
 		return nil, fmt.Errorf("bringing the payload into its canonical form: %w", err)
 	}
 	return append([]byte(prefix2), data...), nil
+}
+
+// featureList is what version 1's grammar takes for features behind the last
+// colon of its text.
+var featureList = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*(,[a-z0-9][a-z0-9-]*)*$`)
+
+// text1 is what version 1 signs:
+//
+//	type:issued_at:expire_at:host,host:description[:feature,feature]
+func (p *Payload) text1() string {
+	fields := []string{
+		string(p.Type),
+		strconv.FormatInt(p.IssuedAt, 10),
+		strconv.FormatInt(p.ExpireAt, 10),
+		strings.Join(p.AllowedHosts, ","),
+		p.Description,
+	}
+	if len(p.Features) > 0 {
+		fields = append(fields, strings.Join(p.Features, ","))
+	}
+	return strings.Join(fields, ":")
+}
+
+// fields1 is a text of version 1 taken apart.
+type fields1 struct {
+	kind, issuedAt, expireAt string
+	hosts                    []string
+	description              string
+	features                 []string
+}
+
+// parse1 reads a text of version 1 by its one grammar: split at the first four
+// colons, and hosts at commas; the rest is the description, except that what
+// follows its last colon is the features if it looks like them.
+func parse1(text string) (f fields1, ok bool) {
+	parts := strings.SplitN(text, ":", 5)
+	if len(parts) != 5 {
+		return fields1{}, false
+	}
+	f = fields1{
+		kind:        parts[0],
+		issuedAt:    parts[1],
+		expireAt:    parts[2],
+		hosts:       strings.Split(parts[3], ","),
+		description: parts[4],
+	}
+	colon := strings.LastIndexByte(f.description, ':')
+	if colon >= 0 && featureList.MatchString(f.description[colon+1:]) {
+		f.features = strings.Split(f.description[colon+1:], ",")
+		f.description = f.description[:colon]
+	}
+	return f, true
+}
+
+// checkText is the round-trip guard. A text of version 1 does not say by itself
+// where a field ends, so one text may stand for several payloads. Only the
+// payload that the grammar reads from the text may be signed and verified, which
+// leaves one payload for each text.
+func (p *Payload) checkText() error {
+	f, ok := parse1(p.text1())
+	switch {
+	case !ok || f.kind != string(p.Type),
+		f.issuedAt != strconv.FormatInt(p.IssuedAt, 10),
+		f.expireAt != strconv.FormatInt(p.ExpireAt, 10),
+		!slices.Equal(f.hosts, p.AllowedHosts):
+		return badForm("payload.allowed_hosts", "holds ':' or ',', which version 1 cannot tell from its own; want hosts without, or version 2")
+	case f.description != p.Description, !slices.Equal(f.features, p.Features):
+		return badForm("payload.description", "holds ':' so that version 1 would read features in it; put a space after ':', or use version 2")
+	}
+	return nil
 }

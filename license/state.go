@@ -1,6 +1,8 @@
 package license
 
-import "time"
+import (
+	"time"
+)
 
 // State is how a license stands at a moment. It is told once, here, and used
 // everywhere: for requests, metrics, events and status pages.
@@ -82,4 +84,86 @@ func (t *timeline) next(now int64) (int64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Status describes a [Standing] to people and programs, with the names of the
+// HTTP API's status body. Its lists are never nil.
+type Status struct {
+	// State is the state at the moment of asking.
+	State State `json:"state"`
+
+	// IsValid reports whether a request would pass: the state lets pass, and
+	// the host asked about, if any, is covered.
+	IsValid bool `json:"is_valid"`
+
+	// VerifiedHost is the host asked about if it is covered, else empty.
+	VerifiedHost string `json:"verified_host"`
+
+	// VerifyError says why IsValid is false, else it is empty.
+	VerifyError string `json:"verify_error"`
+
+	// KeyID, Type, AllowedHosts and Description are those of the license, as
+	// far as it can be read; of an invalid one they are mere claims.
+	KeyID        string   `json:"key_id"`
+	Type         Type     `json:"type"`
+	AllowedHosts []string `json:"allowed_hosts"`
+	Description  string   `json:"description"`
+
+	// Features are those granted; ["*"] if every one is.
+	Features []string `json:"features"`
+
+	// IssuedAt and ExpireAt are Unix seconds; 0 if there is no license.
+	IssuedAt int64 `json:"issued_at"`
+	ExpireAt int64 `json:"expire_at"`
+
+	// DaysLeft is the number of whole days until ExpireAt, 0 when it is over.
+	DaysLeft int64 `json:"days_left"`
+}
+
+// Status describes the standing for one host, port included or not; with an
+// empty host, for none in particular.
+func (s *Standing) Status(hostport string) Status {
+	s = s.frozen()
+	err := s.Err()
+	if err == nil && hostport != "" {
+		err = s.Check(hostport)
+	}
+	status := Status{State: s.State(), IsValid: err == nil, AllowedHosts: []string{}, Features: []string{}}
+	if err != nil {
+		status.VerifyError = err.Error()
+	} else {
+		status.VerifiedHost = hostport
+	}
+	if l := s.License(); l != nil {
+		status.describe(l)
+	}
+	if s.fault == nil {
+		status.DaysLeft = max(0, (s.times.ends-s.now().Unix())/(24*60*60))
+	}
+	return status
+}
+
+// frozen is the standing with its clock stopped, so that several answers are of
+// one moment.
+func (s *Standing) frozen() *Standing {
+	if s.fault != nil {
+		return s
+	}
+	moment := s.now()
+	still := *s
+	still.now = func() time.Time { return moment }
+	return &still
+}
+
+func (s *Status) describe(l *License) {
+	s.KeyID = l.KeyID
+	s.Type = l.Payload.Type
+	s.Description = l.Payload.Description
+	s.IssuedAt = l.Payload.IssuedAt
+	s.ExpireAt = l.Payload.ExpireAt
+	s.AllowedHosts = append(s.AllowedHosts, l.Payload.AllowedHosts...)
+	s.Features = append(s.Features, l.Payload.Features...)
+	if l.Payload.Features == nil {
+		s.Features = []string{EveryFeature}
+	}
 }

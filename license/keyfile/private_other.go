@@ -2,7 +2,9 @@
 
 package keyfile
 
-import "os"
+import (
+	"os"
+)
 
 const modesCount = false
 
