@@ -168,7 +168,7 @@ func measureMemory(b *testing.B, asked int) {
 		b.Fatal(err)
 	}
 	letIn(b, g.verifier(), g.usualToken("RS256"))
-	key := g.engine.Set().All()[0]
+	key := g.engine.JWKS().All()[0]
 	prints, err := newFingerprinter()
 	if err != nil {
 		b.Fatal(err)

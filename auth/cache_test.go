@@ -19,7 +19,7 @@ import (
 func anyKey(t *testing.T) *issuer.Key {
 	t.Helper()
 	g := newGate(t)
-	set, _, err := issuer.ParseSet(g.idp.JWKS())
+	set, _, err := issuer.ParseJWKS(g.idp.JWKS())
 	if err != nil || len(set.All()) != 1 {
 		t.Fatalf("no key: %v", err)
 	}
@@ -288,7 +288,7 @@ func TestAddedTwice(t *testing.T) {
 func TestCacheCountsWhatTokensTake(t *testing.T) {
 	g := newGate(t)
 	letIn(t, g.verifier(), g.idp.Mint(nil))
-	key := g.engine.Set().All()[0]
+	key := g.engine.JWKS().All()[0]
 	for _, tt := range []struct {
 		name          string
 		tokens        int

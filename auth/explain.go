@@ -192,7 +192,7 @@ func (x *examination) showBinding() (any, any) {
 
 func (x *examination) showKey() (any, any) {
 	var expected []string
-	if set := x.authority.keys.Set(); set != nil {
+	if set := x.authority.keys.JWKS(); set != nil {
 		for _, key := range set.All() {
 			expected = append(expected, key.ID())
 		}
@@ -201,7 +201,7 @@ func (x *examination) showKey() (any, any) {
 	if !hint.HasKeyID {
 		return expected, "no kid"
 	}
-	if reason := x.authority.keys.Set().Unusable(hint.KeyID); reason != "" {
+	if reason := x.authority.keys.JWKS().Unusable(hint.KeyID); reason != "" {
 		return expected, hint.KeyID + ", which the issuer publishes, but which " + reason
 	}
 	return expected, hint.KeyID

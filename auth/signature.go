@@ -16,7 +16,7 @@ import (
 // current set. What fails under a known key id does not wait, but has the set
 // fetched in the background in case the key was replaced.
 func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, sum fingerprint) (*issuer.Key, *Refusal) {
-	before := a.keys.Set()
+	before := a.keys.JWKS()
 	choice := before.Choose(parts.header.hint)
 	if key := v.verifySignature(choice.Keys, parts, sum); key != nil {
 		return key, nil
@@ -25,14 +25,14 @@ func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, s
 		a.keys.Suspect()
 		return nil, noneSigned(choice)
 	}
-	set, err := a.keys.Await(ctx, func(s *issuer.Set) bool {
+	jwks, err := a.keys.Await(ctx, func(s *issuer.JWKS) bool {
 		choice := s.Choose(parts.header.hint)
 		return s != before && (choice.Known || len(choice.Keys) > 0)
 	})
 	if err != nil {
-		return nil, keyRefusal(err, choice, a.keys.Set(), parts.header.hint)
+		return nil, keyRefusal(err, choice, a.keys.JWKS(), parts.header.hint)
 	}
-	choice = set.Choose(parts.header.hint)
+	choice = jwks.Choose(parts.header.hint)
 	if key := v.verifySignature(choice.Keys, parts, sum); key != nil {
 		return key, nil
 	}
@@ -96,12 +96,12 @@ func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
 // keyRefusal turns the reason why a key could not be had into a refusal. Where
 // keys had been tried before, a good answer without news means that none of
 // them signed the token.
-func keyRefusal(err error, tried issuer.Choice, set *issuer.Set, hint issuer.Hint) *Refusal {
+func keyRefusal(err error, tried issuer.Choice, jwks *issuer.JWKS, hint issuer.Hint) *Refusal {
 	if errors.Is(err, issuer.ErrUnknownKey) {
 		if len(tried.Keys) > 0 {
 			return noneSigned(tried)
 		}
-		if reason := set.Unusable(hint.KeyID); reason != "" {
+		if reason := jwks.Unusable(hint.KeyID); reason != "" {
 			refusal := *ErrUnknownKey
 			refusal.Cause = fmt.Errorf("the issuer publishes a key of this id, which %s", reason)
 			return &refusal

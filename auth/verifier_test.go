@@ -152,7 +152,7 @@ func TestTokensWithoutKeyIDAreTriedWithinBounds(t *testing.T) {
 		g := newGate(t, algorithms...)
 		noID := idp.WithHeader("kid", idp.Absent)
 		letIn(t, g.verifier(), g.idp.Mint(nil, noID))
-		keys := g.engine.Set().All()
+		keys := g.engine.JWKS().All()
 		for _, i := range []int{8, min(31, c.keys) - 1} {
 			letIn(t, g.verifier(), g.idp.Mint(nil, idp.WithKey(keys[i].ID()), noID))
 		}
@@ -201,9 +201,9 @@ func TestKeyRefusal(t *testing.T) {
 	for _, tt := range tests {
 		var choice issuer.Choice
 		if tt.tried {
-			choice.Keys = g.engine.Set().All()
+			choice.Keys = g.engine.JWKS().All()
 		}
-		got := keyRefusal(tt.err, choice, g.engine.Set(), issuer.Hint{})
+		got := keyRefusal(tt.err, choice, g.engine.JWKS(), issuer.Hint{})
 		if !got.Is(tt.want) || got.RetryAfter != tt.after {
 			t.Errorf("%v, tried %t: got %+v, expected %q after %s", tt.err, tt.tried, got, tt.want.Reason, tt.after)
 		}

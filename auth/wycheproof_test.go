@@ -59,7 +59,7 @@ func TestWycheproof(t *testing.T) {
 		if key == nil {
 			key = group.Private // the shared secret of a MAC
 		}
-		set, _, err := issuer.ParseSet(fmt.Appendf(nil, `{"keys":[%s]}`, key))
+		set, _, err := issuer.ParseJWKS(fmt.Appendf(nil, `{"keys":[%s]}`, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestWycheproof(t *testing.T) {
 }
 
 // withoutAlgorithm is the set of a key that does not say what it is for.
-func withoutAlgorithm(t *testing.T, key json.RawMessage) *issuer.Set {
+func withoutAlgorithm(t *testing.T, key json.RawMessage) *issuer.JWKS {
 	t.Helper()
 	var members map[string]any
 	if err := json.Unmarshal(key, &members); err != nil {
@@ -99,7 +99,7 @@ func withoutAlgorithm(t *testing.T, key json.RawMessage) *issuer.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, _, err := issuer.ParseSet(data)
+	set, _, err := issuer.ParseJWKS(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func text(t *testing.T, raw json.RawMessage) string {
 }
 
 // holds tells whether a key of the set signed the token.
-func holds(set *issuer.Set, token string) bool {
+func holds(set *issuer.JWKS, token string) bool {
 	parts, refusal := parseCompact(token)
 	if refusal != nil {
 		return false

@@ -51,8 +51,8 @@ var (
 // ask for keys that there are not. A caller waits 5 seconds at most, and one more
 // where it had to wait for its turn, or until its context ends. want is called
 // without a lock, perhaps several times, and never with nil.
-func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) {
-	seen := e.Set()
+func (e *Engine) Await(ctx context.Context, want func(*JWKS) bool) (*JWKS, error) {
+	seen := e.JWKS()
 	if seen != nil && want(seen) {
 		return seen, nil
 	}
@@ -74,7 +74,7 @@ func (e *Engine) Await(ctx context.Context, want func(*Set) bool) (*Set, error) 
 		if err := w.wait(ctx); err != nil {
 			return nil, err
 		}
-		if seen = e.Set(); seen != nil && want(seen) {
+		if seen = e.JWKS(); seen != nil && want(seen) {
 			return seen, nil
 		}
 	}
@@ -136,7 +136,7 @@ func (w *waiter) giveWay(ctx context.Context) {
 
 // next decides what to wait for, after seen did not satisfy: the end of a fetch,
 // the set kept in storage, or the next turn. An error: there is nothing to wait for.
-func (w *waiter) next(seen *Set) error {
+func (w *waiter) next(seen *JWKS) error {
 	e := w.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -147,7 +147,7 @@ func (w *waiter) next(seen *Set) error {
 	switch {
 	case e.closed:
 		return unavailable(time.Second, errClosed)
-	case e.Set() != seen:
+	case e.JWKS() != seen:
 		w.done = ready // the set has changed since the caller looked
 		return nil
 	}
@@ -167,7 +167,7 @@ var ready = func() chan struct{} {
 
 // joinOrRefuse makes sure that the caller waits for a fetch or its turn, or says
 // why there is none to wait for; e.mu is held.
-func (w *waiter) joinOrRefuse(seen *Set) error {
+func (w *waiter) joinOrRefuse(seen *JWKS) error {
 	e, at := w.engine, w.engine.now()
 	if f := w.fetch; f != nil && f != e.fetching && f.err != nil {
 		return unavailable(e.holdLeft(at), f.err)

@@ -24,7 +24,7 @@ func bubble(t *testing.T, run func(t *testing.T, s *site), keys ...any) {
 type outcomes struct{ good, unknown, unavailable, other int }
 
 // together lets n callers wait at once, each for its own key.
-func together(e *Engine, n int, want func(i int) func(*Set) bool) outcomes {
+func together(e *Engine, n int, want func(i int) func(*JWKS) bool) outcomes {
 	var mu sync.Mutex
 	var got outcomes
 	var wg sync.WaitGroup
@@ -50,7 +50,7 @@ func together(e *Engine, n int, want func(i int) func(*Set) bool) outcomes {
 	return got
 }
 
-func invented(i int) func(*Set) bool { return holds(fmt.Sprint("invented-", i)) }
+func invented(i int) func(*JWKS) bool { return holds(fmt.Sprint("invented-", i)) }
 
 func TestRotationRefusesNobody(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
@@ -59,7 +59,7 @@ func TestRotationRefusesNobody(t *testing.T) {
 		synctest.Wait()
 		equal(t, "fetches at the start", s.keyHits.Load(), 1)
 		s.rotate(edKey("new"))
-		got := together(e, 40, func(int) func(*Set) bool { return holds("new") })
+		got := together(e, 40, func(int) func(*JWKS) bool { return holds("new") })
 		equal(t, "outcomes", got, outcomes{good: 40})
 		equal(t, "fetches", s.keyHits.Load(), 2)
 	}, edKey("old"))
@@ -147,7 +147,7 @@ func TestRotationOverRealHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.rotate(edKey("new"))
-	got := together(e, 40, func(int) func(*Set) bool { return holds("new") })
+	got := together(e, 40, func(int) func(*JWKS) bool { return holds("new") })
 	equal(t, "outcomes", got, outcomes{good: 40})
 	if hits := s.keyHits.Load(); hits != 2 {
 		t.Errorf("%d fetches, want 2", hits)
@@ -213,7 +213,7 @@ func TestFetchBegunTooEarly(t *testing.T) {
 				s.do(func() { s.gate, s.keys = nil, setOf(edKey("new")) })
 				before := s.keyHits.Load()
 				time.AfterFunc(time.Second, func() { close(gate) })
-				got := together(e, 40, func(int) func(*Set) bool { return holds("new") })
+				got := together(e, 40, func(int) func(*JWKS) bool { return holds("new") })
 				if err := <-refreshed; err != nil {
 					t.Fatal(err)
 				}
@@ -288,7 +288,7 @@ func TestFailingIssuerIsAskedOnceInFiveSeconds(t *testing.T) {
 		equal(t, "fetches", s.keyHits.Load(), 1)
 		time.Sleep(3500 * time.Millisecond)
 		s.do(func() { s.status = 0 })
-		equal(t, "outcomes", together(e, 40, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 40})
+		equal(t, "outcomes", together(e, 40, func(int) func(*JWKS) bool { return holds("k") }), outcomes{good: 40})
 		equal(t, "fetches", s.keyHits.Load(), 2)
 	}, edKey("k"))
 }
@@ -303,7 +303,7 @@ func TestUnknownKeyDuringOutage(t *testing.T) {
 		}
 		s.do(func() { s.status = 503 })
 		equal(t, "unknown", together(e, 10, invented), outcomes{unavailable: 10})
-		equal(t, "known", together(e, 10, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 10})
+		equal(t, "known", together(e, 10, func(int) func(*JWKS) bool { return holds("k") }), outcomes{good: 10})
 		equal(t, "fetches", s.keyHits.Load(), 2)
 	}, edKey("k"))
 }
@@ -380,7 +380,7 @@ func TestWaitersAreBounded(t *testing.T) {
 		s.gate = gate
 		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
 		done := make(chan outcomes)
-		go func() { done <- together(e, maxWaiters+50, func(int) func(*Set) bool { return holds("k") }) }()
+		go func() { done <- together(e, maxWaiters+50, func(int) func(*JWKS) bool { return holds("k") }) }()
 		synctest.Wait()
 		equal(t, "one more", together(e, 1, invented), outcomes{unavailable: 1})
 		close(gate)
@@ -395,7 +395,7 @@ func TestFirstLoadDoesNotSpendTheBudget(t *testing.T) {
 		equal(t, "asked for what is not there", together(e, 1, invented), outcomes{unknown: 1})
 		equal(t, "fetches", s.keyHits.Load(), 1)
 		s.rotate(edKey("new"))
-		equal(t, "outcomes", together(e, 1, func(int) func(*Set) bool { return holds("new") }), outcomes{good: 1})
+		equal(t, "outcomes", together(e, 1, func(int) func(*JWKS) bool { return holds("new") }), outcomes{good: 1})
 		equal(t, "fetches", s.keyHits.Load(), 2)
 	}, edKey("k"))
 }
@@ -406,14 +406,14 @@ func TestSuspect(t *testing.T) {
 		if _, err := e.Await(t.Context(), holds("k")); err != nil {
 			t.Fatal(err)
 		}
-		old := e.Set().Find("k")[0]
+		old := e.JWKS().Find("k")[0]
 		s.rotate(edKey("k")) // another key under the same id
 		for range 100 {
 			e.Suspect()
 		}
 		synctest.Wait()
 		equal(t, "fetches", s.keyHits.Load(), 2)
-		if old.Trusted() || e.Set().Find("k")[0] == old {
+		if old.Trusted() || e.JWKS().Find("k")[0] == old {
 			t.Error("the replaced key is still trusted")
 		}
 		for range 2 * demandBurst {
@@ -429,7 +429,7 @@ func TestSuspect(t *testing.T) {
 		e.Suspect()
 		synctest.Wait()
 		equal(t, "fetches of a failing issuer", s.keyHits.Load(), 2+demandBurst)
-		if e.Set() == nil || !e.Set().Find("k")[0].Trusted() {
+		if e.JWKS() == nil || !e.JWKS().Find("k")[0].Trusted() {
 			t.Error("a failed fetch cost the last good keys")
 		}
 	}, edKey("k"))
@@ -477,4 +477,4 @@ func TestAwaitAfterClose(t *testing.T) {
 	}, edKey("k"))
 }
 
-func anythingFor(int) func(*Set) bool { return anything }
+func anythingFor(int) func(*JWKS) bool { return anything }

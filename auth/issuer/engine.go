@@ -11,7 +11,7 @@
 //
 // # What a caller meets
 //
-// [Engine.Set] and [Key.Trusted] are for every request: no lock, no
+// [Engine.JWKS] and [Key.Trusted] are for every request: no lock, no
 // allocation, no waiting. [Engine.Await] is for a request whose key is not
 // there: all such requests wait together for one fetch. Whatever strangers
 // send, the issuer sees at most one fetch on demand in five seconds.
@@ -66,7 +66,7 @@ type Engine struct {
 	client *http.Client
 	idle   func() // closes idle connections of our own
 
-	set     atomic.Pointer[Set]
+	jwks    atomic.Pointer[JWKS]
 	trust   *trust
 	waiters atomic.Int32
 
@@ -191,10 +191,10 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Set returns the keys trusted now: nil if there never were any, if they are
+// JWKS returns the keys trusted now: nil if there never were any, if they are
 // older than max_stale, or after Close. It takes no lock and allocates nothing.
-func (e *Engine) Set() *Set {
-	s := e.set.Load()
+func (e *Engine) JWKS() *JWKS {
+	s := e.jwks.Load()
 	if s == nil || !e.trust.fresh() {
 		return nil
 	}

@@ -19,7 +19,7 @@ func TestNewDoesNothing(t *testing.T) {
 		e := start(t, Config{Issuer: base}, Options{Client: s.client()})
 		time.Sleep(24 * time.Hour)
 		equal(t, "requests", s.keyHits.Load()+s.metaHits.Load(), 0)
-		if e.Set() != nil {
+		if e.JWKS() != nil {
 			t.Error("keys from nowhere")
 		}
 		equal(t, "status", e.Status().Source, "discovery")
@@ -145,13 +145,13 @@ func TestSlowObserver(t *testing.T) {
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		e := attached(t, s, Config{Issuer: base}, Host{Storage: newMemory()})
-		k := e.Set().Find("k")[0]
+		k := e.JWKS().Find("k")[0]
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { _ = e.Close() })
 		}
 		wg.Wait()
-		if e.Set() != nil || k.Trusted() {
+		if e.JWKS() != nil || k.Trusted() {
 			t.Error("keys are trusted after the end")
 		}
 		e.Attach(Host{})()
@@ -169,7 +169,7 @@ func TestSetAllocatesNothing(t *testing.T) {
 	}
 	trusted := true
 	equal(t, "allocations", testing.AllocsPerRun(100, func() {
-		trusted = trusted && e.Set().Find("k")[0].Trusted()
+		trusted = trusted && e.JWKS().Find("k")[0].Trusted()
 	}), 0)
 	if !trusted {
 		t.Error("not trusted")
@@ -218,7 +218,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					e.Suspect()
 					_ = e.Status()
 				case 3:
-					if set := e.Set(); set != nil {
+					if set := e.JWKS(); set != nil {
 						for _, k := range set.All() {
 							_ = k.Trusted()
 						}
@@ -237,7 +237,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err := e.Refresh(t.Context()); err != nil {
 		t.Error(err)
 	}
-	k := e.Set().Find("k29")
+	k := e.JWKS().Find("k29")
 	if len(k) != 1 || !k[0].Trusted() {
 		t.Error("the last key is not trusted")
 	}

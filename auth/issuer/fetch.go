@@ -39,7 +39,7 @@ type fetch struct {
 	err    error // readable once done
 
 	// What a fetch of the key set brought, until done for its goroutine only.
-	set      *Set
+	jwks     *JWKS
 	warnings []Warning
 	maxAge   time.Duration // as Cache-Control says; negative: it says nothing
 	file     os.FileInfo
@@ -158,7 +158,7 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	if err != nil {
 		return err
 	}
-	if f.set, f.warnings, err = parseUsable(body); err != nil {
+	if f.jwks, f.warnings, err = parseUsable(body); err != nil {
 		return fmt.Errorf("key set of %s: %w", place(u), err)
 	}
 	f.maxAge = maxAge
@@ -185,7 +185,7 @@ func (e *Engine) finishFetch(f *fetch, err error) {
 
 func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	e.answered = f.number
-	added, removed := e.publish(f.set, now, f.reason == forAnOperator)
+	added, removed := e.publish(f.jwks, now, f.reason == forAnOperator)
 	outage := e.keys.failure != nil
 	e.keys.failures, e.keys.failure, e.keys.restored = 0, nil, false
 	e.keys.ignored = f.warnings
@@ -209,7 +209,7 @@ func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	}
 	e.warn("stale", nil)
 	e.warn("flapping", flapping)
-	e.warn("costly", f.set.costly())
+	e.warn("costly", f.jwks.costly())
 	e.warn("ignored", ignoredKeys(f.warnings))
 	e.warn("metadata", metadata)
 }
@@ -253,7 +253,7 @@ func (e *Engine) fetchFailed(f *fetch, now time.Time) {
 	if first {
 		e.note(Event{Kind: Unavailable, Err: f.err})
 	}
-	if e.set.Load() != nil && !e.trust.fresh() {
+	if e.jwks.Load() != nil && !e.trust.fresh() {
 		e.warn("stale", fmt.Errorf("the last good keys are older than max_stale (%s) and serve no more", e.cfg.MaxStale))
 	}
 	onDemand := f.reason == forDemand || f.reason == forLack
@@ -262,7 +262,7 @@ func (e *Engine) fetchFailed(f *fetch, now time.Time) {
 	}
 	e.keys.failures++
 	longest := e.cfg.Refresh
-	if e.Set() == nil {
+	if e.JWKS() == nil {
 		longest = min(longest, keylessRetry)
 	}
 	wait := firstRetry

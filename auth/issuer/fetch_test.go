@@ -131,14 +131,14 @@ func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base, MaxStale: time.Hour}, Host{Observe: l.observe})
-		k := e.Set().Find("k")[0]
+		k := e.JWKS().Find("k")[0]
 		s.do(func() { s.status = 500 })
 		time.Sleep(59 * time.Minute)
-		if e.Set() == nil || !k.Trusted() {
+		if e.JWKS() == nil || !k.Trusted() {
 			t.Fatal("the last good keys do not serve")
 		}
 		time.Sleep(16 * time.Minute)
-		if e.Set() != nil || k.Trusted() || !e.Status().Stale {
+		if e.JWKS() != nil || k.Trusted() || !e.Status().Stale {
 			t.Fatal("keys serve beyond max_stale")
 		}
 		equal(t, "told to be too old", len(l.of(Warned)), 1)
@@ -149,7 +149,7 @@ func TestOutage(t *testing.T) {
 		}
 		s.do(func() { s.status = 0 })
 		time.Sleep(20 * time.Minute)
-		if e.Set() == nil || !k.Trusted() {
+		if e.JWKS() == nil || !k.Trusted() {
 			t.Fatal("an unchanged key does not come back with its issuer")
 		}
 		equal(t, "unavailable", len(l.of(Unavailable)), 1)
@@ -167,13 +167,13 @@ func TestMaxStaleByInjectedClock(t *testing.T) {
 	if _, err := e.Await(t.Context(), holds("k")); err != nil {
 		t.Fatal(err)
 	}
-	k := e.Set().Find("k")[0]
+	k := e.JWKS().Find("k")[0]
 	at = at.Add(time.Hour - 1)
-	if e.Set() == nil || !k.Trusted() {
+	if e.JWKS() == nil || !k.Trusted() {
 		t.Error("too early")
 	}
 	at = at.Add(1)
-	if e.Set() != nil || k.Trusted() {
+	if e.JWKS() != nil || k.Trusted() {
 		t.Error("too late")
 	}
 }
@@ -184,10 +184,10 @@ func TestWithdrawnKeyLosesTrust(t *testing.T) {
 		s.rotate(a, edKey("b"))
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe})
-		keyA, keyB := e.Set().Find("a")[0], e.Set().Find("b")[0]
+		keyA, keyB := e.JWKS().Find("a")[0], e.JWKS().Find("b")[0]
 		s.rotate(a, edKey("c"))
 		nextFetch(t, s)
-		if !keyA.Trusted() || e.Set().Find("a")[0] != keyA {
+		if !keyA.Trusted() || e.JWKS().Find("a")[0] != keyA {
 			t.Error("a key that stayed lost its identity")
 		}
 		if keyB.Trusted() {
@@ -236,7 +236,7 @@ func TestMetadataTurnsBad(t *testing.T) {
 		if len(warnings) != 1 || !strings.Contains(warnings[0].Err.Error(), "names issuer") {
 			t.Fatalf("warnings: %v", warnings)
 		}
-		if !strings.Contains(e.Status().LastError, "names issuer") || e.Set() == nil {
+		if !strings.Contains(e.Status().LastError, "names issuer") || e.JWKS() == nil {
 			t.Errorf("status: %+v", e.Status())
 		}
 		if err := e.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "names issuer") {
@@ -289,7 +289,7 @@ func TestEmptySetKeepsTheLastGood(t *testing.T) {
 		if err := e.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "no key for signatures") {
 			t.Errorf("got %v", err)
 		}
-		if e.Set() == nil || !e.Set().Find("k")[0].Trusted() {
+		if e.JWKS() == nil || !e.JWKS().Find("k")[0].Trusted() {
 			t.Error("the last good keys are gone")
 		}
 	}, edKey("k"))

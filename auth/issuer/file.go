@@ -14,7 +14,7 @@ func (e *Engine) readJWKSFile(f *fetch) error {
 	if err != nil {
 		return fmt.Errorf("reading jwks_file: %w", err)
 	}
-	if f.set, f.warnings, err = parseUsable(data); err != nil {
+	if f.jwks, f.warnings, err = parseUsable(data); err != nil {
 		return fmt.Errorf("jwks_file %s: %w", e.cfg.JWKSFile, err)
 	}
 	return nil

@@ -20,7 +20,7 @@ func fileEngine(t *testing.T, data []byte) (e *Engine, path string, l *log, m *m
 func TestKeyFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, path, l, m := fileEngine(t, setOf(edKey("a")))
-		k := e.Set().Find("a")[0]
+		k := e.JWKS().Find("a")[0]
 		time.Sleep(48 * time.Hour)
 		synctest.Wait()
 		if !k.Trusted() || time.Since(e.Status().FetchedAt) > fileLook {
@@ -29,11 +29,11 @@ func TestKeyFile(t *testing.T) {
 		writeFile(t, path, setOf(edKey("b")))
 		time.Sleep(fileLook)
 		synctest.Wait()
-		if k.Trusted() || e.Set().Find("b") == nil {
+		if k.Trusted() || e.JWKS().Find("b") == nil {
 			t.Error("a change is not seen within 5 s")
 		}
 		writeFile(t, path, setOf(edKey("c")))
-		equal(t, "on demand", together(e, 40, func(int) func(*Set) bool { return holds("c") }), outcomes{good: 40})
+		equal(t, "on demand", together(e, 40, func(int) func(*JWKS) bool { return holds("c") }), outcomes{good: 40})
 		equal(t, "changes", len(l.of(KeysChanged)), 3)
 		equal(t, "storage", m.stored()+m.loads, 0)
 		equal(t, "source", e.Status().Source, "file "+path)
@@ -61,7 +61,7 @@ func TestKeyFileTurnsBad(t *testing.T) {
 				}
 				time.Sleep(fileLook)
 				synctest.Wait()
-				if e.Set().Find("a") == nil {
+				if e.JWKS().Find("a") == nil {
 					t.Fatal("the last good keys are gone")
 				}
 				equal(t, "unavailable", len(l.of(Unavailable)), 1)
@@ -69,7 +69,7 @@ func TestKeyFileTurnsBad(t *testing.T) {
 					t.Errorf("last error: %s", text)
 				}
 				time.Sleep(90 * time.Minute)
-				if e.Set() != nil {
+				if e.JWKS() != nil {
 					t.Error("a bad file keeps old keys for ever")
 				}
 				if n := len(l.of(FetchFailed)); n > 50 {
@@ -81,7 +81,7 @@ func TestKeyFileTurnsBad(t *testing.T) {
 				writeFile(t, path, setOf(edKey("b")))
 				time.Sleep(20 * time.Minute)
 				synctest.Wait()
-				if e.Set() == nil || e.Set().Find("b") == nil {
+				if e.JWKS() == nil || e.JWKS().Find("b") == nil {
 					t.Error("it does not recover")
 				}
 				equal(t, "recovered", len(l.of(Recovered)), 1)

@@ -30,7 +30,7 @@ func FuzzParseSet(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, warnings, err := ParseSet(data)
+		s, warnings, err := ParseJWKS(data)
 		if err != nil {
 			if s != nil || warnings != nil {
 				t.Fatal("a result beside an error")
@@ -47,13 +47,13 @@ func FuzzParseSet(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, ignored, err := ParseSet(kept); err != nil || len(ignored) != 0 || len(again.All()) != len(s.All()) {
+		if again, ignored, err := ParseJWKS(kept); err != nil || len(ignored) != 0 || len(again.All()) != len(s.All()) {
 			t.Fatalf("kept as %s: %v, %v", kept, ignored, err)
 		}
 	})
 }
 
-func checkSound(t *testing.T, s *Set, k *Key) {
+func checkSound(t *testing.T, s *JWKS, k *Key) {
 	t.Helper()
 	if s.match(k) == nil || len(s.Find(k.ID())) == 0 {
 		t.Fatalf("%q is not found", k.ID())

@@ -15,8 +15,8 @@ import (
 
 const maxKeys = 100
 
-// Set is an issuer's usable keys. It is immutable and safe for concurrent use.
-type Set struct {
+// JWKS is an issuer's usable keys. It is immutable and safe for concurrent use.
+type JWKS struct {
 	keys     []*Key
 	byID     map[string][]*Key
 	unusable map[string]string // why keys of these ids are not among them
@@ -40,7 +40,7 @@ func (w Warning) String() string {
 	return fmt.Sprintf("key %d of the set, %q, %s", w.Index, w.KeyID, w.Reason)
 }
 
-// ParseSet reads a key set (RFC 7517 §5) of at most 1 MiB, and keeps the first 100
+// ParseJWKS reads a key set (RFC 7517 §5) of at most 1 MiB, and keeps the first 100
 // keys that can be used. An error means that it is no key set at all. Keys that
 // must not or cannot be used are left out one by one, each with a warning:
 // symmetric and private ones, RSA below 2048 or above 8192 bits or otherwise weak,
@@ -49,12 +49,12 @@ func (w Warning) String() string {
 // the members that are needed does not matter: it may be repeated or hold bytes
 // that are no UTF-8. Several keys may share one id. A set without a usable
 // key is not an error here.
-func ParseSet(data []byte) (*Set, []Warning, error) {
-	list, err := splitSet(data)
+func ParseJWKS(data []byte) (*JWKS, []Warning, error) {
+	list, err := splitJWKS(data)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Set{byID: make(map[string][]*Key, min(len(list), maxKeys)), unusable: map[string]string{}}
+	s := &JWKS{byID: make(map[string][]*Key, min(len(list), maxKeys)), unusable: map[string]string{}}
 	var warnings []Warning
 	for i, data := range list {
 		members, err := readKey(data)
@@ -84,7 +84,7 @@ func ParseSet(data []byte) (*Set, []Warning, error) {
 
 // Unusable says why the set's key with this id cannot be used; empty if there is
 // no such key, or it can.
-func (s *Set) Unusable(kid string) string {
+func (s *JWKS) Unusable(kid string) string {
 	if s == nil || len(s.byID[kid]) > 0 {
 		return ""
 	}
@@ -93,18 +93,18 @@ func (s *Set) Unusable(kid string) string {
 
 // Find returns the keys with this id, none if there is none. It allocates
 // nothing; the slice must not be changed.
-func (s *Set) Find(kid string) []*Key { return s.byID[kid] }
+func (s *JWKS) Find(kid string) []*Key { return s.byID[kid] }
 
 // All returns every key, in the issuer's order. The slice must not be changed.
-func (s *Set) All() []*Key { return s.keys }
+func (s *JWKS) All() []*Key { return s.keys }
 
-func (s *Set) add(k *Key) {
+func (s *JWKS) add(k *Key) {
 	s.keys = append(s.keys, k)
 	s.byID[k.id] = append(s.byID[k.id], k)
 }
 
 // match returns the key of the set that is the same as k, or nil.
-func (s *Set) match(k *Key) *Key {
+func (s *JWKS) match(k *Key) *Key {
 	if s == nil {
 		return nil
 	}
@@ -117,8 +117,8 @@ func (s *Set) match(k *Key) *Key {
 }
 
 // filter is the set with those of its keys that are to be kept.
-func (s *Set) filter(keep func(*Key) bool) *Set {
-	rest := &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
+func (s *JWKS) filter(keep func(*Key) bool) *JWKS {
+	rest := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
 	for _, k := range s.keys {
 		if keep(k) {
 			rest.add(k)
@@ -129,7 +129,7 @@ func (s *Set) filter(keep func(*Key) bool) *Set {
 
 // encode writes the usable keys as a key set again: public members only, so
 // that no secret an issuer published by mistake is ever kept.
-func (s *Set) encode() (jsontext.Value, error) {
+func (s *JWKS) encode() (jsontext.Value, error) {
 	var out struct {
 		Keys []keyMembers `json:"keys"`
 	}
@@ -145,21 +145,21 @@ func (s *Set) encode() (jsontext.Value, error) {
 
 // parseUsable parses a set that must hold at least one usable key: an empty one
 // would turn everybody away, and is more likely a fault than intended.
-func parseUsable(data []byte) (*Set, []Warning, error) {
-	set, warnings, err := ParseSet(data)
+func parseUsable(data []byte) (*JWKS, []Warning, error) {
+	jwks, warnings, err := ParseJWKS(data)
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case len(set.keys) > 0:
-		return set, warnings, nil
+	case len(jwks.keys) > 0:
+		return jwks, warnings, nil
 	case len(warnings) == 0:
 		return nil, nil, errors.New("it has no key for signatures")
 	}
 	return nil, nil, fmt.Errorf("it has no usable key: %s", warnings[0])
 }
 
-// splitSet takes a set apart without checking its keys.
-func splitSet(data []byte) ([]jsontext.Value, error) {
+// splitJWKS takes a set apart without checking its keys.
+func splitJWKS(data []byte) ([]jsontext.Value, error) {
 	if len(data) > maxBodyBytes {
 		return nil, fmt.Errorf("key set has more than %d bytes", maxBodyBytes)
 	}

@@ -56,7 +56,7 @@ func (k *Key) Fits(alg string) bool {
 // Trusted reports whether the key may still be relied on. It turns false for
 // good once the issuer's set no longer holds the key, and while the set is
 // older than max_stale or after the engine was closed. It takes no lock and
-// allocates nothing. A key of [ParseSet], which has no engine, stays trusted.
+// allocates nothing. A key of [ParseJWKS], which has no engine, stays trusted.
 func (k *Key) Trusted() bool {
 	return !k.withdrawn.Load() && (k.trust == nil || k.trust.fresh())
 }
@@ -109,7 +109,7 @@ type Choice struct {
 // Choose finds the keys that may have signed a token: those that fit its
 // algorithm, have its key id if it names one, and its certificate if it names one
 // and any key has it. At most 32 are tried, and less where a signature costs much.
-func (s *Set) Choose(hint Hint) (c Choice) {
+func (s *JWKS) Choose(hint Hint) (c Choice) {
 	if s == nil {
 		return c
 	}
@@ -158,7 +158,7 @@ func (k *Key) work() int {
 
 // costly says for which algorithms a set holds more keys than are tried for a
 // token that names none; nil if for none.
-func (s *Set) costly() error {
+func (s *JWKS) costly() error {
 	for _, algorithm := range slices.Sorted(slices.Values(jose.Algorithms)) {
 		if c := s.Choose(Hint{Algorithm: algorithm}); c.Left > 0 {
 			return fmt.Errorf("the set has %d keys for %s: only the first %d are tried for a token that names no key",

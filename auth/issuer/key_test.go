@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-func parsed(t *testing.T, keys ...any) *Set {
+func parsed(t *testing.T, keys ...any) *JWKS {
 	t.Helper()
-	set, warnings, err := ParseSet(setOf(keys...))
+	set, warnings, err := ParseJWKS(setOf(keys...))
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}

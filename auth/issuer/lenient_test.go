@@ -26,7 +26,7 @@ func TestFaultsThatDoNotMatter(t *testing.T) {
 		"nulls":                    `{"keys":[` + inside + `,"key_ops":null,"x5t":null,"n":null}]}`,
 		"a bad key beside it":      `{"keys":[{"kty":"OKP","kid":"Jos` + "\xe9" + `"},5,` + string(key) + `]}`,
 	} {
-		set, _, err := ParseSet([]byte(text))
+		set, _, err := ParseJWKS([]byte(text))
 		if err != nil || len(set.Find("a")) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -38,7 +38,7 @@ func TestFaultsThatDoNotMatter(t *testing.T) {
 		"Latin-1 in a used one":   `{"keys":[` + strings.Replace(string(key), `"a"`, "\"\xe9\"", 1) + `]}`,
 		"keys twice, one escaped": `{"keys":[` + string(key) + `],"k\u0065ys":[]}`,
 	} {
-		if set, warnings, err := ParseSet([]byte(text)); err == nil && len(warnings) == 0 {
+		if set, warnings, err := ParseJWKS([]byte(text)); err == nil && len(warnings) == 0 {
 			t.Errorf("%s: nothing is said, %d keys", name, len(set.All()))
 		}
 	}
@@ -52,7 +52,7 @@ func TestMoreThanAHundredKeys(t *testing.T) {
 	for i := range 120 {
 		keys = append(keys, edKey(fmt.Sprint("k", i)))
 	}
-	set, warnings, err := ParseSet(setOf(keys...))
+	set, warnings, err := ParseJWKS(setOf(keys...))
 	if err != nil || len(set.All()) != maxKeys || len(set.Find("k99")) != 1 || len(set.Find("k100")) != 0 {
 		t.Fatalf("%d keys, %v", len(set.All()), err)
 	}
@@ -134,7 +134,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 			}
 			s.do(func() { s.status = 0 })
 			time.Sleep(2*time.Second + time.Millisecond)
-			equal(t, "outcomes", together(e, 1, func(int) func(*Set) bool { return holds("a") }), outcomes{good: 1})
+			equal(t, "outcomes", together(e, 1, func(int) func(*JWKS) bool { return holds("a") }), outcomes{good: 1})
 		}, edKey("a"))
 	}
 }

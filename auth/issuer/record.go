@@ -28,7 +28,7 @@ type record struct {
 	Metadata  *Metadata      `json:"metadata,omitempty"`
 	KeySet    jsontext.Value `json:"key_set"`
 
-	set *Set // KeySet when it has been parsed
+	jwks *JWKS // KeySet when it has been parsed
 }
 
 // storageKey is safe on every storage: it holds the issuer only as a hash.
@@ -40,7 +40,7 @@ func (c Config) storageKey() string {
 // restore starts reading the record from the storage of a new configuration, if
 // there are no keys yet; e.mu is held. A key set file is its own record.
 func (e *Engine) restore(lease *storage.Lease[func(Event)]) {
-	if !lease.HasStorage() || e.cfg.JWKSFile != "" || e.restoring != nil || e.set.Load() != nil {
+	if !lease.HasStorage() || e.cfg.JWKSFile != "" || e.restoring != nil || e.jwks.Load() != nil {
 		return
 	}
 	e.restoring = make(chan struct{})
@@ -80,7 +80,7 @@ func (c Config) parseRecord(value []byte) (*record, error) {
 		return nil, errors.New("of another issuer, or without its time")
 	}
 	var err error
-	if rec.set, _, err = parseUsable(rec.KeySet); err != nil {
+	if rec.jwks, _, err = parseUsable(rec.KeySet); err != nil {
 		return nil, err
 	}
 	rec.Metadata = c.recheck(rec.Metadata)
@@ -110,7 +110,7 @@ func (e *Engine) useRecord(lease *storage.Lease[func(Event)], rec *record, err e
 		return
 	}
 	e.warn("kept", err)
-	if rec == nil || e.closed || e.set.Load() != nil {
+	if rec == nil || e.closed || e.jwks.Load() != nil {
 		return
 	}
 	at := rec.FetchedAt
@@ -125,7 +125,7 @@ func (e *Engine) useRecord(lease *storage.Lease[func(Event)], rec *record, err e
 		e.warn("kept", fmt.Errorf("the kept keys in storage are older than max_stale (%s) and not used", e.cfg.MaxStale))
 		return
 	}
-	added, _ := e.publish(rec.set, at, false)
+	added, _ := e.publish(rec.jwks, at, false)
 	e.keys.restored = true
 	e.note(Event{Kind: Restored, Added: added})
 }
@@ -156,8 +156,8 @@ func (e *Engine) keep() {
 func (e *Engine) dueRecord() (lease *storage.Lease[func(Event)], value []byte, fetchedAt time.Time, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	lease, set, fetchedAt := e.leases.Newest(), e.set.Load(), e.keys.fetchedAt
-	if lease == nil || !lease.HasStorage() || e.cfg.JWKSFile != "" || set == nil || e.keys.restored || e.restoring != nil {
+	lease, jwks, fetchedAt := e.leases.Newest(), e.jwks.Load(), e.keys.fetchedAt
+	if lease == nil || !lease.HasStorage() || e.cfg.JWKSFile != "" || jwks == nil || e.keys.restored || e.restoring != nil {
 		return nil, nil, fetchedAt, nil
 	}
 	old := fetchedAt.Sub(e.record.fetchedAt) >= e.cfg.Refresh*8/10
@@ -166,7 +166,7 @@ func (e *Engine) dueRecord() (lease *storage.Lease[func(Event)], value []byte, f
 	}
 	e.record.changed = false
 	rec := record{Issuer: e.cfg.Issuer, Source: e.cfg.shown(), FetchedAt: fetchedAt.UTC(), Metadata: e.metadata.known}
-	published := set.filter(func(k *Key) bool { _, absent := e.flaps.absent[k]; return !absent })
+	published := jwks.filter(func(k *Key) bool { _, absent := e.flaps.absent[k]; return !absent })
 	if rec.KeySet, err = published.encode(); err == nil {
 		value, err = json.Marshal(rec)
 	}

@@ -17,7 +17,7 @@ func keptBy(t *testing.T, s *site, cfg Config) *memory {
 	t.Helper()
 	m := newMemory()
 	e := attached(t, s, cfg, Host{Storage: m})
-	if e.Set() == nil {
+	if e.JWKS() == nil {
 		t.Fatal("no keys to keep")
 	}
 	_ = e.Close()
@@ -47,20 +47,20 @@ func TestRestartWithIssuerDown(t *testing.T) {
 		s.do(func() { s.status = 500 })
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base}, Host{Storage: m, Observe: l.observe})
-		equal(t, "known", together(e, 5, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 5})
+		equal(t, "known", together(e, 5, func(int) func(*JWKS) bool { return holds("k") }), outcomes{good: 5})
 		equal(t, "unknown", together(e, 5, invented), outcomes{unavailable: 5})
 		st := e.Status()
 		if !st.FromStorage || !st.FetchedAt.Equal(fetched) || st.JWKSURI != base+"/jwks" {
 			t.Errorf("status: %+v", st)
 		}
 		equal(t, "restored", len(l.of(Restored)), 1)
-		k := e.Set().Find("k")[0]
+		k := e.JWKS().Find("k")[0]
 		time.Sleep(22*time.Hour + 59*time.Minute)
-		if e.Set() == nil || !k.Trusted() {
+		if e.JWKS() == nil || !k.Trusted() {
 			t.Error("kept keys ended too early")
 		}
 		time.Sleep(2 * time.Minute)
-		if e.Set() != nil || k.Trusted() {
+		if e.JWKS() != nil || k.Trusted() {
 			t.Error("kept keys are as old as when they were fetched, and serve beyond max_stale")
 		}
 	}, edKey("k"))
@@ -106,10 +106,10 @@ func TestRestartFindsTheSameKeys(t *testing.T) {
 		s.do(func() { s.gate = gate })
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base}, Host{Storage: m, Observe: l.observe})
-		k := e.Set().Find("k")[0]
+		k := e.JWKS().Find("k")[0]
 		close(gate)
 		synctest.Wait()
-		if e.Set().Find("k")[0] != k || !k.Trusted() || e.Status().FromStorage {
+		if e.JWKS().Find("k")[0] != k || !k.Trusted() || e.Status().FromStorage {
 			t.Error("the fetched key is another than the kept one")
 		}
 		equal(t, "changes", len(l.of(KeysChanged)), 0)
@@ -128,11 +128,11 @@ func TestFirstNeedTakesWhatComesFirst(t *testing.T) {
 			e := attached(t, s, Config{Issuer: base}, Host{Storage: m})
 			time.AfterFunc(time.Second, func() { close(load) })
 			began := time.Now()
-			equal(t, "kept", together(e, 5, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 5})
+			equal(t, "kept", together(e, 5, func(int) func(*JWKS) bool { return holds("k") }), outcomes{good: 5})
 			equal(t, "time taken", time.Since(began), time.Second)
 			s.rotate(edKey("new")) // too late for the fetch in the air
 			time.AfterFunc(time.Second, func() { s.do(func() { s.gate = nil }); close(fetch) })
-			equal(t, "not kept", together(e, 5, func(int) func(*Set) bool { return holds("new") }), outcomes{good: 5})
+			equal(t, "not kept", together(e, 5, func(int) func(*JWKS) bool { return holds("new") }), outcomes{good: 5})
 			equal(t, "time taken", time.Since(began), 2*time.Second)
 		}, edKey("k"))
 	})
@@ -143,10 +143,10 @@ func TestFirstNeedTakesWhatComesFirst(t *testing.T) {
 			load := make(chan struct{})
 			m.gate = load
 			e := attached(t, s, Config{Issuer: base}, Host{Storage: m})
-			equal(t, "fetched", together(e, 5, func(int) func(*Set) bool { return holds("new") }), outcomes{good: 5})
+			equal(t, "fetched", together(e, 5, func(int) func(*JWKS) bool { return holds("new") }), outcomes{good: 5})
 			close(load)
 			synctest.Wait()
-			if e.Set().Find("k") != nil {
+			if e.JWKS().Find("k") != nil {
 				t.Error("older kept keys replaced fetched ones")
 			}
 		}, edKey("k"))
@@ -159,7 +159,7 @@ func TestFirstNeedTakesWhatComesFirst(t *testing.T) {
 			m.gate = load
 			e := attached(t, s, Config{Issuer: base}, Host{Storage: m})
 			time.AfterFunc(time.Second, func() { close(load) })
-			equal(t, "kept", together(e, 5, func(int) func(*Set) bool { return holds("k") }), outcomes{good: 5})
+			equal(t, "kept", together(e, 5, func(int) func(*JWKS) bool { return holds("k") }), outcomes{good: 5})
 		}, edKey("k"))
 	})
 }
@@ -197,7 +197,7 @@ func TestRecordsThatAreNotUsed(t *testing.T) {
 				s.do(func() { s.status = 500 })
 				l := &log{}
 				e := attached(t, s, Config{Issuer: base}, Host{Storage: m, Observe: l.observe})
-				if e.Set() != nil {
+				if e.JWKS() != nil {
 					t.Error("it is used")
 				}
 				warnings := l.of(Warned)
@@ -207,7 +207,7 @@ func TestRecordsThatAreNotUsed(t *testing.T) {
 				s.do(func() { s.status = 0 })
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
-				if e.Set() == nil {
+				if e.JWKS() == nil {
 					t.Error("a bad record keeps the engine from fetching")
 				}
 			}, edKey("k"))
@@ -242,7 +242,7 @@ func TestKeptAddressIsHeldAgainstTheConfiguration(t *testing.T) {
 		gate := make(chan struct{})
 		s.do(func() { s.gate = gate; s.asked = make(chan string, 10) })
 		e := attached(t, s, Config{Issuer: issuer}, Host{Storage: m})
-		if e.Set() == nil || e.Status().JWKSURI != "" {
+		if e.JWKS() == nil || e.Status().JWKSURI != "" {
 			t.Errorf("status: %+v", e.Status())
 		}
 		close(gate)
@@ -283,7 +283,7 @@ func TestStorageFails(t *testing.T) {
 		m, l := newMemory(), &log{}
 		m.err = errors.New("disk full")
 		e := attached(t, s, Config{Issuer: base}, Host{Storage: m, Observe: l.observe})
-		if e.Set() == nil {
+		if e.JWKS() == nil {
 			t.Fatal("storage cost the keys")
 		}
 		time.Sleep(5 * time.Minute)
@@ -351,7 +351,7 @@ func TestReloadWhileReading(t *testing.T) {
 		e.Attach(Host{Storage: m})
 		detach()
 		synctest.Wait()
-		if e.Set() == nil {
+		if e.JWKS() == nil {
 			t.Error("the kept keys were never read")
 		}
 	}, edKey("k"))

@@ -27,9 +27,9 @@ type flaps struct {
 // publish makes s the current set, fetched at that time; e.mu is held. Keys that
 // stayed the same keep their identity. Those that are gone lose the trust before
 // the new set is seen, but for what [flaps] says; final leaves that out.
-func (e *Engine) publish(s *Set, fetchedAt time.Time, final bool) (added, removed []string) {
-	old := e.set.Load()
-	current := &Set{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
+func (e *Engine) publish(s *JWKS, fetchedAt time.Time, final bool) (added, removed []string) {
+	old := e.jwks.Load()
+	current := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
 	for _, k := range s.keys {
 		if known := old.match(k); known != nil {
 			current.add(known)
@@ -43,7 +43,7 @@ func (e *Engine) publish(s *Set, fetchedAt time.Time, final bool) (added, remove
 		k.withdrawn.Store(true)
 		removed = append(removed, k.Name())
 	}
-	e.set.Store(current)
+	e.jwks.Store(current)
 	e.confirm(fetchedAt)
 	return added, removed
 }
@@ -61,7 +61,7 @@ func (f *flaps) flapping(at time.Time) bool { return at.Before(f.until) }
 
 // missing compares the set that was published with the one before. It returns the
 // keys that are gone, and adds to s those that serve for a while; final: none does.
-func (f *flaps) missing(old, s *Set, at time.Time, final bool) (gone []*Key) {
+func (f *flaps) missing(old, s *JWKS, at time.Time, final bool) (gone []*Key) {
 	f.noticeReturns(s, at)
 	if old == nil {
 		return nil
@@ -90,7 +90,7 @@ func (f *flaps) missing(old, s *Set, at time.Time, final bool) (gone []*Key) {
 }
 
 // noticeReturns looks for keys that came back.
-func (f *flaps) noticeReturns(s *Set, at time.Time) {
+func (f *flaps) noticeReturns(s *JWKS, at time.Time) {
 	for id, when := range f.withdrawn {
 		if at.Sub(when) >= flapMemory {
 			delete(f.withdrawn, id)
@@ -136,9 +136,9 @@ func (e *Engine) dropAbsent() {
 	if due.IsZero() || at.Before(due) {
 		return
 	}
-	set := e.set.Load()
+	jwks := e.jwks.Load()
 	var removed []string
-	rest := set.filter(func(k *Key) bool {
+	rest := jwks.filter(func(k *Key) bool {
 		until, absent := e.flaps.absent[k]
 		if !absent || at.Before(until) {
 			return true
@@ -148,7 +148,7 @@ func (e *Engine) dropAbsent() {
 		removed = append(removed, k.Name())
 		return false
 	})
-	e.set.Store(rest)
+	e.jwks.Store(rest)
 	e.note(Event{Kind: KeysChanged, Removed: removed})
 	e.record.changed = true
 }

@@ -212,12 +212,12 @@ func start(t *testing.T, cfg Config, opts Options) *Engine {
 }
 
 // holds is what a request with this key id waits for.
-func holds(kid string) func(*Set) bool {
-	return func(s *Set) bool { return len(s.Find(kid)) > 0 }
+func holds(kid string) func(*JWKS) bool {
+	return func(s *JWKS) bool { return len(s.Find(kid)) > 0 }
 }
 
 // anything is content with any set.
-func anything(*Set) bool { return true }
+func anything(*JWKS) bool { return true }
 
 func firstOf(errs ...error) error {
 	for _, err := range errs {

@@ -125,9 +125,9 @@ func (e *Engine) Status() Status {
 	if e.cfg.discovers() && e.metadata.known != nil {
 		st.JWKSURI = shownURL(e.metadata.known.JWKSURI)
 	}
-	if set := e.set.Load(); set != nil {
+	if jwks := e.jwks.Load(); jwks != nil {
 		st.Stale = !e.trust.fresh()
-		for _, k := range set.keys {
+		for _, k := range jwks.keys {
 			st.Keys = append(st.Keys, KeyStatus{
 				ID: k.id, Type: k.members.Type, Algorithm: k.alg, Use: k.use, Thumbprint: k.thumb, ServesUntil: e.flaps.absent[k],
 			})
