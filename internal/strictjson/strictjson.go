@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -27,7 +28,7 @@ const (
 	Incomplete Problem = iota + 1 // the text ends before the object does
 	Syntax                        // not JSON in UTF-8; Offset says where
 	Trailing                      // something follows the object
-	Repeated                      // a member stands there twice
+	Repeated                      // the member at Path, whose name is Found, stands there twice
 	Unknown                       // the object at Path has the member Found, which is not one of Want
 	Missing                       // a member that must be there is not
 	Mismatch                      // the value is Found, and should be Want
@@ -41,9 +42,10 @@ type Error struct {
 	// empty for the whole text.
 	Path string
 	// Found and Want are words, as in "null" and "a string", or names of members.
-	// Want of an unknown member that is only spelled in another case is the right
-	// spelling.
 	Found, Want string
+	// Spelling is the right one of an unknown member that is only spelled in another
+	// case. Want says so too.
+	Spelling string
 	// Offset is the position of an error of syntax, in bytes.
 	Offset int64
 }
@@ -232,7 +234,7 @@ func (v Value) unknown(name string, fields Fields) error {
 	e := &Error{Problem: Unknown, Path: v.Path, Found: name}
 	for known := range fields {
 		if strings.EqualFold(known, name) {
-			e.Want = "it spelled " + strconv.Quote(known)
+			e.Spelling, e.Want = known, "it spelled "+strconv.Quote(known)
 			return e
 		}
 	}
@@ -252,7 +254,7 @@ func malformed(err error) error {
 		for name := range syntax.JSONPointer.Tokens() {
 			path = join(path, name)
 		}
-		return &Error{Problem: Repeated, Path: path}
+		return &Error{Problem: Repeated, Path: path, Found: syntax.JSONPointer.LastToken()}
 	}
 	return &Error{Problem: Syntax, Offset: syntax.ByteOffset}
 }
@@ -281,7 +283,10 @@ func Quote(s string, most int) string {
 	if len(s) <= most {
 		return strconv.Quote(s)
 	}
-	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + "…"
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return strconv.Quote(s[:most]) + "…"
 }
 
 // join adds a name to a path; one that is long or cannot be printed is quoted.

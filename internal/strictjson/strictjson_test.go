@@ -144,3 +144,28 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A caller words what is wrong with a member by its bare name.
+func TestNamesTheMemberAtFault(t *testing.T) {
+	for text, want := range map[string]Error{
+		`{"int":1,"a\"b":{"x y":1,"x y":2}}`: {Problem: Repeated, Path: `"a\"b".x y`, Found: "x y"},
+		`{"INT":1}`:                          {Problem: Unknown, Found: "INT", Want: `it spelled "int"`, Spelling: "int"},
+		`{"ints":1}`:                         {Problem: Unknown, Found: "ints", Want: "none but inner, int, list, text"},
+	} {
+		_, err := read(text)
+		if got := new(Error); !errors.As(err, &got) || *got != want {
+			t.Errorf("%s: got %#v; want %#v", text, err, want)
+		}
+	}
+}
+
+// A quoted text is cut between characters, and what is not UTF-8 in it is shown.
+func TestQuote(t *testing.T) {
+	for s, want := range map[string]string{
+		"abc": `"abc"`, "abcd": `"abcd"`, "abcde": `"abcd"…`, "abcü": `"abc"…`, "\xffbcde": `"\xffbcd"…`, "üüü": `"üü"…`,
+	} {
+		if got := Quote(s, 4); got != want {
+			t.Errorf("%q is quoted as %s; want %s", s, got, want)
+		}
+	}
+}
