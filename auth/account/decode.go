@@ -1,12 +1,13 @@
 package account
 
 import (
-	"bytes"
 	"errors"
-	"io"
+	"strings"
+	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // MaxBody bounds the JSON of one account, in bytes.
@@ -32,7 +33,7 @@ func Decode(data []byte) (*Draft, error) {
 	if err := d.checkEnds(); err != nil {
 		return nil, err
 	}
-	return d, d.settle()
+	return d, d.checkDecoded()
 }
 
 // DecodeReplacement is [Decode] for an account that a path names: the subject
@@ -43,29 +44,23 @@ func DecodeReplacement(data []byte) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Subject == "" {
-		return d, d.validateDecoded()
-	}
-	return d, d.settle()
+	return d, d.checkDecoded()
 }
 
-// settle checks what only a body can get wrong, beside the rest.
-func (d *Draft) settle() error {
-	if err := checkSubject(d.Subject); err != nil {
-		return err
+// checkDecoded checks what only a body can get wrong, beside the rest. The issuer
+// may be missing: who knows the configured ones fills it in.
+func (d *Draft) checkDecoded() error {
+	if d.Subject != "" {
+		if err := checkSubject(d.Subject); err != nil {
+			return err
+		}
+		// Of another id than this a change will tell whether it is the account's.
+		plain, qualified := plainID(d.Subject), Key{d.Issuer, d.Subject}.qualifiedID()
+		if d.Issuer == "" && d.id != uuid.Nil && d.id.Version() != 5 ||
+			d.Issuer != "" && d.id != uuid.Nil && d.id != plain && d.id != qualified {
+			return wrongID(d.id, plain)
+		}
 	}
-	// Of another id than this a change will tell whether it is the account's.
-	if plain := plainID(d.Subject); d.Issuer == "" && d.id != uuid.Nil && d.id.Version() != 5 {
-		return wrongID(d.id, plain)
-	} else if d.Issuer != "" && d.id != uuid.Nil && d.id != plain && d.id != (Key{d.Issuer, d.Subject}).qualifiedID() {
-		return wrongID(d.id, plain)
-	}
-	return d.validateDecoded()
-}
-
-// validateDecoded lets the issuer be missing: who knows the configured ones
-// fills it in.
-func (d *Draft) validateDecoded() error {
 	filled := *d
 	if filled.Issuer == "" {
 		filled.Issuer = "-"
@@ -77,81 +72,118 @@ func decode(data []byte) (*Draft, error) {
 	if len(data) > MaxBody {
 		return nil, malformed("the body has %d bytes; want at most %d", len(data), MaxBody)
 	}
+	body, err := strictjson.Parse(data)
+	if err != nil {
+		return nil, asInput(err)
+	}
 	d := &Draft{}
-	dec := jsontext.NewDecoder(bytes.NewReader(data)) // refuses repeated names and invalid UTF-8
-	if dec.PeekKind() != '{' {
-		if _, err := dec.ReadValue(); err != nil {
-			return nil, notJSON(err)
-		}
-		return nil, malformed("the body is not a JSON object")
+	fields := strictjson.Fields{
+		"id": d.readID, "org_id": readOrg, "subject": text(&d.Subject), "name": text(&d.Name), "status": text(&d.Status),
+		"issuer": text(&d.Issuer), "by": text(&d.By), "issuer_identifier": text(&d.Identifier), "groups": d.readGroups,
+		"expires_at": moment(&d.ExpiresAt), "created_at": moment(&d.CreatedAt), "updated_at": moment(&d.UpdatedAt),
 	}
 	// The form of the whole is judged before any of its values.
 	var late error
-	_, err := dec.ReadToken()
-	for err == nil && dec.PeekKind() != '}' {
-		if err = d.member(dec); errorClass(err) == Invalid {
-			late, err = first(late, err), nil
+	for name, read := range fields {
+		fields[name] = func(v strictjson.Value) error {
+			// Null is as if missing, which is found out later where it matters.
+			if v.JSON.Kind() != 'n' && late == nil {
+				late = read(v)
+			}
+			return nil
 		}
 	}
-	if err == nil {
-		_, err = dec.ReadToken()
+	if err := body.Read(fields); err != nil {
+		return nil, asInput(err)
 	}
-	if err != nil {
-		return nil, notJSON(err)
+	if late != nil {
+		return nil, asInput(late)
 	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, malformed("something follows the JSON object; want one object only")
-	}
-	return d, late
+	return d, nil
 }
 
-// member reads one member of the body.
-func (d *Draft) member(dec *jsontext.Decoder) error {
-	t, err := dec.ReadToken()
+func (d *Draft) readID(v strictjson.Value) error {
+	s, err := v.Text()
 	if err != nil {
 		return err
 	}
-	name := t.String()
-	read, ok := members[name]
-	if !ok {
-		return unknownMember(name)
+	id, err := uuid.Parse(s)
+	if err != nil || id.String() != strings.ToLower(s) || id == uuid.Nil {
+		return invalid(v.Path, "is %s; want a UUID, or leave it out", quote(s))
 	}
-	value, err := dec.ReadValue()
-	if err != nil {
-		return err
-	}
-	if value.Kind() == 'n' {
-		return nil // missing, which is found out later where it matters
-	}
-	return read(d, name, value)
+	d.id = id
+	return nil
 }
 
-// notJSON words a decoder's error without what it quotes of the input.
-func notJSON(err error) error {
-	var input *InputError
-	if errors.As(err, &input) {
+func readOrg(v strictjson.Value) error {
+	s, err := v.Text()
+	if err == nil && !strings.EqualFold(s, OrgID) {
+		return invalid(v.Path, "is %s; want %s, or leave it out", quote(s), OrgID)
+	}
+	return err
+}
+
+func (d *Draft) readGroups(v strictjson.Value) error {
+	elements, err := v.Elements(MaxBody, "an array of strings") // how many there may be is checked later
+	if err != nil {
 		return err
 	}
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		var at *jsontext.SyntacticError
-		if errors.As(err, &at) {
-			return malformed("member %s is repeated; want it once", quote(at.JSONPointer.LastToken()))
+	d.Groups = nil
+	for _, element := range elements {
+		group, err := element.Text()
+		if err != nil {
+			return invalid(v.Path, "holds %s; want strings only", strictjson.KindName(element.JSON.Kind()))
 		}
+		d.Groups = append(d.Groups, group)
+	}
+	return nil
+}
+
+func text[T ~string](to *T) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		s, err := v.Text()
+		*to = T(s)
+		return err
+	}
+}
+
+func moment(to *time.Time) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		s, err := v.Text()
+		if err != nil {
+			return err
+		}
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return invalid(v.Path, "is %s; want a time of RFC 3339, like 2027-01-31T00:00:00Z", quote(s))
+		}
+		if t.IsZero() {
+			return invalid(v.Path, "is the year 1; want %d to %d", firstYear, lastYear)
+		}
+		*to = t.UTC().Truncate(time.Second)
+		return nil
+	}
+}
+
+// asInput words what the reader found, without what it quotes of the input.
+func asInput(err error) error {
+	var e *strictjson.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch {
+	case e.Problem == strictjson.Repeated:
+		return malformed("member %s is repeated; want it once", quote(e.Found))
+	case e.Problem == strictjson.Trailing:
+		return malformed("something follows the JSON object; want one object only")
+	case e.Problem == strictjson.Unknown && e.Spelling != "":
+		return malformed("unknown member %s; want %s", quote(e.Found), quote(e.Spelling))
+	case e.Problem == strictjson.Unknown:
+		return malformed("unknown member %s; want subject, name, status, groups, issuer, by and expires_at", quote(e.Found))
+	case e.Problem == strictjson.Mismatch && e.Path == "":
+		return malformed("the body is not a JSON object")
+	case e.Problem == strictjson.Mismatch:
+		return invalid(e.Path, "is %s; want %s", e.Found, e.Want)
 	}
 	return malformed("the body is not valid JSON (RFC 8259, in UTF-8)")
-}
-
-func errorClass(err error) Class {
-	var input *InputError
-	if errors.As(err, &input) {
-		return input.Class
-	}
-	return 0
-}
-
-func first(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -3,8 +3,8 @@ package account
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Errors that callers tell apart. The text of the first two is that of the API.
@@ -77,14 +77,4 @@ func invalid(member, format string, args ...any) error {
 }
 
 // quote shows the beginning of s in an error.
-func quote(s string) string {
-	const limit = 48
-	if len(s) <= limit {
-		return strconv.Quote(s)
-	}
-	end := limit
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return strconv.Quote(s[:end]) + "…"
-}
+func quote(s string) string { return strictjson.Quote(s, 48) }
