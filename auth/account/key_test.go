@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -314,5 +315,55 @@ func TestOlderStore(t *testing.T) {
 	a, err := again.Find("acme", "ci-deploy")
 	if err != nil || a.Name() != "CI deploys" || a.Identifier() != "https://acme.example" || a.ID() != account.ID("ci-deploy") || again.Counts().Total() != 4 {
 		t.Errorf("found %+v, %v", a, err)
+	}
+}
+
+// TestFullStore reads a store that holds each member there is, with revisions
+// before it that reach beyond its history. What it shows is as it was then, and a
+// record or a revision that is lost is written as it was.
+func TestFullStore(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS(filepath.Join("testdata", "store-full"))); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t)
+	var shown []byte
+	for _, a := range n.Page(account.Query{}) {
+		text, err := a.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown = append(append(shown, text...), '\n')
+	}
+	want, err := os.ReadFile(filepath.Join(folder, "accounts.jsonl"))
+	if err != nil || !bytes.Equal(shown, want) {
+		t.Errorf("the accounts are %v\n%s\nwant\n%s", err, shown, want)
+	}
+	records, err := filepath.Glob(filepath.Join(folder, "gatehouse", "accounts", "*.json"))
+	if err != nil || len(records) != 6 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	for _, lost := range records {
+		if filepath.Base(lost) == "revision.json" {
+			continue // another one is made
+		}
+		was, err := os.ReadFile(lost)
+		if err == nil {
+			err = os.Remove(lost)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the record is back", func() bool {
+			now, err := os.ReadFile(lost)
+			return err == nil && len(now) > 0 && bytes.Equal(was, now)
+		})
+	}
+	create(t, n, "more")
+	if again := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t); again.Counts().Total() != 5 {
+		t.Errorf("after a change there are %+v", again.Counts())
+	}
+	if damaged := n.kinds(account.Damaged); len(damaged) > 0 {
+		t.Errorf("damaged are %+v", damaged)
 	}
 }
