@@ -53,6 +53,23 @@ func TestVerifiesOthersLicenses(t *testing.T) {
 	}
 }
 
+// Licenses that Gatehouse signed earlier are still believed, and still written the
+// same way.
+func TestVerifiesEarlierLicenses(t *testing.T) {
+	v := newVerifier(t, at(expires-1), Config{})
+	for _, name := range keyNames {
+		data := readFile(t, "signed-"+name+".json")
+		s := v.Open(data)
+		if s.Err() != nil {
+			t.Errorf("%s: %v", name, s.Err())
+			continue
+		}
+		if again := mustEncode(t, s.License()); !bytes.Equal(again, data) {
+			t.Errorf("%s: written as\n%s\nbefore as\n%s", name, again, data)
+		}
+	}
+}
+
 // hoop writes the envelope as payload, key_id, signature, and the payload as
 // type, issued_at, expire_at, allowed_hosts, description, features.
 func TestGoldenIsInHoopsOrder(t *testing.T) {
