@@ -1,3 +1,24 @@
+// Package host decides whether a request's Host is one that a license names.
+//
+// A [Pattern] is one entry of a license: a name, "*." and a name, an IP address
+// or "*". A [Matcher] is a compiled set of them, made once and asked at each
+// request: it takes no lock, allocates nothing and looks at most once into a
+// map for each label of the host.
+//
+// # Rules
+//
+//   - A name matches exactly: case-blind, one trailing dot and the port ignored.
+//   - "*.x" matches every subdomain of x at any depth, but not x itself. An x
+//     without a dot is refused, except for names of private networks.
+//   - "*" matches every host; a request without one is refused still.
+//   - An internationalized name becomes A-labels (UTS #46, non-transitional). A
+//     request's Host must be ASCII already, as RFC 9110 asks.
+//   - An IP address matches itself in any spelling, IPv4-mapped IPv6 addresses
+//     included; zones are refused.
+//   - Loopback names are hosts like any other.
+//
+// The Host header is the client's word, and nothing here reads another header.
+// What never lives here: licenses, signatures, time.
 package host
 
 import (
@@ -9,6 +30,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
 )
 
 // MaxPattern is the greatest length of a pattern in bytes, as written. A name
@@ -223,4 +245,31 @@ func quote(s string) string {
 		return strconv.Quote(s)
 	}
 	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + "…"
+}
+
+// Signable says why a pattern should not be put into a new license: "*." and a
+// public suffix names hosts of everybody. A suffix counts if it is one of the
+// ICANN section, or a private one of several labels (github.io); a name that is
+// not on the list, such as internal, does not.
+//
+// Only a signer asks this. The list of public suffixes moves with each build,
+// and a signed license must not change its meaning.
+func (p Pattern) Signable() error {
+	if p.kind != subdomains || !isPublicSuffix(p.name) {
+		return nil
+	}
+	return fmt.Errorf("host pattern %q: %s is a public suffix, under which anybody may hold a name; want a domain of the customer's own", p, p.name)
+}
+
+func isPublicSuffix(name string) bool {
+	// A rule such as *.ck makes every child of ck a public suffix and does
+	// not name ck itself. No list names this child, so only a rule with a
+	// wildcard can fit it.
+	child := "no-such-label." + name
+	return isListed(name) || isListed(child)
+}
+
+func isListed(name string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	return suffix == name && (icann || strings.Contains(name, "."))
 }
