@@ -27,39 +27,41 @@ const (
 // Decode does not look at the signature; see [Verifier]. All errors are of type
 // [*Error] with the reason [ReasonForm].
 func Decode(data []byte) (*License, error) {
-	if len(data) > MaxSize {
-		return nil, badForm("", "has %d bytes; want at most %d", len(data), MaxSize)
-	}
-	data, err := bom.Skip(data)
-	if err != nil {
-		return nil, badForm("", "%v", err)
-	}
-	text, err := strictjson.Parse(data)
-	if err != nil {
-		return nil, asForm(err)
-	}
 	l := &License{}
-	if err := l.read(text); err != nil {
+	if err := l.decode(data); err != nil {
 		return nil, asForm(err)
-	}
-	if _, err := l.signature(); err != nil {
-		return nil, err
-	}
-	if err := checkKeyID(l.KeyID); err != nil {
-		return nil, err
-	}
-	if err := l.Payload.check(); err != nil {
-		return nil, err
 	}
 	return l, nil
 }
 
-func (l *License) read(v strictjson.Value) error {
-	return v.Read(strictjson.Fields{
+func (l *License) decode(data []byte) error {
+	if len(data) > MaxSize {
+		return badForm("", "has %d bytes; want at most %d", len(data), MaxSize)
+	}
+	data, err := bom.Skip(data)
+	if err != nil {
+		return err
+	}
+	envelope, err := strictjson.Parse(data)
+	if err != nil {
+		return err
+	}
+	err = envelope.Read(strictjson.Fields{
 		"key_id":    text(&l.KeyID),
 		"payload":   l.Payload.read,
 		"signature": text(&l.Signature),
 	}, "key_id", "payload", "signature")
+	if err != nil {
+		return err
+	}
+	if _, err := l.signature(); err != nil {
+		return err
+	}
+	raw, err := hex.DecodeString(l.KeyID)
+	if err != nil || len(raw) != 32 || strings.ToLower(l.KeyID) != l.KeyID {
+		return badForm("key_id", "is %s; want 64 lower-case hexadecimal digits", quote(l.KeyID))
+	}
+	return l.Payload.check()
 }
 
 // read reads a payload. Where an empty value would mean the same as an absent
@@ -162,11 +164,15 @@ func texts(to *[]string, most int) func(strictjson.Value) error {
 	}
 }
 
-// asForm words what the reader found.
+// asForm words what was found.
 func asForm(err error) error {
+	var worded *Error
+	if errors.As(err, &worded) {
+		return worded
+	}
 	var e *strictjson.Error
 	if !errors.As(err, &e) {
-		return err
+		return badForm("", "%v", err)
 	}
 	switch e.Problem {
 	case strictjson.Incomplete:
@@ -195,12 +201,4 @@ func (l *License) signature() ([]byte, error) {
 		return nil, badForm("signature", "is not base64; want the standard alphabet with padding and no white space")
 	}
 	return sig, nil
-}
-
-func checkKeyID(id string) error {
-	raw, err := hex.DecodeString(id)
-	if err != nil || len(raw) != 32 || strings.ToLower(id) != id {
-		return badForm("key_id", "is %s; want 64 lower-case hexadecimal digits", quote(id))
-	}
-	return nil
 }

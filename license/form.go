@@ -35,7 +35,7 @@ var (
 // can be said without a key and a clock.
 func (p *Payload) check() error {
 	checks := []func() error{
-		p.checkVersion, p.checkType, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
+		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -48,17 +48,17 @@ func (p *Payload) check() error {
 	return nil
 }
 
-// checkVersion makes sure that version 1 carries none of version 2's members,
-// which its signature would not cover.
-func (p *Payload) checkVersion() error {
+// checkKind looks at version and type. Version 1 must carry none of version 2's
+// members, which its signature would not cover.
+func (p *Payload) checkKind() error {
 	if p.V != 0 && p.V != 2 {
 		return badForm("payload.v", "is %d; want 2, or no v at all for version 1", p.V)
 	}
-	if p.V == 2 {
-		return nil
-	}
-	if name := p.newer(); name != "" {
+	if name := p.newer(); p.V == 0 && name != "" {
 		return badForm("payload."+name, `needs version 2; want "v": 2 beside it`)
+	}
+	if p.Type != OSS && p.Type != Enterprise {
+		return badForm("payload.type", "is %s; want %q or %q", quote(string(p.Type)), OSS, Enterprise)
 	}
 	return nil
 }
@@ -86,13 +86,6 @@ func (p *Payload) newer() string {
 		return "features"
 	}
 	return ""
-}
-
-func (p *Payload) checkType() error {
-	if p.Type != OSS && p.Type != Enterprise {
-		return badForm("payload.type", "is %s; want %q or %q", quote(string(p.Type)), OSS, Enterprise)
-	}
-	return nil
 }
 
 func (p *Payload) checkTimes() error {

@@ -148,9 +148,11 @@ func (s *Signer) Sign(r Request) (*License, error) {
 const backdate = 60 * 60
 
 func (s *Signer) payload(r Request) (*Payload, error) {
-	ttl, err := s.checkTTL(r.TTL)
-	if err != nil {
-		return nil, err
+	switch {
+	case r.TTL < time.Second:
+		return nil, badForm("expire_at", "is %s; want at least 1s", r.TTL)
+	case s.maxTTL > 0 && r.TTL > s.maxTTL:
+		return nil, badForm("expire_at", "is %s; want at most %s", r.TTL, s.maxTTL)
 	}
 	now := s.now().Unix()
 	p := &Payload{
@@ -159,7 +161,7 @@ func (s *Signer) payload(r Request) (*Payload, error) {
 		Type:         r.Type,
 		IssuedAt:     now - backdate,
 		NotBefore:    clonePointer(r.NotBefore),
-		ExpireAt:     now + ttl,
+		ExpireAt:     now + int64(r.TTL/time.Second),
 		Grace:        clonePointer(r.Grace),
 		AllowedHosts: slices.Clone(r.AllowedHosts),
 		Description:  r.Description,
@@ -172,16 +174,6 @@ func (s *Signer) payload(r Request) (*Payload, error) {
 		p.Features = []string{}
 	}
 	return p, s.chooseVersion(r.Version, p)
-}
-
-func (s *Signer) checkTTL(ttl time.Duration) (int64, error) {
-	switch {
-	case ttl < time.Second:
-		return 0, badForm("expire_at", "is %s; want at least 1s", ttl)
-	case s.maxTTL > 0 && ttl > s.maxTTL:
-		return 0, badForm("expire_at", "is %s; want at most %s", ttl, s.maxTTL)
-	}
-	return int64(ttl / time.Second), nil
 }
 
 // chooseVersion sets the payload's version: 1 where it can be, else 2.

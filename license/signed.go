@@ -15,7 +15,9 @@ import (
 const prefix2 = "gatehouse-license/v2\n"
 
 // signedBytes gives the bytes that the signature of a license covers, after
-// all checks of form: two different payloads never have the same bytes.
+// all checks of form: two different payloads never have the same bytes. Version 2
+// signs the RFC 8785 form of key id and payload behind a prefix, made of the
+// payload as it was understood, not as it was spelled.
 func signedBytes(keyID string, p *Payload) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -23,12 +25,6 @@ func signedBytes(keyID string, p *Payload) ([]byte, error) {
 	if p.Version() == 1 {
 		return []byte(p.text1()), nil
 	}
-	return canonical(keyID, p)
-}
-
-// canonical is the RFC 8785 form of key id and payload behind a prefix. It is
-// made of the payload as it was understood, not as it was spelled.
-func canonical(keyID string, p *Payload) ([]byte, error) {
 	data, err := marshal(struct {
 		KeyID   string   `json:"key_id"`
 		Payload *Payload `json:"payload"`

@@ -71,14 +71,10 @@ func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Stan
 
 // State computes the state from the clock.
 func (s *Standing) State() State {
-	if s.fault != nil {
-		return s.broken()
-	}
-	return s.times.state(s.now().Unix())
-}
-
-func (s *Standing) broken() State {
-	if s.fault.Reason == ReasonMissing {
+	switch {
+	case s.fault == nil:
+		return s.times.state(s.now().Unix())
+	case s.fault.Reason == ReasonMissing:
 		return StateMissing
 	}
 	return StateInvalid

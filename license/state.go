@@ -135,7 +135,13 @@ func (s *Standing) Status(hostport string) Status {
 		status.VerifiedHost = hostport
 	}
 	if l := s.License(); l != nil {
-		status.describe(l)
+		status.KeyID, status.Type, status.Description = l.KeyID, l.Payload.Type, l.Payload.Description
+		status.IssuedAt, status.ExpireAt = l.Payload.IssuedAt, l.Payload.ExpireAt
+		status.AllowedHosts = append(status.AllowedHosts, l.Payload.AllowedHosts...)
+		status.Features = append(status.Features, l.Payload.Features...)
+		if l.Payload.Features == nil {
+			status.Features = []string{EveryFeature}
+		}
 	}
 	if s.fault == nil {
 		status.DaysLeft = max(0, (s.times.ends-s.now().Unix())/(24*60*60))
@@ -153,17 +159,4 @@ func (s *Standing) frozen() *Standing {
 	still := *s
 	still.now = func() time.Time { return moment }
 	return &still
-}
-
-func (s *Status) describe(l *License) {
-	s.KeyID = l.KeyID
-	s.Type = l.Payload.Type
-	s.Description = l.Payload.Description
-	s.IssuedAt = l.Payload.IssuedAt
-	s.ExpireAt = l.Payload.ExpireAt
-	s.AllowedHosts = append(s.AllowedHosts, l.Payload.AllowedHosts...)
-	s.Features = append(s.Features, l.Payload.Features...)
-	if l.Payload.Features == nil {
-		s.Features = []string{EveryFeature}
-	}
 }

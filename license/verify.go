@@ -86,6 +86,10 @@ func (v *Verifier) Verify(l *License) *Standing {
 	return v.stand(own, hosts, refused)
 }
 
+// understood are the names that any license may call critical.
+var understood = []string{"id", "issuer", "not_before", "grace", "features"}
+
+// check looks at form, key and signature, and whether the license was revoked.
 func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 	data, err := signedBytes(l.KeyID, &l.Payload)
 	if err != nil {
@@ -95,8 +99,10 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 	if err != nil {
 		return err
 	}
-	if err := v.checkCrit(&l.Payload); err != nil {
-		return err
+	for i, name := range l.Payload.Crit {
+		if !slices.Contains(understood, name) && !slices.Contains(v.config.Understands, name) {
+			return badForm(index("payload.crit", i), "asks a verifier to understand %q, which this one does not; use a newer version", name)
+		}
 	}
 	if hosts == nil {
 		return badForm("payload.allowed_hosts", "holds no usable host pattern; want names, *.name, IP addresses or *")
@@ -110,16 +116,6 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 	}
 	if v.revoked[strings.ToLower(l.Payload.ID)] {
 		return refuse(ReasonRevokedID, "payload.id", "%s has been revoked; ask for a new license", l.Payload.ID)
-	}
-	return nil
-}
-
-func (v *Verifier) checkCrit(p *Payload) error {
-	own := []string{"id", "issuer", "not_before", "grace", "features"}
-	for i, name := range p.Crit {
-		if !slices.Contains(own, name) && !slices.Contains(v.config.Understands, name) {
-			return badForm(index("payload.crit", i), "asks a verifier to understand %q, which this one does not; use a newer version", name)
-		}
 	}
 	return nil
 }

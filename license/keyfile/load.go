@@ -35,10 +35,6 @@ func Load(path, passphrase string) (crypto.Signer, error) {
 // errPublic says that the halves of a key pair were mixed up.
 var errPublic = errors.New("a public key; want the private one, whose file keygen names without .pub")
 
-func isPublic(data []byte) bool {
-	return bytes.Contains(data, []byte("PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----"))
-}
-
 func read(path string) ([]byte, error) {
 	// Asked before opening: to open a pipe may wait forever.
 	info, err := os.Stat(path)
@@ -59,7 +55,7 @@ func read(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case isPublic(data): // which everybody may read
+	case bytes.Contains(data, []byte("PUBLIC KEY-----")) && !bytes.Contains(data, []byte("PRIVATE KEY-----")): // which everybody may read
 		return nil, fmt.Errorf("%s holds %w", path, errPublic)
 	case private != nil:
 		return nil, private
@@ -103,7 +99,7 @@ func parse(data []byte, passphrase string) (crypto.Signer, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case isAge(data):
+	case isArmored(data) || bytes.HasPrefix(data, []byte(ageHeader)):
 		plain, err := decrypt(data, passphrase)
 		if err != nil {
 			return nil, err
@@ -212,10 +208,6 @@ const maxWorkFactor = 20
 
 func isArmored(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header))
-}
-
-func isAge(data []byte) bool {
-	return isArmored(data) || bytes.HasPrefix(data, []byte(ageHeader))
 }
 
 // decrypt opens an age file with a passphrase.
