@@ -128,7 +128,6 @@ func (p *apiParts) operation() api.Operation {
 		Explain: func(ctx context.Context, token string) auth.Explanation {
 			return a.verifier.Explain(ctx, token, a.registration)
 		},
-		Registry: p.accounts,
 		Refusals: recentRefusals.sums,
 	}
 	for _, i := range p.issuers {

@@ -12,13 +12,23 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
-// Accounts are the known service accounts, declared and stored ones alike.
+// Accounts are the known service accounts, declared and stored ones alike: an
+// [account.View].
 type Accounts interface {
 	Find(issuer, key string) (*account.Account, error)
-	Loaded() bool
-	AwaitReading(ctx context.Context) bool
 	Page(q account.Query) []*account.Account
 	Apply(ctx context.Context, changes []account.Change, progress func(done int)) ([]account.Result, error)
+
+	Loaded() bool
+	AwaitReading(ctx context.Context) bool
+
+	Counts() account.Counts
+	Unconfirmed(configured account.Issuers) map[account.Issuer]int
+	Synced() time.Time
+	Unavailable() bool
+	Standing() account.Standing
+	Compare() (*account.Comparison, error)
+	Repair(ctx context.Context, keep account.Keep) (mended []string, err error)
 }
 
 // maxPage is the most that ?limit= may ask for.
@@ -45,45 +55,6 @@ func (a *API) listAccounts(c *call) error {
 	return nil
 }
 
-func (a *API) createAccount(c *call) error {
-	draft, err := c.readDraft(account.Decode)
-	if err != nil {
-		return err
-	}
-	if err := draft.SetIssuer(a.services.Issuers); err != nil {
-		return accountProblem(err)
-	}
-	made, err := a.change(c, "create", draft.Subject, account.Change{Op: account.Create, Draft: draft})
-	if err != nil {
-		return err
-	}
-	writeAccount(c.w, http.StatusCreated, made)
-	return nil
-}
-
-func (a *API) getAccount(c *call) error {
-	key, err := c.accountKey()
-	if err != nil {
-		return err
-	}
-	issuer, err := c.issuer()
-	if err != nil {
-		return err
-	}
-	found, err := a.services.Accounts.Find(issuer, key)
-	if errors.Is(err, account.ErrNotFound) && !a.services.Accounts.Loaded() {
-		if err := a.awaitAccounts(c); err != nil {
-			return err
-		}
-		found, err = a.services.Accounts.Find(issuer, key)
-	}
-	if err != nil {
-		return accountProblem(err)
-	}
-	writeAccount(c.w, http.StatusOK, found)
-	return nil
-}
-
 // awaitAccounts waits for the first reading of the accounts. Without it, what is
 // stored would seem not to be there.
 func (a *API) awaitAccounts(c *call) error {
@@ -95,48 +66,93 @@ func (a *API) awaitAccounts(c *call) error {
 	return unread
 }
 
-func (a *API) putAccount(c *call) error {
-	asked, err := c.named(account.Replace)
+func (a *API) getAccount(c *call) error {
+	key, issuer, err := c.named()
 	if err != nil {
 		return err
 	}
-	if asked.Draft, err = c.readDraft(account.DecodeReplacement); err != nil {
-		return err
+	found, err := a.services.Accounts.Find(issuer, key)
+	if errors.Is(err, account.ErrNotFound) && !a.services.Accounts.Loaded() {
+		if err := a.awaitAccounts(c); err != nil {
+			return err
+		}
+		found, err = a.services.Accounts.Find(issuer, key)
 	}
-	asked.Draft.Issuers = a.services.Issuers
-	made, err := a.change(c, "update", asked.Key, asked)
 	if err != nil {
 		return err
 	}
-	writeAccount(c.w, http.StatusOK, made)
+	writeAccount(c.w, http.StatusOK, found)
 	return nil
+}
+
+func (a *API) createAccount(c *call) error {
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	draft, err := account.Decode(body)
+	if err == nil {
+		err = draft.SetIssuer(a.services.Issuers)
+	}
+	if err != nil {
+		return err
+	}
+	return a.change(c, "service_account.create", account.Change{Op: account.Create, Draft: draft})
+}
+
+func (a *API) putAccount(c *call) error {
+	key, issuer, err := c.named()
+	if err != nil {
+		return err
+	}
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	draft, err := account.DecodeReplacement(body)
+	if err != nil {
+		return err
+	}
+	draft.Issuers = a.services.Issuers
+	return a.change(c, "service_account.update", account.Change{
+		Op: account.Replace, Key: key, Issuer: issuer, Tags: ifMatch(c.r.Header), Draft: draft,
+	})
 }
 
 func (a *API) deleteAccount(c *call) error {
-	asked, err := c.named(account.Delete)
+	key, issuer, err := c.named()
 	if err != nil {
 		return err
 	}
-	if _, err := a.change(c, "delete", asked.Key, asked); err != nil {
-		return err
-	}
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
+	return a.change(c, "service_account.delete", account.Change{
+		Op: account.Delete, Key: key, Issuer: issuer, Tags: ifMatch(c.r.Header),
+	})
 }
 
-// change does one change and records what came of it. key is what the caller
-// called the account.
-func (a *API) change(c *call, action, key string, asked account.Change) (*account.Account, error) {
+// change does one change, records what came of it, and answers.
+func (a *API) change(c *call, action string, asked account.Change) error {
 	results, err := a.services.Accounts.Apply(c.toTheEnd(), []account.Change{asked}, nil)
 	if err == nil {
 		err = results[0].Err
 	}
 	if err != nil {
-		return nil, a.accountFailed(c, action, key, err)
+		called := asked.Key
+		if asked.Op == account.Create {
+			called = asked.Draft.Subject
+		}
+		return a.failed(c, action, called, err)
 	}
 	done := results[0].Account
-	a.audit(c, "service_account."+action, a.target(done.Key()))
-	return done, nil
+	a.audit(c, action, a.target(done.Key()))
+	switch asked.Op {
+	case account.Create:
+		writeAccount(c.w, http.StatusCreated, done)
+	case account.Delete:
+		c.w.WriteHeader(http.StatusNoContent)
+	default:
+		writeAccount(c.w, http.StatusOK, done)
+	}
+	return nil
 }
 
 // target names an account in the audit log.
@@ -154,13 +170,28 @@ func writeAccount(w http.ResponseWriter, status int, shown *account.Account) {
 	writeJSON(w, status, shown)
 }
 
-// named is a change of the account that path, ?issuer= and If-Match name.
-func (c *call) named(op account.Op) (asked account.Change, err error) {
-	asked.Op, asked.Tags = op, ifMatch(c.r.Header)
-	if asked.Key, err = c.accountKey(); err == nil {
-		asked.Issuer, err = c.issuer()
+// named reads which account is meant: its subject or id in the path, and ?issuer=.
+// It is all that follows the prefix, as a subject may hold slashes, and is
+// percent-decoded once.
+func (c *call) named() (key, issuer string, err error) {
+	key, err = url.PathUnescape(c.rest)
+	if err != nil {
+		return "", "", problem(http.StatusBadRequest, "the subject in the path is not percent-encoded well")
 	}
-	return asked, err
+	if len(key) > account.MaxText {
+		return "", "", account.ErrNotFound // nobody's, and too long for the audit log
+	}
+	issuer, err = c.issuer()
+	return key, issuer, err
+}
+
+// issuer reads ?issuer=, the name of the issuer that is meant; empty: not said.
+func (c *call) issuer() (string, error) {
+	given := c.r.URL.Query()["issuer"]
+	if len(given) > 1 {
+		return "", problem(http.StatusBadRequest, "issuer: expected one name")
+	}
+	return strings.Join(given, ""), nil
 }
 
 // ifMatch lists the tags of If-Match; nil: any will do. What is no strong tag
@@ -182,94 +213,4 @@ func ifMatch(header http.Header) []string {
 		}
 	}
 	return tags
-}
-
-// issuer reads ?issuer=, the name of the issuer that is meant; empty: not said.
-func (c *call) issuer() (string, error) {
-	given := c.r.URL.Query()["issuer"]
-	if len(given) > 1 {
-		return "", problem(http.StatusBadRequest, "issuer: expected one name")
-	}
-	return strings.Join(given, ""), nil
-}
-
-// accountKey is the subject or id in the path: all that follows the prefix, as
-// a subject may hold slashes, percent-decoded once.
-func (c *call) accountKey() (string, error) {
-	key, err := url.PathUnescape(c.rest)
-	if err != nil {
-		return "", problem(http.StatusBadRequest, "the subject in the path is not percent-encoded well")
-	}
-	if len(key) > account.MaxText {
-		return "", accountProblem(account.ErrNotFound) // nobody's, and too long for the audit log
-	}
-	return key, nil
-}
-
-// readDraft reads an account from the body.
-func (c *call) readDraft(decode func([]byte) (*account.Draft, error)) (*account.Draft, error) {
-	body, err := c.readBody()
-	if err != nil {
-		return nil, err
-	}
-	draft, err := decode(body)
-	if err != nil {
-		return nil, accountProblem(err)
-	}
-	return draft, nil
-}
-
-// accountFailed records an attempt that came to nothing, and words its error.
-func (a *API) accountFailed(c *call, action, subject string, err error) error {
-	worded := accountProblem(err)
-	outcome := outcomeFailed
-	var p *Problem
-	if errors.As(worded, &p) && p.Status < http.StatusInternalServerError {
-		outcome = outcomeRefused
-	}
-	a.auditOutcome(c, "service_account."+action, subject, outcome)
-	return worded
-}
-
-// toTheEnd is the context of a change. A caller who goes away does not stop it
-// half-way, so that the audit log can tell what came of it; storage bounds it.
-func (c *call) toTheEnd() context.Context { return context.WithoutCancel(c.r.Context()) }
-
-// storageRetry is when a storage that could not be written may be asked again.
-const storageRetry = 5 * time.Second
-
-// accountProblem turns an error of the package account into an answer.
-func accountProblem(err error) error {
-	var input *account.InputError
-	switch {
-	case errors.As(err, &input) && input.Class == account.Malformed:
-		return problem(http.StatusBadRequest, input.Error())
-	case errors.As(err, &input):
-		return problem(http.StatusUnprocessableEntity, input.Error())
-	case errors.Is(err, account.ErrExists):
-		return problem(http.StatusConflict, account.ErrExists.Error())
-	case errors.Is(err, account.ErrNotFound):
-		return problem(http.StatusNotFound, account.ErrNotFound.Error())
-	case errors.Is(err, account.ErrDeclared):
-		return problem(http.StatusConflict, account.ErrDeclared.Error())
-	case errors.Is(err, account.ErrAmbiguous):
-		return problem(http.StatusConflict, err.Error())
-	case errors.Is(err, account.ErrChanged):
-		return problem(http.StatusPreconditionFailed, account.ErrChanged.Error())
-	case errors.Is(err, account.ErrDamaged):
-		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
-	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):
-		return &Problem{Status: http.StatusServiceUnavailable, Message: whyBusy(err).Error(), RetryAfter: storageRetry, Cause: err}
-	}
-	return err
-}
-
-// whyBusy is what callers are told of the reason: nothing that is storage's own.
-func whyBusy(err error) error {
-	for _, known := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	return account.ErrBusy
 }

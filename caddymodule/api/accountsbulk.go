@@ -10,34 +10,30 @@ import (
 	"net/http"
 	"time"
 
-	jsonv2 "github.com/go-json-experiment/json"
-
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
-
-// importResult is one line of an import's answer.
-type importResult struct {
-	Line    int    `json:"line"`
-	Subject string `json:"subject"`
-	Result  string `json:"result"` // created, updated, unchanged, refused
-	Message string `json:"message,omitempty"`
-}
 
 // importAccounts takes accounts as JSON lines and does them all in one write.
 // Nothing is written if any line is no account. There is one import at a time: it
 // takes the memory of all its accounts at once.
 func (a *API) importAccounts(c *call) error {
-	op, err := importMode(c.r.URL.Query().Get("mode"))
-	if err != nil {
-		return err
+	op := account.Create
+	switch c.r.URL.Query().Get("mode") {
+	case "", "create":
+	case "upsert":
+		op = account.Upsert
+	default:
+		return problem(http.StatusBadRequest, "mode: expected create or upsert")
 	}
 	if err := checkContentType(c.r, "application/x-ndjson", "application/jsonl", "application/json"); err != nil {
 		return err
 	}
 	if !a.importing.TryLock() {
-		busy := problem(http.StatusServiceUnavailable, "another import is at work: try again when it is done; nothing was written")
-		busy.RetryAfter = busyImport
-		return busy
+		return &Problem{
+			Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second,
+			Message: "another import is at work: try again when it is done; nothing was written",
+		}
 	}
 	defer a.importing.Unlock()
 	c.arriveWithin(importTime)
@@ -50,7 +46,7 @@ func (a *API) importAccounts(c *call) error {
 	c.arriveWithin(0)
 	results, err := a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
 	if err != nil {
-		return a.accountFailed(c, "import", fmt.Sprintf("%d accounts", len(changes)), err)
+		return a.failed(c, "service_account.import", fmt.Sprintf("%d accounts", len(changes)), err)
 	}
 	for i, result := range results {
 		target := a.target(account.Key{Issuer: changes[i].Draft.Issuer, Subject: changes[i].Draft.Subject})
@@ -63,19 +59,6 @@ func (a *API) importAccounts(c *call) error {
 	}
 	writeImport(c.w, changes, lines, results)
 	return nil
-}
-
-// busyImport is when to try again.
-const busyImport = 5 * time.Second
-
-func importMode(mode string) (account.Op, error) {
-	switch mode {
-	case "", "create":
-		return account.Create, nil
-	case "upsert":
-		return account.Upsert, nil
-	}
-	return 0, problem(http.StatusBadRequest, "mode: expected create or upsert")
 }
 
 // parseImport reads the lines as they come; blank ones are passed over. The error
@@ -116,14 +99,18 @@ func badLine(number int, err error) error {
 	return problem(http.StatusBadRequest, fmt.Sprintf("line %d: %v; nothing was written", number, err))
 }
 
+// writeImport answers with one line for each that was sent.
 func writeImport(w http.ResponseWriter, changes []account.Change, lines []int, results []account.Result) {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
+	start(w, http.StatusOK, "application/x-ndjson")
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	for i, result := range results {
-		line := importResult{Line: lines[i], Subject: changes[i].Draft.Subject, Result: result.Outcome.String()}
+		line := struct {
+			Line    int    `json:"line"`
+			Subject string `json:"subject"`
+			Result  string `json:"result"` // created, updated, unchanged, refused
+			Message string `json:"message,omitempty"`
+		}{Line: lines[i], Subject: changes[i].Draft.Subject, Result: result.Outcome.String()}
 		if result.Err != nil {
 			line.Message = result.Err.Error()
 		}
@@ -133,63 +120,56 @@ func writeImport(w http.ResponseWriter, changes []account.Change, lines []int, r
 	}
 }
 
-// confirmBody says whose accounts are meant for what the issuer's name stands for
-// now.
-type confirmBody struct {
-	Issuer  string `json:"issuer"`
-	Subject string `json:"subject"` // or id; empty: all accounts of the issuer
-}
-
-// confirmAccounts answers with the number of those that were meant for another
-// issuer of that name, or for none that is known.
+// confirmAccounts makes accounts count for the issuer that has their issuer's name
+// now: all of that name, or the one of a subject. It answers with the number of
+// those that were meant for another issuer of that name, or for none that is known.
 func (a *API) confirmAccounts(c *call) error {
-	body, err := c.readBody()
+	var issuer, subject string // or an id
+	err := expected(`the body is not what is expected: {"issuer": "<name>", "subject": "<subject or id, or left out for all>"}`,
+		c.readMembers(strictjson.Fields{"issuer": text(&issuer), "subject": text(&subject)}))
 	if err != nil {
 		return err
 	}
-	var asked confirmBody
-	if jsonv2.Unmarshal(body, &asked, jsonv2.RejectUnknownMembers(true)) != nil {
-		return problem(http.StatusBadRequest, `the body is not what is expected: {"issuer": "<name>", "subject": "<subject or id, or left out for all>"}`)
-	}
-	now := a.services.Issuers.Identifier(asked.Issuer)
-	if now == "" {
+	identifier := a.services.Issuers.Identifier(issuer)
+	if identifier == "" {
 		return problem(http.StatusUnprocessableEntity, "issuer: expected the name of a configured one")
 	}
-	var changes []account.Change
-	confirm := func(key string) {
-		changes = append(changes, account.Change{
-			Op: account.Confirm, Key: key, Issuer: asked.Issuer, Draft: &account.Draft{Issuers: a.services.Issuers},
-		})
-	}
-	if asked.Subject != "" {
-		confirm(asked.Subject)
-	} else {
+	keys := []string{subject}
+	if subject == "" {
 		if err := a.awaitAccounts(c); err != nil {
 			return err
 		}
-		for _, one := range a.services.Accounts.Page(account.Query{Issuer: asked.Issuer}) {
-			if one.Identifier() != now {
-				confirm(one.Subject())
+		keys = nil
+		for _, one := range a.services.Accounts.Page(account.Query{Issuer: issuer}) {
+			if one.Identifier() != identifier {
+				keys = append(keys, one.Subject())
 			}
 		}
+	}
+	var changes []account.Change
+	for _, key := range keys {
+		changes = append(changes, account.Change{
+			Op: account.Confirm, Key: key, Issuer: issuer, Draft: &account.Draft{Issuers: a.services.Issuers},
+		})
 	}
 	return a.confirm(c, changes)
 }
 
 func (a *API) confirm(c *call, changes []account.Change) error {
+	const action = "service_account.confirm"
 	what := fmt.Sprintf("%d accounts", len(changes))
 	results, err := a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
 	if err == nil && len(results) == 1 {
 		what, err = a.target(account.Key{Issuer: changes[0].Issuer, Subject: changes[0].Key}), results[0].Err
 	}
 	if err != nil {
-		return a.accountFailed(c, "confirm", what, err)
+		return a.failed(c, action, what, err)
 	}
 	confirmed := 0
 	for _, result := range results {
 		if result.Outcome == account.Replaced {
 			confirmed++
-			a.audit(c, "service_account.confirm", a.target(result.Account.Key()))
+			a.audit(c, action, a.target(result.Account.Key()))
 		}
 	}
 	writeJSON(c.w, http.StatusOK, map[string]int{"confirmed": confirmed})
@@ -204,12 +184,11 @@ type comparison struct {
 	OnlyNode     int              `json:"only_node"`
 	OnlyStorage  int              `json:"only_storage"`
 	Different    int              `json:"different"`
-	// Differences are the first hundred of those.
-	Differences []difference `json:"differences"`
-	// Damaged are the records that storage lacks, or that cannot be read.
-	Damaged []string `json:"damaged"`
+	Differences  []difference     `json:"differences"` // the first hundred of those
+	Damaged      []string         `json:"damaged"`     // records that storage lacks, or that cannot be read
 }
 
+// side is one of the two: storage, or this node.
 type side struct {
 	Revision uint64 `json:"revision"`
 	ID       string `json:"id"`
@@ -235,9 +214,9 @@ func sideOf(s *account.Side) *side {
 
 // compareAccounts answers with what the two sides hold.
 func (a *API) compareAccounts(c *call) error {
-	found, err := a.services.Operation.Registry.Compare()
+	found, err := a.services.Accounts.Compare()
 	if err != nil {
-		return accountProblem(err)
+		return err
 	}
 	shown := comparison{
 		StorageState: found.Standing, Node: sideOf(found.Node), Storage: sideOf(found.Storage),
@@ -252,27 +231,20 @@ func (a *API) compareAccounts(c *call) error {
 	return nil
 }
 
-// repairBody says which of the two is kept.
-type repairBody struct {
-	Keep account.Keep `json:"keep"`
-}
-
-// repairAccounts answers with the records that were damaged or gone.
+// repairAccounts keeps one of the two sides, and answers with the records that were
+// damaged or gone.
 func (a *API) repairAccounts(c *call) error {
-	body, err := c.readBody()
+	const action = "service_account.repair"
+	var keep account.Keep
+	err := expected(`the body is not what is expected: {"keep": "node"} or {"keep": "storage"}`, c.readMembers(strictjson.Fields{"keep": text(&keep)}))
 	if err != nil {
 		return err
 	}
-	var asked repairBody
-	if jsonv2.Unmarshal(body, &asked, jsonv2.RejectUnknownMembers(true)) != nil {
-		return problem(http.StatusBadRequest, `the body is not what is expected: {"keep": "node"} or {"keep": "storage"}`)
-	}
-	const action = "repair"
-	mended, err := a.services.Operation.Registry.Repair(c.toTheEnd(), asked.Keep)
+	mended, err := a.services.Accounts.Repair(c.toTheEnd(), keep)
 	if err != nil {
-		return a.accountFailed(c, action, string(asked.Keep), err)
+		return a.failed(c, action, string(keep), err)
 	}
-	a.audit(c, "service_account."+action, fmt.Sprintf("%s, %d records", asked.Keep, len(mended)))
-	writeJSON(c.w, http.StatusOK, map[string]any{"kept": asked.Keep, "mended": append([]string{}, mended...)})
+	a.audit(c, action, fmt.Sprintf("%s, %d records", keep, len(mended)))
+	writeJSON(c.w, http.StatusOK, map[string]any{"kept": keep, "mended": append([]string{}, mended...)})
 	return nil
 }

@@ -8,11 +8,13 @@
 package api
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Place is where a request reached the API.
@@ -30,8 +32,8 @@ type API struct {
 	services Services
 	routes   []route
 
-	importing   sync.Mutex
-	ssoFailures seldom
+	importing sync.Mutex
+	nextSSO   atomic.Int64 // when a failure of the SSO route may be logged again, in Unix nanoseconds
 }
 
 // New makes the API of one configuration.
@@ -39,78 +41,6 @@ func New(services Services) *API {
 	a := &API{services: services}
 	a.routes = a.table()
 	return a
-}
-
-// ServeHTTP answers the request if it is for one of the API's routes, and tells
-// whether it was. It never answers other paths.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ours bool) {
-	path := r.URL.EscapedPath()
-	route, rest := a.find(path)
-	if route == nil && strings.HasPrefix(r.URL.Path, licenseAPI) {
-		route, _ = a.find(licenseAPI) // spelled in another way
-	}
-	if route == nil {
-		return false
-	}
-	if err := a.serve(w, r, place, route, rest); err != nil {
-		a.fail(w, route.path, err)
-	}
-	return true
-}
-
-// serve checks the method first, then who is calling, and then does the work.
-func (a *API) serve(w http.ResponseWriter, r *http.Request, place Place, route *route, rest string) error {
-	call := &call{w: w, r: r, place: place, rest: rest}
-	if r.ContentLength != 0 {
-		call.arriveWithin(bodyTime) // whoever sends it, and whether it is read or not
-	}
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	if len(route.methods) == 0 {
-		return problem(http.StatusNotFound, "there is no such route")
-	}
-	endpoint, ok := route.methods[method]
-	if !ok {
-		w.Header().Set("Allow", route.allow())
-		return problem(http.StatusMethodNotAllowed, "method not allowed: expected "+route.allow())
-	}
-	if endpoint.who != anyone {
-		caller, err := a.authenticate(w, r, place, endpoint.who)
-		if err != nil {
-			return err
-		}
-		call.caller = caller
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	return endpoint.serve(call)
-}
-
-// call is one request to the API.
-type call struct {
-	w      http.ResponseWriter
-	r      *http.Request
-	place  Place
-	caller Caller
-	rest   string // of the escaped path, behind the route's prefix
-}
-
-// find gives the route of an escaped path, and what follows its prefix.
-func (a *API) find(path string) (*route, string) {
-	for i := range a.routes {
-		route := &a.routes[i]
-		if !route.prefix {
-			if path == route.path {
-				return route, ""
-			}
-			continue
-		}
-		if rest, ok := strings.CutPrefix(path, route.path); ok && rest != "" {
-			return route, rest
-		}
-	}
-	return nil, ""
 }
 
 // route is one path, or all paths with a prefix, and what can be done there.
@@ -147,19 +77,13 @@ func (a *API) table() []route {
 		}},
 		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned}}},
 		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo}}},
-		{path: "/api/userinfo", methods: map[string]endpoint{
-			get: {anyToken, a.userinfo},
-		}},
+		{path: "/api/userinfo", methods: map[string]endpoint{get: {anyToken, a.userinfo}}},
 		{path: "/api/serviceaccounts", methods: map[string]endpoint{
 			get:  {admins, a.listAccounts},
 			post: {admins, a.createAccount},
 		}},
-		{path: "/api/serviceaccounts:import", methods: map[string]endpoint{
-			post: {admins, a.importAccounts},
-		}},
-		{path: "/api/serviceaccounts:confirm", methods: map[string]endpoint{
-			post: {admins, a.confirmAccounts},
-		}},
+		{path: "/api/serviceaccounts:import", methods: map[string]endpoint{post: {admins, a.importAccounts}}},
+		{path: "/api/serviceaccounts:confirm", methods: map[string]endpoint{post: {admins, a.confirmAccounts}}},
 		{path: "/api/serviceaccounts:repair", methods: map[string]endpoint{
 			get:  {admins, a.compareAccounts},
 			post: {admins, a.repairAccounts},
@@ -170,6 +94,74 @@ func (a *API) table() []route {
 			del: {admins, a.deleteAccount},
 		}},
 	}
+}
+
+// call is one request to the API.
+type call struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	place  Place
+	caller Caller
+	rest   string // of the escaped path, behind the route's prefix
+}
+
+// toTheEnd is the context of a change. A caller who goes away does not stop it
+// half-way, so that the audit log can tell what came of it; storage bounds it.
+func (c *call) toTheEnd() context.Context { return context.WithoutCancel(c.r.Context()) }
+
+// ServeHTTP answers the request if it is for one of the API's routes, and tells
+// whether it was. It never answers other paths.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ours bool) {
+	route, rest := a.find(r.URL.EscapedPath())
+	if route == nil && strings.HasPrefix(r.URL.Path, licenseAPI) {
+		route, _ = a.find(licenseAPI) // spelled in another way
+	}
+	if route == nil {
+		return false
+	}
+	if err := a.serve(&call{w: w, r: r, place: place, rest: rest}, route); err != nil {
+		a.fail(w, route.path, err)
+	}
+	return true
+}
+
+// find gives the route of an escaped path, and what follows its prefix.
+func (a *API) find(path string) (*route, string) {
+	for i := range a.routes {
+		route := &a.routes[i]
+		rest, found := strings.CutPrefix(path, route.path)
+		if found && route.prefix == (rest != "") {
+			return route, rest
+		}
+	}
+	return nil, ""
+}
+
+// serve checks the method first, then who is calling, and then does the work.
+func (a *API) serve(c *call, route *route) error {
+	if c.r.ContentLength != 0 {
+		c.arriveWithin(bodyTime) // whoever sends it, and whether it is read or not
+	}
+	method := c.r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if len(route.methods) == 0 {
+		return problem(http.StatusNotFound, "there is no such route")
+	}
+	endpoint, ok := route.methods[method]
+	if !ok {
+		allowed := route.allow()
+		c.w.Header().Set("Allow", allowed)
+		return problem(http.StatusMethodNotAllowed, "method not allowed: expected "+allowed)
+	}
+	if endpoint.who != anyone {
+		if err := a.authenticate(c, endpoint.who); err != nil {
+			return err
+		}
+	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	return endpoint.serve(c)
 }
 
 // allow is the Allow header's value.

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -10,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // The most that a body may hold, and how long it may take to arrive. An import
@@ -35,9 +39,47 @@ func (c *call) readBody() ([]byte, error) {
 	return body, nil
 }
 
-// arriveWithin gives the body a time to arrive in, where that can be set; 0 lifts
-// it. A server goes on counting while the request is worked on, and takes it for
-// given up then; so the time is to be lifted once all has arrived.
+// readMembers reads a body that is an object; a member that is null counts as left
+// out. If the body is anything else, the error is a [*strictjson.Error].
+func (c *call) readMembers(members strictjson.Fields) error {
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	for name, read := range members {
+		members[name] = func(v strictjson.Value) error {
+			if v.JSON.Kind() == 'n' {
+				return nil
+			}
+			return read(v)
+		}
+	}
+	object, err := strictjson.Parse(body)
+	if err != nil {
+		return err
+	}
+	return object.Read(members)
+}
+
+// expected says what the body should be, if it is anything else.
+func expected(message string, err error) error {
+	if wrong := (*strictjson.Error)(nil); errors.As(err, &wrong) {
+		return problem(http.StatusBadRequest, message)
+	}
+	return err
+}
+
+func text[T ~string](to *T) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		read, err := v.Text()
+		*to = T(read)
+		return err
+	}
+}
+
+// arriveWithin limits how long the body may take to arrive, where that can be set;
+// 0 lifts the limit. A server goes on counting while the request is worked on, and
+// then takes it for abandoned; so lift the limit once all has arrived.
 func (c *call) arriveWithin(d time.Duration) {
 	var end time.Time
 	if d > 0 {
@@ -59,7 +101,7 @@ func unread(err error, most string) error {
 }
 
 // checkContentType wants one of the media types, in UTF-8. Several types could be
-// read in several ways. A page of another site can have a browser send a body
+// read in several ways. A page of another site can make a browser send a body
 // without a type, or as text/plain, but none of these types unasked.
 func checkContentType(r *http.Request, want ...string) error {
 	if types := r.Header["Content-Type"]; len(types) == 1 {
@@ -87,4 +129,43 @@ func (c *call) limit(most int) (int, error) {
 		return 0, problem(http.StatusUnprocessableEntity, expected)
 	}
 	return n, nil
+}
+
+// writeJSON answers with a JSON document. If writing fails, the caller is gone,
+// and there is nobody left to tell.
+func writeJSON(w http.ResponseWriter, status int, document any) {
+	body, err := json.Marshal(document)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"message":"internal error"}`)
+	}
+	start(w, status, "application/json")
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// start sends the status and the header of an answer that is JSON.
+func start(w http.ResponseWriter, status int, mediaType string) {
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+}
+
+// writeList answers with an array that may be long: it is written piece by piece.
+func writeList[T any](w http.ResponseWriter, list []T) {
+	start(w, http.StatusOK, "application/json")
+	out := bufio.NewWriterSize(w, 32<<10)
+	_ = out.WriteByte('[')
+	for i, element := range list {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		body, err := json.Marshal(element)
+		if err != nil {
+			panic(http.ErrAbortHandler) // a list that is cut short must not look whole
+		}
+		if _, err := out.Write(body); err != nil {
+			return // the caller is gone
+		}
+	}
+	_, _ = out.WriteString("]\n")
+	_ = out.Flush()
 }

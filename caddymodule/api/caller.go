@@ -1,9 +1,7 @@
 package api
 
 import (
-	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Caller is who asks the API to do something.
@@ -43,13 +42,13 @@ func (a *API) noIssuer() string {
 	return "several issuers are configured: the option `api { issuer … }` must say whose tokens may administer"
 }
 
-// trusts tells whether the caller may do everything without a token. A client
+// trusted tells whether the caller may do everything without a token. A client
 // that has none may send the scheme alone, as hoop's command does.
-func (p Place) trusts(r *http.Request) bool {
-	if !p.Trusted {
+func (c *call) trusted() bool {
+	if !c.place.Trusted {
 		return false
 	}
-	values := r.Header["Authorization"]
+	values := c.r.Header["Authorization"]
 	return len(values) == 0 || len(values) == 1 && strings.EqualFold(strings.TrimSpace(values[0]), "Bearer")
 }
 
@@ -63,29 +62,32 @@ const (
 	signers             // … of the group that may sign licenses
 )
 
+const realm = "gatehouse"
+
 // authenticate tells who is calling, and refuses callers that are not let in.
-func (a *API) authenticate(w http.ResponseWriter, r *http.Request, place Place, who who) (Caller, error) {
-	if place.trusts(r) {
-		return Caller{Admin: true}, nil
+func (a *API) authenticate(c *call, who who) error {
+	if c.trusted() {
+		c.caller = Caller{Admin: true}
+		return nil
 	}
 	if a.services.Authenticate == nil {
-		return Caller{}, problem(http.StatusForbidden, a.noIssuer())
+		return problem(http.StatusForbidden, a.noIssuer())
 	}
-	principal, refusal := a.services.Authenticate(r, a.groupsOf(who)...)
-	if refusal != nil {
-		return Caller{Principal: principal}, a.refused(w, refusal)
-	}
-	return Caller{Principal: principal, Admin: a.services.AdminGroup.check(principal) == nil}, nil
-}
-
-// groupsOf names the groups of which a caller must be in one; none: no matter.
-func (a *API) groupsOf(who who) []Group {
+	var groups []Group // of which a caller must be in one; none: no matter
 	switch who {
 	case admins:
-		return []Group{a.services.AdminGroup}
+		groups = []Group{a.services.AdminGroup}
 	case signers:
-		return []Group{a.services.SigningGroup}
+		groups = []Group{a.services.SigningGroup}
 	}
+	principal, refusal := a.services.Authenticate(c.r, groups...)
+	if refusal != nil {
+		if challenge := (auth.Challenge{Realm: realm}).Header(refusal); challenge != "" {
+			c.w.Header().Set("WWW-Authenticate", challenge)
+		}
+		return &Problem{Status: refusal.Status, Message: refusal.Message, RetryAfter: refusal.RetryAfter}
+	}
+	c.caller = Caller{Principal: principal, Admin: a.services.AdminGroup.check(principal) == nil}
 	return nil
 }
 
@@ -125,16 +127,6 @@ func CheckGroups(caller *auth.Principal, groups []Group) (refusal *auth.Refusal)
 	return refusal
 }
 
-// refused words a refusal, with the challenge that belongs to it.
-func (a *API) refused(w http.ResponseWriter, refusal *auth.Refusal) error {
-	if challenge := (auth.Challenge{Realm: realm}).Header(refusal); challenge != "" {
-		w.Header().Set("WWW-Authenticate", challenge)
-	}
-	return &Problem{Status: refusal.Status, Message: refusal.Message, RetryAfter: refusal.RetryAfter}
-}
-
-const realm = "gatehouse"
-
 // userInfo describes the caller.
 type userInfo struct {
 	ID        string   `json:"id"`
@@ -151,48 +143,34 @@ type userInfo struct {
 	ExpiresAt *string  `json:"expires_at"` // RFC 3339; null where nothing expires
 }
 
-// userinfo tells the caller who the gateway takes them for.
+// userinfo tells callers whom the gateway takes them for.
 func (a *API) userinfo(c *call) error {
-	writeJSON(c.w, http.StatusOK, a.describe(c.caller))
-	return nil
-}
-
-func (a *API) describe(caller Caller) userInfo {
-	p := caller.Principal
+	p := c.caller.Principal
 	if p == nil {
-		return userInfo{
+		writeJSON(c.w, http.StatusOK, userInfo{
 			ID: adminEndpoint, Subject: adminEndpoint, Name: adminEndpoint, Status: "active",
-			Groups: []string{}, Scopes: []string{}, IsAdmin: caller.Admin, Kind: string(auth.KindServiceAccount),
-		}
+			Groups: []string{}, Scopes: []string{}, IsAdmin: c.caller.Admin, Kind: string(auth.KindServiceAccount),
+		})
+		return nil
 	}
 	expires := p.ExpiresAt().Format(time.RFC3339)
-	return userInfo{
+	name, _ := p.Text("name")
+	email, _ := p.Text("email")
+	writeJSON(c.w, http.StatusOK, userInfo{
 		ID:        p.ID(),
 		Subject:   p.Subject(),
-		Name:      textOf(p, "name"),
-		Email:     textOf(p, "email"),
+		Name:      name.Value,
+		Email:     email.Value,
 		Status:    "active",
-		Groups:    listOf(p.Groups()),
-		IsAdmin:   caller.Admin,
+		Groups:    append([]string{}, p.Groups()...), // never null
+		IsAdmin:   c.caller.Admin,
 		Kind:      string(p.Kind()),
 		Issuer:    p.Issuer(),
 		ClientID:  p.ClientID(),
-		Scopes:    listOf(p.Scopes()),
+		Scopes:    append([]string{}, p.Scopes()...),
 		ExpiresAt: &expires,
-	}
-}
-
-func textOf(p *auth.Principal, key string) string {
-	text, _ := p.Text(key)
-	return text.Value
-}
-
-// listOf makes an empty list of none: null would surprise.
-func listOf(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
+	})
+	return nil
 }
 
 // explanation says what became of a token, check by check. The claims are the
@@ -206,58 +184,27 @@ type explanation struct {
 	Claims  jsontext.Value `json:"claims"` // null if they cannot be read
 }
 
-// The verdicts of an explanation.
-const (
-	verdictLetIn   = "let_in"
-	verdictRefused = "refused"
-)
-
 // explainToken holds a token against every rule that it would meet, but for
 // those of a route. A refused token is no error here.
 func (a *API) explainToken(c *call) error {
-	body, err := c.readBody()
+	var token string
+	err := expected(`expected {"token": "…"} and no other or repeated member`, c.readMembers(strictjson.Fields{"token": text(&token)}))
 	if err != nil {
 		return err
 	}
-	var ask struct {
-		Token *string `json:"token"`
-	}
-	if err := json.Unmarshal(body, &ask, json.RejectUnknownMembers(true)); err != nil {
-		return problem(http.StatusBadRequest, `expected {"token": "…"} and no other or repeated member`)
-	}
-	if ask.Token == nil || *ask.Token == "" {
+	if token == "" {
 		return problem(http.StatusUnprocessableEntity, "token: expected the token, without the word Bearer")
 	}
-	answer, err := json.Marshal(explain(c.r.Context(), a.services.Operation.Explain, *ask.Token))
+	e := a.services.Operation.Explain(c.r.Context(), token)
+	answer := explanation{Verdict: "let_in", Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
+	if e.Refusal != nil {
+		answer.Verdict, answer.Reason, answer.Message = "refused", e.Refusal.Reason, e.Refusal.Message
+	}
+	body, err := json.Marshal(answer)
 	if err != nil {
 		return err
 	}
-	writeRaw(c.w, answer)
+	start(c.w, http.StatusOK, "application/json")
+	_, _ = c.w.Write(append(body, '\n'))
 	return nil
-}
-
-func explain(ctx context.Context, ask func(context.Context, string) auth.Explanation, token string) explanation {
-	e := ask(ctx, token)
-	answer := explanation{Verdict: verdictLetIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
-	if e.Refusal != nil {
-		answer.Verdict, answer.Reason, answer.Message = verdictRefused, e.Refusal.Reason, e.Refusal.Message
-	}
-	return answer
-}
-
-// writeRaw answers with a JSON document that was made already.
-func writeRaw(w http.ResponseWriter, document []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(append(document, '\n'))
-}
-
-// unescaped is a part of a path, percent-decoded once; what cannot be decoded
-// is taken as it is.
-func unescaped(part string) string {
-	if plain, err := url.PathUnescape(part); err == nil {
-		return plain
-	}
-	return part
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -78,35 +79,31 @@ func (a *API) issuerStates() []issuerState {
 // refreshIssuer fetches an issuer's keys now.
 func (a *API) refreshIssuer(c *call) error {
 	name, found := strings.CutSuffix(c.rest, "/refresh")
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
+	var names []string
 	for _, one := range a.services.Operation.Issuers {
-		if found && one.Name == unescaped(name) {
+		if found && one.Name == name {
 			return a.refresh(c, one)
 		}
-	}
-	return problem(http.StatusNotFound, "there is no such issuer: expected "+a.issuerPaths())
-}
-
-// issuerPaths says which issuers may be named.
-func (a *API) issuerPaths() string {
-	names := make([]string, 0, len(a.services.Operation.Issuers))
-	for _, one := range a.services.Operation.Issuers {
 		names = append(names, one.Name)
 	}
-	if len(names) == 0 {
-		return "none, as none is configured"
+	expected := "none, as none is configured"
+	if len(names) > 0 {
+		expected = strings.Join(names, " or ") + ", and /refresh"
 	}
-	return strings.Join(names, " or ") + ", and /refresh"
+	return problem(http.StatusNotFound, "there is no such issuer: expected "+expected)
 }
 
 func (a *API) refresh(c *call, one IssuerKeys) error {
 	ctx, cancel := context.WithTimeout(c.r.Context(), refreshLimit)
 	defer cancel()
 	if err := one.Keys.Refresh(ctx); err != nil {
-		a.auditOutcome(c, "issuer.refresh", one.Name, outcomeFailed)
-		return &Problem{
+		return a.failed(c, "issuer.refresh", one.Name, &Problem{
 			Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second, Cause: err,
 			Message: "the keys could not be fetched; those known stay: " + err.Error(),
-		}
+		})
 	}
 	a.audit(c, "issuer.refresh", one.Name)
 	writeJSON(c.w, http.StatusOK, one.state())
@@ -122,8 +119,8 @@ func (k IssuerKeys) state() issuerState {
 		Ignored:   append([]string{}, s.Ignored...),
 		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),
 		LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
+		KindsTold: k.KindsTold,
 	}
-	state.KindsTold = k.KindsTold
 	if k.UnclearCallers != nil {
 		state.UnclearCallers = k.UnclearCallers()
 	}

@@ -1,15 +1,17 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -56,6 +58,7 @@ func (a *API) licenseStatus(c *call) error {
 
 // putLicense installs a license.
 func (a *API) putLicense(c *call) error {
+	const action = "license.install"
 	body, err := c.readBody()
 	if err != nil {
 		return err
@@ -63,141 +66,69 @@ func (a *API) putLicense(c *call) error {
 	if a.services.License == nil {
 		return problem(http.StatusConflict, noLicense)
 	}
-	err = a.services.License.Install(c.r.Context(), body, c.r.URL.Query().Get("host"))
-	target := licenseTarget(body)
-	if err != nil {
-		p := licenseProblem(err)
-		a.auditOutcome(c, "license.install", target, outcomeOf(p))
-		return p
+	// The audit log names it by its id, or else by whom it is for.
+	target := "unreadable"
+	if l, err := license.Decode(body); err == nil {
+		target = cmp.Or(l.Payload.ID, l.Payload.Description)
 	}
-	a.audit(c, "license.install", target)
+	if err := a.services.License.Install(c.r.Context(), body, c.r.URL.Query().Get("host")); err != nil {
+		return a.failed(c, action, target, err)
+	}
+	a.audit(c, action, target)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// licenseTarget names a license in the audit log: by its id, or else by whom it
-// is for.
-func licenseTarget(data []byte) string {
-	l, err := license.Decode(data)
-	if err != nil {
-		return "unreadable"
-	}
-	return licenseName(&l.Payload)
-}
-
-func licenseName(p *license.Payload) string {
-	if p.ID != "" {
-		return p.ID
-	}
-	return p.Description
-}
-
-func outcomeOf(p *Problem) string {
-	if p.Status >= http.StatusInternalServerError {
-		return outcomeFailed
-	}
-	return outcomeRefused
-}
-
-// licenseProblem turns an error of the packages about licenses into an answer.
-func licenseProblem(err error) *Problem {
-	var fault *license.Error
-	switch {
-	case errors.As(err, &fault):
-		return problem(http.StatusBadRequest, fault.Error())
-	case errors.Is(err, license.ErrMissingKey):
-		return problem(http.StatusBadRequest, license.ErrMissingKey.Error())
-	case errors.Is(err, active.ErrConfigured):
-		return problem(http.StatusConflict, active.ErrConfigured.Error())
-	case errors.Is(err, active.ErrAfter):
-		return problem(http.StatusUnprocessableEntity, "after: "+active.ErrAfter.Error())
-	case errors.Is(err, active.ErrBusy), errors.Is(err, active.ErrClosed), errors.Is(err, context.DeadlineExceeded):
-		return &Problem{Status: http.StatusServiceUnavailable, Message: active.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
-	case errors.Is(err, context.Canceled): // nobody is there to read it
-		return &Problem{Status: http.StatusServiceUnavailable, Message: "the request was given up", RetryAfter: storageRetry}
-	}
-	return &Problem{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
-}
-
-// serverInfo describes the server.
+// serverInfo describes the server, and the license in force in fewer states than
+// there are.
 type serverInfo struct {
-	Version     string      `json:"version"`
-	LicenseInfo licenseInfo `json:"license_info"`
-}
-
-// licenseInfo describes the license in force, in fewer states than there are.
-type licenseInfo struct {
-	Status       string       `json:"status"` // valid, expired or invalid
-	IsValid      bool         `json:"is_valid"`
-	VerifyError  string       `json:"verify_error"`
-	VerifiedHost string       `json:"verified_host"`
-	KeyID        string       `json:"key_id"`
-	AllowedHosts []string     `json:"allowed_hosts"`
-	Type         license.Type `json:"type"`
-	IssuedAt     int64        `json:"issued_at"`
-	ExpireAt     int64        `json:"expire_at"`
-	Features     []string     `json:"features"`
+	Version     string `json:"version"`
+	LicenseInfo struct {
+		Status       string       `json:"status"` // valid, expired or invalid
+		IsValid      bool         `json:"is_valid"`
+		VerifyError  string       `json:"verify_error"`
+		VerifiedHost string       `json:"verified_host"`
+		KeyID        string       `json:"key_id"`
+		AllowedHosts []string     `json:"allowed_hosts"`
+		Type         license.Type `json:"type"`
+		IssuedAt     int64        `json:"issued_at"`
+		ExpireAt     int64        `json:"expire_at"`
+		Features     []string     `json:"features"`
+	} `json:"license_info"`
 }
 
 // serverinfo answers with the version and the license.
 func (a *API) serverinfo(c *call) error {
 	s := a.standing().Status(a.hostAsked(c.r.URL.Query()))
-	writeJSON(c.w, http.StatusOK, serverInfo{
-		Version: a.services.Operation.Version,
-		LicenseInfo: licenseInfo{
-			Status: shortState(s), IsValid: s.IsValid, VerifyError: s.VerifyError, VerifiedHost: s.VerifiedHost,
-			KeyID: s.KeyID, AllowedHosts: s.AllowedHosts, Type: s.Type,
-			IssuedAt: s.IssuedAt, ExpireAt: s.ExpireAt, Features: s.Features,
-		},
-	})
-	return nil
-}
-
-// shortState is valid also while a license is expiring and in its grace.
-func shortState(s license.Status) string {
+	info := serverInfo{Version: a.services.Operation.Version}
+	l := &info.LicenseInfo
 	switch {
-	case s.IsValid:
-		return "valid"
+	case s.IsValid: // also while it is expiring and in its grace
+		l.Status = "valid"
 	case s.State == license.StateExpired:
-		return "expired"
+		l.Status = "expired"
+	default:
+		l.Status = "invalid"
 	}
-	return "invalid"
-}
-
-// signBody asks for a license. Times are Unix seconds, grace is in seconds, and
-// expire_at is how long from now the license is to be valid.
-type signBody struct {
-	Type         string            `json:"license_type"`
-	AllowedHosts []string          `json:"allowed_hosts"`
-	Description  string            `json:"description"`
-	ExpireAt     string            `json:"expire_at"`
-	Features     []string          `json:"features"`
-	Version      int               `json:"version"`
-	ID           string            `json:"id"`
-	NotBefore    *int64            `json:"not_before"`
-	Grace        *int64            `json:"grace"`
-	Issuer       string            `json:"issuer"`
-	Limits       map[string]*int64 `json:"limits"`
-	Environment  string            `json:"environment"`
+	l.IsValid, l.VerifyError, l.VerifiedHost = s.IsValid, s.VerifyError, s.VerifiedHost
+	l.KeyID, l.AllowedHosts, l.Type = s.KeyID, s.AllowedHosts, s.Type
+	l.IssuedAt, l.ExpireAt, l.Features = s.IssuedAt, s.ExpireAt, s.Features
+	writeJSON(c.w, http.StatusOK, info)
+	return nil
 }
 
 // signLicense signs a license, records that it did, and only then hands it out.
 func (a *API) signLicense(c *call) error {
-	body, err := c.readBody()
+	const action = "license.sign"
+	request, ttl, err := c.readSigning()
 	if err != nil {
 		return err
 	}
-	asked, err := decodeSign(body)
+	entry, err := a.sign(c, request, ttl)
 	if err != nil {
-		return err
+		return a.failed(c, action, clip(request.Description), err)
 	}
-	entry, err := a.makeLicense(c, asked)
-	if err != nil {
-		p := licenseProblem(err)
-		a.auditOutcome(c, "license.sign", clip(asked.Description), outcomeOf(p))
-		return p
-	}
-	a.audit(c, "license.sign", entry.ID)
+	a.audit(c, action, entry.ID)
 	if a.services.OnSigned != nil {
 		a.services.OnSigned(c.caller.Name(), entry)
 	}
@@ -205,92 +136,109 @@ func (a *API) signLicense(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Content-Type", "application/json")
-	c.w.Header().Set("X-Content-Type-Options", "nosniff")
+	start(c.w, http.StatusOK, "application/json")
 	_, _ = c.w.Write(text) // an error means that the caller is gone
 	return nil
 }
 
-func (a *API) makeLicense(c *call, asked *signBody) (active.Entry, error) {
+func (a *API) sign(c *call, request license.Request, ttl string) (entry active.Entry, err error) {
 	if a.services.Sign == nil || a.services.Signed == nil {
-		return active.Entry{}, license.ErrMissingKey
+		return entry, license.ErrMissingKey
 	}
-	request, err := asked.request()
-	if err != nil {
-		return active.Entry{}, err
+	if request.TTL, err = license.ParseTTL(ttl); err != nil {
+		return entry, err
 	}
-	signed, err := a.services.Sign(request)
-	if err != nil {
-		return active.Entry{}, err
+	if entry.License, err = a.services.Sign(request); err != nil {
+		return entry, err
 	}
-	entry := active.Entry{Actor: adminEndpoint, License: signed}
+	entry.Actor = adminEndpoint
 	if p := c.caller.Principal; p != nil {
 		entry.Actor, entry.ActorIssuer = p.Subject(), p.Issuer()
 	}
 	return a.services.Signed.Add(c.r.Context(), entry)
 }
 
-func (b *signBody) request() (license.Request, error) {
-	ttl, err := license.ParseTTL(b.ExpireAt)
-	if err != nil {
-		return license.Request{}, err
+// readSigning reads what is to be signed. Times are Unix seconds, grace is in
+// seconds, and expire_at is how long from now the license is to be valid. A member
+// that is unknown, or stands twice, would be a wish that is not heard.
+func (c *call) readSigning() (r license.Request, ttl string, err error) {
+	var version *int64
+	err = c.readMembers(strictjson.Fields{
+		"license_type":  text(&r.Type),
+		"allowed_hosts": texts(&r.AllowedHosts),
+		"description":   text(&r.Description),
+		"expire_at":     text(&ttl),
+		"features":      texts(&r.Features),
+		"version":       integer(&version),
+		"id":            text(&r.ID),
+		"not_before":    integer(&r.NotBefore),
+		"grace":         integer(&r.Grace),
+		"issuer":        text(&r.Issuer),
+		"environment":   text(&r.Environment),
+		"limits": func(v strictjson.Value) error {
+			return v.Each(func(name string, limit strictjson.Value) error {
+				if limit.JSON.Kind() == 'n' {
+					return &license.Error{Reason: license.ReasonForm, Field: "limits", Detail: "found null, want an integer for each name"}
+				}
+				var n *int64
+				err := integer(&n)(limit)
+				if r.Limits == nil {
+					r.Limits = make(map[string]int64)
+				}
+				r.Limits[name] = *n
+				return err
+			})
+		},
+	})
+	if version != nil {
+		r.Version = int(max(-1, min(*version, math.MaxInt)))
 	}
-	r := license.Request{
-		Type: license.Type(b.Type), AllowedHosts: b.AllowedHosts, Description: b.Description,
-		TTL: ttl, Features: b.Features, Version: b.Version, ID: b.ID, NotBefore: b.NotBefore,
-		Grace: b.Grace, Issuer: b.Issuer, Environment: b.Environment,
+	var wrong *strictjson.Error
+	if !errors.As(err, &wrong) {
+		return r, ttl, err
 	}
-	for name, limit := range b.Limits {
-		if limit == nil {
-			return r, &license.Error{Reason: license.ReasonForm, Field: "limits", Detail: "found null, want an integer for each name"}
-		}
-		if r.Limits == nil {
-			r.Limits = make(map[string]int64, len(b.Limits))
-		}
-		r.Limits[name] = *limit
-	}
-	return r, nil
-}
-
-// decodeSign reads the body strictly: a member that is unknown, or stands twice,
-// would be a wish that is not heard.
-func decodeSign(body []byte) (*signBody, error) {
-	asked := new(signBody)
-	err := json.Unmarshal(body, asked, json.RejectUnknownMembers(true))
-	if err == nil && jsontext.Value(body).Kind() != '{' {
-		return nil, problem(http.StatusBadRequest, "the body is not a JSON object")
-	}
-	if err == nil {
-		return asked, nil
-	}
-	return nil, problem(http.StatusBadRequest, decodeWords(err))
-}
-
-// decodeWords words a decoder's error without what it quotes of the body, but for
-// a member's name.
-func decodeWords(err error) string {
-	var syntax *jsontext.SyntacticError
-	var meaning *json.SemanticError
+	// Of a member that is nested, the outermost is named.
+	name, _, _ := strings.Cut(wrong.Path, ".")
+	name, _, _ = strings.Cut(name, "[")
+	words := "the body is not valid JSON (RFC 8259, in UTF-8)"
 	switch {
-	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
-		return memberName(syntax.JSONPointer) + " is repeated; want it once"
-	case errors.Is(err, json.ErrUnknownName) && errors.As(err, &meaning):
-		return memberName(meaning.JSONPointer) + " is unknown; want license_type, allowed_hosts, description, expire_at, " +
+	case wrong.Problem == strictjson.Repeated:
+		words = "member " + name + " is repeated; want it once"
+	case wrong.Problem == strictjson.Unknown:
+		words = "member " + clip(wrong.Found) + " is unknown; want license_type, allowed_hosts, description, expire_at, " +
 			"features, version, id, not_before, grace, issuer, limits or environment"
-	case errors.As(err, &meaning) && meaning.JSONPointer != "":
-		return memberName(meaning.JSONPointer) + " is of the wrong type"
-	case errors.As(err, &meaning):
-		return "the body is not a JSON object"
+	case wrong.Problem == strictjson.Mismatch && name == "":
+		words = "the body is not a JSON object"
+	case wrong.Problem == strictjson.Mismatch:
+		words = "member " + name + " is of the wrong type"
 	}
-	return "the body is not valid JSON (RFC 8259, in UTF-8)"
+	return r, ttl, problem(http.StatusBadRequest, words)
 }
 
-// memberName is the outermost member that a pointer leads through.
-func memberName(pointer jsontext.Pointer) string {
-	for name := range pointer.Tokens() {
-		return "member " + clip(name)
+func texts(to *[]string) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		elements, err := v.Elements(maxBody, "an array of strings") // which no body exceeds
+		*to = make([]string, len(elements))
+		for i := 0; i < len(elements) && err == nil; i++ {
+			if elements[i].JSON.Kind() != 'n' { // null is a text that is refused later
+				(*to)[i], err = elements[i].Text()
+			}
+		}
+		return err
 	}
-	return "the body"
+}
+
+// integer reads a number of any size that fits: the license has bounds of its own,
+// and words for them.
+func integer(to **int64) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		n, err := strconv.ParseInt(string(v.JSON), 10, 64)
+		if err != nil {
+			_, err = v.Integer()
+		}
+		*to = &n
+		return err
+	}
 }
 
 // clip keeps what a caller sent short.
@@ -321,30 +269,23 @@ type signedEntry struct {
 	Error    string           `json:"error,omitempty"` // of a record that cannot be read
 }
 
-// signedList is a page of the record.
-type signedList struct {
-	Licenses []signedEntry `json:"licenses"`
-}
-
 // listSigned answers with what was signed, newest first.
 func (a *API) listSigned(c *call) error {
 	limit, err := c.limit(active.MaxListed)
 	if err != nil {
 		return err
 	}
-	list := signedList{Licenses: []signedEntry{}}
-	if a.services.Signed == nil {
-		writeJSON(c.w, http.StatusOK, list)
-		return nil
+	var entries []active.Entry
+	if a.services.Signed != nil {
+		if entries, err = a.services.Signed.List(c.r.Context(), c.r.URL.Query().Get("after"), limit); err != nil {
+			return err
+		}
 	}
-	entries, err := a.services.Signed.List(c.r.Context(), c.r.URL.Query().Get("after"), limit)
-	if err != nil {
-		return licenseProblem(err)
-	}
+	shown := make([]signedEntry, 0, len(entries))
 	for i := range entries {
-		list.Licenses = append(list.Licenses, a.show(&entries[i]))
+		shown = append(shown, a.show(&entries[i]))
 	}
-	writeJSON(c.w, http.StatusOK, list)
+	writeJSON(c.w, http.StatusOK, map[string][]signedEntry{"licenses": shown})
 	return nil
 }
 
@@ -352,7 +293,7 @@ func (a *API) show(e *active.Entry) signedEntry {
 	shown := signedEntry{ID: e.ID, SignedAt: e.Time.UTC().Format(time.RFC3339)}
 	if e.Err != nil {
 		shown.Error = "the record is damaged or cannot be read"
-		a.services.logError(&Problem{Status: http.StatusOK, Message: "a record of a signature is damaged or cannot be read", Cause: e.Err})
+		a.services.LogError(&Problem{Status: http.StatusOK, Message: "a record of a signature is damaged or cannot be read", Cause: e.Err})
 		return shown
 	}
 	shown.Actor, shown.KeyID, shown.License = e.Actor, e.KeyID, e.License

@@ -280,7 +280,15 @@ func TestSignRefusesBadFields(t *testing.T) {
 		{signBody(`limits={"seats":1.5}`), "limits"},
 		{signBody(`environment="` + long + `"`), "environment"},
 		{signBody(`issuer="` + long + `"`), "issuer"},
-		{signBody(`Description="again"`), "member Description is unknown"},
+		{signBody(`allowed_hosts="a.org"`), "member allowed_hosts is of the wrong type"},
+		{signBody(`allowed_hosts=["a.org",1]`), "member allowed_hosts is of the wrong type"},
+		{signBody(`grace="1h"`), "member grace is of the wrong type"},
+		{signBody(`version=1.0`), "member version is of the wrong type"},
+		{signBody(`limits={"seats":"many"}`), "member limits is of the wrong type"},
+		{signBody(`limits={"seats":1,"seats":2}`), "member limits is repeated; want it once"},
+		{signBody(`limits={"seats":null}`), "found null, want an integer for each name"},
+		{signBody(`Description="again"`), "member Description is unknown; want license_type, allowed_hosts, description, expire_at, " +
+			"features, version, id, not_before, grace, issuer, limits or environment"},
 		{`{"license_type":"oss","license_type":"enterprise"}`, "member license_type is repeated"},
 		{`[]`, "the body is not a JSON object"},
 		{`null`, "the body is not a JSON object"},
@@ -298,6 +306,17 @@ func TestSignRefusesBadFields(t *testing.T) {
 	s.send(http.MethodPost, signPath, signBody(), s.signer(), header("Content-Type", "text/plain")).fails(t, 400, "content type")
 	if all := s.page(t, ""); len(all) > 0 {
 		t.Errorf("something was recorded: %+v", all)
+	}
+}
+
+// TestSignTakesNullAsLeftOut holds for every member that may be left out.
+func TestSignTakesNullAsLeftOut(t *testing.T) {
+	s := newSite(t, signing)
+	nulls := []string{"features=null", "version=null", "id=null", "not_before=null", "grace=null", "issuer=null", "limits=null", "environment=null"}
+	for _, body := range []string{signBody(nulls...), signBody("limits={}", "features=[]")} {
+		if got := s.send(http.MethodPost, signPath, body, s.signer()); got.status != 200 {
+			t.Errorf("got %d %q of %s", got.status, got.body, body)
+		}
 	}
 }
 

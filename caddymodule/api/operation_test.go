@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
@@ -34,7 +33,6 @@ func operating(k *keys) setting {
 	return func(s *api.Services, site *site) {
 		s.Operation = api.Operation{
 			Version: "v1.2.3", Issuers: []api.IssuerKeys{{Name: "a/b", Keys: k}},
-			Registry: account.View{Registry: site.registry},
 			Refusals: func() map[string]int { return map[string]int{"expired": 12} },
 			Explain: func(_ context.Context, token string) auth.Explanation {
 				if token == "good" {
@@ -81,7 +79,7 @@ func TestExplain(t *testing.T) {
 			`"rules":[{"rule":"form","held":false,"expected":"x","found":"y"},{"rule":"issuer","held":null,"expected":null,"found":null}],"claims":null}`+"\n")
 	for body, status := range map[string]int{
 		`{"token":""}`: 422, `{}`: 422, `{"token":null}`: 422, `{"token":1}`: 400, `{"Token":"x"}`: 400,
-		`{"token":"x","token":"x"}`: 400, `{"token":"x","more":1}`: 400, `hello`: 400, `[]`: 400,
+		`{"token":"x","token":"x"}`: 400, `{"token":"x","more":1}`: 400, `hello`: 400, `[]`: 400, `null`: 400,
 		`{"token":"` + strings.Repeat("a", 64<<10) + `"}`: 413,
 	} {
 		s.send(http.MethodPost, path, body).fails(t, status, "")

@@ -1,14 +1,17 @@
 package api
 
 import (
-	"bufio"
-	"encoding/json"
+	"context"
 	"errors"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // Problem is an error with an HTTP status and a message for the caller.
@@ -25,76 +28,95 @@ func (p *Problem) Error() string { return p.Message }
 // Unwrap gives the cause, nil if there is none.
 func (p *Problem) Unwrap() error { return p.Cause }
 
-// failure is the body of every error.
-type failure struct {
-	Message string `json:"message"`
-}
-
 func problem(status int, message string) *Problem {
 	return &Problem{Status: status, Message: message}
 }
 
-// fail answers an error: a problem with its own words, anything else as an
-// internal error whose details stay in the log.
-func (a *API) fail(w http.ResponseWriter, path string, err error) {
-	var p *Problem
-	if !errors.As(err, &p) {
-		p = &Problem{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
+// storageRetry is when a storage that could not be written may be asked again.
+const storageRetry = 5 * time.Second
+
+// plainErrors are the errors whose own words are meant for callers.
+var plainErrors = []struct {
+	err    error
+	status int
+}{
+	{account.ErrExists, http.StatusConflict},
+	{account.ErrNotFound, http.StatusNotFound},
+	{account.ErrDeclared, http.StatusConflict},
+	{account.ErrChanged, http.StatusPreconditionFailed},
+	{license.ErrMissingKey, http.StatusBadRequest},
+	{active.ErrConfigured, http.StatusConflict},
+}
+
+// problemOf turns any error into an answer. What callers need not know stays in
+// its cause.
+func problemOf(err error) *Problem {
+	var found *Problem
+	if errors.As(err, &found) {
+		return found
 	}
-	// A refusal for want of an issuer's keys has no cause: who lost them logs
-	// that once, and not with every request.
+	var input *account.InputError
+	var fault *license.Error
+	switch {
+	case errors.As(err, &input) && input.Class == account.Malformed:
+		return problem(http.StatusBadRequest, input.Error())
+	case errors.As(err, &input):
+		return problem(http.StatusUnprocessableEntity, input.Error())
+	case errors.As(err, &fault):
+		return problem(http.StatusBadRequest, fault.Error())
+	}
+	for _, known := range plainErrors {
+		if errors.Is(err, known.err) {
+			return problem(known.status, known.err.Error())
+		}
+	}
+	switch {
+	case errors.Is(err, account.ErrAmbiguous):
+		return problem(http.StatusConflict, err.Error())
+	case errors.Is(err, account.ErrDamaged):
+		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
+	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):
+		return &Problem{Status: http.StatusServiceUnavailable, Message: whyBusy(err).Error(), RetryAfter: storageRetry, Cause: err}
+	case errors.Is(err, active.ErrAfter):
+		return problem(http.StatusUnprocessableEntity, "after: "+active.ErrAfter.Error())
+	case errors.Is(err, active.ErrBusy), errors.Is(err, active.ErrClosed), errors.Is(err, context.DeadlineExceeded):
+		return &Problem{Status: http.StatusServiceUnavailable, Message: active.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
+	case errors.Is(err, context.Canceled): // nobody is there to read it
+		return &Problem{Status: http.StatusServiceUnavailable, Message: "the request was given up", RetryAfter: storageRetry}
+	}
+	return &Problem{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
+}
+
+// whyBusy is what callers are told of the reason: nothing that is storage's own.
+func whyBusy(err error) error {
+	for _, known := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return account.ErrBusy
+}
+
+// fail answers an error.
+func (a *API) fail(w http.ResponseWriter, path string, err error) {
+	p := problemOf(err)
+	// A refusal because an issuer's keys are missing has no cause: it is logged
+	// once, where they were lost, and not with every request.
 	if p.Status >= http.StatusInternalServerError && p.Cause != nil {
-		a.services.logError(p)
+		a.services.LogError(p)
 	}
 	if strings.HasPrefix(path, licenseAPI) {
 		failAsSSO(w, p)
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))
 	}
-	writeJSON(w, p.Status, failure{p.Message})
-}
-
-// writeJSON answers with a JSON document. An error of writing means that the
-// caller is gone; there is nobody left to tell.
-func writeJSON(w http.ResponseWriter, status int, document any) {
-	body, err := json.Marshal(document)
-	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"message":"internal error"}`)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
-}
-
-// writeList answers with an array that may be long: it is written piece by piece.
-func writeList[T any](w http.ResponseWriter, list []T) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
-	out := bufio.NewWriterSize(w, 32<<10)
-	_ = out.WriteByte('[')
-	for i, element := range list {
-		if i > 0 {
-			_ = out.WriteByte(',')
-		}
-		body, err := json.Marshal(element)
-		if err != nil {
-			panic(http.ErrAbortHandler) // a list that is cut short must not look whole
-		}
-		if _, err := out.Write(body); err != nil {
-			return // the caller is gone
-		}
-	}
-	_, _ = out.WriteString("]\n")
-	_ = out.Flush()
+	Fail(w, p.Status, p.Message)
 }
 
 // Fail answers with an error, in the form that all errors of the API have.
 func Fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, failure{message})
+	writeJSON(w, status, map[string]string{"message": message})
 }

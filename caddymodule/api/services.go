@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
@@ -13,8 +14,8 @@ import (
 // Services is what the API works on: one configuration's.
 type Services struct {
 	// Authenticate tells whose token a request carries, and refuses callers whom
-	// [CheckGroups] refuses. Each request with a token, or refused for want of
-	// one, comes by once. Nil if the configuration does not say whose tokens may
+	// [CheckGroups] refuses. It is asked once for each request to a route that
+	// needs a token. Nil if the configuration does not say whose tokens may
 	// administer.
 	Authenticate func(r *http.Request, groups ...Group) (*auth.Principal, *auth.Refusal)
 
@@ -53,14 +54,32 @@ type Services struct {
 	// Signed is the record of what Sign made; nil: nothing is signed here.
 	Signed Signed
 
-	// OnSigned is told of each license that was signed and recorded. May be nil.
+	// OnSigned is called for each license that was signed and recorded. May be nil.
 	OnSigned func(actor string, e active.Entry)
 
 	// Audit records what was asked for and what came of it. Required.
 	Audit func(AuditEntry)
 
-	// LogError tells the operator about an answer of 500 or 503. Required.
+	// LogError logs an answer of 500 or 503 for the operator. Required.
 	LogError func(*Problem)
+}
+
+// Operation is what operators ask about.
+type Operation struct {
+	// Version is the version of the module in this build.
+	Version string
+
+	// Issuers are the issuers of tokens, in the order of the configuration.
+	Issuers []IssuerKeys
+
+	// Explain says what would become of a token.
+	Explain func(ctx context.Context, token string) auth.Explanation
+
+	// License is the license's status. Nil: no license is asked for.
+	License func() LicenseStatus
+
+	// Refusals counts those of the last hour by reason.
+	Refusals func() map[string]int
 }
 
 // AuditEntry is one line of the audit log.
@@ -78,27 +97,20 @@ const (
 	outcomeFailed  = "failed"
 )
 
-func (s *Services) countSSO(answer sso.Response) {
-	if s.CountSSO == nil {
-		return
-	}
-	var code sso.Code
-	if answer.Refusal != nil {
-		code = answer.Refusal.Code
-	}
-	s.CountSSO(answer.ResponseType, code)
-}
-
-func (s *Services) logError(p *Problem) {
-	if s.LogError != nil {
-		s.LogError(p)
-	}
-}
-
+// audit records that something was done.
 func (a *API) audit(c *call, action, target string) { a.auditOutcome(c, action, target, outcomeDone) }
 
 func (a *API) auditOutcome(c *call, action, target, outcome string) {
-	if a.services.Audit != nil {
-		a.services.Audit(AuditEntry{Actor: c.caller.Name(), Action: action, Target: target, Outcome: outcome})
+	a.services.Audit(AuditEntry{Actor: c.caller.Name(), Action: action, Target: target, Outcome: outcome})
+}
+
+// failed records an attempt that came to nothing, and gives the answer to it.
+func (a *API) failed(c *call, action, target string, err error) error {
+	p := problemOf(err)
+	outcome := outcomeRefused
+	if p.Status >= http.StatusInternalServerError {
+		outcome = outcomeFailed
 	}
+	a.auditOutcome(c, action, target, outcome)
+	return p
 }

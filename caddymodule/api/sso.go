@@ -23,7 +23,13 @@ func (a *API) ssoURL(c *call) error {
 		Authenticate: func(context.Context) *sso.Refusal { return a.judge(c) },
 	})
 	a.logSSO(answer)
-	a.services.countSSO(answer)
+	if a.services.CountSSO != nil {
+		var code sso.Code
+		if answer.Refusal != nil {
+			code = answer.Refusal.Code
+		}
+		a.services.CountSSO(answer.ResponseType, code)
+	}
 	writeSSO(c.w, answer)
 	return nil
 }
@@ -56,23 +62,22 @@ func failAsSSO(w http.ResponseWriter, p *Problem) {
 // logSSO tells the operator why there is no address. A provider that is down
 // fails every request, so that one line a minute has to do.
 func (a *API) logSSO(answer sso.Response) {
-	if answer.Refusal == nil || answer.Refusal.Cause == nil || !a.ssoFailures.due(time.Now()) {
+	if answer.Refusal == nil || answer.Refusal.Cause == nil || !onceAMinute(&a.nextSSO, time.Now()) {
 		return
 	}
-	a.services.logError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
+	a.services.LogError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
 }
 
-// seldom lets one through in a minute. The zero value is ready.
-type seldom struct{ next atomic.Int64 }
-
-func (s *seldom) due(now time.Time) bool {
-	next := s.next.Load()
-	return now.UnixNano() >= next && s.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano())
+// onceAMinute lets one through in a minute; next is when the next one may pass, in
+// Unix nanoseconds.
+func onceAMinute(next *atomic.Int64, now time.Time) bool {
+	at := next.Load()
+	return now.UnixNano() >= at && next.CompareAndSwap(at, now.Add(time.Minute).UnixNano())
 }
 
 // judge decides about a caller without an HMAC.
 func (a *API) judge(c *call) *sso.Refusal {
-	if c.place.trusts(c.r) {
+	if c.trusted() {
 		return nil
 	}
 	if a.services.Authenticate == nil {

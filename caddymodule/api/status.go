@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"crypto/sha256"
 	_ "embed" // for the page
 	"encoding/base64"
@@ -9,31 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
-
-// Operation is what operators ask about.
-type Operation struct {
-	// Version is the version of the module in this build.
-	Version string
-
-	// Issuers are the issuers of tokens, in the order of the configuration.
-	Issuers []IssuerKeys
-
-	// Explain says what would become of a token.
-	Explain func(ctx context.Context, token string) auth.Explanation
-
-	// License is the license's status. Nil: no license is asked for.
-	License func() LicenseStatus
-
-	// Registry tells how many service accounts are known, and since when.
-	Registry Registry
-
-	// Refusals counts those of the last hour by reason.
-	Refusals func() map[string]int
-}
 
 // LicenseStatus is the license's status as operators see it.
 type LicenseStatus struct {
@@ -51,18 +28,6 @@ type LicenseStatus struct {
 
 	// ClockSuspect: the clock is more than a day behind a time seen before.
 	ClockSuspect bool `json:"clock_suspect"`
-}
-
-// Registry is the part of the service accounts that operators ask about.
-type Registry interface {
-	Counts() account.Counts
-	Unconfirmed(configured account.Issuers) map[account.Issuer]int
-	Loaded() bool
-	Synced() time.Time
-	Unavailable() bool
-	Standing() account.Standing
-	Compare() (*account.Comparison, error)
-	Repair(ctx context.Context, keep account.Keep) (mended []string, err error)
 }
 
 // status is all of it on one screen.
@@ -90,21 +55,21 @@ type accountState struct {
 
 // getStatus answers with license, issuers, accounts and recent refusals.
 func (a *API) getStatus(c *call) error {
-	o := &a.services.Operation
-	counts := o.Registry.Counts()
+	accounts := a.services.Accounts
+	counts := accounts.Counts()
 	s := status{
-		Version: o.Version, Issuers: a.issuerStates(), Refusals: o.Refusals(),
+		Version: a.services.Operation.Version, Issuers: a.issuerStates(), Refusals: a.services.Operation.Refusals(),
 		Accounts: accountState{
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
-			Loaded: o.Registry.Loaded(), SyncedAt: momentOf(o.Registry.Synced()), StorageAway: o.Registry.Unavailable(),
-			Storage: o.Registry.Standing(),
+			Loaded: accounts.Loaded(), SyncedAt: momentOf(accounts.Synced()),
+			StorageAway: accounts.Unavailable(), Storage: accounts.Standing(),
 		},
 	}
-	for _, n := range o.Registry.Unconfirmed(a.services.Issuers) {
+	for _, n := range accounts.Unconfirmed(a.services.Issuers) {
 		s.Accounts.Unconfirmed += n
 	}
-	if o.License != nil {
-		now := o.License()
+	if license := a.services.Operation.License; license != nil {
+		now := license()
 		s.License = &now
 	}
 	writeJSON(c.w, http.StatusOK, s)

@@ -34,7 +34,6 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 		Audit:    func(api.AuditEntry) {},
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
 	}
-	services.Operation.Registry = account.View{Registry: registry}
 	services.Operation.Refusals = func() map[string]int { return nil }
 	set(&services)
 	whole := api.New(services)
