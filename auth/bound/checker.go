@@ -1,0 +1,144 @@
+package bound
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
+)
+
+// Config says what a [Checker] asks of proofs.
+type Config struct {
+	// Algorithms that proofs may be signed by; empty means all of
+	// [jose.Algorithms].
+	Algorithms []string
+
+	// MaxAge is how long ago a proof may have been made; 0 means [DefaultMaxAge].
+	MaxAge time.Duration
+
+	// Replays remembers the proofs that were taken.
+	Replays *Replays
+
+	// Nonces are asked for in each proof; nil asks for none.
+	Nonces *Nonces
+
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// DefaultMaxAge is how long ago a proof may have been made, unless configured.
+const DefaultMaxAge = time.Minute
+
+// Requirement is what a route or an issuer asks of its tokens; both together ask
+// what is in either. Zero lets in tokens that are not bound.
+type Requirement uint8
+
+// The requirements.
+const (
+	Required Requirement = 1 << iota // the token must be bound, in one way or another
+	DPoP                             // the token must be bound by DPoP
+	MTLS                             // the token must be bound to a client certificate
+)
+
+// Request is what a [Checker] needs to know.
+type Request struct {
+	// Token is the token as it was sent, and Bound what its cnf claim says; its
+	// zero value is a token without one.
+	Token string
+	Bound Confirmation
+
+	// Require is what route and issuer ask of the token.
+	Require Requirement
+
+	// DPoP tells that the token came with the scheme DPoP.
+	DPoP bool
+
+	// Proofs are the values of the DPoP header.
+	Proofs []string
+
+	// Method and Target are the request line's, as they were sent (RFC 9112,
+	// section 3). Nothing must have rewritten them.
+	Method, Target string
+
+	// Bases are what the request's URI may begin with: see [Base] and [ParseBase].
+	Bases []string
+
+	// Leeway is how far the client's clock may be ahead.
+	Leeway time.Duration
+
+	// Certificate is the SHA-256 of the client's certificate in DER: that of the
+	// TLS connection, or the one that a trusted proxy handed on; nil if there is
+	// none. CertificateFault is why it could not be read.
+	Certificate      []byte
+	CertificateFault error
+}
+
+// Checker checks that senders hold the keys of their tokens. It is safe for
+// concurrent use.
+type Checker struct {
+	config Config
+}
+
+// NewChecker checks the configuration and makes a checker of it.
+func NewChecker(c Config) (*Checker, error) {
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = jose.Algorithms
+	}
+	for _, name := range c.Algorithms {
+		if jose.Kind(name) == "" {
+			return nil, fmt.Errorf("unknown algorithm %q: expected one of %s", name, strings.Join(jose.Algorithms, ", "))
+		}
+	}
+	if c.MaxAge == 0 {
+		c.MaxAge = DefaultMaxAge
+	}
+	if c.MaxAge < time.Second {
+		return nil, fmt.Errorf("greatest age of a proof: found %s, expected at least 1s", c.MaxAge)
+	}
+	if c.Replays == nil {
+		return nil, errors.New("a memory of the proofs that were taken is needed")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Checker{c}, nil
+}
+
+// Algorithms are those that proofs may be signed by, separated by spaces, as the
+// parameter algs of a challenge lists them (RFC 9449, section 7.1).
+func (c *Checker) Algorithms() string { return strings.Join(c.config.Algorithms, " ") }
+
+// Nonce is the value of a DPoP-Nonce header for the client's next proof; empty if
+// none is asked for.
+func (c *Checker) Nonce() string {
+	if c.config.Nonces == nil {
+		return ""
+	}
+	return c.config.Nonces.Make(c.config.Now())
+}
+
+// Check decides whether the sender of a token holds the keys that the token is
+// bound to. A proof that is taken is used up: all else that could refuse the request
+// should have been asked before. The nonce is for a DPoP-Nonce header beside the
+// answer, refusal or not; it is empty where none is due.
+func (c *Checker) Check(q *Request) (refusal *Refusal, nonce string) {
+	x := examination{Request: q, config: &c.config, now: c.config.Now()}
+	for i := range checks {
+		one := &checks[i]
+		if !one.asked(&x) {
+			continue
+		}
+		if refusal = one.run(&x); refusal != nil {
+			break
+		}
+	}
+	if x.proof != nil {
+		x.proof.release()
+	}
+	if refusal != nil && q.Bound.Thumbprint != "" {
+		return refusal, c.Nonce()
+	}
+	return refusal, x.nextNonce
+}

@@ -1,0 +1,195 @@
+package bound
+
+import (
+	"crypto/sha256"
+	"slices"
+	"time"
+	"unsafe"
+)
+
+// examination is a request on its way through the checks, with what they found so
+// far.
+type examination struct {
+	*Request
+	config    *Config
+	now       time.Time
+	explains  bool // and so uses up nothing
+	proof     *proof
+	nextNonce string
+}
+
+// check is one thing that a request must stand up to.
+type check struct {
+	name  string
+	asked func(*examination) bool // whether it is due; earlier checks may have to hold
+	run   func(*examination) *Refusal
+	shown func(*examination) (expected, found any) // for [Checker.Explain]
+}
+
+// checks are all of them, in the order in which they are made: what costs little
+// comes first, then the signature, and last what remembers the proof, once nothing
+// else speaks against it. The checker and its explanations go through this one list.
+var checks = []check{
+	{"bound", always, (*examination).checkBound, (*examination).showBound},
+	{"scheme", always, (*examination).checkScheme, (*examination).showScheme},
+	{"certificate", byMTLS, (*examination).checkCertificate, (*examination).showCertificate},
+	{"proof", byDPoP, (*examination).takeProof, (*examination).showProof},
+	{"proof_type", readable, func(x *examination) *Refusal { return x.proof.checkType() }, showing("dpop+jwt", "typ")},
+	{"proof_critical", readable, func(x *examination) *Refusal { return x.proof.checkCritical() }, showing(nil, "crit")},
+	{"proof_algorithm", readable, (*examination).checkAlgorithm, (*examination).showAlgorithm},
+	{"proof_method", readable, (*examination).checkMethod, (*examination).showMethod},
+	{"proof_uri", readable, func(x *examination) *Refusal { return x.proof.checkURI(x.Bases, x.Target) }, (*examination).showURI},
+	{"proof_time", readable, (*examination).checkTime, (*examination).showTime},
+	{"proof_token", readable, (*examination).checkToken, (*examination).showToken},
+	{"proof_id", readable, func(x *examination) *Refusal { return x.proof.checkID() }, (*examination).showID},
+	{"proof_key", readable, func(x *examination) *Refusal { return x.proof.readKey() }, (*examination).showKey},
+	{"proof_binding", keyed, (*examination).checkBinding, (*examination).showBinding},
+	{"proof_nonce", readable, (*examination).checkNonce, (*examination).showNonce},
+	{"proof_signature", keyed, func(x *examination) *Refusal { return x.proof.checkSignature() }, (*examination).showSignature},
+	{"proof_repeated", lasting, (*examination).remember, (*examination).showRepeated},
+}
+
+func always(*examination) bool { return true }
+
+func byDPoP(x *examination) bool { return x.Bound.Thumbprint != "" && x.DPoP }
+
+func byMTLS(x *examination) bool { return x.Bound.Certificate != "" }
+
+func readable(x *examination) bool { return x.proof != nil && x.proof.claims != nil }
+
+func keyed(x *examination) bool { return x.proof != nil && x.proof.key.Key != nil }
+
+// lasting is a proof that could be remembered.
+func lasting(x *examination) bool { return keyed(x) && x.proof.uri != nil }
+
+// checkBound holds the token's own binding against what is asked of it.
+func (x *examination) checkBound() *Refusal {
+	switch {
+	case x.Require&Required != 0 && x.Bound == (Confirmation{}):
+		return ErrBoundOnly
+	case x.Require&DPoP != 0 && x.Bound.Thumbprint == "":
+		return ErrDPoPOnly
+	case x.Require&MTLS != 0 && x.Bound.Certificate == "":
+		return ErrMTLSOnly
+	}
+	return nil
+}
+
+// checkScheme refuses a token that is bound by DPoP under the scheme Bearer, and one
+// that is not under the scheme DPoP (RFC 9449, section 7.1).
+func (x *examination) checkScheme() *Refusal {
+	switch bound := x.Bound.Thumbprint != ""; {
+	case bound && !x.DPoP:
+		return ErrBearer
+	case !bound && x.DPoP:
+		return ErrNotBound
+	}
+	return nil
+}
+
+func (x *examination) checkCertificate() *Refusal {
+	switch {
+	case x.CertificateFault != nil:
+		return ErrCertificateHeader
+	case x.Certificate == nil:
+		return ErrNoCertificate
+	case len(x.Certificate) != sha256.Size || !isHash(x.Bound.Certificate, [sha256.Size]byte(x.Certificate)):
+		return ErrCertificate
+	}
+	return nil
+}
+
+// takeProof takes the request's one proof apart.
+func (x *examination) takeProof() *Refusal {
+	switch {
+	case len(x.Proofs) == 0:
+		return ErrNoProof
+	case len(x.Proofs) > 1:
+		return ErrSeveralProofs
+	case len(x.Proofs[0]) > MaxProofBytes:
+		return ErrProofTooLong
+	}
+	x.proof = proofs.Get().(*proof)
+	return x.proof.takeApart(x.Proofs[0])
+}
+
+func (x *examination) checkAlgorithm() *Refusal {
+	algorithm, refusal := text(x.proof.header, "alg")
+	if refusal != nil {
+		return refusal
+	}
+	if !slices.Contains(x.config.Algorithms, string(algorithm)) {
+		return ErrProofAlgorithm
+	}
+	return nil
+}
+
+func (x *examination) checkMethod() *Refusal {
+	method, refusal := text(x.proof.claims, "htm")
+	if refusal != nil {
+		return refusal
+	}
+	if string(method) != x.Method {
+		return ErrProofMethod
+	}
+	return nil
+}
+
+func (x *examination) checkTime() *Refusal {
+	return x.proof.checkTime(x.now, x.config.MaxAge, x.Leeway)
+}
+
+// checkToken compares ath with the token's hash. The token is lent to the hash as it
+// is, which only reads it.
+func (x *examination) checkToken() *Refusal {
+	hash, refusal := text(x.proof.claims, "ath")
+	if refusal != nil {
+		return refusal
+	}
+	if !isHash(hash, sha256.Sum256(unsafe.Slice(unsafe.StringData(x.Token), len(x.Token)))) {
+		return ErrProofToken
+	}
+	return nil
+}
+
+func (x *examination) checkBinding() *Refusal {
+	if !isHash(x.Bound.Thumbprint, x.proof.key.Thumbprint) {
+		return ErrProofBinding
+	}
+	return nil
+}
+
+func (x *examination) checkNonce() *Refusal {
+	if x.config.Nonces == nil {
+		return nil
+	}
+	if _, present := x.proof.claims.Get("nonce"); !present {
+		return ErrNoNonce
+	}
+	nonce, refusal := text(x.proof.claims, "nonce")
+	if refusal != nil {
+		return refusal
+	}
+	ok, next := x.config.Nonces.Check(string(nonce), x.now)
+	if !ok {
+		return ErrNonce
+	}
+	x.nextNonce = next
+	return nil
+}
+
+// remember takes a proof that stood up to everything else. It is kept for a little
+// longer than it would be good, should the clock be set back.
+func (x *examination) remember() *Refusal {
+	id, _ := x.proof.claims.Text("jti")
+	sum := x.config.Replays.sum(x.proof.scratch[:0], &x.proof.key.Thumbprint, x.proof.uri, id)
+	if x.explains {
+		if x.config.Replays.seen(sum) {
+			return ErrProofRepeated
+		}
+		return nil
+	}
+	issued, _, _ := x.proof.date("iat")
+	expiry := int64(issued) + int64((x.config.MaxAge+x.Leeway)/time.Second) + 2
+	return x.config.Replays.take(sum, expiry, x.now.Unix())
+}

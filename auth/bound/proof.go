@@ -1,0 +1,257 @@
+package bound
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
+)
+
+const (
+	// MaxProofBytes is the longest proof that is read: one by an RSA key of 8192
+	// bits takes half of it.
+	MaxProofBytes = 8 << 10
+
+	// MaxIDBytes is the longest jti; 16 bytes would do.
+	MaxIDBytes = 512
+
+	usualMembers = 8
+)
+
+// proof is a DPoP proof, taken apart: all the memory that this takes, unless the
+// proof is unusually long. It is used again and again, because each request comes
+// with a new proof.
+type proof struct {
+	parts  jose.Compact
+	reader jose.Reader
+	header jose.Object
+	claims jose.Object
+	key    jose.PublicJWK
+	uri    []byte // the normal form of htu
+	path   int    // where in uri the path begins
+
+	members [3][usualMembers]jose.Member // of the header, the key and the claims
+	room    [2048]byte                   // the proof, and behind it what its parts say
+	uriRoom [512]byte
+	scratch [1024]byte
+}
+
+var proofs = sync.Pool{New: func() any { return new(proof) }}
+
+// release lets the memory be used again. Nothing of the proof is left in it that
+// would keep other memory alive.
+func (p *proof) release() {
+	p.parts, p.key = jose.Compact{}, jose.PublicJWK{}
+	p.header, p.claims, p.uri = nil, nil, nil
+	proofs.Put(p)
+}
+
+// takeApart decodes the parts and reads header and claims, strictly.
+func (p *proof) takeApart(text string) *Refusal {
+	if strings.Count(text, ".") != 2 || !p.parts.Decode(append(p.room[:0], text...)) {
+		return ErrProofForm
+	}
+	header, err := p.reader.Read(p.parts.Header, p.members[0][:0])
+	if err != nil {
+		return formRefusal(err)
+	}
+	claims, err := p.reader.Read(p.parts.Payload, p.members[2][:0])
+	if err != nil {
+		return formRefusal(err)
+	}
+	p.header, p.claims = header, claims
+	return nil
+}
+
+func formRefusal(err error) *Refusal {
+	if errors.Is(err, jose.ErrRepeated) {
+		return ErrProofRepeats
+	}
+	return ErrProofForm
+}
+
+// text gives a member that must be a string. One that is absent is nil.
+func text(of jose.Object, name string) ([]byte, *Refusal) {
+	value, ok := of.Text(name)
+	if !ok || value == nil {
+		return nil, ErrProofMember
+	}
+	return value, nil
+}
+
+// checkType takes the media type as RFC 7515, section 4.1.9, reads it.
+func (p *proof) checkType() *Refusal {
+	typ, refusal := text(p.header, "typ")
+	if refusal != nil {
+		return refusal
+	}
+	const prefix = "application/"
+	if len(typ) > len(prefix) && bytes.EqualFold(typ[:len(prefix)], []byte(prefix)) {
+		typ = typ[len(prefix):]
+	}
+	if !bytes.EqualFold(typ, []byte("dpop+jwt")) {
+		return ErrProofType
+	}
+	return nil
+}
+
+// checkCritical refuses any critical extension (RFC 7515, section 4.1.11) and
+// payloads that are not encoded (RFC 7797). Other members that are not known are
+// ignored (section 4).
+func (p *proof) checkCritical() *Refusal {
+	if _, present := p.header.Get("crit"); present {
+		return ErrProofCritical
+	}
+	if encoded, present := p.header.Get("b64"); present && encoded.Kind() != 't' {
+		return ErrProofCritical
+	}
+	return nil
+}
+
+// readKey reads the key that the proof brings along, which must be public, for
+// signatures and for the proof's algorithm.
+func (p *proof) readKey() *Refusal {
+	value, present := p.header.Get("jwk")
+	if !present || value.Kind() != '{' {
+		return ErrProofMember
+	}
+	members, err := p.reader.Read(value, p.members[1][:0])
+	if err != nil {
+		return ErrProofKey
+	}
+	key, err := jose.ParsePublicJWK(members)
+	if errors.Is(err, jose.ErrPrivate) {
+		return ErrProofPrivate
+	}
+	algorithm, _ := p.header.Text("alg")
+	if err != nil || key.Kind != jose.Kind(string(algorithm)) || !forSignatures(members, algorithm) {
+		return ErrProofKey
+	}
+	p.key = key
+	return nil
+}
+
+// forSignatures tells whether a key's own use, key_ops and alg (RFC 7517, section
+// 4) let it sign by the algorithm.
+func forSignatures(key jose.Object, algorithm []byte) bool {
+	use, ok1 := key.Text("use")
+	own, ok2 := key.Text("alg")
+	if !ok1 || !ok2 || use != nil && string(use) != "sig" {
+		return false
+	}
+	if own != nil && string(own) != string(algorithm) && jose.Kind(string(own)) != jose.KindEd25519 {
+		return false
+	}
+	operations, limited := key.Get("key_ops")
+	return !limited || operations.Kind() == '[' && bytes.Contains(operations, []byte(`"verify"`))
+}
+
+// checkSignature is the only check that costs much.
+func (p *proof) checkSignature() *Refusal {
+	algorithm, _ := p.header.Text("alg")
+	if !jose.Verify(string(algorithm), p.key.Key, p.parts.Signed, p.parts.Signature) {
+		return ErrProofSignature
+	}
+	return nil
+}
+
+// readURI takes htu to its normal form.
+func (p *proof) readURI() *Refusal {
+	htu, refusal := text(p.claims, "htu")
+	if refusal != nil {
+		return refusal
+	}
+	uri, path, err := appendURI(p.uriRoom[:0], htu)
+	if errors.Is(err, errQuery) {
+		return ErrProofQuery
+	}
+	if err != nil {
+		return ErrProofURI
+	}
+	p.uri, p.path = uri, path
+	return nil
+}
+
+// checkURI holds htu against the addresses at which clients may reach the site.
+func (p *proof) checkURI(bases []string, target string) *Refusal {
+	if refusal := p.readURI(); refusal != nil {
+		return refusal
+	}
+	path, ok := appendTargetPath(p.scratch[:0], target)
+	refusal := ErrProofOrigin
+	for _, base := range bases {
+		if len(base) < p.path || base[:p.path] != string(p.uri[:p.path]) {
+			continue
+		}
+		prefix := base[p.path:] // the base's own path
+		if prefix != "" && prefix[0] != '/' {
+			continue
+		}
+		refusal = ErrProofPath
+		if within, found := bytes.CutPrefix(p.uri[p.path:], []byte(prefix)); ok && found && bytes.Equal(within, path) {
+			return nil
+		}
+	}
+	return refusal
+}
+
+// maxDate is the end of the year 9999; beyond it lie only mistakes, such as
+// milliseconds for seconds.
+const maxDate = 253402300799
+
+// date gives a NumericDate (RFC 7519, section 2).
+func (p *proof) date(name string) (seconds float64, present bool, refusal *Refusal) {
+	value, present := p.claims.Get(name)
+	if !present {
+		return 0, false, nil
+	}
+	if value.Kind() != jsontext.Kind('0') {
+		return 0, true, ErrProofMember
+	}
+	seconds, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || math.Abs(seconds) > maxDate {
+		return 0, true, ErrProofMember
+	}
+	return seconds, true, nil
+}
+
+// checkTime holds iat against the clock, and exp and nbf where they are there.
+func (p *proof) checkTime(now time.Time, maxAge, leeway time.Duration) *Refusal {
+	at := float64(now.UnixNano()) / float64(time.Second)
+	issued, present, refusal := p.date("iat")
+	if refusal != nil || !present {
+		return ErrProofMember
+	}
+	expiry, expires, refusal := p.date("exp")
+	if refusal != nil {
+		return refusal
+	}
+	begin, begins, refusal := p.date("nbf")
+	switch {
+	case refusal != nil:
+		return refusal
+	case issued < at-maxAge.Seconds() || expires && expiry <= at-leeway.Seconds():
+		return ErrProofOld
+	case issued > at+leeway.Seconds() || begins && begin > at+leeway.Seconds():
+		return ErrProofEarly
+	}
+	return nil
+}
+
+func (p *proof) checkID() *Refusal {
+	id, refusal := text(p.claims, "jti")
+	if refusal != nil {
+		return refusal
+	}
+	if len(id) == 0 || len(id) > MaxIDBytes {
+		return ErrProofID
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package bound
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Replays remembers the proofs that were taken, each until it is too old to be
+// taken again. It is bounded, and when it is full it takes no proof, because what
+// it forgets could be used twice. It is safe for concurrent use, by several
+// checkers and through changes of configuration.
+//
+// It is plain maps with a lock each: no lock is shared by all requests. What is no
+// longer needed is dropped by the requests that come later, a map at a time.
+type Replays struct {
+	limit  int64
+	used   atomic.Int64
+	span   int64 // seconds of expiry that share a map
+	swept  atomic.Int64
+	secret [32]byte // so that nobody can choose which proofs meet in a shard
+	shards [replayShards]replayShard
+}
+
+// proofSum stands for a proof: its key, URI and jti.
+type proofSum [16]byte
+
+type replayShard struct {
+	mu   sync.Mutex
+	maps map[int64]map[proofSum]struct{} // by expiry
+}
+
+const replayShards = 64
+
+// NewReplays makes room for so many proofs, which are kept for about as long as the
+// window: the greatest age of a proof and twice the leeway.
+func NewReplays(limit int, window time.Duration) *Replays {
+	r := &Replays{limit: int64(limit), span: max(1, int64(window/time.Second)/8)}
+	rand.Read(r.secret[:])
+	for i := range r.shards {
+		r.shards[i].maps = map[int64]map[proofSum]struct{}{}
+	}
+	return r
+}
+
+// Len is how many proofs are remembered, some of which may be too old by now.
+func (r *Replays) Len() int { return int(r.used.Load()) }
+
+// Limit is how many proofs can be remembered.
+func (r *Replays) Limit() int { return int(r.limit) }
+
+// sum is over what makes a proof one that was seen before. The thumbprint has one
+// length and a URI no zero byte, so that the three cannot run into each other.
+func (r *Replays) sum(room []byte, thumbprint *[sha256.Size]byte, uri, id []byte) proofSum {
+	text := append(room, r.secret[:]...)
+	text = append(text, thumbprint[:]...)
+	text = append(text, uri...)
+	text = append(text, 0)
+	text = append(text, id...)
+	whole := sha256.Sum256(text)
+	return proofSum(whole[:])
+}
+
+// add remembers a proof until it expires. Of any number of requests with the same
+// proof at once, one succeeds. Times are Unix seconds.
+func (r *Replays) add(sum proofSum, expiry, now int64) *Refusal {
+	s := r.shard(sum)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.sweep(s, now)
+	if s.holds(sum) {
+		return ErrProofRepeated
+	}
+	if r.used.Add(1) > r.limit {
+		r.used.Add(-1)
+		return ErrReplaysFull
+	}
+	place := expiry / r.span
+	if s.maps[place] == nil {
+		s.maps[place] = map[proofSum]struct{}{}
+	}
+	s.maps[place][sum] = struct{}{}
+	return nil
+}
+
+// take is what a check does: when the memory is full, it looks once a second for
+// what has expired in the shards that no request has come to.
+func (r *Replays) take(sum proofSum, expiry, now int64) *Refusal {
+	refusal := r.add(sum, expiry, now)
+	if refusal != ErrReplaysFull {
+		return refusal
+	}
+	if last := r.swept.Load(); last == now || !r.swept.CompareAndSwap(last, now) {
+		return refusal
+	}
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		r.sweep(s, now)
+		s.mu.Unlock()
+	}
+	return r.add(sum, expiry, now)
+}
+
+// seen tells whether a proof is remembered, and changes nothing.
+func (r *Replays) seen(sum proofSum) bool {
+	s := r.shard(sum)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holds(sum)
+}
+
+func (r *Replays) shard(sum proofSum) *replayShard {
+	return &r.shards[binary.LittleEndian.Uint64(sum[:8])%replayShards]
+}
+
+func (s *replayShard) holds(sum proofSum) bool {
+	for _, proofs := range s.maps {
+		if _, found := proofs[sum]; found {
+			return true
+		}
+	}
+	return false
+}
+
+// sweep drops the maps of which every proof has expired.
+func (r *Replays) sweep(s *replayShard, now int64) {
+	for place, proofs := range s.maps {
+		if (place+1)*r.span <= now {
+			r.used.Add(-int64(len(proofs)))
+			delete(s.maps, place)
+		}
+	}
+}
