@@ -77,6 +77,9 @@ func kubernetesCaddyfile(t *testing.T) string {
 
 // An open event stream must not keep a stopping server alive until it is killed.
 func TestDeployedServersStopWithOpenStreams(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	for name, example := range map[string]struct {
 		text, site, upstream string
 	}{

@@ -83,6 +83,9 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 // What a refusal is called must be the same wherever it shows: in the metric,
 // the log, the explanation and the README.
 func TestRefusalsAgreeEverywhere(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	name := unique("drift")
 	g, issuer, admin := observe(t, name)
 	down := mint(issuer, claims{"iss": downURL(t, g)})

@@ -147,6 +147,9 @@ func (g *apiGateway) machines(count int) []string {
 // A start, and a reload to another storage, refuse no machine that is registered
 // because the accounts are still being read; one that is not hears so.
 func TestAStartWaitsForItsAccounts(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	filled := hostile.New(hostile.Faults{})
 	register(t, filled, 3000)
 	const trip = 50 * time.Millisecond
@@ -176,6 +179,9 @@ func TestAStartWaitsForItsAccounts(t *testing.T) {
 // Nothing that the API says in the first moments takes what is not read yet for
 // what is not there.
 func TestTheAPIWaitsForItsAccounts(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	filled := hostile.New(hostile.Faults{})
 	register(t, filled, 300)
 	for name, c := range map[string]struct{ method, path, body, want string }{
@@ -198,6 +204,9 @@ func TestTheAPIWaitsForItsAccounts(t *testing.T) {
 // Storage that is away, or never answers, is waited for once and for a bounded
 // time; whoever comes after that is answered at once, and nothing stays behind.
 func TestAStartWithStorageAway(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	for name, engine := range map[string]*hostile.Engine{
 		"away":    hostile.New(hostile.Faults{}),
 		"missing": hostile.New(hostile.Faults{MissingWhileDown: true}),

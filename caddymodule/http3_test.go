@@ -49,6 +49,9 @@ func selfSigned(t *testing.T) (certificate, key string) {
 
 // Over HTTP/3 streams are cut, and gRPC is refused, as over the others.
 func TestHTTP3(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	issuer := newIssuer(t)
 	certificate, key := selfSigned(t)
 	config := strings.NewReplacer("protocols h1 h2c", "protocols h1 h2 h3", "http://SITE {", "https://SITE {\n\ttls CERTIFICATE KEY").Replace(streams)

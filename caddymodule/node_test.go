@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +29,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	flag.Parse()
+	if err := waitBeside(); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

@@ -186,6 +186,9 @@ func wantURL(t *testing.T, got answer) *url.URL {
 
 // One gateway for all of it: each start costs a while.
 func TestSSO(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	s := startSSO(t)
 	for name, place := range s.places() {
 		t.Run("errors in order: "+name, func(t *testing.T) { s.climb(t, place) })

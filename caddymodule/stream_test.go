@@ -94,6 +94,9 @@ func open(t *testing.T, client *http.Client, method, url string, edits ...edit) 
 }
 
 func TestEventStreamIsCutAtExpiry(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	g, issuer := startStreams(t, "1.1")
 	for _, c := range []struct {
 		name   string
@@ -117,6 +120,9 @@ func TestEventStreamIsCutAtExpiry(t *testing.T) {
 // A client that asked for events keeps its connection when they are cut.
 // Caddy's idle timeouts are off here: they would put right what is left behind.
 func TestConnectionOutlivesACutEventStream(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	issuer := newIssuer(t)
 	g := start(t, streams, "ISSUER", issuer.URL, "UPSTREAM", newUpstream(t).URL, "PROTOCOL", "1.1",
 		"TIMEOUTS", "timeouts {\n write_idle -1s\n }")
@@ -141,6 +147,9 @@ func TestConnectionOutlivesACutEventStream(t *testing.T) {
 // What asks for events and gets an ordinary answer is left alone, however long it
 // takes.
 func TestSlowAnswerIsNotCut(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	g, issuer := startStreams(t, "1.1")
 	for name, edits := range map[string][]edit{
 		"asks for events": {header("Accept", "text/event-stream, application/json")},
@@ -164,6 +173,9 @@ func TestSlowAnswerIsNotCut(t *testing.T) {
 // A client that does not read cannot hold its stream open: its request ends, as
 // the access log tells, and not only the upstream's part of it.
 func TestStreamIsCutUnderAClientThatDoesNotRead(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	ended := make(chan struct{})
 	flood := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
@@ -190,6 +202,9 @@ func TestStreamIsCutUnderAClientThatDoesNotRead(t *testing.T) {
 }
 
 func TestWebSocketIsCutAtExpiry(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	g, issuer := startStreams(t, "1.1")
 	token, expiry := brief(issuer)
 	conn, err := net.Dial("tcp", g.site)
@@ -244,6 +259,9 @@ func echo(w io.Writer, r io.Reader, text string) error {
 }
 
 func TestGRPCStreamEndsWithStatusUnauthenticated(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	g, issuer := startStreams(t, "h2c")
 	token, expiry := brief(issuer)
 	stream := open(t, g.h2c, http.MethodPost, "http://"+g.site+"/grpc.Stream/Watch?every=20ms", bearer(token),
@@ -287,6 +305,9 @@ func countMessages(r io.Reader) (n int, err error) {
 // Extended CONNECT (RFC 8441) has to be allowed by the environment before the
 // process starts, so the test runs itself again.
 func TestExtendedConnectIsCutAtExpiry(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	const allowed = "http2xconnect=1"
 	if !strings.Contains(os.Getenv("GODEBUG"), allowed) {
 		again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
