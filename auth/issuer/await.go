@@ -11,7 +11,7 @@ import (
 const (
 	maxWaiters  = 1000                  // the callers of one engine that wait at a time
 	waitLimit   = 5 * time.Second       // of one caller
-	answerTime  = time.Second           // more, where a caller waited for its turn
+	answerTime  = time.Second           // on top, if a caller had to wait for its turn
 	holdOff     = 5 * time.Second       // between two fetches on demand, on average
 	demandBurst = 3                     // fetches on demand in a row
 	fileHoldOff = 20 * time.Millisecond // between two readings of a file on demand
@@ -20,8 +20,8 @@ const (
 // ErrUnknownKey: the issuer was asked after the caller came, and has no such key.
 var ErrUnknownKey = errors.New("the issuer has no such key")
 
-// UnavailableError: the issuer could not be asked. It is about now, not about
-// the caller's key.
+// UnavailableError: the issuer could not be asked. It says nothing about the
+// caller's key.
 type UnavailableError struct {
 	// RetryAfter is when asking again makes sense; at least a second.
 	RetryAfter time.Duration
@@ -48,8 +48,8 @@ var (
 // [ErrUnknownKey] if a fetch that began after the caller came brought no set for
 // which want holds, and an [*UnavailableError] if there was none in time: the
 // issuer is asked three times in a row, and then once in 5 seconds, however many
-// ask for keys that there are not. A caller waits 5 seconds at most, and one more
-// where it had to wait for its turn, or until its context ends. want is called
+// ask for keys that do not exist. A caller waits 5 seconds at most, and one more
+// if it had to wait for its turn, or until its context ends. want is called
 // without a lock, perhaps several times, and never with nil.
 func (e *Engine) Await(ctx context.Context, want func(*JWKS) bool) (*JWKS, error) {
 	seen := e.JWKS()
@@ -92,7 +92,7 @@ type waiter struct {
 
 	// What it waits for next, whichever comes first.
 	done <-chan struct{} // the end of its fetch
-	kept <-chan struct{} // the set kept in storage
+	kept <-chan struct{} // the reading of the set kept in storage
 	turn time.Duration   // until the issuer may be asked again; 0: it does not wait for that
 }
 
@@ -134,8 +134,8 @@ func (w *waiter) giveWay(ctx context.Context) {
 	}
 }
 
-// next decides what to wait for, after seen did not satisfy: the end of a fetch,
-// the set kept in storage, or the next turn. An error: there is nothing to wait for.
+// next decides what to wait for because seen does not do: the end of a fetch, the
+// set kept in storage, or the next turn. An error: there is nothing to wait for.
 func (w *waiter) next(seen *JWKS) error {
 	e := w.engine
 	e.mu.Lock()
@@ -158,7 +158,7 @@ func (w *waiter) next(seen *JWKS) error {
 	return err
 }
 
-// ready is a channel that nobody waits for.
+// ready is a channel that is always ready.
 var ready = func() chan struct{} {
 	c := make(chan struct{})
 	close(c)
@@ -172,8 +172,8 @@ func (w *waiter) joinOrRefuse(seen *JWKS) error {
 	if f := w.fetch; f != nil && f != e.fetching && f.err != nil {
 		return unavailable(e.holdLeft(at), f.err)
 	}
-	// A fetch begun before the caller came may have left before the key was
-	// published, and proves nothing.
+	// A fetch that began before the caller came may have been answered before the
+	// key was published, and proves nothing.
 	if e.answered > w.before {
 		return ErrUnknownKey
 	}
@@ -210,8 +210,8 @@ func (e *Engine) Suspect() {
 }
 
 // Refresh fetches metadata and keys now and returns the error. A key that the
-// issuer does not publish any more is gone then, whatever [Engine] does to bridge
-// differences between an issuer's replicas. It waits until ctx ends.
+// issuer does not publish any more is no longer used then, not even to bridge
+// differences between the issuer's replicas. It waits until ctx ends.
 func (e *Engine) Refresh(ctx context.Context) error {
 	metadataErr := e.renewMetadata(ctx)
 	for {

@@ -406,14 +406,14 @@ func TestSuspect(t *testing.T) {
 		if _, err := e.Await(t.Context(), holds("k")); err != nil {
 			t.Fatal(err)
 		}
-		old := e.JWKS().Find("k")[0]
+		old := e.JWKS().byID["k"][0]
 		s.rotate(edKey("k")) // another key under the same id
 		for range 100 {
 			e.Suspect()
 		}
 		synctest.Wait()
 		equal(t, "fetches", s.keyHits.Load(), 2)
-		if old.Trusted() || e.JWKS().Find("k")[0] == old {
+		if old.Trusted() || e.JWKS().byID["k"][0] == old {
 			t.Error("the replaced key is still trusted")
 		}
 		for range 2 * demandBurst {
@@ -429,7 +429,7 @@ func TestSuspect(t *testing.T) {
 		e.Suspect()
 		synctest.Wait()
 		equal(t, "fetches of a failing issuer", s.keyHits.Load(), 2+demandBurst)
-		if e.JWKS() == nil || !e.JWKS().Find("k")[0].Trusted() {
+		if e.JWKS() == nil || !e.JWKS().byID["k"][0].Trusted() {
 			t.Error("a failed fetch cost the last good keys")
 		}
 	}, edKey("k"))

@@ -34,7 +34,7 @@ type Config struct {
 	// JWKSURI is the address of the key set. Empty: it is discovered.
 	JWKSURI string
 	// JWKSFile is a file with the key set: no network at all. It excludes
-	// JWKSURI, and makes CA, FetchTokenFile and InsecureHTTP meaningless.
+	// JWKSURI, and CA, FetchTokenFile and InsecureHTTP mean nothing with it.
 	JWKSFile string
 	// CA is a PEM file of certificates trusted for discovery and key set,
 	// instead of the system's roots. It is read once, by [New].
@@ -43,8 +43,8 @@ type Config struct {
 	// anew at each one: at most 64 KiB, surrounding space is cut off.
 	FetchTokenFile string
 	// FetchTokenHosts are hosts, without a port, that it is sent to besides the
-	// issuer's own and the one of JWKSURI. An issuer's metadata may name any other
-	// host for its keys, and that one is sent no token.
+	// issuer's own and the one of JWKSURI. The issuer's metadata may name another
+	// host for its keys, and that one is not sent the token.
 	FetchTokenHosts []string
 	// InsecureHTTP allows http to more than loopback.
 	InsecureHTTP bool
@@ -109,8 +109,8 @@ func (c Config) ID() string {
 	return strings.Join(parts, " ")
 }
 
-// withDefaults fills in what was left out and drops what has no meaning beside
-// the rest.
+// withDefaults fills in what was left out and drops what has no meaning with the
+// rest.
 func (c Config) withDefaults() Config {
 	if c.JWKSFile != "" {
 		c.CA, c.FetchTokenFile, c.FetchTokenHosts, c.InsecureHTTP = "", "", nil, false
@@ -178,13 +178,13 @@ func (c Config) parseURL(address string) (*url.URL, error) {
 	return nil, errors.New("is neither https nor http")
 }
 
-// httpAllowed reports whether u's host may be spoken to in clear text.
+// httpAllowed reports whether u's host may be asked over plain http.
 func (c Config) httpAllowed(u *url.URL) bool {
 	return c.InsecureHTTP || loopback.Host(u.Hostname())
 }
 
-// checkHint looks for the usual slip: the address of the metadata in the place of
-// the identifier.
+// checkHint looks for the usual mistake: the address of the metadata instead of the
+// identifier.
 func (c Config) checkHint() error {
 	front, document, found := strings.Cut(c.Issuer, "/.well-known/")
 	if !found || !c.discovers() {

@@ -18,9 +18,9 @@ import (
 // because it has jwks_file (no network) or an issuer that is no URL.
 var ErrNoMetadata = errors.New("the issuer's metadata cannot be had")
 
-// Metadata returns the issuer's metadata: what is known, at once, renewing it
-// in the background when it is older than the refresh interval; else what the
-// first fetch brings, within 5 seconds. If there is none it returns an
+// Metadata returns the issuer's metadata: at once if it is known, and it is then
+// renewed in the background if it is older than the refresh interval; else what
+// the first fetch brings, within 5 seconds. If there is none it returns an
 // [*UnavailableError], or an error that wraps [ErrNoMetadata].
 func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 	if e.cfg.JWKSFile != "" {
@@ -174,8 +174,8 @@ func (e *Engine) startDiscovery() *fetch {
 	return f
 }
 
-// discover asks each place where the metadata may be. It goes on to the next
-// only where the issuer answered that there is none.
+// discover asks each address where the metadata may be. It goes on to the next
+// only if the issuer answered that there is none.
 func (e *Engine) discover(ctx context.Context) (*Metadata, error) {
 	places, err := e.cfg.wellKnown()
 	if err != nil {
@@ -209,7 +209,7 @@ func absent(err error) bool {
 		answer.status != http.StatusUnauthorized && answer.status != http.StatusTooManyRequests
 }
 
-// Metadata is what an issuer says about itself: OpenID Connect Discovery 1.0
+// Metadata is what an issuer publishes about itself: OpenID Connect Discovery 1.0
 // §3, RFC 8414 §2, and OpenID Connect RP-Initiated Logout 1.0 §2.1. It must not
 // be changed.
 type Metadata struct {
@@ -223,7 +223,7 @@ type Metadata struct {
 	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint         string `json:"token_endpoint,omitempty"`
 	EndSessionEndpoint    string `json:"end_session_endpoint,omitempty"`
-	// The lists are nil if the issuer does not say.
+	// The lists are nil if the issuer does not publish them.
 	ResponseTypesSupported []string `json:"response_types_supported,omitempty"`
 	ScopesSupported        []string `json:"scopes_supported,omitempty"`
 }
@@ -232,7 +232,7 @@ type Metadata struct {
 // be tried.
 var errNotMetadata = errors.New("it is not metadata: a JSON object with strings `issuer` and `jwks_uri`, neither twice")
 
-// parseMetadata reads metadata and holds it against the configuration. Faults of
+// parseMetadata reads metadata and checks it against the configuration. Faults in
 // members that nobody needs must not cost the key set.
 func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 	if len(data) > maxBodyBytes {
@@ -267,13 +267,13 @@ func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 		AuthorizationEndpoint:  cfg.endpoint(found["authorization_endpoint"]),
 		TokenEndpoint:          cfg.endpoint(found["token_endpoint"]),
 		EndSessionEndpoint:     cfg.endpoint(found["end_session_endpoint"]),
-		ResponseTypesSupported: words(found["response_types_supported"]),
-		ScopesSupported:        words(found["scopes_supported"]),
+		ResponseTypesSupported: texts(found["response_types_supported"]),
+		ScopesSupported:        texts(found["scopes_supported"]),
 	}, nil
 }
 
-// checkNamed holds an address that metadata name against the configuration. An
-// issuer at https does not send to plain http, not even on this machine: what
+// checkNamed checks an address that the metadata names against the configuration.
+// An issuer at https must not name plain http, not even on this machine: what
 // listens there is not the issuer's.
 func (c Config) checkNamed(address string) error {
 	u, err := c.parseURL(address)
@@ -291,8 +291,8 @@ func textIn(v jsontext.Value) (text string, ok bool) {
 	return text, json.Unmarshal(v, &text) == nil
 }
 
-// wrongIssuer explains a mismatch. The other name is quoted only where it is an
-// address in form, so that no arbitrary text of the other side gets into a log.
+// wrongIssuer explains a mismatch. The other name is quoted only if it has the form
+// of an address, so that no arbitrary text of the other side gets into a log.
 func wrongIssuer(want, got string) error {
 	if strings.TrimSuffix(want, "/") == strings.TrimSuffix(got, "/") {
 		return fmt.Errorf("its metadata names issuer %q, configured is %q: they differ only by a trailing slash, and must be equal", got, want)
@@ -304,7 +304,7 @@ func wrongIssuer(want, got string) error {
 	return fmt.Errorf("its metadata names issuer %q, configured is %q: they must be equal", got, want)
 }
 
-// endpoint is the address in v, empty unless it may be spoken to.
+// endpoint is the address in v, empty unless it may be used.
 func (c Config) endpoint(v jsontext.Value) string {
 	address, ok := textIn(v)
 	if !ok || c.checkNamed(address) != nil {
@@ -313,8 +313,8 @@ func (c Config) endpoint(v jsontext.Value) string {
 	return address
 }
 
-// words is the list of strings in v, nil if it is something else.
-func words(v jsontext.Value) []string {
+// texts is the list of strings in v, nil if it is something else.
+func texts(v jsontext.Value) []string {
 	var list []string
 	if len(v) == 0 || json.Unmarshal(v, &list) != nil {
 		return nil
@@ -322,9 +322,9 @@ func words(v jsontext.Value) []string {
 	return list
 }
 
-// wellKnown lists where the metadata may be, in the order to ask: OpenID
+// wellKnown lists where the metadata may be, in the order in which to ask: OpenID
 // Connect Discovery 1.0 §4.1 appends to the issuer, RFC 8414 §3.1 inserts
-// between host and path, and some insert the former's name (RFC 8414 §5).
+// between host and path, and some insert the name of the former (RFC 8414 §5).
 func (c Config) wellKnown() ([]*url.URL, error) {
 	u, err := c.parseURL(c.Issuer)
 	if err != nil {

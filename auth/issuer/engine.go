@@ -1,20 +1,20 @@
-// Package issuer keeps what one token issuer publishes at hand: its metadata
-// and its signing keys.
+// Package issuer fetches and keeps what one token issuer publishes: its metadata
+// and its key set.
 //
 // An [Engine] discovers the metadata (OpenID Connect Discovery 1.0, then
 // RFC 8414), fetches the key set (RFC 7517) from a URL or reads it from a
-// file, follows rotation, lives through outages on the last good keys, and
-// keeps those in storage so that a restart with the issuer down still serves.
-// One engine is meant to be shared by everything that trusts the same issuer
-// and to outlive a change of configuration: see [Config.ID] and
-// [Engine.Attach].
+// file, follows rotation, uses the last good keys during an outage, and keeps
+// those in storage, so that it can start while the issuer is down. One engine is
+// meant to be shared by everything that trusts the same issuer and to outlive a
+// change of configuration: see [Config.ID] and [Engine.Attach].
 //
 // # What a caller meets
 //
 // [Engine.JWKS] and [Key.Trusted] are for every request: no lock, no
 // allocation, no waiting. [Engine.Await] is for a request whose key is not
-// there: all such requests wait together for one fetch. Whatever strangers
-// send, the issuer sees at most one fetch on demand in five seconds.
+// there: all such requests wait together for one fetch. However many keys are
+// asked for that do not exist, the issuer sees three fetches in a row and then one
+// in five seconds.
 //
 // # What never lives here
 //
@@ -68,7 +68,7 @@ type Engine struct {
 
 	jwks    atomic.Pointer[JWKS]
 	trust   *trust
-	waiters atomic.Int32
+	waiters atomic.Int32 // callers of Await and Metadata that wait
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -81,7 +81,7 @@ type Engine struct {
 	mu      sync.Mutex // guards all below; never held while waiting
 	closed  bool
 	running bool
-	warned  map[string]string
+	warned  map[string]string // the last warning of each topic
 
 	fetching *fetch // the one fetch of keys under way
 	begun    uint64 // fetches of keys so far
@@ -115,7 +115,7 @@ type Engine struct {
 	}
 	// record tells whether the record in storage is the current one.
 	record struct {
-		changed   bool      // keys or metadata are others than in the record
+		changed   bool      // keys or metadata differ from the record
 		fetchedAt time.Time // as the record says
 		retryAt   time.Time // after a failure
 	}

@@ -145,7 +145,7 @@ func TestSlowObserver(t *testing.T) {
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		e := attached(t, s, Config{Issuer: base}, Host{Storage: newMemory()})
-		k := e.JWKS().Find("k")[0]
+		k := e.JWKS().byID["k"][0]
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { _ = e.Close() })
@@ -169,7 +169,7 @@ func TestSetAllocatesNothing(t *testing.T) {
 	}
 	trusted := true
 	equal(t, "allocations", testing.AllocsPerRun(100, func() {
-		trusted = trusted && e.JWKS().Find("k")[0].Trusted()
+		trusted = trusted && e.JWKS().byID["k"][0].Trusted()
 	}), 0)
 	if !trusted {
 		t.Error("not trusted")
@@ -237,7 +237,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err := e.Refresh(t.Context()); err != nil {
 		t.Error(err)
 	}
-	k := e.JWKS().Find("k29")
+	k := e.JWKS().byID["k29"]
 	if len(k) != 1 || !k[0].Trusted() {
 		t.Error("the last key is not trusted")
 	}
@@ -342,7 +342,7 @@ func BenchmarkTrusted(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	k := set.Find("k")[0]
+	k := set.byID["k"][0]
 	b.ReportAllocs()
 	for b.Loop() {
 		if !k.Trusted() {

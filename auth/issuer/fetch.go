@@ -183,6 +183,9 @@ func (e *Engine) finishFetch(f *fetch, err error) {
 	}
 }
 
+// fetchSucceeded takes in what a fetch brought. The next refresh is after the
+// configured time, or sooner if the issuer's Cache-Control says so; while replicas of
+// the issuer differ, it is as soon as allowed.
 func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	e.answered = f.number
 	added, removed := e.publish(f.jwks, now, f.reason == forAnOperator)
@@ -190,7 +193,14 @@ func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	e.keys.failures, e.keys.failure, e.keys.restored = 0, nil, false
 	e.keys.ignored = f.warnings
 	e.keys.retryAfter = 0
-	e.keys.next = now.Add(e.interval(f.maxAge, now))
+	wait := e.cfg.Refresh
+	if f.maxAge >= 0 {
+		wait = min(wait, f.maxAge)
+	}
+	if e.flaps.flapping(now) {
+		wait = MinRefresh
+	}
+	e.keys.next = now.Add(max(storage.Spread(max(wait, MinRefresh), spread), MinRefresh))
 	e.file.good, e.file.tried = f.file, f.file
 	e.note(Event{Kind: FetchSucceeded})
 	if outage {
@@ -225,23 +235,8 @@ func ignoredKeys(warnings []Warning) error {
 	return fmt.Errorf("%s and is ignored, like %d more", warnings[0], len(warnings)-1)
 }
 
-// interval is the time to the refresh after a success: the configured one, or
-// what the issuer's Cache-Control says if that is sooner (negative: it says
-// nothing). While replicas of the issuer differ, it is asked as often as allowed.
-func (e *Engine) interval(maxAge time.Duration, at time.Time) time.Duration {
-	d := e.cfg.Refresh
-	if maxAge >= 0 {
-		d = min(d, maxAge)
-	}
-	if e.flaps.flapping(at) {
-		d = MinRefresh
-	}
-	return max(storage.Spread(max(d, MinRefresh), spread), MinRefresh)
-}
-
-// fetchFailed sets the time of the next refresh: the back-off doubles with each
-// failure. A failure that callers met brings the first retry forward, and then
-// leaves the back-off alone.
+// fetchFailed takes in a failure. The time to the next refresh doubles with each. One
+// that callers met brings the first retry forward, and leaves later ones alone.
 func (e *Engine) fetchFailed(f *fetch, now time.Time) {
 	first := e.keys.failure == nil
 	e.keys.failure, e.keys.failedAt, e.keys.retryAfter = f.err, now, 0

@@ -131,7 +131,7 @@ func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base, MaxStale: time.Hour}, Host{Observe: l.observe})
-		k := e.JWKS().Find("k")[0]
+		k := e.JWKS().byID["k"][0]
 		s.do(func() { s.status = 500 })
 		time.Sleep(59 * time.Minute)
 		if e.JWKS() == nil || !k.Trusted() {
@@ -167,7 +167,7 @@ func TestMaxStaleByInjectedClock(t *testing.T) {
 	if _, err := e.Await(t.Context(), holds("k")); err != nil {
 		t.Fatal(err)
 	}
-	k := e.JWKS().Find("k")[0]
+	k := e.JWKS().byID["k"][0]
 	at = at.Add(time.Hour - 1)
 	if e.JWKS() == nil || !k.Trusted() {
 		t.Error("too early")
@@ -184,10 +184,10 @@ func TestWithdrawnKeyLosesTrust(t *testing.T) {
 		s.rotate(a, edKey("b"))
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe})
-		keyA, keyB := e.JWKS().Find("a")[0], e.JWKS().Find("b")[0]
+		keyA, keyB := e.JWKS().byID["a"][0], e.JWKS().byID["b"][0]
 		s.rotate(a, edKey("c"))
 		nextFetch(t, s)
-		if !keyA.Trusted() || e.JWKS().Find("a")[0] != keyA {
+		if !keyA.Trusted() || e.JWKS().byID["a"][0] != keyA {
 			t.Error("a key that stayed lost its identity")
 		}
 		if keyB.Trusted() {
@@ -289,7 +289,7 @@ func TestEmptySetKeepsTheLastGood(t *testing.T) {
 		if err := e.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "no key for signatures") {
 			t.Errorf("got %v", err)
 		}
-		if e.JWKS() == nil || !e.JWKS().Find("k")[0].Trusted() {
+		if e.JWKS() == nil || !e.JWKS().byID["k"][0].Trusted() {
 			t.Error("the last good keys are gone")
 		}
 	}, edKey("k"))

@@ -91,10 +91,6 @@ func (s *JWKS) Unusable(kid string) string {
 	return s.unusable[kid]
 }
 
-// Find returns the keys with this id, none if there is none. It allocates
-// nothing; the slice must not be changed.
-func (s *JWKS) Find(kid string) []*Key { return s.byID[kid] }
-
 // All returns every key, in the issuer's order. The slice must not be changed.
 func (s *JWKS) All() []*Key { return s.keys }
 
@@ -186,9 +182,9 @@ func splitJWKS(data []byte) ([]jsontext.Value, error) {
 // member that nobody needs must not turn away every token.
 var leniently = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// pick reads the one object that data must be, and gives the members that are
-// asked for, of which each may stand there once. What it gives may still hold
-// bytes that are no UTF-8.
+// pick reads the one object that data must be, and returns the members that are
+// asked for, of which none may be there twice. What it returns may still hold bytes
+// that are no UTF-8.
 func pick(data []byte, names ...string) (map[string]jsontext.Value, error) {
 	decoder := jsontext.NewDecoder(bytes.NewBuffer(data), leniently)
 	if token, err := decoder.ReadToken(); err != nil || token.Kind() != '{' {
@@ -225,7 +221,7 @@ func pick(data []byte, names ...string) (map[string]jsontext.Value, error) {
 	return found, nil
 }
 
-// badJSON says where reading stopped, and nothing of what stands there.
+// badJSON says where reading stopped, and quotes nothing.
 func badJSON(decoder *jsontext.Decoder) error {
 	return fmt.Errorf("is not JSON: malformed after byte %d", decoder.InputOffset())
 }

@@ -27,13 +27,13 @@ func TestParseSetKinds(t *testing.T) {
 	if len(warnings) != 0 {
 		t.Fatalf("warnings: %v", warnings)
 	}
-	if _, ok := s.Find("r")[0].Public().(*rsa.PublicKey); !ok {
+	if _, ok := s.byID["r"][0].Public().(*rsa.PublicKey); !ok {
 		t.Error("r is not RSA")
 	}
-	if _, ok := s.Find("p384")[0].Public().(*ecdsa.PublicKey); !ok {
+	if _, ok := s.byID["p384"][0].Public().(*ecdsa.PublicKey); !ok {
 		t.Error("p384 is not ECDSA")
 	}
-	if _, ok := s.Find("ed")[0].Public().(ed25519.PublicKey); !ok {
+	if _, ok := s.byID["ed"][0].Public().(ed25519.PublicKey); !ok {
 		t.Error("ed is not Ed25519")
 	}
 	fits := map[string]string{
@@ -44,7 +44,7 @@ func TestParseSetKinds(t *testing.T) {
 	for kid, want := range fits {
 		var got []string
 		for alg := range strings.SplitSeq(all, " ") {
-			if s.Find(kid)[0].Fits(alg) {
+			if s.byID[kid][0].Fits(alg) {
 				got = append(got, alg)
 			}
 		}
@@ -54,12 +54,12 @@ func TestParseSetKinds(t *testing.T) {
 
 func TestFitsOwnAlgorithm(t *testing.T) {
 	s, _ := parse(t, rsaKey("r").with("alg", "PS256"), edKey("old").with("alg", "EdDSA"), edKey("new").with("alg", "Ed25519"))
-	r := s.Find("r")[0]
-	if r.Fits("RS256") || !r.Fits("PS256") || r.Algorithm() != "PS256" {
+	r := s.byID["r"][0]
+	if r.Fits("RS256") || !r.Fits("PS256") || r.alg != "PS256" {
 		t.Error("the key's own algorithm does not hold")
 	}
 	for _, kid := range []string{"old", "new"} {
-		if k := s.Find(kid)[0]; !k.Fits("EdDSA") || !k.Fits("Ed25519") {
+		if k := s.byID[kid][0]; !k.Fits("EdDSA") || !k.Fits("Ed25519") {
 			t.Errorf("%s: the two names of Ed25519 are not one", kid)
 		}
 	}
@@ -125,7 +125,7 @@ func TestParseSetIgnores(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, warnings := parse(t, edKey("before"), c.key, edKey("after"))
-			if len(s.All()) != 2 || len(s.Find("before")) != 1 || len(s.Find("after")) != 1 {
+			if len(s.All()) != 2 || len(s.byID["before"]) != 1 || len(s.byID["after"]) != 1 {
 				t.Fatalf("the good keys suffered: %d left", len(s.All()))
 			}
 			if c.want == silent && len(warnings) != 0 {
@@ -205,9 +205,9 @@ func TestParseSetSharedIDs(t *testing.T) {
 	if len(warnings) != 0 || len(s.All()) != 3 {
 		t.Fatalf("%d keys, warnings %v", len(s.All()), warnings)
 	}
-	equal(t, "keys of one id", len(s.Find("same")), 2)
-	equal(t, "keys without an id", len(s.Find("")), 1)
-	equal(t, "keys of no id", len(s.Find("other")), 0)
+	equal(t, "keys of one id", len(s.byID["same"]), 2)
+	equal(t, "keys without an id", len(s.byID[""]), 1)
+	equal(t, "keys of no id", len(s.byID["other"]), 0)
 }
 
 func TestSetEncodeKeepsEveryKeyTheSame(t *testing.T) {
@@ -231,11 +231,11 @@ func TestSetEncodeKeepsEveryKeyTheSame(t *testing.T) {
 	}
 }
 
-func TestFindAndTrustedAllocateNothing(t *testing.T) {
+func TestTrustedAllocatesNothing(t *testing.T) {
 	s, _ := parse(t, edKey("a"), edKey("b"))
 	var found int
 	equal(t, "allocations", testing.AllocsPerRun(100, func() {
-		for _, k := range s.Find("b") {
+		for _, k := range s.byID["b"] {
 			if k.Trusted() && k.Fits("EdDSA") {
 				found++
 			}
@@ -250,7 +250,7 @@ func ExampleParseJWKS() {
 	set, warnings, err := ParseJWKS([]byte(`{"keys":[
 		{"kty":"OKP","crv":"Ed25519","kid":"2026","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
 		{"kty":"oct","kid":"shared","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMko"}]}`))
-	fmt.Println(len(set.All()), set.Find("2026")[0].Fits("EdDSA"), err)
+	fmt.Println(len(set.All()), set.byID["2026"][0].Fits("EdDSA"), err)
 	fmt.Println(warnings[0])
 	// Output:
 	// 1 true <nil>

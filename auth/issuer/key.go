@@ -36,9 +36,6 @@ func (t *trust) fresh() bool { return t.now().UnixNano() < t.until.Load() }
 // ID is the key's `kid`, empty if it has none.
 func (k *Key) ID() string { return k.id }
 
-// Algorithm is the key's own `alg`, empty if it names none.
-func (k *Key) Algorithm() string { return k.alg }
-
 // Public is the key itself: an *rsa.PublicKey, *ecdsa.PublicKey or
 // ed25519.PublicKey. It must not be changed.
 func (k *Key) Public() crypto.PublicKey { return k.public }
@@ -55,19 +52,19 @@ func (k *Key) Fits(alg string) bool {
 
 // Trusted reports whether the key may still be relied on. It turns false for
 // good once the issuer's set no longer holds the key, and while the set is
-// older than max_stale or after the engine was closed. It takes no lock and
+// older than max_stale, or after the engine was closed. It takes no lock and
 // allocates nothing. A key of [ParseJWKS], which has no engine, stays trusted.
 func (k *Key) Trusted() bool {
 	return !k.withdrawn.Load() && (k.trust == nil || k.trust.fresh())
 }
 
-// TrustedAt is [Key.Trusted] for who knows the time, in Unix seconds: reading
-// the clock would cost more than all else.
+// TrustedAt is [Key.Trusted] at a time that is known already, in Unix seconds:
+// reading the clock would cost more than everything else.
 func (k *Key) TrustedAt(now int64) bool {
 	return !k.withdrawn.Load() && (k.trust == nil || now*int64(time.Second) < k.trust.until.Load())
 }
 
-// Name is what the key is called for people: its id, or its RFC 7638 thumbprint.
+// Name is what people call the key: its id, or its RFC 7638 thumbprint.
 func (k *Key) Name() string {
 	if k.id != "" {
 		return k.id
@@ -95,14 +92,14 @@ type Hint struct {
 	X5T, X5TS256 string
 }
 
-// Choice is which keys of a set may have signed a token.
+// Choice is the keys of a set that may have signed a token.
 type Choice struct {
 	// Keys are those to try, in the issuer's order.
 	Keys []*Key
 	// Known: the set holds a key of the token's id, whether it fits or not.
 	Known bool
-	// Left is how many more would fit, and are not tried for the work it takes.
-	// Of a token that none of Keys signed, nothing can be said then.
+	// Left is how many more would fit, but are not tried because that is too much
+	// work. If it is not 0, a token that none of Keys signed may still be good.
 	Left int
 }
 

@@ -27,7 +27,7 @@ func TestFaultsThatDoNotMatter(t *testing.T) {
 		"a bad key beside it":      `{"keys":[{"kty":"OKP","kid":"Jos` + "\xe9" + `"},5,` + string(key) + `]}`,
 	} {
 		set, _, err := ParseJWKS([]byte(text))
-		if err != nil || len(set.Find("a")) != 1 {
+		if err != nil || len(set.byID["a"]) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -53,7 +53,7 @@ func TestMoreThanAHundredKeys(t *testing.T) {
 		keys = append(keys, edKey(fmt.Sprint("k", i)))
 	}
 	set, warnings, err := ParseJWKS(setOf(keys...))
-	if err != nil || len(set.All()) != maxKeys || len(set.Find("k99")) != 1 || len(set.Find("k100")) != 0 {
+	if err != nil || len(set.All()) != maxKeys || len(set.byID["k99"]) != 1 || len(set.byID["k100"]) != 0 {
 		t.Fatalf("%d keys, %v", len(set.All()), err)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0].String(), "100 keys are kept") {

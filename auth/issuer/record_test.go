@@ -54,7 +54,7 @@ func TestRestartWithIssuerDown(t *testing.T) {
 			t.Errorf("status: %+v", st)
 		}
 		equal(t, "restored", len(l.of(Restored)), 1)
-		k := e.JWKS().Find("k")[0]
+		k := e.JWKS().byID["k"][0]
 		time.Sleep(22*time.Hour + 59*time.Minute)
 		if e.JWKS() == nil || !k.Trusted() {
 			t.Error("kept keys ended too early")
@@ -106,10 +106,10 @@ func TestRestartFindsTheSameKeys(t *testing.T) {
 		s.do(func() { s.gate = gate })
 		l := &log{}
 		e := attached(t, s, Config{Issuer: base}, Host{Storage: m, Observe: l.observe})
-		k := e.JWKS().Find("k")[0]
+		k := e.JWKS().byID["k"][0]
 		close(gate)
 		synctest.Wait()
-		if e.JWKS().Find("k")[0] != k || !k.Trusted() || e.Status().FromStorage {
+		if e.JWKS().byID["k"][0] != k || !k.Trusted() || e.Status().FromStorage {
 			t.Error("the fetched key is another than the kept one")
 		}
 		equal(t, "changes", len(l.of(KeysChanged)), 0)
@@ -146,7 +146,7 @@ func TestFirstNeedTakesWhatComesFirst(t *testing.T) {
 			equal(t, "fetched", together(e, 5, func(int) func(*JWKS) bool { return holds("new") }), outcomes{good: 5})
 			close(load)
 			synctest.Wait()
-			if e.JWKS().Find("k") != nil {
+			if e.JWKS().byID["k"] != nil {
 				t.Error("older kept keys replaced fetched ones")
 			}
 		}, edKey("k"))

@@ -1,32 +1,30 @@
 package issuer
 
-import (
-	"time"
-)
+import "time"
 
 const (
 	// flapMemory is how long a withdrawn key that comes back is a sign that the
 	// issuer's replicas differ, and for how long that is believed.
 	flapMemory = 10 * time.Minute
-	// absentTime is how long a key then serves after it was last seen.
+	// absentTime is how long a key is then used after it was last seen.
 	absentTime = time.Minute
 
 	maxWithdrawn = maxKeys // that are remembered
 )
 
 // flaps tells an issuer that withdrew a key from one whose replicas publish
-// different sets in turn. A withdrawn key loses the trust at once. But where one has
-// come back, the next that is missing serves for a minute more, lest half of the
-// good tokens be refused. The engine's lock guards it.
+// different sets in turn. A withdrawn key is no longer trusted, at once. But if one
+// has come back, the next that is missing is used for a minute more, or else half of
+// the good tokens would be refused. The engine's lock guards it.
 type flaps struct {
 	until     time.Time               // the replicas are believed to differ until then
 	withdrawn map[[4]string]time.Time // keys that were withdrawn lately, by identity
-	absent    map[*Key]time.Time      // keys that are missing, and until when they serve
+	absent    map[*Key]time.Time      // keys that are missing, and until when they are used
 }
 
 // publish makes s the current set, fetched at that time; e.mu is held. Keys that
-// stayed the same keep their identity. Those that are gone lose the trust before
-// the new set is seen, but for what [flaps] says; final leaves that out.
+// stayed the same are the same *Key. Those that are gone, and that [flaps] does not
+// keep, are distrusted before the new set is seen; final: it keeps none.
 func (e *Engine) publish(s *JWKS, fetchedAt time.Time, final bool) (added, removed []string) {
 	old := e.jwks.Load()
 	current := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
@@ -60,7 +58,7 @@ func (e *Engine) confirm(at time.Time) {
 func (f *flaps) flapping(at time.Time) bool { return at.Before(f.until) }
 
 // missing compares the set that was published with the one before. It returns the
-// keys that are gone, and adds to s those that serve for a while; final: none does.
+// keys that are gone, and adds to s those that are used for a while; final: none is.
 func (f *flaps) missing(old, s *JWKS, at time.Time, final bool) (gone []*Key) {
 	f.noticeReturns(s, at)
 	if old == nil {
@@ -116,7 +114,7 @@ func (f *flaps) withdraw(k *Key, at time.Time) {
 	}
 }
 
-// due is when the first of the absent keys has served its time; zero: none is.
+// due is when the time of the first of the absent keys is over; zero: none is absent.
 func (f *flaps) due() (first time.Time) {
 	for _, until := range f.absent {
 		if first.IsZero() || until.Before(first) {
@@ -126,8 +124,8 @@ func (f *flaps) due() (first time.Time) {
 	return first
 }
 
-// dropAbsent withdraws the keys that have served their time, whether or not the
-// issuer answers meanwhile.
+// dropAbsent withdraws the absent keys whose time is over, whether or not the issuer
+// answers meanwhile.
 func (e *Engine) dropAbsent() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -24,7 +24,7 @@ func TestReplicasThatDiffer(t *testing.T) {
 				time.Sleep(3 * time.Second)
 			}
 		}
-		first, second := e.JWKS().Find("a"), e.JWKS().Find("b")
+		first, second := e.JWKS().byID["a"], e.JWKS().byID["b"]
 		if len(first) != 1 || len(second) != 1 || !first[0].Trusted() || !second[0].Trusted() {
 			t.Fatal("not the keys of both replicas serve")
 		}
@@ -41,7 +41,7 @@ func TestReplicasThatDiffer(t *testing.T) {
 		if err := e.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if first[0].Trusted() || len(e.JWKS().Find("a")) != 0 {
+		if first[0].Trusted() || len(e.JWKS().byID["a"]) != 0 {
 			t.Error("a key that the operator refreshed away serves on")
 		}
 	}, edKey("old"))
@@ -60,7 +60,7 @@ func TestAbsentKeysServeForAMinute(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			key := e.JWKS().Find("a")[0]
+			key := e.JWKS().byID["a"][0]
 			time.Sleep(12 * time.Second) // a refresh finds that it is missing
 			var until time.Time
 			for _, status := range e.Status().Keys {
@@ -80,7 +80,7 @@ func TestAbsentKeysServeForAMinute(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			if key.Trusted() || len(e.JWKS().Find("a")) != 0 || len(e.JWKS().Find("b")) != 1 {
+			if key.Trusted() || len(e.JWKS().byID["a"]) != 0 || len(e.JWKS().byID["b"]) != 1 {
 				t.Errorf("issuer down %t: the key serves on after its minute", down)
 			}
 		}, edKey("old"))
@@ -97,7 +97,7 @@ func TestWithdrawnKeyIsGoneAtOnce(t *testing.T) {
 		if _, err := e.Await(t.Context(), holds("a")); err != nil {
 			t.Fatal(err)
 		}
-		key := e.JWKS().Find("a")[0]
+		key := e.JWKS().byID["a"][0]
 		s.rotate(b)
 		time.Sleep(17 * time.Minute) // the next refresh
 		if key.Trusted() {

@@ -1,8 +1,6 @@
 package issuer
 
-import (
-	"time"
-)
+import "time"
 
 // EventKind says what happened. The set is closed.
 type EventKind string
@@ -17,11 +15,10 @@ const (
 	Unavailable EventKind = "unavailable"
 	// Recovered follows the first FetchSucceeded after an outage, once.
 	Recovered EventKind = "recovered"
-	// KeysChanged: the trusted keys are others than before; Added and Removed
-	// name them.
+	// KeysChanged: the trusted keys have changed; Added and Removed name them.
 	KeysChanged EventKind = "keys_changed"
-	// Restored: keys kept in storage serve until a fetch succeeds; Added names
-	// them.
+	// Restored: keys kept in storage are used until a fetch succeeds; Added
+	// names them.
 	Restored EventKind = "restored"
 	// Warned: something is wrong that stops nothing; Err says what. The same one
 	// is not repeated while it lasts.
@@ -47,17 +44,17 @@ func (e *Engine) note(ev Event) {
 	e.events.Note(ev)
 }
 
-// warn queues a warning unless the same one of its kind was the last to be
-// said; nil ends it. e.mu is held.
+// warn queues a warning unless it is the same as the last one of its topic; nil ends
+// it. e.mu is held.
 func (e *Engine) warn(topic string, err error) {
-	said := ""
+	text := ""
 	if err != nil {
-		said = err.Error()
+		text = err.Error()
 	}
-	if e.warned[topic] == said {
+	if e.warned[topic] == text {
 		return
 	}
-	e.warned[topic] = said
+	e.warned[topic] = text
 	if err != nil {
 		e.note(Event{Kind: Warned, Err: err})
 	}
@@ -82,8 +79,8 @@ type KeyStatus struct {
 	Algorithm  string `json:"alg,omitempty"`
 	Use        string `json:"use,omitempty"`
 	Thumbprint string `json:"thumbprint"` // RFC 7638, SHA-256
-	// ServesUntil is set for a key that the last set lacks and that serves on for
-	// a while, because the issuer's replicas publish different sets.
+	// ServesUntil is set for a key that the last set lacks and that is used for a
+	// while longer, because the issuer's replicas publish different sets.
 	ServesUntil time.Time `json:"serves_until,omitzero"`
 }
 
@@ -102,7 +99,7 @@ type Status struct {
 	FetchedAt time.Time `json:"fetched_at,omitzero"`
 	// NextRefresh is when the background asks again.
 	NextRefresh time.Time `json:"next_refresh,omitzero"`
-	// Stale: there are keys, but older than max_stale, and they do not serve.
+	// Stale: there are keys, but older than max_stale, and they are not used.
 	Stale bool `json:"stale,omitempty"`
 	// FromStorage: the keys were kept from before the start, and no fetch has
 	// succeeded since.

@@ -130,7 +130,7 @@ func verifiesUnder(t *testing.T, keySet []byte, token string) bool {
 	if err != nil {
 		return false
 	}
-	for _, k := range set.Find(header.Kid) {
+	for _, k := range set.byID[header.Kid] {
 		if !k.Fits(header.Alg) {
 			continue
 		}

@@ -20,7 +20,7 @@ func fileEngine(t *testing.T, data []byte) (e *Engine, path string, l *log, m *m
 func TestKeyFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, path, l, m := fileEngine(t, setOf(edKey("a")))
-		k := e.JWKS().Find("a")[0]
+		k := e.JWKS().byID["a"][0]
 		time.Sleep(48 * time.Hour)
 		synctest.Wait()
 		if !k.Trusted() || time.Since(e.Status().FetchedAt) > fileLook {
@@ -29,7 +29,7 @@ func TestKeyFile(t *testing.T) {
 		writeFile(t, path, setOf(edKey("b")))
 		time.Sleep(fileLook)
 		synctest.Wait()
-		if k.Trusted() || e.JWKS().Find("b") == nil {
+		if k.Trusted() || e.JWKS().byID["b"] == nil {
 			t.Error("a change is not seen within 5 s")
 		}
 		writeFile(t, path, setOf(edKey("c")))
@@ -61,7 +61,7 @@ func TestKeyFileTurnsBad(t *testing.T) {
 				}
 				time.Sleep(fileLook)
 				synctest.Wait()
-				if e.JWKS().Find("a") == nil {
+				if e.JWKS().byID["a"] == nil {
 					t.Fatal("the last good keys are gone")
 				}
 				equal(t, "unavailable", len(l.of(Unavailable)), 1)
@@ -81,7 +81,7 @@ func TestKeyFileTurnsBad(t *testing.T) {
 				writeFile(t, path, setOf(edKey("b")))
 				time.Sleep(20 * time.Minute)
 				synctest.Wait()
-				if e.JWKS() == nil || e.JWKS().Find("b") == nil {
+				if e.JWKS() == nil || e.JWKS().byID["b"] == nil {
 					t.Error("it does not recover")
 				}
 				equal(t, "recovered", len(l.of(Recovered)), 1)
