@@ -16,7 +16,7 @@ const (
 	ReasonMissing     Reason = "missing"         // there is no license
 	ReasonForm        Reason = "form"            // not a license, or not one this version reads
 	ReasonUnknownKey  Reason = "unknown_key"     // signed by a key that is not trusted
-	ReasonRevokedKey  Reason = "revoked_key"     // signed by a key that is trusted no more
+	ReasonRevokedKey  Reason = "revoked_key"     // signed by a key that is no longer trusted
 	ReasonRetiredKey  Reason = "retired_key"     // issued after its key was retired
 	ReasonSignature   Reason = "signature"       // the signature is not the key's over this payload
 	ReasonRevokedID   Reason = "revoked_license" // this license has been revoked

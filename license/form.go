@@ -31,8 +31,8 @@ var (
 	uuidForm    = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 )
 
-// check makes sure that the payload is one that a license may have: all that
-// can be said without a key and a clock.
+// check makes sure that the payload is one that a license may have, as far as that
+// needs neither a key nor a clock.
 func (p *Payload) check() error {
 	checks := []func() error{
 		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,

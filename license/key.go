@@ -166,7 +166,7 @@ func EncodePublicKey(pub crypto.PublicKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
-// TrustedKey is a public key whose licenses are believed, and for how long.
+// TrustedKey is a public key whose licenses are accepted, and for how long.
 type TrustedKey struct {
 	// Key is the public key: *rsa.PublicKey of 2048 bits or more,
 	// ed25519.PublicKey, or *ecdsa.PublicKey on P-256.

@@ -48,7 +48,7 @@ func invalid(err error) *Standing {
 	return &Standing{fault: fault}
 }
 
-// stand makes the standing of a license that is to be believed.
+// stand makes the standing of a license that has been verified.
 func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Standing {
 	p := &l.Payload
 	s := &Standing{
@@ -167,12 +167,12 @@ func (s *Standing) has(feature string) bool {
 }
 
 // Genuine reports whether form, key and signature hold, whatever the time: the
-// license is to be believed, though it may not yet or no more be valid. A new
-// license that is not genuine should not replace one that is.
+// license may be not valid yet, or not any longer. A new license that is not
+// genuine should not replace one that is.
 func (s *Standing) Genuine() bool { return s.fault == nil }
 
-// License is a copy of the license, or nil if there is none that can be read. It
-// is there for an invalid license too, and then nothing in it is to be believed.
+// License is a copy of the license, or nil if there is none that can be read. An
+// invalid license has one too, and then nothing in it can be trusted.
 func (s *Standing) License() *License {
 	if s.license == nil {
 		return nil

@@ -4,14 +4,14 @@ import (
 	"time"
 )
 
-// State is how a license stands at a moment. It is told once, here, and used
-// everywhere: for requests, metrics, events and status pages.
+// State is how a license stands at a moment. Requests, metrics, events and status
+// pages all use this one.
 type State string
 
 // The states there are.
 const (
 	StateMissing     State = "missing"       // there is no license
-	StateInvalid     State = "invalid"       // there is one, but it is not to be believed
+	StateInvalid     State = "invalid"       // there is one, but it cannot be trusted
 	StateNotYetValid State = "not_yet_valid" // its time has not come
 	StateValid       State = "valid"
 	StateExpiring    State = "expiring" // valid, and the end is near

@@ -9,13 +9,12 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
 
-// Config says whom and what a [Verifier] believes. The zero Config trusts no
-// key.
+// Config says whom and what a [Verifier] trusts. The zero Config trusts no key.
 type Config struct {
 	// Keys are the trusted keys.
 	Keys *KeySet
 
-	// RevokedIDs are the ids (UUIDs) of licenses that are good no more.
+	// RevokedIDs are the ids (UUIDs) of licenses that are no longer accepted.
 	RevokedIDs []string
 
 	// Warn is how long before its end a license is in [StateExpiring]; in
@@ -37,7 +36,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Verifier says whether to believe a license. It never changes, so any number of
+// Verifier says whether to trust a license. It never changes, so any number of
 // goroutines may share it.
 type Verifier struct {
 	config  Config
@@ -64,7 +63,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 }
 
 // Open decodes and verifies a license. It always returns a standing: that of a
-// license which is not to be believed is [StateInvalid], with the reason.
+// license that cannot be trusted is [StateInvalid], with the reason.
 func (v *Verifier) Open(data []byte) *Standing {
 	l, err := Decode(data)
 	if err != nil {
@@ -74,7 +73,7 @@ func (v *Verifier) Open(data []byte) *Standing {
 }
 
 // Verify checks form, key and signature, in this order; what depends on time,
-// host and feature is for the [Standing] to say, each time it is asked.
+// host and feature is decided by the [Standing], each time it is asked.
 func (v *Verifier) Verify(l *License) *Standing {
 	own := &License{KeyID: l.KeyID, Payload: l.Payload.Clone(), Signature: l.Signature}
 	hosts, refused := host.Compile(own.Payload.AllowedHosts)

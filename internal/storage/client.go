@@ -185,7 +185,7 @@ func within(folder string, listed []string) []string {
 	return slices.Compact(keys)
 }
 
-// IsLasting reports whether trying again soon is of no use. An owner may know more
+// IsLasting reports whether trying again soon is useless. An owner may know more
 // such errors.
 func IsLasting(err error) bool {
 	if err == nil {
@@ -195,7 +195,7 @@ func IsLasting(err error) bool {
 		return true
 	}
 	return slices.ContainsFunc(lasting, func(e syscall.Errno) bool {
-		// The lock of a folder tells its reason as text only.
+		// The lock of a folder gives its reason as text only.
 		return errors.Is(err, e) || strings.Contains(err.Error(), e.Error())
 	})
 }

@@ -4,17 +4,17 @@
 //
 //   - A [Client] calls one storage: each call has a time limit, and one that does
 //     not come back is left behind.
-//   - [Leases] hold what each running configuration lends to an owner that
-//     outlives configurations, such as a key set in a pool. The newest is used.
+//   - [Leases] let an owner that outlives configurations, such as a key set in a
+//     pool, use the storage of the newest configuration that runs.
 //   - A [Mailbox] hands an owner's events to an observer, in order, and without
 //     keeping the owner waiting.
 //
-// What to do after a failure, when to try again and what to write is for the
-// owner to say.
+// The owner decides what to write, what to do after a failure, and when to try
+// again.
 //
-// # What is believed of a storage
+// # What is assumed of a storage
 //
-// Little. The decisions below hold for all owners; each has a test.
+// As little as possible. What follows holds for all owners; each line has a test.
 //
 //   - A call may take 5 seconds, and one more for an answer that is a little late,
 //     whatever it does about its context. Then it is left behind. Its error is
@@ -35,13 +35,13 @@
 //   - What is listed beside the keys right in the folder (the folder itself, folders
 //     in it, its siblings, everything) is left out.
 //   - "Not found" is no proof: some storages say so of everything while they are
-//     down. [Client.Find] believes it when a listing agrees.
+//     down. [Client.Find] makes sure by a listing.
 //   - A lock is asked for in short calls, anew each time: see [Client.Lock]. A lock
 //     that is granted too late is given back; and giving back is tried several times,
-//     because some storages keep a lock fresh until they are told.
+//     because some storages keep a lock fresh until then.
 //   - Writes that are under way may end, for two seconds, before a configuration
 //     takes its storage away; after that no call begins any more, and those under way
 //     have a second to return: see [Lease.Detach].
 //   - Errors that will not go away by themselves, such as a full disk or a lack of
-//     permission, are told apart: see [IsLasting].
+//     permission, are distinguished: see [IsLasting].
 package storage

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Leases are what the running configurations lend to an owner that outlives them:
-// mostly one, and two for a moment while a configuration replaces another. Each is
-// a client of the configuration's storage, and whatever else H holds. The zero
-// value is empty. Its methods are safe for concurrent use.
+// Leases are those of an owner that outlives configurations: one of each that runs,
+// which is mostly one, and two for a moment while a configuration replaces another.
+// The zero value is empty. Its methods are safe for concurrent use.
 type Leases[H any] struct {
 	mu  sync.Mutex
 	all []*Lease[H] // the newest last
 }
 
-// Lease is what one configuration lends. Its methods are safe for concurrent use.
+// Lease is the use of one configuration's storage, for as long as that runs. Its
+// methods are safe for concurrent use.
 type Lease[H any] struct {
 	// Client calls the configuration's storage. Use it with [Lease.Context].
 	*Client
-	// Host is whatever else the configuration lends.
+	// Host is whatever else the configuration provides, such as an observer.
 	Host H
 
 	of     *Leases[H]

@@ -37,7 +37,7 @@ var ErrLockSlow = errors.New("the storage's lock could not be had")
 // round trips are long, and where earlier calls of Lock never returned. The error
 // is [ErrLockSlow] if that was not enough, or if ctx ended; call it again, as
 // often as there is time, because some storages grant a lock that was freed only
-// to one who asks anew. Others do not wait at all, and their error tells nothing.
+// to one who asks anew. Others do not wait at all, and their error says nothing about why.
 //
 // If Lock fails, the lock is not held: one that is granted too late is given back.
 // It returns within a quarter of a second once ctx has ended. To go on meanwhile,
@@ -75,7 +75,7 @@ func (c *Client) patience() time.Duration {
 }
 
 // Unlock gives the lock back, even if ctx has ended. If it fails, the storage may
-// keep the lock fresh until it is told again: see [Client.UnlockSurely].
+// keep the lock fresh for ever: see [Client.UnlockSurely].
 func (c *Client) Unlock(ctx context.Context, name string) error {
 	_, err := ask(context.WithoutCancel(ctx), c, "giving back the lock", name, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.storage.Unlock(ctx, name)

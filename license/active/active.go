@@ -42,8 +42,8 @@ func (v *view) nextChange() (at time.Time, ok bool) {
 }
 
 // Standing is what is in force at this moment, never nil. It takes no lock,
-// allocates nothing and waits for nothing; a state that was not told yet is told
-// soon after. It goes on after Close.
+// allocates nothing and waits for nothing. If the state has changed, observers are
+// notified soon after. It goes on after Close.
 func (k *Keeper) Standing() *license.Standing {
 	s := k.view.Load().now().standing
 	k.notice(s.State())
@@ -58,7 +58,7 @@ func (k *Keeper) Check(hostport string, features ...string) error {
 	return err
 }
 
-// notice has a state told that was not told yet.
+// notice wakes the notifier if the state is not the one that was notified last.
 func (k *Keeper) notice(state license.State) {
 	if state != *k.notified.Load() && !k.noticed.Load() && k.noticed.CompareAndSwap(false, true) {
 		ring(k.notifierBell)
@@ -71,8 +71,8 @@ func (k *Keeper) Known() []byte { return bytes.Clone(k.view.Load().now().text) }
 
 // Fault is what is wrong with the source of the license in force: it holds
 // another one or none that lets pass, or cannot be read, so that a restart would
-// lose what is in force now. nil: nothing, or no genuine license is in force, as
-// its state tells. It may name a path, which is for operators.
+// lose what is in force now. nil: nothing, or no genuine license is in force, which
+// its state shows. It may name a path, which is for operators.
 func (k *Keeper) Fault() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

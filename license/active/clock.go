@@ -100,7 +100,7 @@ func parseClock(data []byte) (int64, error) {
 // was seen before. Nothing is refused for it.
 func (k *Keeper) ClockSuspect() bool { return k.suspect.Load() }
 
-// maxBehind is how far behind a clock is believed nevertheless.
+// maxBehind is how far behind a clock may be without a warning.
 const maxBehind = 24 * time.Hour
 
 // notifyClock compares the clock with the highest time seen.

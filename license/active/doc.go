@@ -12,8 +12,8 @@
 // One that is not, and a file that vanishes, are reported, and the license in
 // force stays until its own end. A genuine license whose time has not come, or is
 // over, waits behind one that lets pass, and takes over in the very moment that
-// one ends or its own time comes. Bad news is believed at the second look only:
-// half-written files are read now and then.
+// one ends or its own time comes. Bad news counts only when a second look
+// confirms it: half-written files are read now and then.
 //
 // Without a license the state is missing or invalid. That is a state and no
 // error: nothing here keeps a server from starting.
@@ -27,24 +27,24 @@
 // once storage has answered or failed to. Letting pass instead would make a
 // storage out of reach as good as a license.
 //
-// # Telling
+// # Events
 //
-// The state is computed from the clock whenever it is asked for. Each change of
-// it is told once, as an [Event]: either soon after a request met it, or when the
-// keeper's own timer does.
+// The state is computed from the clock whenever it is asked for. Each change of it
+// is one [Event], either soon after a request met it, or when the keeper's own
+// timer does.
 //
-// # What is believed of a storage
+// # Storage
 //
-// Little. "Not found" is never taken for "deleted" where a license is known, nor
-// for "none" until a listing agrees. A write is read back. No call is waited for
-// longer than a few seconds, whatever it does about its context. Records do not
-// need locks where each has a name of its own; the installed license is written
-// under one.
+// Little is assumed of it. "Not found" is never taken for "deleted" where a license
+// is known, nor for "none" until a listing agrees. A write is read back. No call is
+// waited for longer than a few seconds, whatever it does about its context. Records
+// do not need locks where each has a name of its own; the installed license is
+// written under one.
 //
 // # The clock
 //
-// The highest time ever seen is kept in storage, to report (and no more than
-// that) a clock more than a day behind it. If a clock was once far ahead, delete
+// The highest time ever seen is kept in storage, only to report a clock that is
+// more than a day behind it. If a clock was once far ahead, delete
 // gatehouse/license/clock.json and restart the node that it belongs to.
 //
 // # The record

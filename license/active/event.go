@@ -27,10 +27,10 @@ const (
 	// Vanished: the license in force is no longer where it came from. It stays in
 	// force.
 	Vanished EventKind = "vanished"
-	// Mended: what was rejected or had vanished is well again.
+	// Mended: what was rejected or had vanished is all right again.
 	Mended EventKind = "mended"
-	// Unavailable: storage cannot be read or written, Err says why. Said once an
-	// outage. What was known goes on.
+	// Unavailable: storage cannot be read or written, Err says why. One event for
+	// each outage. What was known stays.
 	Unavailable EventKind = "unavailable"
 	// Recovered: storage answers again.
 	Recovered EventKind = "recovered"
@@ -39,8 +39,8 @@ const (
 	ClockSuspect EventKind = "clock_suspect"
 	// ClockFine: it is not any more.
 	ClockFine EventKind = "clock_fine"
-	// Damaged: the record of the highest time seen was of no use, Err says why. It
-	// is written anew.
+	// Damaged: the record of the highest time seen could not be used, Err says why.
+	// It is written anew.
 	Damaged EventKind = "damaged"
 )
 
@@ -70,7 +70,7 @@ func (k *Keeper) note(ev Event) {
 	k.events.Note(ev)
 }
 
-// observer is who is told now.
+// observer is the observer of the configuration that is used now.
 func (k *Keeper) observer() (observe func(Event), ok bool) {
 	h := k.leases.Newest()
 	if h == nil {
@@ -82,8 +82,8 @@ func (k *Keeper) observer() (observe func(Event), ok bool) {
 // lookTopic is the topic of outages that reading the license meets.
 const lookTopic = "license"
 
-// outage tells once that storage is out of reach, whatever it was asked for, and
-// once that all of it is back.
+// outage notes one event when storage gets out of reach, whatever it was asked for,
+// and one when all of it is back.
 func (k *Keeper) outage(topic string, err error) {
 	defer ring(k.notifierBell)
 	k.mu.Lock()
@@ -106,8 +106,8 @@ func (k *Keeper) outage(topic string, err error) {
 // and no timer asks for one: a clock may be set.
 const notifyPause = 5 * time.Second
 
-// notify tells of what changed by itself and delivers all events. It is called by
-// one goroutine only.
+// notify notes what changed by itself and delivers all events. It is called by one
+// goroutine only.
 func (k *Keeper) notify() time.Duration {
 	k.noticed.Store(false) // before looking: what is noticed later rings again
 	k.mu.Lock()
@@ -122,7 +122,7 @@ func (k *Keeper) notify() time.Duration {
 	return wait
 }
 
-// notifyState notes a change of state; k.mu is held. Nothing is told before the
+// notifyState notes a change of state; k.mu is held. There is none before the
 // first look.
 func (k *Keeper) notifyState() {
 	v := k.view.Load()

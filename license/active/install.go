@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// Errors that callers tell apart.
+// Errors that callers distinguish.
 var (
 	// ErrConfigured: the license is configured as a file or as text, so none
 	// can be installed.
@@ -130,8 +130,8 @@ func (k *Keeper) writeLicense(ctx context.Context, text []byte) error {
 	return h.StoreChecked(ctx, installedKey, text)
 }
 
-// insist tries until it succeeds, the context ends or trying is of no use. The
-// error is ErrBusy with the last failure.
+// insist tries until it succeeds, the context ends or trying is useless. The error
+// is ErrBusy with the last failure.
 func insist(ctx context.Context, try func() error) error {
 	wait := 25 * time.Millisecond
 	for {

@@ -35,13 +35,13 @@ const (
 	lockName     = "gatehouse-license"
 )
 
-// Host is what the running configuration lends a keeper.
+// Host is what a running configuration gives a keeper.
 type Host struct {
 	// Storage keeps the installed license and the highest time seen. It may be slow,
-	// away, or wrong in the ways that the package comment tells. nil: no license can
+	// away, or wrong in the ways that internal/storage lists. nil: no license can
 	// be installed, and a clock set back is seen only while the process runs.
 	Storage storage.Storage
-	// Observe is told what happens, one event at a time and in order. It must
+	// Observe is called with what happens, one event at a time and in order. It must
 	// return soon and must not call Install, Close or detach. May be nil.
 	Observe func(Event)
 	// Refresh is the time between two looks at what other nodes installed, varied
@@ -53,11 +53,11 @@ type Host struct {
 type Config struct {
 	// Source says where it comes from.
 	Source Source
-	// Verifier says whether to believe it. Required.
+	// Verifier says whether to trust it. Required.
 	Verifier *license.Verifier
 	// Known is the text of the license that was in force before, from
 	// [Keeper.Known] of another keeper with the same source: it goes on, if this
-	// verifier believes it, until something better is found. nil: none.
+	// verifier trusts it, until something better is found. nil: none.
 	Known []byte
 }
 
@@ -77,7 +77,7 @@ type Keeper struct {
 	writeLimit time.Duration
 
 	view     atomic.Pointer[view]
-	notified atomic.Pointer[license.State] // the state that was told last; empty: none yet
+	notified atomic.Pointer[license.State] // the state that was notified last; empty: none yet
 	noticed  atomic.Bool                   // a request met another one
 	suspect  atomic.Bool                   // the clock
 	files    *storage.Calls                // looks at the file
@@ -151,7 +151,7 @@ func (k *Keeper) begin(known []byte) {
 }
 
 // Attach tells the keeper that a configuration started: from now on it uses that
-// storage and tells that observer. detach ends that, and the configuration
+// storage and that observer. detach ends that, and the configuration
 // attached before is used again; it may be called repeatedly. It waits, two
 // seconds at most, for a write that is under way, and another one for other calls
 // of the storage. The first Attach starts the background work.

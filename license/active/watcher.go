@@ -81,8 +81,8 @@ type search struct {
 
 // look deals with what a look at the source found, which began after so many
 // writes; one that was overtaken by a write is out of date. fs.ErrNotExist: there
-// is none. It reports false if the look is to be repeated soon, because bad news is
-// believed the second time only.
+// is none. It reports false if the look is to be repeated soon, because bad news
+// counts only when a second look confirms it.
 func (k *Keeper) look(data []byte, err error, writes uint64) (settled bool) {
 	defer ring(k.notifierBell)
 	k.mu.Lock()

@@ -82,7 +82,7 @@ const MaxSize = 64 << 10
 //
 // The passphrase is not looked at unless it is needed. The key is an
 // *rsa.PrivateKey, an ed25519.PrivateKey or an *ecdsa.PrivateKey; whether
-// licenses can be signed with it is for license.NewSigner to say.
+// licenses can be signed with it is decided by license.NewSigner.
 func Parse(data []byte, passphrase string) (crypto.Signer, error) {
 	key, err := parse(data, passphrase)
 	if err != nil {
@@ -130,8 +130,8 @@ func decodeValue(value string) ([]byte, error) {
 	}
 	plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	if err != nil {
-		// The decoder's error tells a position only, but nothing of a
-		// secret is needed to see what is wrong.
+		// The decoder's error gives only a position, but even that is not needed
+		// to see what is wrong.
 		return nil, errors.New("neither PEM nor base64; want PEM, base64 of PEM, an organization's id, a comma and base64 of PEM, or an age file")
 	}
 	return plain, nil
