@@ -17,46 +17,46 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
-// engines are the storages that a configuration names by `storage hostile NAME`.
-var engines sync.Map // of *hostile.Engine
+// engines are the storages that a configuration names by `storage faulty NAME`.
+var engines sync.Map // of *faultstorage.Engine
 
-func init() { caddy.RegisterModule(hostileStorage{}) }
+func init() { caddy.RegisterModule(faultStorage{}) }
 
-// hostileStorage makes a [hostile.Engine] the storage of a running Caddy.
-type hostileStorage struct {
+// faultStorage makes a [faultstorage.Engine] the storage of a running Caddy.
+type faultStorage struct {
 	Name string `json:"name,omitempty"`
 }
 
-func (hostileStorage) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "caddy.storage.hostile", New: func() caddy.Module { return new(hostileStorage) }}
+func (faultStorage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.storage.faulty", New: func() caddy.Module { return new(faultStorage) }}
 }
 
-func (s *hostileStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (s *faultStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.Next(); !d.Args(&s.Name) {
 		return d.ArgErr()
 	}
 	return nil
 }
 
-// hostileHandle is what Caddy gives to modules. Its JSON tells engines apart.
-type hostileHandle struct {
-	*hostile.Node `json:"-"`
-	Name          string
+// faultHandle is what Caddy gives to modules. Its JSON tells engines apart.
+type faultHandle struct {
+	*faultstorage.Node `json:"-"`
+	Name               string
 }
 
-func (s *hostileStorage) CertMagicStorage() (certmagic.Storage, error) {
+func (s *faultStorage) CertMagicStorage() (certmagic.Storage, error) {
 	engine, ok := engines.Load(s.Name)
 	if !ok {
 		return nil, fmt.Errorf("no engine %q", s.Name)
 	}
-	return hostileHandle{engine.(*hostile.Engine).Node(), s.Name}, nil
+	return faultHandle{engine.(*faultstorage.Engine).Node(), s.Name}, nil
 }
 
-// newEngine makes a storage; its name goes behind `storage hostile`.
-func newEngine(t *testing.T, engine *hostile.Engine) (name string) {
+// newEngine makes a storage; its name goes behind `storage faulty`.
+func newEngine(t *testing.T, engine *faultstorage.Engine) (name string) {
 	t.Helper()
 	name = unique("engine")
 	engines.Store(name, engine)
@@ -68,7 +68,7 @@ func newEngine(t *testing.T, engine *hostile.Engine) (name string) {
 }
 
 // register fills a storage with machines m-0, m-1, …
-func register(t *testing.T, engine *hostile.Engine, count int) {
+func register(t *testing.T, engine *faultstorage.Engine, count int) {
 	t.Helper()
 	registry := account.New(account.Options{})
 	registry.Attach(account.Host{Storage: engine.Node()})
@@ -85,8 +85,8 @@ func register(t *testing.T, engine *hostile.Engine, count int) {
 }
 
 // withTrip is an engine with the same values that takes its time.
-func withTrip(from *hostile.Engine, trip time.Duration) *hostile.Engine {
-	slow := hostile.New(hostile.Faults{Trip: trip})
+func withTrip(from *faultstorage.Engine, trip time.Duration) *faultstorage.Engine {
+	slow := faultstorage.New(faultstorage.Faults{Trip: trip})
 	for _, key := range from.Keys() {
 		slow.Set(key, from.Value(key))
 	}
@@ -127,7 +127,7 @@ func startSlowly(t *testing.T, engine string) *apiGateway {
 func (g *apiGateway) loadWith(engine string) {
 	g.t.Helper()
 	g.gateway.vars = []string{
-		"WITHADMIN", strings.Replace(apiGlobals, "file_system DIR/storage", "hostile "+engine, 1), "ISSUER", g.issuer.URL,
+		"WITHADMIN", strings.Replace(apiGlobals, "file_system DIR/storage", "faulty "+engine, 1), "ISSUER", g.issuer.URL,
 	}
 	if err := g.load(slowStart); err != nil {
 		g.t.Fatal(err)
@@ -150,7 +150,7 @@ func TestAStartWaitsForItsAccounts(t *testing.T) {
 	if apart(t) {
 		return
 	}
-	filled := hostile.New(hostile.Faults{})
+	filled := faultstorage.New(faultstorage.Faults{})
 	register(t, filled, 3000)
 	const trip = 50 * time.Millisecond
 	g := startSlowly(t, newEngine(t, withTrip(filled, trip)))
@@ -182,7 +182,7 @@ func TestTheAPIWaitsForItsAccounts(t *testing.T) {
 	if apart(t) {
 		return
 	}
-	filled := hostile.New(hostile.Faults{})
+	filled := faultstorage.New(faultstorage.Faults{})
 	register(t, filled, 300)
 	for name, c := range map[string]struct{ method, path, body, want string }{
 		"change":  {"PUT", "/api/serviceaccounts/m-7", `{"status":"inactive"}`, `"m-7"`},
@@ -207,10 +207,10 @@ func TestAStartWithStorageAway(t *testing.T) {
 	if apart(t) {
 		return
 	}
-	for name, engine := range map[string]*hostile.Engine{
-		"away":    hostile.New(hostile.Faults{}),
-		"missing": hostile.New(hostile.Faults{MissingWhileDown: true}),
-		"hangs":   hostile.New(hostile.Faults{Trip: 20 * time.Second}),
+	for name, engine := range map[string]*faultstorage.Engine{
+		"away":    faultstorage.New(faultstorage.Faults{}),
+		"missing": faultstorage.New(faultstorage.Faults{MissingWhileDown: true}),
+		"hangs":   faultstorage.New(faultstorage.Faults{Trip: 20 * time.Second}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			engine.SetDown(true)
@@ -246,7 +246,7 @@ func TestAStartWithStorageAway(t *testing.T) {
 
 // Callers who go away leave nothing behind.
 func TestNobodyWaitsForAccountsLongerThanTheirCaller(t *testing.T) {
-	g := startSlowly(t, newEngine(t, hostile.New(hostile.Faults{Trip: 20 * time.Second})))
+	g := startSlowly(t, newEngine(t, faultstorage.New(faultstorage.Faults{Trip: 20 * time.Second})))
 	ctx, cancel := context.WithCancel(t.Context())
 	var requests sync.WaitGroup
 	for _, token := range g.machines(20) {

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 func TestAccountTellsWhatWasSet(t *testing.T) {
 	at := time.Date(2027, 3, 4, 5, 6, 7, 0, time.UTC)
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{Now: func() time.Time { return at }}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{Now: func() time.Time { return at }}).loaded(t)
 	d := draft("ci")
 	d.ExpiresAt, d.CreatedAt, d.UpdatedAt = at.Add(time.Hour), at.Add(-time.Hour), at.Add(time.Hour)
 	a, err := n.Create(t.Context(), d)
@@ -38,7 +38,7 @@ func TestAccountTellsWhatWasSet(t *testing.T) {
 }
 
 func TestDecodedReplacement(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	create(t, n, "ci")
 	for body, want := range map[string]string{
 		`{"status":"inactive","issuer":"acme"}`:                                                "",
@@ -67,7 +67,7 @@ func TestDecodedReplacement(t *testing.T) {
 
 // TestCallerGivesUp: what its caller gave up does not happen later.
 func TestCallerGivesUp(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	holder := e.Node()
 	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
@@ -94,7 +94,7 @@ func TestCallerGivesUp(t *testing.T) {
 
 // TestNoObserver: nobody needs to listen.
 func TestNoObserver(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	writer := start(t, e.Node(), account.Options{}).loaded(t)
 	quiet := account.New(account.Options{})
 	t.Cleanup(func() { _ = quiet.Close() })

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 // The callers that wait for the first reading are bounded; those beyond are
@@ -28,7 +28,7 @@ func TestWaitersForTheFirstReadingAreBounded(t *testing.T) {
 		})
 	}
 	eventually(t, "those beyond the bound are answered", func() bool { return turnedAway.Load() == more })
-	n.Attach(account.Host{Storage: engine(t, hostile.Faults{}).Node(), Refresh: refresh})
+	n.Attach(account.Host{Storage: engine(t, faultstorage.Faults{}).Node(), Refresh: refresh})
 	callers.Wait()
 	if let.Load() != most {
 		t.Errorf("%d of %d that waited have the accounts", let.Load(), most)
@@ -37,9 +37,9 @@ func TestWaitersForTheFirstReadingAreBounded(t *testing.T) {
 
 // Once a reading has failed nobody waits, until storage answers again.
 func TestNobodyWaitsForAStorageThatIsAway(t *testing.T) {
-	filled := engine(t, hostile.Faults{})
+	filled := engine(t, faultstorage.Faults{})
 	create(t, start(t, filled.Node(), account.Options{}), numbered("sa", 200)...)
-	e := engine(t, hostile.Faults{Trip: 20 * time.Millisecond})
+	e := engine(t, faultstorage.Faults{Trip: 20 * time.Millisecond})
 	for _, key := range filled.Keys() {
 		e.Set(key, filled.Value(key))
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 const (
@@ -31,7 +31,7 @@ func TestDamagedShard(t *testing.T) {
 	t.Parallel()
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
-			e := engine(t, hostile.Faults{})
+			e := engine(t, faultstorage.Faults{})
 			old := start(t, e.Node(), account.Options{}).loaded(t)
 			many := numbered("sa", 40)
 			create(t, old, many...)
@@ -78,7 +78,7 @@ func inOther(t *testing.T, n *node) string {
 }
 
 func TestRepairByNodeThatKnows(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	many := numbered("sa", 40)
 	create(t, n, many...)
@@ -96,7 +96,7 @@ func TestRepairByNodeThatKnows(t *testing.T) {
 }
 
 func TestRepairByNodeThatDoesNot(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	first := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, first, numbered("sa", 40)...)
 	_ = first.Close()
@@ -126,7 +126,7 @@ func TestDamagedRevision(t *testing.T) {
 		}
 		for _, key := range []string{revisionRecord, copyRecord} {
 			t.Run(name+" "+key, func(t *testing.T) {
-				e := engine(t, hostile.Faults{})
+				e := engine(t, faultstorage.Faults{})
 				running := start(t, e.Node(), account.Options{}).loaded(t)
 				many := numbered("sa", 40)
 				create(t, running, many...)
@@ -146,7 +146,7 @@ func TestDamagedRevision(t *testing.T) {
 
 func TestBothRevisionsDamaged(t *testing.T) {
 	t.Parallel()
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	create(t, n, "known")
 	e.Set(revisionRecord, []byte("x"))
@@ -171,7 +171,7 @@ func TestBothRevisionsDamaged(t *testing.T) {
 // says that it really was.
 func TestEmptied(t *testing.T) {
 	t.Parallel()
-	for _, f := range []hostile.Faults{{}, {RawMissing: true, ListMissing: hostile.ListEmpty, ListFolders: true}} {
+	for _, f := range []faultstorage.Faults{{}, {RawMissing: true, ListMissing: faultstorage.ListEmpty, ListFolders: true}} {
 		e := engine(t, f)
 		n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
 		many := numbered("sa", 300)

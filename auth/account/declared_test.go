@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 func declare(t *testing.T, drafts ...*account.Draft) *account.Declared {
@@ -22,7 +22,7 @@ func declare(t *testing.T, drafts ...*account.Draft) *account.Declared {
 }
 
 func TestView(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	create(t, n, "a", "c", "e", "hidden")
 	v := account.View{Declared: declare(t, draft("d"), disabled("hidden"), draft("b")), Registry: n.Registry}
 
@@ -63,7 +63,7 @@ func TestView(t *testing.T) {
 }
 
 func TestViewRefusesDeclared(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	create(t, n, "stored")
 	v := account.View{Declared: declare(t, draft("d")), Registry: n.Registry}
 	_, err := v.Create(t.Context(), draft("d"))

@@ -12,13 +12,13 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 // emptiedAndBegunAnew is a running node that knows 137 accounts, one of them
 // switched off, and a storage that was emptied and begun anew by a node that
 // restarted.
-func emptiedAndBegunAnew(t *testing.T, f hostile.Faults, revisions int) (e *hostile.Engine, running, restarted *node, known []string) {
+func emptiedAndBegunAnew(t *testing.T, f faultstorage.Faults, revisions int) (e *faultstorage.Engine, running, restarted *node, known []string) {
 	t.Helper()
 	e = engine(t, f)
 	running = start(t, e.Node(), account.Options{WriteLimit: 20 * time.Second}).loaded(t)
@@ -39,9 +39,9 @@ func emptiedAndBegunAnew(t *testing.T, f hostile.Faults, revisions int) (e *host
 // not adopted by a node that knows another one, and an operator decides.
 func TestEmptiedAndBegunAnew(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]hostile.Faults{
-		"good": {}, "like Redis": {MissingWhileDown: true, ListMissing: hostile.ListEmpty},
-		"raw errors": {RawMissing: true, ListMissing: hostile.ListEmpty, ListFolders: true, ListSiblings: true},
+	for name, f := range map[string]faultstorage.Faults{
+		"good": {}, "like Redis": {MissingWhileDown: true, ListMissing: faultstorage.ListEmpty},
+		"raw errors": {RawMissing: true, ListMissing: faultstorage.ListEmpty, ListFolders: true, ListSiblings: true},
 	} {
 		for _, keep := range []account.Keep{account.KeepNode, account.KeepStorage} {
 			for _, revisions := range []int{1, 3, 70} {
@@ -89,7 +89,7 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 // TestEmptiedHasItsWords: what a storage that answers with nothing is called.
 func TestEmptiedHasItsWords(t *testing.T) {
 	t.Parallel()
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{WriteLimit: time.Second}).loaded(t)
 	create(t, n, "known")
 	e.SetDown(true)
@@ -114,7 +114,7 @@ func TestEmptiedHasItsWords(t *testing.T) {
 func TestBackInTime(t *testing.T) {
 	t.Parallel()
 	for _, only := range [][]string{nil, {revisionRecord}, {copyRecord}, {revisionRecord, copyRecord}} {
-		e := engine(t, hostile.Faults{})
+		e := engine(t, faultstorage.Faults{})
 		writer := start(t, e.Node(), account.Options{}).loaded(t)
 		create(t, writer, numbered("sa", 30)...)
 		reader := start(t, e.Node(), account.Options{}).loaded(t)
@@ -151,7 +151,7 @@ func TestBackInTime(t *testing.T) {
 // TestBackInTimeAndOn: a node that knew nothing went on from the older state.
 func TestBackInTimeAndOn(t *testing.T) {
 	t.Parallel()
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, n, "off", "gone", "on")
 	old := e.Clone()
@@ -210,8 +210,8 @@ func TestOlderStoreGoesOn(t *testing.T) {
 // again by a node that knows it.
 func TestLostRecordsAreHealed(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]hostile.Faults{
-		"good": {}, "like Redis": {MissingWhileDown: true, ListMissing: hostile.ListEmpty},
+	for name, f := range map[string]faultstorage.Faults{
+		"good": {}, "like Redis": {MissingWhileDown: true, ListMissing: faultstorage.ListEmpty},
 		"raw errors": {RawMissing: true, ListFolders: true, ListSiblings: true}, "all listed": {ListAll: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@ package account_test
 import (
 	"context"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 // hanging is a storage that answers nothing until it is released.
@@ -13,7 +13,7 @@ type hanging struct {
 
 func (h *hanging) hang() error {
 	<-h.release
-	return hostile.ErrDown
+	return faultstorage.ErrDown
 }
 
 func (h *hanging) Lock(context.Context, string) error           { return h.hang() }

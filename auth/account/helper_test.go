@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 func TestMain(m *testing.M) {
@@ -168,9 +168,9 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-func engine(t testing.TB, f hostile.Faults) *hostile.Engine {
+func engine(t testing.TB, f faultstorage.Faults) *faultstorage.Engine {
 	t.Helper()
-	e := hostile.New(f)
+	e := faultstorage.New(f)
 	t.Cleanup(func() {
 		e.Release()
 		if v := e.Violations(); len(v) > 0 {
@@ -181,7 +181,7 @@ func engine(t testing.TB, f hostile.Faults) *hostile.Engine {
 }
 
 // record finds the key of the one shard record whose value holds the text.
-func record(t testing.TB, e *hostile.Engine, text string) string {
+func record(t testing.TB, e *faultstorage.Engine, text string) string {
 	t.Helper()
 	for _, key := range e.Keys() {
 		if strings.Contains(key, "/shard-") && strings.Contains(string(e.Value(key)), text) {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 var configured = account.Issuers{{Name: "acme", Identifier: "https://acme.example"}, {Name: "other", Identifier: "https://other.example"}}
@@ -45,7 +45,7 @@ func must(t testing.TB, n *node, c account.Change) *account.Account {
 // TestSubjectOfTwoIssuers: both have an account of it, and each change is one of
 // the account that is meant.
 func TestSubjectOfTwoIssuers(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	first := must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
 	second := must(t, n, account.Change{Op: account.Create, Draft: at("other", "ci")})
@@ -96,7 +96,7 @@ func TestSubjectOfTwoIssuers(t *testing.T) {
 
 // TestIDsOfSeveralIssuers: the plain id is never two accounts'.
 func TestIDsOfSeveralIssuers(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	later := must(t, n, account.Change{Op: account.Create, Draft: at("other", "ci")})
 	if later.ID() == account.ID("ci") {
 		t.Error("another issuer's account took the id of the first one's")
@@ -135,7 +135,7 @@ func TestIDsOfSeveralIssuers(t *testing.T) {
 // TestIssuerNameReused: an account stays what it was registered for until
 // somebody says otherwise.
 func TestIssuerNameReused(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	was := must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
 	moved := account.Issuers{{Name: "acme", Identifier: "https://evil.example"}}
 	sentBack := func(identifier string) account.Change {
@@ -168,7 +168,7 @@ func TestIssuerNameReused(t *testing.T) {
 
 // TestByIsKept: who does not know of it does not change it.
 func TestByIsKept(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	d := draft("ci")
 	d.By = account.ByClient
@@ -190,7 +190,7 @@ func TestByIsKept(t *testing.T) {
 // TestTag: a change that was made for what an account was is not made to what it
 // became.
 func TestTag(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	old := must(t, n, account.Change{Op: account.Create, Draft: draft("ci")})
 	now := must(t, n, account.Change{Op: account.Replace, Key: "ci", Tags: []string{old.Tag()}, Draft: disabled("ci")})
 	for _, op := range []account.Op{account.Replace, account.Delete, account.Confirm} {
@@ -202,7 +202,7 @@ func TestTag(t *testing.T) {
 
 // TestPagesOfTwoIssuers: with the last account's issuer no page leaves one out.
 func TestPagesOfTwoIssuers(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	var want []account.Key
 	var drafts []*account.Draft
 	for i, subject := range numbered("p", 20) {
@@ -244,7 +244,7 @@ func TestPagesOfTwoIssuers(t *testing.T) {
 
 // TestDeclaredOfTwoIssuers: one that is declared hides the one of its issuer only.
 func TestDeclaredOfTwoIssuers(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
 	v := account.View{Declared: declare(t, at("other", "ci"), at("acme", "both"), at("other", "both")), Registry: n.Registry}
 	_, err := v.Find("", "ci")
@@ -269,7 +269,7 @@ func TestDeclaredOfTwoIssuers(t *testing.T) {
 // TestBlankEnds: what a header cannot carry is not registered, and what was can
 // still be switched off.
 func TestBlankEnds(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	for _, c := range []struct{ subject, group, member string }{{" ", "g", "subject"}, {"a ", "g", "subject"}, {"a", " g", "groups"}} {
 		d := draft(c.subject)
 		d.Groups = []string{c.group}

@@ -14,19 +14,19 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 const lockName = "gatehouse-accounts"
 
 // locks are how storages deal with a lock that is held.
-var locks = map[string]hostile.Faults{
+var locks = map[string]faultstorage.Faults{
 	"waits": {}, "polls": {LockPolls: true}, "fails at once": {LockFailsAtOnce: true}, "never returns": {LockNeverReturns: true},
 	"waits, far away": {Trip: 100 * time.Millisecond}, "polls, far away": {LockPolls: true, Trip: 100 * time.Millisecond},
 }
 
 // bubble runs a test in a time of its own, so that what takes seconds takes none.
-func bubble(t *testing.T, f hostile.Faults, test func(t *testing.T, e *hostile.Engine)) {
+func bubble(t *testing.T, f faultstorage.Faults, test func(t *testing.T, e *faultstorage.Engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := engine(t, f)
@@ -41,7 +41,7 @@ func bubble(t *testing.T, f hostile.Faults, test func(t *testing.T, e *hostile.E
 func TestLockOfTheKilled(t *testing.T) {
 	for name, f := range locks {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
+			bubble(t, f, func(t *testing.T, e *faultstorage.Engine) {
 				n := start(t, e.Node(), account.Options{}).loaded(t)
 				create(t, n, "before")
 				time.Sleep(10 * time.Second) // the lock is given back after the answer
@@ -68,7 +68,7 @@ func TestLockOfTheKilled(t *testing.T) {
 func TestLockBetweenThree(t *testing.T) {
 	for name, f := range locks {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
+			bubble(t, f, func(t *testing.T, e *faultstorage.Engine) {
 				var nodes []*node
 				for range 3 {
 					nodes = append(nodes, start(t, e.Node(), account.Options{}).loaded(t))
@@ -100,7 +100,7 @@ func TestLockBetweenThree(t *testing.T) {
 func TestLockForever(t *testing.T) {
 	for name, f := range locks {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, f, func(t *testing.T, e *hostile.Engine) {
+			bubble(t, f, func(t *testing.T, e *faultstorage.Engine) {
 				n := start(t, e.Node(), account.Options{}).loaded(t)
 				if err := e.Node().Lock(t.Context(), lockName); err != nil {
 					t.Fatal(err)
@@ -129,7 +129,7 @@ func TestLockRefused(t *testing.T) {
 		fmt.Errorf("creating lock file: %v", &fs.PathError{Op: "open", Path: "x.lock", Err: syscall.EROFS}),  //nolint:errorlint // as certmagic does
 	} {
 		t.Run(cause.Error(), func(t *testing.T) {
-			bubble(t, hostile.Faults{}, func(t *testing.T, e *hostile.Engine) {
+			bubble(t, faultstorage.Faults{}, func(t *testing.T, e *faultstorage.Engine) {
 				n := start(t, e.Node(), account.Options{}).loaded(t)
 				e.SetLockError(cause)
 				begun := time.Now()

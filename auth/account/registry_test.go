@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 func TestOneLife(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	if list := n.List("", 0); list == nil || len(list) != 0 {
 		t.Fatalf("a new registry lists %v; want an empty list", list)
 	}
@@ -60,7 +60,7 @@ func TestOneLife(t *testing.T) {
 }
 
 func TestOddSubjects(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	odd := []string{
 		"repo:o/r:ref:refs/heads/main", "a@b|c", "...", "../../etc/passwd", "Müller-😀", "a b", "%2f", `"\<&>`, "a\u2028b",
@@ -81,7 +81,7 @@ func TestOddSubjects(t *testing.T) {
 }
 
 func TestOneByOneConcurrently(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	want := numbered("sa", 200)
 	var all sync.WaitGroup
@@ -96,7 +96,7 @@ func TestOneByOneConcurrently(t *testing.T) {
 }
 
 func TestApply(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	create(t, n, "there", "same", "gone")
 	invalid := draft("bad")
 	invalid.Status = "enabled"
@@ -137,7 +137,7 @@ func TestApply(t *testing.T) {
 }
 
 func TestBulkIsOneRevision(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	other := start(t, e.Node(), account.Options{}).loaded(t)
 	var changes []account.Change
@@ -159,7 +159,7 @@ func TestBulkIsOneRevision(t *testing.T) {
 }
 
 func TestPaging(t *testing.T) {
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	want := numbered("p", 57)
 	create(t, n, want...)
 	var got []string
@@ -180,7 +180,7 @@ func TestPaging(t *testing.T) {
 }
 
 func TestOtherNodeSeesChanges(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	a := start(t, e.Node(), account.Options{}).loaded(t)
 	b := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, a, "one", "two", "three")
@@ -211,7 +211,7 @@ func TestOtherNodeSeesChanges(t *testing.T) {
 }
 
 func TestUnchangedAccountsAreShared(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	a := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, a, numbered("s", 1500)...)
 	b := start(t, e.Node(), account.Options{}).loaded(t)
@@ -251,7 +251,7 @@ func (c *clock) add(d time.Duration) {
 
 func TestExpiry(t *testing.T) {
 	c := &clock{now: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}
-	n := start(t, engine(t, hostile.Faults{}).Node(), account.Options{Now: c.Now}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{Now: c.Now}).loaded(t)
 	for i, s := range []string{"never", "soon", "later", "off"} {
 		d := draft(s)
 		if i > 0 {
@@ -284,8 +284,8 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestExportImportRoundTrip(t *testing.T) {
-	a := start(t, engine(t, hostile.Faults{}).Node(), account.Options{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}).loaded(t)
-	b := start(t, engine(t, hostile.Faults{}).Node(), account.Options{}).loaded(t)
+	a := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}).loaded(t)
+	b := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	d := disabled("with/expiry")
 	d.ExpiresAt = time.Unix(1_900_000_000, 0)
 	if _, err := a.Create(t.Context(), d); err != nil {
@@ -331,7 +331,7 @@ func lines(t *testing.T, n *node) (list []string) {
 }
 
 func TestReloadKeepsTheRegistry(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := &node{Registry: account.New(account.Options{}), heard: make(chan struct{}, 1)}
 	t.Cleanup(func() { _ = n.Close() })
 	detach := n.attach(e.Node())
@@ -372,7 +372,7 @@ func TestReloadKeepsTheRegistry(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	holder := e.Node()
 	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
 		t.Fatal(err)

@@ -13,14 +13,14 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 // TestRoundTripsOfAChange counts the round trips until a change is acknowledged,
 // where each takes 100 ms of a time of the test's own.
 func TestRoundTripsOfAChange(t *testing.T) {
 	const trip = 100 * time.Millisecond
-	bubble(t, hostile.Faults{Trip: trip}, func(t *testing.T, e *hostile.Engine) {
+	bubble(t, faultstorage.Faults{Trip: trip}, func(t *testing.T, e *faultstorage.Engine) {
 		n := &node{Registry: account.New(account.Options{}), heard: make(chan struct{}, 1)}
 		n.Attach(account.Host{Storage: e.Node(), Refresh: time.Hour})
 		n.loaded(t)

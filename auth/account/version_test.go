@@ -4,13 +4,13 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 // Whoever keeps an answer by the version keeps it as long as it is right: every
 // change makes another version, on all nodes, and nothing else does.
 func TestVersionChangesWithTheAccounts(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	a := start(t, e.Node(), account.Options{}).loaded(t)
 	b := start(t, e.Node(), account.Options{}).loaded(t)
 	if a.Version() == b.Version() {

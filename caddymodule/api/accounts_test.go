@@ -290,7 +290,7 @@ func TestStorageThatCannotBeWritten(t *testing.T) {
 	}
 	failures := s.failures()
 	// On a busy machine the first may be over before storage has answered.
-	if len(failures) != 4 || !errors.Is(failures[3], hostileDown) {
+	if len(failures) != 4 || !errors.Is(failures[3], storageDown) {
 		t.Errorf("the log has %v, want four errors, and the storage's own in the end", failures)
 	}
 	if got := s.trail(); strings.Count(got, " failed\n") != 4 {

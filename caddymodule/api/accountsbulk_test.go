@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
-var hostileDown = hostile.ErrDown
+var storageDown = faultstorage.ErrDown
 
 func TestImport(t *testing.T) {
 	s := newSite(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
@@ -31,7 +31,7 @@ type site struct {
 	url      string
 	client   *http.Client
 	issuer   *idp.Issuer
-	storage  *hostile.Engine
+	storage  *faultstorage.Engine
 	registry *account.Registry
 	place    api.Place
 	relay    http.HandlerFunc // the API itself
@@ -46,7 +46,7 @@ type setting func(*api.Services, *site)
 // newSite serves the API; declared accounts are laid over the stored ones.
 func newSite(t *testing.T, settings ...setting) *site {
 	t.Helper()
-	s := &site{t: t, storage: hostile.New(hostile.Faults{})}
+	s := &site{t: t, storage: faultstorage.New(faultstorage.Faults{})}
 	s.registry = account.New(account.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
 	services := api.Services{
 		AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "signers"}, Issuers: account.Issuers{{Name: "acme"}},

@@ -22,7 +22,7 @@ import (
 
 // outside are folders whose code is not what users build.
 var outside = []string{
-	"bench", "cmd", "internal/demo", "internal/e2e", "internal/freeport", "internal/hostile", "internal/house",
+	"bench", "cmd", "internal/demo", "internal/e2e", "internal/freeport", "internal/faultstorage", "internal/house",
 	"internal/idp", "internal/testkit", "internal/upstream",
 }
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 const folder = "gatehouse/things"
@@ -25,12 +25,12 @@ const folder = "gatehouse/things"
 // and no folder is an empty one.
 func TestList(t *testing.T) {
 	want := []string{folder + "/a.json", folder + "/b.json", folder + "/c.json"}
-	for name, f := range map[string]hostile.Faults{
+	for name, f := range map[string]faultstorage.Faults{
 		"good":                     {},
 		"temporary names":          {TemporaryNames: true},
-		"no folder is no error":    {ListMissing: hostile.ListEmpty},
-		"no folder is an error":    {ListMissing: hostile.ListError},
-		"no folder fails if deep":  {ListMissing: hostile.ListFails},
+		"no folder is no error":    {ListMissing: faultstorage.ListEmpty},
+		"no folder is an error":    {ListMissing: faultstorage.ListError},
+		"no folder fails if deep":  {ListMissing: faultstorage.ListFails},
 		"folders":                  {ListFolders: true},
 		"siblings":                 {ListSiblings: true},
 		"everything":               {ListAll: true},
@@ -75,7 +75,7 @@ func (breaking) List(context.Context, string, bool) ([]string, error) {
 // TestListThatNeverEnds is an error, and not an empty folder.
 func TestListThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, e := faulty(hostile.Faults{})
+		_, e := faulty(faultstorage.Faults{})
 		c := NewClient(breaking{e.Node()}, 0)
 		_, err := c.List(t.Context(), folder)
 		wantError(t, err, ErrMoves)
@@ -124,7 +124,7 @@ func TestListWhileOthersWrite(t *testing.T) {
 // TestFind: that a value is not there is believed when a listing agrees.
 func TestFind(t *testing.T) {
 	const key = folder + "/a.json"
-	for name, f := range map[string]hostile.Faults{"good": {}, "missing while down": {MissingWhileDown: true}, "listings break": {ListBreaks: true}} {
+	for name, f := range map[string]faultstorage.Faults{"good": {}, "missing while down": {MissingWhileDown: true}, "listings break": {ListBreaks: true}} {
 		t.Run(name, func(t *testing.T) {
 			c, e := faulty(f)
 			_, err := c.Find(t.Context(), key)
@@ -134,7 +134,7 @@ func TestFind(t *testing.T) {
 				t.Errorf("%q, %v", value, err)
 			}
 			e.SetDown(true)
-			if _, err := c.Find(t.Context(), key); !errors.Is(err, hostile.ErrDown) || errors.Is(err, fs.ErrNotExist) {
+			if _, err := c.Find(t.Context(), key); !errors.Is(err, faultstorage.ErrDown) || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("while it is down: %v", err)
 			}
 		})
@@ -159,7 +159,7 @@ type losing struct{ Storage }
 func (losing) Load(context.Context, string) ([]byte, error) { return nil, fs.ErrNotExist }
 
 func TestFindWavers(t *testing.T) {
-	_, e := faulty(hostile.Faults{}, folder+"/a.json")
+	_, e := faulty(faultstorage.Faults{}, folder+"/a.json")
 	_, err := NewClient(losing{e.Node()}, 0).Find(t.Context(), folder+"/a.json")
 	if wantError(t, err, ErrWavers); errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, which is taken for a value that is not there", err)
@@ -173,7 +173,7 @@ func (forgetting) Store(context.Context, string, []byte) error { return nil }
 
 func TestStoreChecked(t *testing.T) {
 	const key = folder + "/a.json"
-	c, e := faulty(hostile.Faults{})
+	c, e := faulty(faultstorage.Faults{})
 	must(t, c.StoreChecked(t.Context(), key, []byte("new")))
 	wantError(t, c.ReadBack(t.Context(), key, []byte("other")), ErrReadBack)
 	forgetful := NewClient(forgetting{e.Node()}, 0)
@@ -213,7 +213,7 @@ func TestIsLasting(t *testing.T) {
 			t.Errorf("%v goes away by itself", err)
 		}
 	}
-	for _, err := range []error{nil, hostile.ErrDown, fs.ErrNotExist, ErrNoAnswer, ErrStuck, context.DeadlineExceeded} {
+	for _, err := range []error{nil, faultstorage.ErrDown, fs.ErrNotExist, ErrNoAnswer, ErrStuck, context.DeadlineExceeded} {
 		if IsLasting(err) {
 			t.Errorf("%v lasts", err)
 		}

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"sync"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
@@ -77,7 +77,7 @@ func (c *counter) add() error {
 
 // An owner takes leases of the configurations' storages.
 func Example() {
-	engine := hostile.New(hostile.Faults{MissingWhileDown: true})
+	engine := faultstorage.New(faultstorage.Faults{MissingWhileDown: true})
 	c := &counter{ctx: context.Background()}
 	fmt.Println(c.add())
 	detach := c.attach(engine.Node(), func(event string) { fmt.Println("first:", event) })

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 func TestMain(m *testing.M) {
@@ -58,8 +58,8 @@ func (d *deaf) Lock(ctx context.Context, name string) error {
 }
 
 // faulty is a client of a storage with faults that holds values at these keys.
-func faulty(f hostile.Faults, keys ...string) (*Client, *hostile.Engine) {
-	e := hostile.New(f)
+func faulty(f faultstorage.Faults, keys ...string) (*Client, *faultstorage.Engine) {
+	e := faultstorage.New(f)
 	for _, key := range keys {
 		e.Set(key, []byte("value of "+key))
 	}

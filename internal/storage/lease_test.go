@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 func TestNewestLeaseIsUsed(t *testing.T) {
@@ -79,7 +79,7 @@ func TestDetachWaits(t *testing.T) {
 func TestNoCallAfterDetach(t *testing.T) {
 	for _, c := range []struct{ takes, want time.Duration }{{500 * time.Millisecond, 500 * time.Millisecond}, {time.Minute, DefaultLimit / 5}} {
 		synctest.Test(t, func(t *testing.T) {
-			e := hostile.New(hostile.Faults{})
+			e := faultstorage.New(faultstorage.Faults{})
 			d := &deaf{Storage: e.Node()}
 			var leases Leases[int]
 			l := leases.Attach(t.Context(), NewClient(d, 0), 1)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 const lockName = "gatehouse-things"
@@ -34,7 +34,7 @@ func lockInTime(ctx context.Context, c *Client) error {
 // TestLock: a lock that was freed is had soon, whatever the storage's Lock does,
 // and what was given up holds it no longer.
 func TestLock(t *testing.T) {
-	for name, f := range map[string]hostile.Faults{
+	for name, f := range map[string]faultstorage.Faults{
 		"waits": {}, "polls": {LockPolls: true}, "fails at once": {LockFailsAtOnce: true}, "never returns": {LockNeverReturns: true},
 		"far away": {Trip: 100 * time.Millisecond}, "polls, far away": {LockPolls: true, Trip: 100 * time.Millisecond},
 	} {
@@ -66,7 +66,7 @@ func TestLock(t *testing.T) {
 // that never return do not pile up, nor hold up reading.
 func TestLockNeverFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, e := faulty(hostile.Faults{LockNeverReturns: true}, "a")
+		c, e := faulty(faultstorage.Faults{LockNeverReturns: true}, "a")
 		must(t, e.Node().Lock(t.Context(), lockName))
 		for range 10 {
 			begun := time.Now()
@@ -90,7 +90,7 @@ func TestLockNeverFreed(t *testing.T) {
 
 func TestStuckLocksDoNotHoldUpReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, e := faulty(hostile.Faults{}, "a")
+		_, e := faulty(faultstorage.Faults{}, "a")
 		d := &deaf{Storage: e.Node()}
 		c := NewClient(d, 0)
 		d.shut()
@@ -112,7 +112,7 @@ func TestStuckLocksDoNotHoldUpReading(t *testing.T) {
 // TestLockIsGivenUpAtOnce when the caller's context ends, and a failure is then
 // the lock's and not the storage's.
 func TestLockIsGivenUpAtOnce(t *testing.T) {
-	for _, f := range []hostile.Faults{{}, {LockNeverReturns: true}} {
+	for _, f := range []faultstorage.Faults{{}, {LockNeverReturns: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			c, e := faulty(f)
 			must(t, e.Node().Lock(t.Context(), lockName))
@@ -134,9 +134,9 @@ func TestLockIsGivenUpAtOnce(t *testing.T) {
 }
 
 func TestLockRefused(t *testing.T) {
-	c, e := faulty(hostile.Faults{LockFailsAtOnce: true})
+	c, e := faulty(faultstorage.Faults{LockFailsAtOnce: true})
 	must(t, c.Lock(t.Context(), lockName))
-	wantError(t, c.Lock(t.Context(), lockName), hostile.ErrHeld)
+	wantError(t, c.Lock(t.Context(), lockName), faultstorage.ErrHeld)
 	e.SetLockError(os.ErrPermission)
 	if err := c.Lock(t.Context(), lockName); !errors.Is(err, os.ErrPermission) || !IsLasting(err) {
 		t.Errorf("error %v", err)
@@ -161,8 +161,8 @@ func (s *stubborn) Unlock(ctx context.Context, name string) error {
 // keep a lock fresh until then.
 func TestUnlockSurely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, e := faulty(hostile.Faults{})
-		s := &stubborn{Storage: e.Node(), err: hostile.ErrDown}
+		_, e := faulty(faultstorage.Faults{})
+		s := &stubborn{Storage: e.Node(), err: faultstorage.ErrDown}
 		c := NewClient(s, 0)
 		for failures, freed := range map[int32]bool{0: true, 3: true, maxUnlocks: false} {
 			must(t, c.Lock(t.Context(), lockName))
@@ -190,8 +190,8 @@ func TestUnlockSurely(t *testing.T) {
 // TestLateLockIsGivenBack: also where that needs more than one try.
 func TestLateLockIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, e := faulty(hostile.Faults{})
-		s := &stubborn{Storage: e.Node(), err: hostile.ErrDown}
+		_, e := faulty(faultstorage.Faults{})
+		s := &stubborn{Storage: e.Node(), err: faultstorage.ErrDown}
 		d := &deaf{Storage: s}
 		c := NewClient(d, 0)
 		d.shut()

@@ -10,21 +10,21 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/internal/hostile"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
 // faults are those of real engines, alone and together.
-var faults = map[string]hostile.Faults{
+var faults = map[string]faultstorage.Faults{
 	"good":                      {},
 	"temporary and other names": {TemporaryNames: true},
-	"missing folder is empty":   {ListMissing: hostile.ListEmpty},
-	"missing folder fails":      {ListMissing: hostile.ListFails},
+	"missing folder is empty":   {ListMissing: faultstorage.ListEmpty},
+	"missing folder fails":      {ListMissing: faultstorage.ListFails},
 	"folders listed":            {ListFolders: true},
 	"siblings listed":           {ListSiblings: true},
 	"all listed":                {ListAll: true},
 	"delete leaves children":    {DeleteLeavesChildren: true},
 	"raw errors":                {RawMissing: true},
-	"raw errors, empty listing": {RawMissing: true, ListMissing: hostile.ListEmpty},
+	"raw errors, empty listing": {RawMissing: true, ListMissing: faultstorage.ListEmpty},
 	"lock fails at once":        {LockFailsAtOnce: true},
 	"lock never returns":        {LockNeverReturns: true},
 	"lock polls":                {LockPolls: true},
@@ -34,21 +34,21 @@ var faults = map[string]hostile.Faults{
 	"flaky":                     {Flaky: true},
 	"clock runs back":           {ClockRunsBack: true},
 	"slow":                      {Slow: 3 * time.Millisecond},
-	"like Redis":                {MissingWhileDown: true, ListMissing: hostile.ListEmpty, ClockRunsBack: true},
+	"like Redis":                {MissingWhileDown: true, ListMissing: faultstorage.ListEmpty, ClockRunsBack: true},
 	"like S3": {
-		NotAtomic: true, LockNeverReturns: true, RawMissing: true, ListMissing: hostile.ListEmpty,
+		NotAtomic: true, LockNeverReturns: true, RawMissing: true, ListMissing: faultstorage.ListEmpty,
 		ClockRunsBack: true, DeleteLeavesChildren: true, Slow: 2 * time.Millisecond,
 	},
 	"together": {
-		MissingWhileDown: true, TemporaryNames: true, ListMissing: hostile.ListFails, ListFolders: true, ListSiblings: true,
+		MissingWhileDown: true, TemporaryNames: true, ListMissing: faultstorage.ListFails, ListFolders: true, ListSiblings: true,
 		ListAll: true, DeleteLeavesChildren: true, RawMissing: true, LockNeverReturns: true, LockExpires: true,
 		NotAtomic: true, Flaky: true, LateWrites: true, ClockRunsBack: true, Slow: time.Millisecond,
 	},
 }
 
-// TestHostileStorage lets two nodes write at once, with an outage in the midst of
+// TestFaultStorage lets two nodes write at once, with an outage in the midst of
 // it, and looks for accounts lost or invented.
-func TestHostileStorage(t *testing.T) {
+func TestFaultStorage(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +157,7 @@ func settles(t *testing.T, n *node, want map[string]account.Status) {
 // What it was doing happened wholly or not at all, and nothing else is touched.
 func TestDiesAtEveryCall(t *testing.T) {
 	t.Parallel()
-	for _, f := range []hostile.Faults{{}, {NotAtomic: true}} {
+	for _, f := range []faultstorage.Faults{{}, {NotAtomic: true}} {
 		calls := 0
 		for alive := false; !alive; {
 			calls++
@@ -173,7 +173,7 @@ func TestDiesAtEveryCall(t *testing.T) {
 }
 
 // dies reports whether the writer survived.
-func dies(t *testing.T, f hostile.Faults, call int) bool {
+func dies(t *testing.T, f faultstorage.Faults, call int) bool {
 	t.Helper()
 	e := engine(t, f)
 	opts := account.Options{WriteLimit: 10 * time.Second, Linger: 100 * time.Millisecond}
@@ -210,7 +210,7 @@ func dies(t *testing.T, f hostile.Faults, call int) bool {
 
 func TestDownAtStart(t *testing.T) {
 	t.Parallel()
-	for _, f := range []hostile.Faults{{}, {MissingWhileDown: true}, {MissingWhileDown: true, RawMissing: true, ListMissing: hostile.ListEmpty}} {
+	for _, f := range []faultstorage.Faults{{}, {MissingWhileDown: true}, {MissingWhileDown: true, RawMissing: true, ListMissing: faultstorage.ListEmpty}} {
 		e := engine(t, f)
 		create(t, start(t, e.Node(), account.Options{}).loaded(t), "known")
 		keys := e.Keys()
@@ -239,7 +239,7 @@ func TestDownAtStart(t *testing.T) {
 func TestDownWhileRunning(t *testing.T) {
 	t.Parallel()
 	for _, missing := range []bool{false, true} {
-		e := engine(t, hostile.Faults{MissingWhileDown: missing})
+		e := engine(t, faultstorage.Faults{MissingWhileDown: missing})
 		other := start(t, e.Node(), account.Options{}).loaded(t)
 		n := start(t, e.Node(), account.Options{WriteLimit: time.Second}).loaded(t)
 		create(t, n, "known", "more")
@@ -261,7 +261,7 @@ func TestDownWhileRunning(t *testing.T) {
 }
 
 func TestStoreFails(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, n, "known")
 	before := e.Clone().Keys()
@@ -298,7 +298,7 @@ func (w *watched) Done() <-chan struct{} {
 // no news of another outage.
 func TestLateAfterAnOutage(t *testing.T) {
 	t.Parallel()
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	holder := e.Node()
 	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
@@ -325,7 +325,7 @@ func TestLateAfterAnOutage(t *testing.T) {
 
 func TestLockNeverHad(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]hostile.Faults{
+	for name, f := range map[string]faultstorage.Faults{
 		"waits": {}, "fails at once": {LockFailsAtOnce: true}, "never returns": {LockNeverReturns: true}, "polls": {LockPolls: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -341,7 +341,7 @@ func TestLockNeverHad(t *testing.T) {
 				wantError(t, err, account.ErrBusy)
 			}
 			most := 1 + int(time.Since(begun)/time.Second)
-			if asked := e.Calls("Lock") - 1; f != (hostile.Faults{LockFailsAtOnce: true}) && asked > most {
+			if asked := e.Calls("Lock") - 1; f != (faultstorage.Faults{LockFailsAtOnce: true}) && asked > most {
 				t.Errorf("%d calls of Lock for 10 changes; want at most one a second", asked)
 			}
 			if err := holder.Unlock(t.Context(), "gatehouse-accounts"); err != nil {
@@ -359,7 +359,7 @@ func TestLockNeverHad(t *testing.T) {
 // TestOverwritten lets another node's revision replace one that was acknowledged,
 // as when the lock was held by both.
 func TestOverwritten(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	a := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, a, "base", "kept")
 
@@ -391,7 +391,7 @@ func TestOverwritten(t *testing.T) {
 
 // TestStaleAnswer: an old revision seen for a moment brings nothing back.
 func TestStaleAnswer(t *testing.T) {
-	e := engine(t, hostile.Faults{})
+	e := engine(t, faultstorage.Faults{})
 	a := start(t, e.Node(), account.Options{}).loaded(t)
 	reader := start(t, e.Node(), account.Options{}).loaded(t)
 	create(t, a, "sa")
@@ -413,7 +413,7 @@ func TestStaleAnswer(t *testing.T) {
 }
 
 func TestGarbageIsCollected(t *testing.T) {
-	e := engine(t, hostile.Faults{ListFolders: true, ListSiblings: true, TemporaryNames: true})
+	e := engine(t, faultstorage.Faults{ListFolders: true, ListSiblings: true, TemporaryNames: true})
 	e.Set("gatehouse/accounts/shard-00-00000000000000000000000000000000.json", []byte("left by a writer that died"))
 	e.Set("gatehouse/accounts/notes.txt", []byte("an operator's"))
 	n := start(t, e.Node(), account.Options{Linger: 30 * time.Millisecond})

@@ -1,4 +1,4 @@
-package hostile
+package faultstorage
 
 import (
 	"errors"
@@ -69,12 +69,12 @@ const (
 
 // Errors of the engine.
 var (
-	ErrDown   = errors.New("hostile: connection refused")
-	ErrDriver = errors.New("hostile: driver: no rows in result set")
-	ErrHeld   = errors.New("hostile: the lock is held")
-	ErrFlaky  = errors.New("hostile: connection reset by peer")
-	ErrDead   = errors.New("hostile: the process is dead")
-	errRefuse = errors.New("hostile: refused")
+	ErrDown   = errors.New("fault storage: connection refused")
+	ErrDriver = errors.New("fault storage: driver: no rows in result set")
+	ErrHeld   = errors.New("fault storage: the lock is held")
+	ErrFlaky  = errors.New("fault storage: connection reset by peer")
+	ErrDead   = errors.New("fault storage: the process is dead")
+	errRefuse = errors.New("fault storage: refused")
 )
 
 // Engine is the server. Its methods are safe for concurrent use.

@@ -1,4 +1,4 @@
-package hostile
+package faultstorage
 
 import (
 	"context"
@@ -119,7 +119,7 @@ func (n *Node) read(method, key string) ([]byte, time.Time, error) {
 	case dying || dead:
 		return nil, time.Time{}, ErrDead
 	case down && e.faults.MissingWhileDown:
-		return nil, time.Time{}, fmt.Errorf("hostile: %s: %w", key, fs.ErrNotExist)
+		return nil, time.Time{}, fmt.Errorf("fault storage: %s: %w", key, fs.ErrNotExist)
 	case down:
 		return nil, time.Time{}, ErrDown
 	case err != nil:
@@ -132,7 +132,7 @@ func (n *Node) read(method, key string) ([]byte, time.Time, error) {
 	case !ok && e.faults.RawMissing:
 		return nil, time.Time{}, ErrDriver
 	case !ok:
-		return nil, time.Time{}, fmt.Errorf("hostile: %s: %w", key, fs.ErrNotExist)
+		return nil, time.Time{}, fmt.Errorf("fault storage: %s: %w", key, fs.ErrNotExist)
 	}
 	return slices.Clone(value), e.modified[key], nil
 }
@@ -201,7 +201,7 @@ func (e *Engine) list(folder string, recursive bool) ([]string, error) {
 	if !there {
 		switch {
 		case e.faults.ListMissing == ListError:
-			return nil, fmt.Errorf("hostile: %s: %w", folder, fs.ErrNotExist)
+			return nil, fmt.Errorf("fault storage: %s: %w", folder, fs.ErrNotExist)
 		case e.faults.ListMissing == ListFails && recursive:
 			return nil, ErrDriver
 		}
