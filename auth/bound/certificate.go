@@ -69,12 +69,8 @@ func parseRFC9440(value string) ([]byte, error) {
 	if err != nil || len(der) == 0 {
 		return nil, errors.New("not base64 between the colons")
 	}
-	return hashOf(der), nil
-}
-
-func hashOf(der []byte) []byte {
 	sum := sha256.Sum256(der)
-	return sum[:]
+	return sum[:], nil
 }
 
 var errPEM = errors.New("not one certificate in PEM, percent-encoded")
@@ -88,7 +84,8 @@ func parseEscapedPEM(value string) ([]byte, error) {
 	if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 || len(block.Bytes) == 0 || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, errPEM
 	}
-	return hashOf(block.Bytes), nil
+	sum := sha256.Sum256(block.Bytes)
+	return sum[:], nil
 }
 
 // parseXFCC takes one element: with several it depends on every proxy in between

@@ -1,3 +1,15 @@
+// Package bound decides whether who sends a token holds the key that the token is
+// bound to: by a DPoP proof (RFC 9449), by the certificate of a TLS client (RFC
+// 8705), or by both, as the token's cnf claim asks (RFC 7800).
+//
+// A [Checker] is asked for each request, after the token was verified or found in a
+// cache: what is known of a token says nothing about a proof. It asks nobody
+// outside the process. Proofs that were taken are kept in [Replays] for as long as
+// they would be good, so that none is taken twice; where a token may be used at
+// several nodes, [Nonces] make a proof good at one of them only.
+//
+// What a token says beside cnf, and how refusals are worded in a challenge, is for
+// the callers.
 package bound
 
 import (
@@ -127,7 +139,7 @@ func (c *Checker) Check(q *Request) (refusal *Refusal, nonce string) {
 	x := examination{Request: q, config: &c.config, now: c.config.Now()}
 	for i := range checks {
 		one := &checks[i]
-		if !one.asked(&x) {
+		if !x.has(one.needs) {
 			continue
 		}
 		if refusal = one.run(&x); refusal != nil {
@@ -136,6 +148,9 @@ func (c *Checker) Check(q *Request) (refusal *Refusal, nonce string) {
 	}
 	if x.proof != nil {
 		x.proof.release()
+	}
+	if refusal == nil && q.Bound.Thumbprint != "" && !x.remembered {
+		refusal = ErrNoProof // whatever the list of checks has become
 	}
 	if refusal != nil && q.Bound.Thumbprint != "" {
 		return refusal, c.Nonce()

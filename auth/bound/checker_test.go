@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -145,6 +146,24 @@ func TestExplain(t *testing.T) {
 	refuses(t, c, good, nil)
 	if _, refusal := c.Explain(good); refusal != ErrProofRepeated {
 		t.Errorf("refused with %v", reasonOf(refusal))
+	}
+}
+
+// An explanation shows nothing of a key that should not have been sent.
+func TestExplainKeepsSecrets(t *testing.T) {
+	me := newClient(t, "ES256", "me")
+	key := map[string]any{"d": "SECRET"}
+	for name, value := range me.jwk {
+		key[name] = value
+	}
+	rules, refusal := newChecker(t).Explain(me.request(me.proof(t, map[string]any{"jwk": key}, nil)))
+	if refusal != ErrProofPrivate {
+		t.Errorf("refused with %v", reasonOf(refusal))
+	}
+	for _, rule := range rules {
+		if strings.Contains(fmt.Sprint(rule.Expected, rule.Found), "SECRET") {
+			t.Errorf("%s shows the key: %v", rule.Rule, rule.Found)
+		}
 	}
 }
 

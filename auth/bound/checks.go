@@ -5,62 +5,78 @@ import (
 	"slices"
 	"time"
 	"unsafe"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // examination is a request on its way through the checks, with what they found so
 // far.
 type examination struct {
 	*Request
-	config    *Config
-	now       time.Time
-	explains  bool // and so uses up nothing
-	proof     *proof
-	nextNonce string
+	config     *Config
+	now        time.Time
+	explains   bool // and so uses up nothing
+	proof      *proof
+	nextNonce  string
+	remembered bool
 }
 
 // check is one thing that a request must stand up to.
 type check struct {
 	name  string
-	asked func(*examination) bool // whether it is due; earlier checks may have to hold
+	needs int // what must be there for it to be due
 	run   func(*examination) *Refusal
 	shown func(*examination) (expected, found any) // for [Checker.Explain]
+}
+
+// What checks need.
+const (
+	nothing     = iota
+	certificate // a token that is bound to one
+	dpop        // a token that is bound by DPoP, under that scheme
+	readable    // a proof that could be taken apart
+	keyed       // and whose key could be read
+	complete    // and whose URI could be
+)
+
+func (x *examination) has(need int) bool {
+	switch need {
+	case certificate:
+		return x.Bound.Certificate != ""
+	case dpop:
+		return x.Bound.Thumbprint != "" && x.DPoP
+	case readable:
+		return x.proof != nil && x.proof.header != nil
+	case keyed:
+		return x.proof != nil && x.proof.key.Key != nil
+	case complete:
+		return x.has(keyed) && x.proof.uri != nil
+	}
+	return true
 }
 
 // checks are all of them, in the order in which they are made: what costs little
 // comes first, then the signature, and last what remembers the proof, once nothing
 // else speaks against it. The checker and its explanations go through this one list.
 var checks = []check{
-	{"bound", always, (*examination).checkBound, (*examination).showBound},
-	{"scheme", always, (*examination).checkScheme, (*examination).showScheme},
-	{"certificate", byMTLS, (*examination).checkCertificate, (*examination).showCertificate},
-	{"proof", byDPoP, (*examination).takeProof, (*examination).showProof},
-	{"proof_type", readable, func(x *examination) *Refusal { return x.proof.checkType() }, showing("dpop+jwt", "typ")},
-	{"proof_critical", readable, func(x *examination) *Refusal { return x.proof.checkCritical() }, showing(nil, "crit")},
+	{"bound", nothing, (*examination).checkBound, (*examination).showBound},
+	{"scheme", nothing, (*examination).checkScheme, (*examination).showScheme},
+	{"certificate", certificate, (*examination).checkCertificate, (*examination).showCertificate},
+	{"proof", dpop, (*examination).takeProof, (*examination).showProof},
+	{"proof_type", readable, func(x *examination) *Refusal { return x.proof.checkType() }, inHeader("typ dpop+jwt", "typ")},
+	{"proof_critical", readable, func(x *examination) *Refusal { return x.proof.checkCritical() }, inHeader("no crit", "crit")},
 	{"proof_algorithm", readable, (*examination).checkAlgorithm, (*examination).showAlgorithm},
 	{"proof_method", readable, (*examination).checkMethod, (*examination).showMethod},
 	{"proof_uri", readable, func(x *examination) *Refusal { return x.proof.checkURI(x.Bases, x.Target) }, (*examination).showURI},
 	{"proof_time", readable, (*examination).checkTime, (*examination).showTime},
-	{"proof_token", readable, (*examination).checkToken, (*examination).showToken},
-	{"proof_id", readable, func(x *examination) *Refusal { return x.proof.checkID() }, (*examination).showID},
+	{"proof_token", readable, (*examination).checkToken, inClaims("the SHA-256 of the token in ath", "ath")},
+	{"proof_id", readable, (*examination).checkID, inClaims("a jti that is not too long", "jti")},
 	{"proof_key", readable, func(x *examination) *Refusal { return x.proof.readKey() }, (*examination).showKey},
 	{"proof_binding", keyed, (*examination).checkBinding, (*examination).showBinding},
 	{"proof_nonce", readable, (*examination).checkNonce, (*examination).showNonce},
-	{"proof_signature", keyed, func(x *examination) *Refusal { return x.proof.checkSignature() }, (*examination).showSignature},
-	{"proof_repeated", lasting, (*examination).remember, (*examination).showRepeated},
+	{"proof_signature", keyed, (*examination).checkSignature, inHeader("a signature by the key in jwk", "alg")},
+	{"proof_repeated", complete, (*examination).remember, inClaims("a jti that was not used before with this key and URI", "jti")},
 }
-
-func always(*examination) bool { return true }
-
-func byDPoP(x *examination) bool { return x.Bound.Thumbprint != "" && x.DPoP }
-
-func byMTLS(x *examination) bool { return x.Bound.Certificate != "" }
-
-func readable(x *examination) bool { return x.proof != nil && x.proof.claims != nil }
-
-func keyed(x *examination) bool { return x.proof != nil && x.proof.key.Key != nil }
-
-// lasting is a proof that could be remembered.
-func lasting(x *examination) bool { return keyed(x) && x.proof.uri != nil }
 
 // checkBound holds the token's own binding against what is asked of it.
 func (x *examination) checkBound() *Refusal {
@@ -135,8 +151,39 @@ func (x *examination) checkMethod() *Refusal {
 	return nil
 }
 
+// checkTime holds iat against the clock, and exp and nbf where they are there.
 func (x *examination) checkTime() *Refusal {
-	return x.proof.checkTime(x.now, x.config.MaxAge, x.Leeway)
+	at := float64(x.now.UnixNano()) / float64(time.Second)
+	leeway := x.Leeway.Seconds()
+	issued, present, refusal := x.proof.date("iat")
+	if refusal != nil || !present {
+		return ErrProofMember
+	}
+	expiry, expires, refusal := x.proof.date("exp")
+	if refusal != nil {
+		return refusal
+	}
+	begin, begins, refusal := x.proof.date("nbf")
+	switch {
+	case refusal != nil:
+		return refusal
+	case issued < at-x.config.MaxAge.Seconds() || expires && expiry <= at-leeway:
+		return ErrProofOld
+	case issued > at+leeway || begins && begin > at+leeway:
+		return ErrProofEarly
+	}
+	return nil
+}
+
+func (x *examination) checkID() *Refusal {
+	id, refusal := text(x.proof.claims, "jti")
+	if refusal != nil {
+		return refusal
+	}
+	if len(id) == 0 || len(id) > MaxIDBytes {
+		return ErrProofID
+	}
+	return nil
 }
 
 // checkToken compares ath with the token's hash. The token is lent to the hash as it
@@ -178,6 +225,15 @@ func (x *examination) checkNonce() *Refusal {
 	return nil
 }
 
+// checkSignature is the only check that costs much.
+func (x *examination) checkSignature() *Refusal {
+	algorithm, _ := x.proof.header.Text("alg")
+	if !jose.Verify(string(algorithm), x.proof.key.Key, x.proof.parts.Signed, x.proof.parts.Signature) {
+		return ErrProofSignature
+	}
+	return nil
+}
+
 // remember takes a proof that stood up to everything else. It is kept for a little
 // longer than it would be good, should the clock be set back.
 func (x *examination) remember() *Refusal {
@@ -191,5 +247,7 @@ func (x *examination) remember() *Refusal {
 	}
 	issued, _, _ := x.proof.date("iat")
 	expiry := int64(issued) + int64((x.config.MaxAge+x.Leeway)/time.Second) + 2
-	return x.config.Replays.take(sum, expiry, x.now.Unix())
+	refusal := x.config.Replays.take(sum, expiry, x.now.Unix())
+	x.remembered = refusal == nil
+	return refusal
 }

@@ -29,7 +29,7 @@ func (c *Checker) Explain(q *Request) (rules []Rule, refusal *Refusal) {
 	x := examination{Request: q, config: &c.config, now: c.config.Now(), explains: true}
 	for i := range checks {
 		one := &checks[i]
-		if !one.asked(&x) {
+		if !x.has(one.needs) {
 			rules = append(rules, Rule{Rule: one.name})
 			continue
 		}
@@ -48,9 +48,13 @@ func (c *Checker) Explain(q *Request) (rules []Rule, refusal *Refusal) {
 	return rules, refusal
 }
 
-// showing shows a member of the proof's header as it is.
-func showing(expected any, name string) func(*examination) (any, any) {
+// inHeader shows a member of the proof's header, inClaims a claim.
+func inHeader(expected, name string) func(*examination) (any, any) {
 	return func(x *examination) (any, any) { return expected, raw(x.proof.header, name) }
+}
+
+func inClaims(expected, name string) func(*examination) (any, any) {
+	return func(x *examination) (any, any) { return expected, raw(x.proof.claims, name) }
 }
 
 func (x *examination) showBound() (any, any) {
@@ -130,16 +134,9 @@ func (x *examination) showTime() (any, any) {
 	return expected, found
 }
 
-func (x *examination) showToken() (any, any) {
-	return "ath, the SHA-256 of the token", raw(x.proof.claims, "ath")
-}
-
-func (x *examination) showID() (any, any) {
-	return fmt.Sprintf("a jti of 1 to %d bytes", MaxIDBytes), raw(x.proof.claims, "jti")
-}
-
+// showKey shows no more than the kind: the key may be a private one.
 func (x *examination) showKey() (any, any) {
-	return "a public key for the proof's algorithm", x.proof.key.Kind
+	return "a public key for the algorithm in jwk", x.proof.key.Kind
 }
 
 func (x *examination) showBinding() (any, any) {
@@ -151,14 +148,6 @@ func (x *examination) showNonce() (any, any) {
 		return "no nonce is asked for", raw(x.proof.claims, "nonce")
 	}
 	return "a nonce that this node gave out lately", raw(x.proof.claims, "nonce")
-}
-
-func (x *examination) showSignature() (any, any) {
-	return "a signature by the key in the proof", nil
-}
-
-func (x *examination) showRepeated() (any, any) {
-	return "a jti that was not used before with this key and URI", raw(x.proof.claims, "jti")
 }
 
 // raw shows a member: a text as it is, anything else as JSON, nil if it is absent.

@@ -59,7 +59,7 @@ func appendURI(to, uri []byte) (normal []byte, path int, err error) {
 		end = len(rest)
 	}
 	to, ok := appendAuthority(to, rest[:end], port)
-	if !ok || bytes.ContainsFunc(rest, isNotASCII) {
+	if !ok || bytes.ContainsFunc(rest, func(r rune) bool { return r >= 0x80 }) {
 		return to, 0, errNotURI
 	}
 	path = len(to)
@@ -69,8 +69,6 @@ func appendURI(to, uri []byte) (normal []byte, path int, err error) {
 	}
 	return to, path, nil
 }
-
-func isNotASCII(r rune) bool { return r >= 0x80 }
 
 // appendAuthority takes a host and a port, and no user: a name in lower case, or an
 // IPv6 address in its shortest form.
@@ -150,10 +148,15 @@ func appendPath(to []byte, path string) (normal []byte, ok bool) {
 	for i := 0; i < len(path); i++ {
 		c := path[i]
 		if c == '%' {
-			if i+2 >= len(path) || !isHex(path[i+1]) || !isHex(path[i+2]) {
+			if i+2 >= len(path) {
 				return to, false
 			}
-			c = unhex(path[i+1])<<4 | unhex(path[i+2])
+			high, ok1 := unhex(path[i+1])
+			low, ok2 := unhex(path[i+2])
+			if !ok1 || !ok2 {
+				return to, false
+			}
+			c = high<<4 | low
 			i += 2
 			if isUnreserved(c) {
 				to = append(to, c)
@@ -211,11 +214,13 @@ func isUnreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' }
-
-func unhex(c byte) byte {
-	if c <= '9' {
-		return c - '0'
+// unhex gives the value of a hexadecimal digit.
+func unhex(c byte) (value byte, ok bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10, true
 	}
-	return c | 0x20 - 'a' + 10
+	return 0, false
 }

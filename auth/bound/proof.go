@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -35,7 +34,6 @@ type proof struct {
 	claims jose.Object
 	key    jose.PublicJWK
 	uri    []byte // the normal form of htu
-	path   int    // where in uri the path begins
 
 	members [3][usualMembers]jose.Member // of the header, the key and the claims
 	room    [2048]byte                   // the proof, and behind it what its parts say
@@ -59,22 +57,17 @@ func (p *proof) takeApart(text string) *Refusal {
 		return ErrProofForm
 	}
 	header, err := p.reader.Read(p.parts.Header, p.members[0][:0])
-	if err != nil {
-		return formRefusal(err)
+	if err == nil {
+		p.claims, err = p.reader.Read(p.parts.Payload, p.members[2][:0])
 	}
-	claims, err := p.reader.Read(p.parts.Payload, p.members[2][:0])
-	if err != nil {
-		return formRefusal(err)
-	}
-	p.header, p.claims = header, claims
-	return nil
-}
-
-func formRefusal(err error) *Refusal {
-	if errors.Is(err, jose.ErrRepeated) {
+	switch {
+	case errors.Is(err, jose.ErrRepeated):
 		return ErrProofRepeats
+	case err != nil:
+		return ErrProofForm
 	}
-	return ErrProofForm
+	p.header = header
+	return nil
 }
 
 // text gives a member that must be a string. One that is absent is nil.
@@ -146,56 +139,40 @@ func forSignatures(key jose.Object, algorithm []byte) bool {
 	if !ok1 || !ok2 || use != nil && string(use) != "sig" {
 		return false
 	}
-	if own != nil && string(own) != string(algorithm) && jose.Kind(string(own)) != jose.KindEd25519 {
-		return false
+	kind := jose.Kind(string(algorithm))
+	if own != nil && string(own) != string(algorithm) && (kind != jose.KindEd25519 || jose.Kind(string(own)) != kind) {
+		return false // EdDSA and Ed25519 are two names for the same (RFC 9864)
 	}
 	operations, limited := key.Get("key_ops")
 	return !limited || operations.Kind() == '[' && bytes.Contains(operations, []byte(`"verify"`))
 }
 
-// checkSignature is the only check that costs much.
-func (p *proof) checkSignature() *Refusal {
-	algorithm, _ := p.header.Text("alg")
-	if !jose.Verify(string(algorithm), p.key.Key, p.parts.Signed, p.parts.Signature) {
-		return ErrProofSignature
-	}
-	return nil
-}
-
-// readURI takes htu to its normal form.
-func (p *proof) readURI() *Refusal {
+// checkURI holds htu against the addresses at which clients may reach the site.
+func (p *proof) checkURI(bases []string, target string) *Refusal {
 	htu, refusal := text(p.claims, "htu")
 	if refusal != nil {
 		return refusal
 	}
-	uri, path, err := appendURI(p.uriRoom[:0], htu)
-	if errors.Is(err, errQuery) {
+	uri, origin, err := appendURI(p.uriRoom[:0], htu)
+	switch {
+	case errors.Is(err, errQuery):
 		return ErrProofQuery
-	}
-	if err != nil {
+	case err != nil:
 		return ErrProofURI
 	}
-	p.uri, p.path = uri, path
-	return nil
-}
-
-// checkURI holds htu against the addresses at which clients may reach the site.
-func (p *proof) checkURI(bases []string, target string) *Refusal {
-	if refusal := p.readURI(); refusal != nil {
-		return refusal
-	}
+	p.uri = uri
 	path, ok := appendTargetPath(p.scratch[:0], target)
-	refusal := ErrProofOrigin
+	refusal = ErrProofOrigin
 	for _, base := range bases {
-		if len(base) < p.path || base[:p.path] != string(p.uri[:p.path]) {
+		if len(base) < origin || base[:origin] != string(uri[:origin]) {
 			continue
 		}
-		prefix := base[p.path:] // the base's own path
+		prefix := base[origin:] // the base's own path
 		if prefix != "" && prefix[0] != '/' {
 			continue
 		}
 		refusal = ErrProofPath
-		if within, found := bytes.CutPrefix(p.uri[p.path:], []byte(prefix)); ok && found && bytes.Equal(within, path) {
+		if within, found := bytes.CutPrefix(uri[origin:], []byte(prefix)); ok && found && bytes.Equal(within, path) {
 			return nil
 		}
 	}
@@ -220,38 +197,4 @@ func (p *proof) date(name string) (seconds float64, present bool, refusal *Refus
 		return 0, true, ErrProofMember
 	}
 	return seconds, true, nil
-}
-
-// checkTime holds iat against the clock, and exp and nbf where they are there.
-func (p *proof) checkTime(now time.Time, maxAge, leeway time.Duration) *Refusal {
-	at := float64(now.UnixNano()) / float64(time.Second)
-	issued, present, refusal := p.date("iat")
-	if refusal != nil || !present {
-		return ErrProofMember
-	}
-	expiry, expires, refusal := p.date("exp")
-	if refusal != nil {
-		return refusal
-	}
-	begin, begins, refusal := p.date("nbf")
-	switch {
-	case refusal != nil:
-		return refusal
-	case issued < at-maxAge.Seconds() || expires && expiry <= at-leeway.Seconds():
-		return ErrProofOld
-	case issued > at+leeway.Seconds() || begins && begin > at+leeway.Seconds():
-		return ErrProofEarly
-	}
-	return nil
-}
-
-func (p *proof) checkID() *Refusal {
-	id, refusal := text(p.claims, "jti")
-	if refusal != nil {
-		return refusal
-	}
-	if len(id) == 0 || len(id) > MaxIDBytes {
-		return ErrProofID
-	}
-	return nil
 }

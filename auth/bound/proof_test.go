@@ -183,6 +183,7 @@ func TestBadProofs(t *testing.T) {
 		{"key for encryption", me.proof(t, key(change{"use": "enc"}), nil), ErrProofKey},
 		{"key for signing only", me.proof(t, key(change{"key_ops": []string{"sign"}}), nil), ErrProofKey},
 		{"key for another algorithm", me.proof(t, key(change{"alg": "ES384"}), nil), ErrProofKey},
+		{"key for another algorithm, EdDSA", me.proof(t, key(change{"alg": "EdDSA"}), nil), ErrProofKey},
 		{"RSA key, elliptic algorithm", me.proof(t, change{"jwk": rsaMe.jwk}, nil), ErrProofKey},
 		{"elliptic key, RSA algorithm", me.proof(t, change{"alg": "RS256"}, nil), ErrProofKey},
 		{"weak RSA key", weak.proof(t, nil, nil), ErrProofKey},

@@ -28,51 +28,51 @@ func (r *Refusal) Error() string { return r.Message }
 
 // The refusals.
 var (
-	ErrBearer       = badToken("bound", "the token is bound to a key and cannot be used as a bearer token")
-	ErrNotBound     = badToken("not_bound", "the token is not bound to a key by DPoP and cannot be used with DPoP")
-	ErrBoundOnly    = badToken("bound_only", "only tokens that are bound to a key are let in here")
-	ErrDPoPOnly     = badToken("dpop_only", "only tokens that are bound to a key by DPoP are let in here")
-	ErrMTLSOnly     = badToken("mtls_only", "only tokens that are bound to a client certificate are let in here")
-	ErrConfirmation = badToken("confirmation", "the cnf claim of the token is malformed")
-	ErrOtherBinding = badToken("confirmation_member", "the token is bound in a way that is not understood")
+	ErrBearer       = define("bound", invalidToken, "the token is bound to a key and cannot be used as a bearer token")
+	ErrNotBound     = define("not_bound", invalidToken, "the token is not bound to a key by DPoP and cannot be used with DPoP")
+	ErrBoundOnly    = define("bound_only", invalidToken, "only tokens that are bound to a key are let in here")
+	ErrDPoPOnly     = define("dpop_only", invalidToken, "only tokens that are bound to a key by DPoP are let in here")
+	ErrMTLSOnly     = define("mtls_only", invalidToken, "only tokens that are bound to a client certificate are let in here")
+	ErrConfirmation = define("confirmation", invalidToken, "the cnf claim of the token is malformed")
+	ErrOtherBinding = define("confirmation_member", invalidToken, "the token is bound in a way that is not understood")
 
-	ErrNoProof        = badProof("no_proof", "the request has no DPoP proof")
-	ErrSeveralProofs  = badProof("several_proofs", "the request has several DPoP proofs")
-	ErrProofTooLong   = badProof("proof_too_long", "the DPoP proof is longer than 8 KiB")
-	ErrProofForm      = badProof("proof_form", "the DPoP proof is not a signed JWT in compact form")
-	ErrProofRepeats   = badProof("proof_repeated_member", "a member of the DPoP proof stands twice")
-	ErrProofMember    = badProof("proof_member", "a member of the DPoP proof is missing or has the wrong type")
-	ErrProofType      = badProof("proof_type", "the type of the DPoP proof is not dpop+jwt")
-	ErrProofCritical  = badProof("proof_critical", "the DPoP proof has a critical header that is not understood")
-	ErrProofAlgorithm = badProof("proof_algorithm", "the signature algorithm of the DPoP proof is not accepted")
-	ErrProofKey       = badProof("proof_key", "the key in the DPoP proof is malformed, too weak or not for its algorithm")
-	ErrProofPrivate   = badProof("proof_private_key", "the DPoP proof holds a private or a symmetric key")
-	ErrProofMethod    = badProof("proof_method", "the DPoP proof is for another method")
-	ErrProofURI       = badProof("proof_uri", "the htu of the DPoP proof is not an http or https URI")
-	ErrProofQuery     = badProof("proof_query", "the htu of the DPoP proof has a query or a fragment")
-	ErrProofOrigin    = badProof("proof_origin", "the DPoP proof is for another scheme, host or port")
-	ErrProofPath      = badProof("proof_path", "the DPoP proof is for another path")
-	ErrProofOld       = badProof("proof_old", "the DPoP proof is too old")
-	ErrProofEarly     = badProof("proof_early", "the DPoP proof is from the future")
-	ErrProofID        = badProof("proof_id", "the jti of the DPoP proof is empty or too long")
-	ErrProofToken     = badProof("proof_token", "the DPoP proof is for another token")
-	ErrProofSignature = badProof("proof_signature", "the signature of the DPoP proof is not valid")
-	ErrProofRepeated  = badProof("proof_repeated", "the DPoP proof was used before")
-	ErrProofBinding   = badToken("proof_binding", "the DPoP proof is by another key than the token is bound to")
-	ErrNoNonce        = define("no_nonce", http.StatusUnauthorized, codeUseNonce, "the DPoP proof needs a nonce of this server")
-	ErrNonce          = define("nonce", http.StatusUnauthorized, codeUseNonce, "the nonce of the DPoP proof is old or of another server")
-	ErrReplaysFull    = define("replay_memory_full", http.StatusServiceUnavailable, "", "no more DPoP proofs can be remembered at the moment")
+	ErrNoProof        = define("no_proof", invalidProof, "the request has no DPoP proof")
+	ErrSeveralProofs  = define("several_proofs", invalidProof, "the request has several DPoP proofs")
+	ErrProofTooLong   = define("proof_too_long", invalidProof, "the DPoP proof is longer than 8 KiB")
+	ErrProofForm      = define("proof_form", invalidProof, "the DPoP proof is not a signed JWT in compact form")
+	ErrProofRepeats   = define("proof_repeated_member", invalidProof, "a member of the DPoP proof stands twice")
+	ErrProofMember    = define("proof_member", invalidProof, "a member of the DPoP proof is missing or has the wrong type")
+	ErrProofType      = define("proof_type", invalidProof, "the type of the DPoP proof is not dpop+jwt")
+	ErrProofCritical  = define("proof_critical", invalidProof, "the DPoP proof has a critical header that is not understood")
+	ErrProofAlgorithm = define("proof_algorithm", invalidProof, "the signature algorithm of the DPoP proof is not accepted")
+	ErrProofKey       = define("proof_key", invalidProof, "the key in the DPoP proof is malformed, too weak or not for its algorithm")
+	ErrProofPrivate   = define("proof_private_key", invalidProof, "the DPoP proof holds a private or a symmetric key")
+	ErrProofMethod    = define("proof_method", invalidProof, "the DPoP proof is for another method")
+	ErrProofURI       = define("proof_uri", invalidProof, "the htu of the DPoP proof is not an http or https URI")
+	ErrProofQuery     = define("proof_query", invalidProof, "the htu of the DPoP proof has a query or a fragment")
+	ErrProofOrigin    = define("proof_origin", invalidProof, "the DPoP proof is for another scheme, host or port")
+	ErrProofPath      = define("proof_path", invalidProof, "the DPoP proof is for another path")
+	ErrProofOld       = define("proof_old", invalidProof, "the DPoP proof is too old")
+	ErrProofEarly     = define("proof_early", invalidProof, "the DPoP proof is from the future")
+	ErrProofID        = define("proof_id", invalidProof, "the jti of the DPoP proof is empty or too long")
+	ErrProofToken     = define("proof_token", invalidProof, "the DPoP proof is for another token")
+	ErrProofSignature = define("proof_signature", invalidProof, "the signature of the DPoP proof is not valid")
+	ErrProofRepeated  = define("proof_repeated", invalidProof, "the DPoP proof was used before")
+	ErrProofBinding   = define("proof_binding", invalidToken, "the DPoP proof is by another key than the token is bound to")
+	ErrNoNonce        = define("no_nonce", useNonce, "the DPoP proof needs a nonce of this server")
+	ErrNonce          = define("nonce", useNonce, "the nonce of the DPoP proof is old or of another server")
+	ErrReplaysFull    = define("replay_memory_full", "", "no more DPoP proofs can be remembered at the moment")
 
-	ErrNoCertificate     = badToken("no_certificate", "the token is bound to a client certificate, and the request came with none")
-	ErrCertificate       = badToken("certificate", "the token is bound to another client certificate")
-	ErrCertificateHeader = badToken("certificate_header", "the client certificate that a proxy handed on cannot be read")
+	ErrNoCertificate     = define("no_certificate", invalidToken, "the token is bound to a client certificate, and the request came with none")
+	ErrCertificate       = define("certificate", invalidToken, "the token is bound to another client certificate")
+	ErrCertificateHeader = define("certificate_header", invalidToken, "the client certificate that a proxy handed on cannot be read")
 )
 
 // Error codes of challenges.
 const (
-	codeInvalidToken = "invalid_token"
-	codeInvalidProof = "invalid_dpop_proof"
-	codeUseNonce     = "use_dpop_nonce"
+	invalidToken = "invalid_token"
+	invalidProof = "invalid_dpop_proof"
+	useNonce     = "use_dpop_nonce"
 )
 
 // Refusals lists every refusal that this package can give, once.
@@ -80,16 +80,12 @@ func Refusals() []*Refusal { return slices.Clone(refusals) }
 
 var refusals []*Refusal
 
-func define(reason string, status int, code, message string) *Refusal {
-	r := &Refusal{Reason: reason, Status: status, Code: code, Message: message}
+// define makes a refusal. One without a code is for want of room, not of a proof.
+func define(reason, code, message string) *Refusal {
+	r := &Refusal{Reason: reason, Status: http.StatusUnauthorized, Code: code, Message: message}
+	if code == "" {
+		r.Status = http.StatusServiceUnavailable
+	}
 	refusals = append(refusals, r)
 	return r
-}
-
-func badToken(reason, message string) *Refusal {
-	return define(reason, http.StatusUnauthorized, codeInvalidToken, message)
-}
-
-func badProof(reason, message string) *Refusal {
-	return define(reason, http.StatusUnauthorized, codeInvalidProof, message)
 }

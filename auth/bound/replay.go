@@ -25,12 +25,9 @@ type Replays struct {
 	shards [replayShards]replayShard
 }
 
-// proofSum stands for a proof: its key, URI and jti.
-type proofSum [16]byte
-
 type replayShard struct {
 	mu   sync.Mutex
-	maps map[int64]map[proofSum]struct{} // by expiry
+	maps map[int64]map[[16]byte]struct{} // by expiry
 }
 
 const replayShards = 64
@@ -41,7 +38,7 @@ func NewReplays(limit int, window time.Duration) *Replays {
 	r := &Replays{limit: int64(limit), span: max(1, int64(window/time.Second)/8)}
 	rand.Read(r.secret[:])
 	for i := range r.shards {
-		r.shards[i].maps = map[int64]map[proofSum]struct{}{}
+		r.shards[i].maps = map[int64]map[[16]byte]struct{}{}
 	}
 	return r
 }
@@ -52,21 +49,21 @@ func (r *Replays) Len() int { return int(r.used.Load()) }
 // Limit is how many proofs can be remembered.
 func (r *Replays) Limit() int { return int(r.limit) }
 
-// sum is over what makes a proof one that was seen before. The thumbprint has one
+// sum stands for a proof. It is over what makes a proof one that was seen before. The thumbprint has one
 // length and a URI no zero byte, so that the three cannot run into each other.
-func (r *Replays) sum(room []byte, thumbprint *[sha256.Size]byte, uri, id []byte) proofSum {
+func (r *Replays) sum(room []byte, thumbprint *[sha256.Size]byte, uri, id []byte) [16]byte {
 	text := append(room, r.secret[:]...)
 	text = append(text, thumbprint[:]...)
 	text = append(text, uri...)
 	text = append(text, 0)
 	text = append(text, id...)
 	whole := sha256.Sum256(text)
-	return proofSum(whole[:])
+	return [16]byte(whole[:16])
 }
 
 // add remembers a proof until it expires. Of any number of requests with the same
 // proof at once, one succeeds. Times are Unix seconds.
-func (r *Replays) add(sum proofSum, expiry, now int64) *Refusal {
+func (r *Replays) add(sum [16]byte, expiry, now int64) *Refusal {
 	s := r.shard(sum)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +77,7 @@ func (r *Replays) add(sum proofSum, expiry, now int64) *Refusal {
 	}
 	place := expiry / r.span
 	if s.maps[place] == nil {
-		s.maps[place] = map[proofSum]struct{}{}
+		s.maps[place] = map[[16]byte]struct{}{}
 	}
 	s.maps[place][sum] = struct{}{}
 	return nil
@@ -88,7 +85,7 @@ func (r *Replays) add(sum proofSum, expiry, now int64) *Refusal {
 
 // take is what a check does: when the memory is full, it looks once a second for
 // what has expired in the shards that no request has come to.
-func (r *Replays) take(sum proofSum, expiry, now int64) *Refusal {
+func (r *Replays) take(sum [16]byte, expiry, now int64) *Refusal {
 	refusal := r.add(sum, expiry, now)
 	if refusal != ErrReplaysFull {
 		return refusal
@@ -106,18 +103,18 @@ func (r *Replays) take(sum proofSum, expiry, now int64) *Refusal {
 }
 
 // seen tells whether a proof is remembered, and changes nothing.
-func (r *Replays) seen(sum proofSum) bool {
+func (r *Replays) seen(sum [16]byte) bool {
 	s := r.shard(sum)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.holds(sum)
 }
 
-func (r *Replays) shard(sum proofSum) *replayShard {
+func (r *Replays) shard(sum [16]byte) *replayShard {
 	return &r.shards[binary.LittleEndian.Uint64(sum[:8])%replayShards]
 }
 
-func (s *replayShard) holds(sum proofSum) bool {
+func (s *replayShard) holds(sum [16]byte) bool {
 	for _, proofs := range s.maps {
 		if _, found := proofs[sum]; found {
 			return true

@@ -137,7 +137,7 @@ func TestMemoryOfAProof(t *testing.T) {
 	if bytes := (after.HeapAlloc - before.HeapAlloc) / n; bytes > 100 {
 		t.Errorf("%d bytes a proof", bytes)
 	}
-	if refusal := r.take(proofSum{}, 60, 0); refusal != ErrReplaysFull {
+	if refusal := r.take([16]byte{}, 60, 0); refusal != ErrReplaysFull {
 		t.Errorf("one more: %v", refusal)
 	}
 	runtime.KeepAlive(r)
