@@ -5,6 +5,9 @@ import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
+// What oidc-provider needs of Node.js 22 to check a DPoP proof.
+URL.parse ??= (text) => (URL.canParse(text) ? new URL(text) : null);
+
 const [clientId, clientSecret, audience] = process.argv.slice(2);
 const resourcePrefix = 'urn:gatehouse:';
 
