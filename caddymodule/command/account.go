@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
@@ -112,17 +111,18 @@ func (p *program) printAccount(cmd *cobra.Command, s *server, text json.RawMessa
 	return t.print(cmd.OutOrStdout())
 }
 
-const subjectArgument = "SUBJECT, of an account or its id"
-
 // accountRef names one account of the server.
 type accountRef struct {
 	key    string // its subject or id
 	issuer string // the name of its issuer; empty: the only one with that subject
 }
 
-// flags adds --issuer, for commands about one account that exists.
-func (r *accountRef) flags(f *pflag.FlagSet) {
-	f.StringVar(&r.issuer, "issuer", "", "Configured name of its issuer (needed where several have that subject)")
+// about makes cmd one about an account that exists, named by SUBJECT and --issuer.
+func (p *program) about(r *accountRef, cmd *cobra.Command, c *connection) {
+	cmd.Args = one("SUBJECT, of an account or its id")
+	cmd.Flags().StringVar(&r.issuer, "issuer", "", "Configured name of its issuer (needed where several have that subject)")
+	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
+	cmd.ValidArgsFunction = firstOnly(p.suggesting(c, suggestSubjects(&r.issuer)))
 }
 
 // ask is a request about the account.
@@ -156,10 +156,9 @@ func (p *program) accountShow(c *connection) *cobra.Command {
 		Long:  "\nShows the service account with that subject or id.\n",
 		Example: `  caddy gatehouse service-account show ci-deploy
   caddy gatehouse service-account show --json --issuer auth0 'auth0|5f7c8ec7c33c6c004bbafe82'`,
-		Args: one(subjectArgument),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	ref.flags(cmd.Flags())
+	p.about(&ref, cmd, c)
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
 		a, err := ref.ask(http.MethodGet)

@@ -47,6 +47,8 @@ are found by the subject of an account with --by subject only.
 	f.StringVar(&made.Name, "name", "", "Name for people")
 	f.StringVar(&made.Issuer, "issuer", "", "Configured name of the issuer of its tokens (default: the only one)")
 	f.StringVar(&made.By, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only; default)")
+	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
+	suggest(cmd, "by", string(account.BySubject), string(account.ByClient), string(account.ByEither))
 	f.StringArrayVar(&groups, "groups", nil, "Groups it is given, separated by commas or repeated")
 	f.StringVar(&expires, "expires-at", "", "When it stops being good: a time, a day, or a duration from now (default: never)")
 	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
@@ -127,10 +129,9 @@ accounts must be registered; to keep a machine out in any case, disable it.
 `,
 		Example: `  caddy gatehouse service-account delete ci-deploy
   caddy gatehouse service-account delete --json 5b0e3c0e-8b0e-5a5e-9a52-0d7d3a0f9f11`,
-		Args: one(subjectArgument),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	ref.flags(cmd.Flags())
+	p.about(&ref, cmd, c)
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
 		a, err := ref.ask(http.MethodDelete)
@@ -174,6 +175,8 @@ another address.
 	cmd.Flags().StringVar(&issuer, "issuer", "", "Configured name of the issuer (required)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	require(cmd, "issuer")
+	cmd.ValidArgsFunction = firstOnly(p.suggesting(c, suggestSubjects(&issuer)))
+	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		asked := map[string]string{"issuer": issuer}
 		if len(args) == 1 {

@@ -58,13 +58,14 @@ prints them; FILE may be - for stdin. The whole file is checked before anything 
 Then says of each line whether its account was created, updated, left as it was
 (unchanged), or refused. With --json these are JSON lines.
 
-Exits with 0 only if none was refused.
+Exits with 0 only if none was refused, else with 1.
 `,
 		Example: `  caddy gatehouse service-account import accounts.jsonl
   caddy gatehouse service-account import --mode upsert --json - < accounts.jsonl`,
 		Args: one("FILE, of JSON lines, or - for stdin"),
 	}
 	cmd.Flags().StringVar(&mode, "mode", "create", "create: refuse accounts that exist; upsert: update them")
+	suggest(cmd, "mode", "create", "upsert")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the results as JSON lines")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		if mode != "create" && mode != "upsert" {
@@ -322,6 +323,7 @@ be imported beside it; they are left out unless asked for.
 	}
 	cmd.Flags().BoolVar(&declared, "declared", false, "Also those that are declared in the configuration")
 	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
+	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.Flags().Bool("json", true, "The output is JSON lines anyway")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		out := bufio.NewWriter(cmd.OutOrStdout())

@@ -32,6 +32,7 @@ func (p *program) accountList(c *connection) *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
 	cmd.Flags().StringVar(&from.after, "after", "", "Begin behind this subject")
 	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
+	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if err := checkLimit(cmd, limit); err != nil {

@@ -60,6 +60,7 @@ follow.
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&keep, "keep", "", "What to keep: node (what the server knows) or storage; left out, nothing is changed")
+	suggest(cmd, "keep", string(account.KeepNode), string(account.KeepStorage))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if cmd.Flags().Changed("keep") {

@@ -34,16 +34,16 @@ as it is, what somebody else changes at the same time included.
 		Example: `  caddy gatehouse service-account set ci-deploy --add-group readers --remove-group deployers
   caddy gatehouse service-account set ci-deploy --name 'CI deploys' --expires-at 90d
   caddy gatehouse service-account set system:serviceaccount:prod:api --issuer cluster --groups '' --expires-at never --json`,
-		Args: one(subjectArgument),
 	}
 	f := cmd.Flags()
-	set.ref.flags(f)
+	p.about(&set.ref, cmd, c)
 	f.StringVar(&set.name, "name", "", "Name for people")
 	f.StringArrayVar(&set.groups, "groups", nil, "All groups it is given, separated by commas or repeated; '' for none")
 	f.StringArrayVar(&set.add, "add-group", nil, "A group it is given besides (repeatable)")
 	f.StringArrayVar(&set.removed, "remove-group", nil, "A group it is given no more (repeatable)")
 	f.StringVar(&set.expires, "expires-at", "", "When it stops being good: a time, a day, a duration from now, or never")
 	f.StringVar(&set.by, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only)")
+	suggest(cmd, "by", string(account.BySubject), string(account.ByClient), string(account.ByEither))
 	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
 	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.MarkFlagsMutuallyExclusive("groups", "add-group")
@@ -219,10 +219,9 @@ func (p *program) accountSwitch(c *connection, t toggle) *cobra.Command {
 		Long:  t.long,
 		Example: "  caddy gatehouse service-account " + t.name + " ci-deploy\n" +
 			"  caddy gatehouse service-account " + t.name + " --json repo:acme/shop:ref:refs/heads/main",
-		Args: one(subjectArgument),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	ref.flags(cmd.Flags())
+	p.about(&ref, cmd, c)
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
 		text, err := s.setStatus(ctx, cmd, ref, t.status)

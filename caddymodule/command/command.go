@@ -44,6 +44,14 @@ GATEHOUSE_TOKEN. Without a token they are let in only where the configuration sa
 trust_admin_endpoint.
 
 Results are printed on stdout, as a table or with --json as JSON; all else on stderr.
+Nothing is colored, with or without NO_COLOR, and a progress bar is drawn on a terminal
+only.
+
+Exits with 0 if it did what it was asked for, and with 1 if not: the command line is
+wrong, the server refuses, a license is not valid. The reason is then on stderr.
+
+The shell completes commands, flags and values, as ` + "`caddy completion --help`" + ` says; where a
+running server lets it, subjects of service accounts and names of issuers as well.
 `,
 		CobraFunc: p.root,
 	}
@@ -67,6 +75,7 @@ func (p *program) root(cmd *cobra.Command) {
 		p.install(), p.licenses(), p.status(),
 		p.serviceAccount(), p.ssoURL(), p.token(), p.keys(),
 	)
+	finish(cmd)
 }
 
 // group makes cmd a command that only holds others. Alone it shows its help; a

@@ -108,7 +108,7 @@ func (p *program) keysRefresh(c *connection) *cobra.Command {
 		Short: "Fetches the keys of one issuer, or of all, at once",
 		Long: `
 Makes a running server fetch the keys of the issuer NAME, or of all issuers, at once.
-Exits with 0 only if all could be fetched.
+Exits with 0 only if all could be fetched, else with 1.
 
 It needs a token of the admin group.
 `,
@@ -116,6 +116,7 @@ It needs a token of the admin group.
   caddy gatehouse keys refresh acme --json`,
 		Args: cobra.MaximumNArgs(1),
 	}
+	cmd.ValidArgsFunction = firstOnly(p.suggesting(c, suggestIssuers))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		if len(args) > 0 && args[0] == "" {

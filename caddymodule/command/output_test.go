@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +131,48 @@ func TestNobodyReads(t *testing.T) {
 		caddy.SetErr(&bytes.Buffer{})
 		if err := caddy.Execute(); !errors.Is(err, errGone) {
 			t.Errorf("%v: got %v", args, err)
+		}
+	}
+}
+
+// TestOnlyDataOnStdout runs commands that have more to tell than their result: it is
+// JSON and nothing else, and nowhere colored.
+func TestOnlyDataOnStdout(t *testing.T) {
+	g, s := newSite(t)
+	g.people()
+	g.status, g.issuers = fmt.Sprintf(someStatus, someIssuers), someIssuers
+	g.says("POST /api/tokens/explain", answer{status: http.StatusOK, body: someExplanation})
+	s.program.secret = func(any) ([]byte, error) { return []byte("aaaa.bbbb.cccc"), nil }
+	for _, onTerminal := range []bool{false, true} {
+		s.program.terminal = func(any) bool { return onTerminal }
+		for _, command := range []struct{ args, stdin, told string }{
+			{"keygen --out " + filepath.Join(t.TempDir(), "vendor.key"), "", "note: "},
+			{"inspect -", s.license(), "note: "},
+			{"status", "", ""},
+			{"keys", "", ""},
+			{"service-account list", "", ""},
+			{"service-account export", "", "note: "},
+			{"service-account disable off", "", "note: "},
+			{"service-account import -", `{"subject":"new","status":"active","issuer":"acme"}`, "created 1"},
+			{"token explain", "aaaa.bbbb.cccc", ""},
+		} {
+			if strings.HasPrefix(command.args, "keygen") || strings.HasPrefix(command.args, "inspect") {
+				s.connection = nil
+			} else {
+				s.connection = []string{"--address", g.address()}
+			}
+			delete(g.accounts, "new")
+			r := s.typed(command.stdin).must(append(strings.Fields(command.args), "--json")...)
+			decoder := json.NewDecoder(strings.NewReader(r.stdout))
+			values := 0
+			for ; decoder.Decode(new(any)) == nil; values++ {
+			}
+			if _, err := decoder.Token(); values == 0 || !errors.Is(err, io.EOF) {
+				t.Errorf("%s: stdout is not JSON: %q", command.args, r.stdout)
+			}
+			if !strings.Contains(r.stderr, command.told) || strings.Contains(r.stdout+r.stderr, "\x1b[3") {
+				t.Errorf("%s: stderr is %q", command.args, r.stderr)
+			}
 		}
 	}
 }

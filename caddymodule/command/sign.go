@@ -87,6 +87,8 @@ func (s *signing) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.limits, "limits", nil, "Limits as name=integer, separated by commas or repeated")
 	f.StringVar(&s.place, "environment", "", "Where the license is meant to be used, such as production")
 	f.BoolVar(&s.asJSON, "json", false, "Print the license, which is JSON anyway, on one line")
+	suggest(cmd, "type", string(license.OSS), string(license.Enterprise))
+	suggest(cmd, "version", "1", "2")
 	require(cmd, "type", "allowed-hosts", "description", "expire-at")
 	cmd.MarkFlagsOneRequired("key", "key-env")
 	cmd.MarkFlagsMutuallyExclusive("key", "key-env")
@@ -213,6 +215,7 @@ Hoop's own tools read licenses of RSA keys only; use --type rsa if they must.
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&kind, "type", string(keyfile.Ed25519), "Type of the key: ed25519, rsa or ecdsa")
+	suggest(cmd, "type", string(keyfile.Ed25519), string(keyfile.RSA), string(keyfile.ECDSA))
 	cmd.Flags().StringVarP(&out, "out", "o", "", "File for the private key (required)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	require(cmd, "out")

@@ -42,6 +42,7 @@ It needs a token of the group of sso, by default the admin group.
 		cmd.Flags().String(f.flag, "", f.usage)
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	suggest(cmd, "response-type", "code", "token")
 	require(cmd, "product", "account")
 	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		var answer struct {

@@ -61,8 +61,8 @@ Reads a bearer token from stdin and asks a running server about it: each rule in
 whether it is held to, what was expected and what was found, and the token's claims.
 On a terminal the token is asked for and not shown.
 
-Exits with 0 if there is an explanation, also of a refusal. It needs a token of the
-admin group, which is another one than that of stdin.
+Exits with 0 if there is an explanation, also of a refusal, else with 1. It needs a
+token of the admin group, which is another one than that of stdin.
 `,
 		Example: `  caddy gatehouse token explain < token.jwt
   caddy gatehouse token explain --token-file admin.token --json < token.jwt`,

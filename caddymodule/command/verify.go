@@ -39,9 +39,9 @@ func (p *program) verify() *cobra.Command {
 Verifies a license as a server does that trusts the keys given: form, key, signature,
 time, and the host if one is given. LICENSE is a file, or - for stdin.
 
-Exits with 0 only if the license is valid. With --json the result is printed for an
-invalid one too, with the reason: "state" is the license's own, "host_covered" is about
-the host, and "is_valid" is both.
+Exits with 0 only if the license is valid, else with 1. With --json the result is printed
+for an invalid one too, with the reason: "state" is the license's own, "host_covered" is
+about the host, and "is_valid" is both.
 `,
 		Example: `  caddy gatehouse verify --trusted-key vendor.key.pub license.json
   caddy gatehouse verify --trusted-key old.pub --trusted-key new.pub --host gw.acme.example:443 license.json
