@@ -185,7 +185,6 @@ func measureMemory(b *testing.B, asked int) {
 	for b.Loop() {
 		before := liveHeap()
 		c := newCache(1<<30, g.clock.now)
-		a.cache = c
 		for i := range tokens {
 			own := fmt.Sprintf("%0*d", len(subject), i)
 			payload := strings.Replace(string(parts.payload), subject, own, 1)
@@ -219,7 +218,7 @@ func liveHeap() uint64 {
 // another one out.
 func BenchmarkCache(b *testing.B) {
 	g := newGate(b, "ES256")
-	key, now := verified(b, g.verifier(), g.idp.Mint(nil)).standing.key, g.clock.now().Unix()
+	key, now := verified(b, g.verifier(), g.idp.Mint(nil)).profile.key, g.clock.now().Unix()
 	for _, n := range []int{1, 1000, 100_000} {
 		list, each := entries(key, n, now+3600)
 		var mu sync.RWMutex

@@ -82,7 +82,7 @@ func (c *cache) find(sum fingerprint, now int64) *Token {
 // add takes a token in, instead of an older copy if there is one, and drops
 // others as long as all together take too much.
 func (c *cache) add(t *Token) {
-	if c == nil || t.bytes()+t.standing.part.bytes > c.limit {
+	if c == nil || t.bytes()+t.profile.bytes > c.limit {
 		return
 	}
 	now := c.now().Unix()
@@ -94,28 +94,9 @@ func (c *cache) add(t *Token) {
 	c.look(s, now, t)
 	t.asked.Store(true) // so that the next look spares it
 	s.tokens[t.sum] = t
-	c.used.Add(t.hold())
+	c.used.Add(t.bytes() + t.profile.hold())
 	s.mu.Unlock()
 	c.shrink(now, t)
-}
-
-// change lets a token keep something else than before, and counts that.
-func (c *cache) change(t *Token, do func()) {
-	if c == nil {
-		do()
-		return
-	}
-	s := c.shard(t.sum)
-	s.mu.Lock()
-	if s.tokens[t.sum] == t {
-		c.used.Add(-t.release())
-		do()
-		c.used.Add(t.hold())
-	} else {
-		do()
-	}
-	s.mu.Unlock()
-	c.shrink(c.now().Unix(), t)
 }
 
 // shrink drops tokens until the rest takes no more than it may; the one in use
@@ -174,7 +155,7 @@ func (c *cache) drop(s *cacheShard, t *Token) bool {
 		return false
 	}
 	delete(s.tokens, t.sum)
-	c.used.Add(-t.release())
+	c.used.Add(-(t.bytes() + t.profile.release()))
 	return true
 }
 
@@ -189,26 +170,4 @@ func (c *cache) size() (tokens int, bytes int64) {
 		c.shards[i].mu.RUnlock()
 	}
 	return tokens, c.used.Load()
-}
-
-// part is memory that many tokens of the cache may share; it is counted once.
-type part struct {
-	bytes   int64
-	holders atomic.Int64 // tokens of the cache
-}
-
-// hold gives the bytes to count for one holder more.
-func (p *part) hold() int64 {
-	if p.holders.Add(1) > 1 {
-		return 0
-	}
-	return p.bytes
-}
-
-// release gives the bytes to count no more for a holder less.
-func (p *part) release() int64 {
-	if p.holders.Add(-1) > 0 {
-		return 0
-	}
-	return p.bytes
 }

@@ -156,3 +156,18 @@ func (c claimSet) words(path string) []string {
 	}
 	return stringsOf(value)
 }
+
+// json gives the claims as one JSON object.
+func (c claimSet) json() string {
+	object := make([]byte, 0, 512)
+	separator := byte('{')
+	for i := range c {
+		object, _ = jsontext.AppendQuote(append(object, separator), c[i].name) // a valid name was read
+		object = append(append(object, ':'), c[i].value...)
+		separator = ','
+	}
+	if separator == '{' {
+		object = append(object, '{')
+	}
+	return string(append(object, '}'))
+}

@@ -105,7 +105,7 @@ func (e *Explanation) explainKind(a *authority, claims jsontext.Value) {
 func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {
 	_, refusal := registration.Admit(token, now)
 	expected := "if it is registered, an active account"
-	if registration.Required && token.standing.kind != KindUser {
+	if registration.Required && token.profile.kind != KindUser {
 		expected = "an active account, as machines must be registered"
 	}
 	e.add("account", refusal, expected, registration.shown(token, now))

@@ -108,8 +108,8 @@ type authority struct {
 	preset        preset
 	keys          *issuer.Engine
 	leewaySeconds int64 // the policy's, rounded up
-	shelves       shelves
-	cache         *cache
+	plan          plan
+	interner      interner
 	unclear       *Refusal      // of callers who cannot be told
 	unclearSeen   atomic.Uint64 // their tokens that were verified
 }

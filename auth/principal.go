@@ -21,24 +21,24 @@ const (
 // Principal is a caller whose token was verified, with what is registered about
 // it. It is shared by requests with that token and never changes.
 type Principal struct {
-	token    *Token
-	standing *standing
+	token   *Token
+	profile *profile
 }
 
 // Issuer is the configured name of the token's issuer.
-func (p *Principal) Issuer() string { return p.standing.authority.Name }
+func (p *Principal) Issuer() string { return p.profile.authority.Name }
 
 // Kind tells a person from a machine, as far as the token and the accounts do.
-func (p *Principal) Kind() Kind { return p.standing.kind }
+func (p *Principal) Kind() Kind { return p.profile.kind }
 
 // HasIDTokenMarks tells whether the token looks like an ID token, which is let in
 // only where [Policy.AcceptIDTokens] says so.
-func (p *Principal) HasIDTokenMarks() bool { return p.standing.idToken }
+func (p *Principal) HasIDTokenMarks() bool { return p.profile.idToken }
 
 // ID names the caller for the API: the id of the account it is registered as,
 // else its subject.
 func (p *Principal) ID() string {
-	if own := p.standing.registered.own(); own != nil {
+	if own := p.profile.registered.own(); own != nil {
 		return own.ID()
 	}
 	return p.Subject()
@@ -55,26 +55,26 @@ func (p *Principal) Subject() string { return p.token.Subject() }
 func (p *Principal) ClientID() string { return p.token.ClientID() }
 
 // TokenID is the token's jti; empty if it has none.
-func (p *Principal) TokenID() string { return p.claim(claimsKey + "jti").text.Value }
+func (p *Principal) TokenID() string { return p.claim("jti").text.Value }
 
 // Groups lists the caller's groups. The slice must not be changed.
-func (p *Principal) Groups() []string { return p.standing.groups.list }
+func (p *Principal) Groups() []string { return p.profile.groups.list }
 
 // RegisteredGroups lists the groups of the account that the caller is registered
 // as. The slice must not be changed.
 func (p *Principal) RegisteredGroups() []string {
-	if own := p.standing.registered.own(); own != nil {
+	if own := p.profile.registered.own(); own != nil {
 		return own.Groups()
 	}
 	return nil
 }
 
 // Scopes lists the token's scopes. The slice must not be changed.
-func (p *Principal) Scopes() []string { return p.standing.scopes.list }
+func (p *Principal) Scopes() []string { return p.profile.scopes.list }
 
 // ExpiresAt is the token's exp, in UTC.
 func (p *Principal) ExpiresAt() time.Time {
-	return time.Unix(p.token.until-p.standing.authority.leewaySeconds, 0).UTC()
+	return time.Unix(p.token.until-p.profile.authority.leewaySeconds, 0).UTC()
 }
 
 // Deadline is when the token stops to count: its expiry plus the issuer's
@@ -110,44 +110,79 @@ type Text struct {
 func (p *Principal) Text(key string) (text Text, ok bool) {
 	switch key {
 	case "id":
-		return Text{Value: p.Subject(), Plain: p.token.isPlain(p.token.subject)}, true
+		return p.token.entry(atSubject).text, true
 	case "kind":
-		return Text{Value: string(p.standing.kind), Plain: true}, true
+		return Text{Value: string(p.profile.kind), Plain: true}, true
 	case "issuer":
 		return Text{Value: p.Issuer()}, true
 	case "client_id":
-		return Text{Value: p.ClientID(), Plain: p.token.isPlain(p.token.client)}, true
+		return p.token.entry(atClient).text, true
 	case "token_id":
 		return Text{Value: p.TokenID()}, true
 	case "expires_at":
 		return Text{Value: p.ExpiresAt().Format(time.RFC3339), Plain: true}, true
 	case "name":
-		if known := p.standing.registered.own(); known != nil && known.Name() != "" {
+		if known := p.profile.registered.own(); known != nil && known.Name() != "" {
 			return Text{Value: known.Name()}, true
 		}
-		return p.claim(claimsKey + "name").text, true
+		return p.claim("name").text, true
 	case "email":
-		return p.claim(claimsKey + "email").text, true
+		return p.claim("email").text, true
 	case "groups":
-		return p.standing.groups.text, true
+		return p.profile.groups.text, true
 	case "scopes":
-		return p.standing.scopes.text, true
+		return p.profile.scopes.text, true
 	}
-	if len(key) <= len(claimsKey) || !strings.HasPrefix(key, claimsKey) {
+	path, found := strings.CutPrefix(key, claimsKey)
+	if !found || path == "" {
 		return Text{}, false
 	}
-	return p.claim(key).text, true
+	return p.claim(path).text, true
 }
 
 // Claim gives the texts of the claim at a path: one for a string, a number or a
-// boolean, one for each such element of an array; none if it is absent. The
-// slice must not be changed.
-func (p *Principal) Claim(path string) []string { return p.claim(claimsKey + path).list }
+// boolean, one for each such element of an array; none if it is absent.
+func (p *Principal) Claim(path string) []string {
+	return p.readClaim(path).list
+}
+
+// claim gives what the token says at a path: at hand if the plan had the path when
+// the token was verified, else read anew.
+func (p *Principal) claim(path string) value {
+	place := p.profile.authority.plan.place(path)
+	if place < 0 || place >= int(p.token.planned) {
+		return p.readClaim(path)
+	}
+	if v := p.token.entry(atPlanned + place); v.form != formUnread {
+		return v
+	}
+	return p.readClaim(path)
+}
+
+// claimHasAny tells whether the claim at a path has one of the texts.
+func (p *Principal) claimHasAny(path string, texts []string) bool {
+	v := p.claim(path)
+	if v.text.Partial && v.list == nil {
+		v = p.readClaim(path) // its text does not tell all
+	}
+	return v.hasAny(texts)
+}
+
+// readClaim reads a claim anew.
+func (p *Principal) readClaim(path string) value {
+	for _, part := range []string{p.token.claims(), p.profile.claims} {
+		claims, _ := parseClaims([]byte(part)) // it was made of what was read
+		if found, ok := claims.lookup(path); ok {
+			return newValue(found)
+		}
+	}
+	return value{}
+}
 
 // Same tells whether two principals were made from the same claims.
 func (p *Principal) Same(other *Principal) bool {
-	return p == other || other != nil && p.Issuer() == other.Issuer() &&
-		p.token.text == other.token.text && p.standing.claims == other.standing.claims
+	return p == other || other != nil && p.Issuer() == other.Issuer() && p.Subject() == other.Subject() &&
+		p.token.claims() == other.token.claims() && p.profile.claims == other.profile.claims
 }
 
 // String names the caller without giving away what else the token says; "" for

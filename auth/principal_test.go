@@ -49,7 +49,7 @@ func TestPrincipalText(t *testing.T) {
 		{"claims.absent.too", "", false},
 		{"claims..", "", false},
 	}
-	for range 2 { // read anew, then recalled
+	for _, p := range []*Principal{p, unregistered(t, p.token.extended())} { // read anew, and at hand
 		for _, tt := range tests {
 			text, ok := p.Text(tt.key)
 			if text.Value != tt.want || text.Partial != tt.partial || !ok {
@@ -117,27 +117,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-func TestRecallIsBounded(t *testing.T) {
-	p := richPrincipal(t)
-	for i := range 3 * maxRecalled {
-		p.Claim(fmt.Sprintf("absent-%d", i))
-	}
-	length := 0
-	for r := p.token.recalled.Load(); r != nil; r = r.rest {
-		length++
-	}
-	if length != maxRecalled {
-		t.Errorf("%d values are recalled, expected %d", length, maxRecalled)
-	}
-	if n := len(p.standing.authority.shelves.properties.all); n != maxRecalled {
-		t.Errorf("%d properties are kept, expected %d: beyond the bound no request takes a lock", n, maxRecalled)
-	}
-	if text, _ := p.Text("claims.tenant.plan"); text.Value != "pro" {
-		t.Errorf("beyond the bound a claim reads %q", text.Value)
-	}
-}
-
-func TestRecallTogether(t *testing.T) {
+func TestClaimsTogether(t *testing.T) {
 	p := richPrincipal(t)
 	var group sync.WaitGroup
 	for range 8 {

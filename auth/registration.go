@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -16,8 +15,7 @@ type Accounts interface {
 	Lookup(issuer, subject string) (*account.Account, bool)
 
 	// Version changes whenever an answer of Lookup does, before it does: what is
-	// looked up after asking for the version is never older than it. It is neither
-	// 0 nor the largest number.
+	// looked up after asking for the version is never older than it.
 	Version() account.Version
 
 	// Loaded tells whether the accounts were ever read: before that, nobody can
@@ -58,13 +56,12 @@ func retrySoon(r *Refusal) *Refusal {
 // are in no processor's cache.
 func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal) {
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
-	last := token.admitted()
-	if last.version.Load() != uint64(version) {
-		last = g.principal(token, last)
-		last.version.Store(uint64(version))
+	last := token.admission.Load()
+	if last == nil || account.Version(last.version.Load()) != version {
+		last = g.admission(token, last, version)
 	}
 	p := &last.principal
-	if now.Unix() >= p.standing.good {
+	if now.Unix() >= p.profile.activeTill {
 		if refusal := g.refuse(p, now); refusal != nil {
 			return nil, refusal
 		}
@@ -75,7 +72,7 @@ func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal)
 // refuse gives the refusal of a principal whose account is not good now, or who
 // lacks one.
 func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
-	registered := &p.standing.registered
+	registered := &p.profile.registered
 	for _, known := range []*account.Account{registered.account, registered.other} {
 		if known == nil {
 			continue
@@ -101,59 +98,29 @@ func (g *Registration) refuseUnknown(p *Principal) *Refusal {
 		return ErrAccountsUnavailable
 	}
 	if p.Kind() == KindUnclear {
-		return p.standing.authority.unclear
+		return p.profile.authority.unclear
 	}
 	return ErrAccountUnknown
 }
 
-// admitted is a principal by what the accounts said when they had the version.
-type admitted struct {
-	version   atomic.Uint64 // an [account.Version], or one of those below
-	principal Principal     // there once it has a version
+// admission is the principal that a token's caller is with what the accounts said
+// of it when they had the version.
+type admission struct {
+	version   atomic.Uint64 // an [account.Version]
+	principal Principal
 }
 
-// No versions of accounts.
-const (
-	unused = 0
-	inUse  = math.MaxUint64
-)
-
-// admitted gives what the token last was admitted as, which may have no version
-// yet.
-func (t *Token) admitted() *admitted {
-	if later := t.later.Load(); later != nil {
-		return later
-	}
-	return &t.first
-}
-
-func (a *admitted) isMade() bool {
-	version := a.version.Load()
-	return version != unused && version != inUse
-}
-
-// room is where to put the next principal: within the token for the first one,
-// next to what a request needs anyway. It stays there, with its account, for as
-// long as the token is remembered.
-func (t *Token) room() *admitted {
-	if t.first.version.CompareAndSwap(unused, inUse) {
-		return &t.first
-	}
-	return new(admitted)
-}
-
-// principal joins what the token says with what is registered: the last one, if
-// its account is still the same.
-func (g *Registration) principal(token *Token, last *admitted) *admitted {
+// admission looks the accounts up: if they say the same as last time, the principal
+// is still the same.
+func (g *Registration) admission(token *Token, last *admission, version account.Version) *admission {
 	known := g.find(token)
-	if last.isMade() && last.principal.standing.registered == known {
+	if last != nil && last.principal.profile.registered == known {
+		last.version.Store(uint64(version))
 		return last
 	}
-	made := token.room()
-	made.principal = Principal{token: token, standing: token.standing.as(known)}
-	if made != &token.first {
-		token.later.Store(made)
-	}
+	made := &admission{principal: Principal{token: token, profile: token.profile.with(known)}}
+	made.version.Store(uint64(version))
+	token.admission.Store(made)
 	return made
 }
 
@@ -189,16 +156,16 @@ func (r *registered) own() *account.Account {
 	return r.account
 }
 
-// good is until when the accounts let the caller in, in Unix seconds.
-func (r *registered) good() int64 {
+// activeTill is until when the accounts let the caller in, in Unix seconds.
+func (r *registered) activeTill() int64 {
 	if r.bond < registers {
 		return 0 // whether it must be registered depends on the configuration
 	}
-	good := goodUntil(r.account)
+	till := activeTill(r.account)
 	if r.other != nil {
-		good = min(good, goodUntil(r.other))
+		till = min(till, activeTill(r.other))
 	}
-	return good
+	return till
 }
 
 // find gives what is registered about a token's caller, by its subject and by
@@ -230,8 +197,8 @@ func (g *Registration) named(token *Token, name string, client bool) (*account.A
 	if !ok {
 		return nil, stranger
 	}
-	bond := bondOf(known.By(), token.standing.kind, name == token.Subject(), client)
-	if bond > restricts && !token.standing.authority.isMeant(known) {
+	bond := bondOf(known.By(), token.profile.kind, name == token.Subject(), client)
+	if bond > restricts && !token.profile.authority.isMeant(known) {
 		bond = restricts
 	}
 	return known, bond
@@ -270,7 +237,7 @@ func (g *Registration) shown(token *Token, now time.Time) string {
 	known := found.account
 	switch {
 	case known == nil:
-	case !token.standing.authority.isMeant(known):
+	case !token.profile.authority.isMeant(known):
 		return known.State(now).String() + " as " + quoted(known.Subject()) + ", but for the issuer " + known.Identifier() +
 			", which had the name " + token.Issuer() + ": confirm the account if this issuer is meant"
 	case found.bond == owns:
@@ -281,9 +248,9 @@ func (g *Registration) shown(token *Token, now time.Time) string {
 	switch {
 	case !g.Accounts.Loaded():
 		return "the accounts have not been read yet"
-	case token.standing.kind == KindUnclear:
+	case token.profile.kind == KindUnclear:
 		return "neither registered nor known to be a person: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
-	case token.standing.kind == KindServiceAccount:
+	case token.profile.kind == KindServiceAccount:
 		return "a machine that is not registered: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
 	}
 	return "a person"

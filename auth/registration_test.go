@@ -72,7 +72,7 @@ func TestRegistration(t *testing.T) {
 	pod := verified(t, v, g.idp.Mint(map[string]any{"sub": "uuid-7", "azp": "ci", "gty": "client-credentials"}))
 	person := verified(t, v, g.idp.Mint(map[string]any{"sub": "ann", "azp": "ci"}))
 	unclear := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "spa"}))
-	unclear.standing = &standing{authority: unclear.standing.authority, kind: "unclear"}
+	unclear.profile = &profile{profileKey: profileKey{kind: KindUnclear}, authority: unclear.profile.authority}
 	namesake := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "spa"}))
 	at := func(d account.Draft, by account.By) account.Draft { d.By = by; return d }
 	moved := func(d account.Draft) account.Draft { d.Identifier = "https://was.example"; return d }
@@ -147,7 +147,7 @@ func TestRegistration(t *testing.T) {
 				t.Errorf("found the kind %s, expected %s", admitted.Kind(), test.kind)
 			}
 			if refusal == nil {
-				if given := without(admitted.Groups(), test.token.standing.groups.list); !slices.Equal(given, test.groups) {
+				if given := without(admitted.Groups(), test.token.profile.groups.list); !slices.Equal(given, test.groups) {
 					t.Errorf("was given the groups %q, expected %q", given, test.groups)
 				}
 			}

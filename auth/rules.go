@@ -43,7 +43,7 @@ type Predicate struct {
 	audiences []string
 	groups    [][]string
 	scopes    []string
-	claims    []ClaimRule // their paths with claimsKey before them
+	claims    []ClaimRule
 	machines  string
 	scope     *Refusal
 }
@@ -61,7 +61,7 @@ func (r Rules) Compile() (*Predicate, error) {
 	}
 	p := &Predicate{
 		issuers: r.Issuers, audiences: r.Audiences, scopes: r.Scopes,
-		groups: r.Groups, machines: r.ServiceAccount,
+		groups: r.Groups, claims: r.Claims, machines: r.ServiceAccount,
 	}
 	for i, line := range r.Groups {
 		if len(line) == 0 {
@@ -72,7 +72,6 @@ func (r Rules) Compile() (*Predicate, error) {
 		if claim.Path == "" || len(claim.Values) == 0 {
 			return nil, fmt.Errorf("claim %q: expected a path and at least one value", claim.Path)
 		}
-		p.claims = append(p.claims, ClaimRule{claimsKey + claim.Path, claim.Values})
 	}
 	scope := *ErrScope
 	scope.Scope = strings.Join(r.Scopes, " ")
@@ -97,37 +96,35 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.Issuer()) {
 		return ErrIssuer
 	}
-	if len(p.audiences) > 0 && !containsAny(caller.claim(audienceKey).list, p.audiences) {
+	if len(p.audiences) > 0 && !caller.claimHasAny("aud", p.audiences) {
 		return ErrAudience
 	}
-	if p.machines != "" && caller.standing.kind == KindUnclear {
-		return caller.standing.authority.unclear
+	if p.machines != "" && caller.profile.kind == KindUnclear {
+		return caller.profile.authority.unclear
 	}
-	if p.machines == "only" && caller.standing.kind != KindServiceAccount {
+	if p.machines == "only" && caller.profile.kind != KindServiceAccount {
 		return ErrOnlyMachines
 	}
-	if p.machines == "deny" && caller.standing.kind == KindServiceAccount {
+	if p.machines == "deny" && caller.profile.kind == KindServiceAccount {
 		return ErrNoMachines
 	}
 	for _, line := range p.groups {
-		if !containsAny(caller.standing.groups.list, line) {
+		if !containsAny(caller.profile.groups.list, line) {
 			return ErrGroup
 		}
 	}
 	for i := range p.claims {
-		if !containsAny(caller.claim(p.claims[i].Path).list, p.claims[i].Values) {
+		if !caller.claimHasAny(p.claims[i].Path, p.claims[i].Values) {
 			return ErrClaim
 		}
 	}
 	for _, scope := range p.scopes {
-		if !slices.Contains(caller.standing.scopes.list, scope) {
+		if !slices.Contains(caller.profile.scopes.list, scope) {
 			return p.scope
 		}
 	}
 	return nil
 }
-
-const audienceKey = claimsKey + "aud"
 
 // containsAny tells whether the lists share an element. Both are short.
 func containsAny(list, any []string) bool {

@@ -1,8 +1,9 @@
 package auth
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -10,71 +11,45 @@ import (
 )
 
 // Token is a token that was verified: what it says, and what it still depends
-// on. It is shared by all requests with that token. There may be very many, so
-// it is small: its own claims take most.
+// on. It is shared by all requests with that token.
+//
+// There may be very many, so it is one struct and one text, whatever is asked of
+// it: each object more costs the garbage collector time with each of its rounds.
 type Token struct {
-	sum      fingerprint
-	text     string // the JSON of its own claims, and what they do not say literally
-	until    int64  // when it stops to count, Unix seconds: exp and the leeway
-	claims   span   // of the text
-	subject  span
-	client   span
-	asked    atomic.Bool // since the cache last looked
-	standing *standing
-	recalled atomic.Pointer[recalled]
-	first    admitted
-	later    atomic.Pointer[admitted] // once the first is not true any more
+	sum       fingerprint
+	text      string // a table, what it tells of, and the JSON of the token's own claims
+	until     int64  // when it stops to count, Unix seconds: exp and the leeway
+	profile   *profile
+	admission atomic.Pointer[admission]
+	asked     atomic.Bool // since the cache last looked
+	json      uint16      // where the JSON begins
+	planned   uint8       // how much of the plan the table holds
 }
 
 // Issuer is the configured name of the token's issuer.
-func (t *Token) Issuer() string { return t.standing.authority.Name }
+func (t *Token) Issuer() string { return t.profile.authority.Name }
 
 // Subject is the caller's name at the issuer; never empty.
-func (t *Token) Subject() string { return t.subject.of(t.text) }
+func (t *Token) Subject() string { return t.entry(atSubject).text.Value }
 
 // ClientID is the OAuth 2.0 client the token was issued to; empty if it does not
 // say.
-func (t *Token) ClientID() string { return t.client.of(t.text) }
+func (t *Token) ClientID() string { return t.entry(atClient).text.Value }
 
-// span is a part of a token's text, which is shorter than 64 KiB because the
-// token is of [MaxTokenBytes] at most.
-type span struct{ from, to uint16 }
-
-func (s span) of(text string) string { return text[s.from:s.to] }
-
-// isPlain tells whether a header carries a part of the text unchanged: what it
-// does not is behind the claims.
-func (t *Token) isPlain(s span) bool { return s.to <= t.claims.to }
+// claims is the JSON of the token's own claims.
+func (t *Token) claims() string { return t.text[t.json:] }
 
 // holds tells whether the token still counts: its key is still its issuer's,
 // and it has not expired.
 func (t *Token) holds(now int64) bool {
-	return now < t.until && t.standing.key.TrustedAt(now)
+	return now < t.until && t.profile.key.TrustedAt(now)
 }
 
 // bytes is the memory that the token takes in a [cache] by itself. What it may be
 // registered as counts from the beginning: it takes as much as what the token says.
 func (t *Token) bytes() int64 {
-	registered := int64(unsafe.Sizeof(standing{})) + t.standing.groups.bytes()
+	registered := int64(unsafe.Sizeof(admission{})+unsafe.Sizeof(profile{})) + t.profile.groups.bytes()
 	return cacheEntry + int64(unsafe.Sizeof(Token{})) + textBytes(t.text) + registered
-}
-
-// hold gives the bytes to count for the token, without what others are counted for.
-func (t *Token) hold() int64 {
-	bytes := t.bytes() + t.standing.part.hold()
-	for r := t.recalled.Load(); r != nil; r = r.rest {
-		bytes += r.part.hold()
-	}
-	return bytes
-}
-
-// release gives the bytes that were counted for the token alone.
-func (t *Token) release() int64 {
-	bytes := t.bytes() + t.standing.part.release()
-	for r := t.recalled.Load(); r != nil; r = r.rest {
-		bytes += r.part.release()
-	}
-	return bytes
 }
 
 // textBytes is the memory of a text, rounded up as the allocator does.
@@ -91,25 +66,81 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 	}
 	expiry, _, _ := c.date("exp")
 	t.until = int64(math.Floor(expiry)) + a.leewaySeconds
-	own, common := a.split(c)
-	t.say(string(own), subject, a.client(c))
-	t.standing = a.standing(c, string(common), key, a.isLikeIDToken(h, c))
+	own, shared := a.split(c)
+	plan := a.plan.list()
+	t.profile = a.profileOf(c, shared, plan, key, a.isLikeIDToken(h, c))
+	t.say(own.json(), subject, a.client(c), own.values(plan))
 	return nil
 }
 
-// say keeps the claims, and finds the subject and the client in them. What does
-// not stand there letter by letter, or is not plain, is put behind.
-func (t *Token) say(claims, subject, client string) {
-	text := claims
-	find := func(s string) span {
-		at := strings.Index(claims, s)
-		if at < 0 || !isPlain(s) {
-			at = len(text)
-			text += s
+// extended gives the token with the values of a longer plan at hand.
+func (t *Token) extended() *Token {
+	plan := t.profile.authority.plan.list()
+	own, _ := parseClaims([]byte(t.claims())) // it was made of what was read
+	again := &Token{sum: t.sum, until: t.until, profile: t.profile.extended(plan)}
+	again.say(t.claims(), t.Subject(), t.ClientID(), own.values(plan))
+	return again
+}
+
+// A token's text begins with a table of the values that requests need. An entry is
+// of five bytes: where the value's text begins and ends, and its form with the marks.
+// The texts follow, each once, and then the JSON, which few requests need: what is
+// needed together is in the same few lines of a processor's cache.
+const (
+	entryBytes = 5
+
+	formMask    = 1<<4 - 1
+	markPlain   = 1 << 4
+	markPartial = 1 << 5
+)
+
+// The first entries of the table; those of the plan follow.
+const (
+	atSubject = iota
+	atClient
+	atPlanned
+)
+
+// say writes the text.
+func (t *Token) say(claims, subject, client string, planned []value) {
+	entries := append([]value{textValue(subject), textValue(client)}, planned...)
+	first := len(entries) * entryBytes
+	text := make([]byte, first, first+len(claims)+256)
+	for i, v := range entries {
+		if len(text)+len(v.text.Value) > math.MaxUint16 {
+			v = value{form: formUnread}
 		}
-		return span{uint16(at), uint16(at + len(s))}
+		at := bytes.Index(text[first:], []byte(v.text.Value)) + first
+		if at < first {
+			at = len(text)
+			text = append(text, v.text.Value...)
+		}
+		marks := byte(v.form)
+		if v.text.Plain {
+			marks |= markPlain
+		}
+		if v.text.Partial {
+			marks |= markPartial
+		}
+		entry := text[i*entryBytes:]
+		binary.LittleEndian.PutUint16(entry, uint16(at))
+		binary.LittleEndian.PutUint16(entry[2:], uint16(at+len(v.text.Value)))
+		entry[4] = marks
 	}
-	t.subject, t.client = find(subject), find(client)
-	t.claims = span{0, uint16(len(claims))}
-	t.text = text
+	t.json, t.planned = uint16(len(text)), uint8(len(planned))
+	t.text = string(append(text, claims...))
+}
+
+// entry gives what the table says at a place, without a list. What the token's own
+// claims do not say, those may that it shares.
+func (t *Token) entry(place int) value {
+	entry := t.text[place*entryBytes:][:entryBytes]
+	from, to, marks := uint16(entry[0])|uint16(entry[1])<<8, uint16(entry[2])|uint16(entry[3])<<8, entry[4]
+	if form(marks&formMask) == formAbsent {
+		return t.profile.values[place-atPlanned]
+	}
+	return value{
+		text: Text{Value: t.text[from:to], Plain: marks&markPlain != 0, Partial: marks&markPartial != 0},
+		form: form(marks & formMask),
+	}
 }

@@ -72,7 +72,6 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		if other, twice := names[a.Name]; twice {
 			return nil, fmt.Errorf("issuers %q and %q are both named %q: give one of them another name", other, a.Issuer, a.Name)
 		}
-		a.cache = v.cache
 		v.authorities[a.Issuer], names[a.Name] = a, a.Issuer
 	}
 	return v, nil
@@ -111,6 +110,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	now := v.now()
 	sum := v.prints.of(token)
 	if known := v.cache.find(sum, now.Unix()); known != nil {
+		if int(known.planned) < len(known.profile.authority.plan.list()) {
+			known = known.extended()
+			v.cache.add(known)
+		}
 		return Verdict{Token: known, Issuer: known.Issuer(), Remembered: true, At: now}
 	}
 	began := time.Now()

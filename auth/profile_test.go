@@ -38,13 +38,13 @@ func described(t *testing.T, a *authority, payload string) *Token {
 }
 
 // Tokens that say the same of issuer, audience, groups and scopes share one
-// standing, whatever else they say; others never do.
-func TestStandingIsShared(t *testing.T) {
+// profile, whatever else they say; others never do.
+func TestProfileIsShared(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	base := `{"iss":"x","aud":"y","sub":"alice","jti":"1","exp":9,"groups":["a","b"],"scope":"s"}`
-	kept := described(t, a, base).standing
+	kept := described(t, a, base).profile
 	same := `{"iss":"x","aud":"y","sub":"bob","jti":"2","exp":10,"email":"bob@example.com","groups":["a","b"],"scope":"s"}`
-	if described(t, a, same).standing != kept {
+	if described(t, a, same).profile != kept {
 		t.Error("an equal one is not shared")
 	}
 	for _, change := range [][2]string{
@@ -53,44 +53,42 @@ func TestStandingIsShared(t *testing.T) {
 		{`,"scope":"s"`, ``}, {`"groups":["a","b"],`, ``},
 	} {
 		other := strings.Replace(base, change[0], change[1], 1)
-		if other == base || described(t, a, other).standing == kept {
-			t.Errorf("%s shares the standing of %s", other, base)
+		if other == base || described(t, a, other).profile == kept {
+			t.Errorf("%s shares the profile of %s", other, base)
 		}
 	}
 }
 
-func TestHugeStandingIsNotKept(t *testing.T) {
+func TestHugeProfileIsNotKept(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	huge := fmt.Sprintf(`{"sub":"alice","exp":9,"groups":[%q]}`, strings.Repeat("g", maxShared))
-	if p := unregistered(t, described(t, a, huge)); len(p.Groups()) != 1 || len(a.shelves.standings.all) != 0 {
-		t.Errorf("%d groups were read and %d standings kept, expected one and none", len(p.Groups()), len(a.shelves.standings.all))
-	}
-	plain := unregistered(t, described(t, a, fmt.Sprintf(`{"sub":"alice","exp":9,"x":%q}`, strings.Repeat("x", maxShared))))
-	if text, _ := plain.Text("claims.x"); len(text.Value) != maxShared || len(a.shelves.properties.all) != 0 {
-		t.Errorf("%d bytes were read and %d properties kept", len(text.Value), len(a.shelves.properties.all))
-	}
-	plain.Claim("sub") // in one list with the huge claim
-	if n := len(a.shelves.lists.all); n != 0 {
-		t.Errorf("%d lists with a huge claim are kept", n)
+	token := described(t, a, huge)
+	if p := unregistered(t, token); len(p.Groups()) != 1 || len(a.interner.profiles) != 0 {
+		t.Errorf("%d groups were read and %d profiles kept, expected one and none", len(p.Groups()), len(a.interner.profiles))
 	}
 	ci := declare(t, account.Draft{Subject: "alice", Issuer: "acme", Status: account.StatusActive})
-	if described(t, a, huge).standing.as(registered{account: ci, bond: owns}); len(a.shelves.registered.all) != 0 {
-		t.Error("a huge standing is kept for being registered")
+	if token.profile.with(registered{account: ci, bond: owns}); len(a.interner.profiles) != 0 {
+		t.Error("a huge profile is kept for being registered")
+	}
+	a.plan.place("groups")
+	if token.extended(); len(a.interner.profiles) != 0 {
+		t.Error("a huge profile is kept for being extended")
 	}
 }
 
-func TestShelfIsBounded(t *testing.T) {
-	var f shelf[int, int]
-	for i := range 3 * shelfSize {
-		if got := f.take(i, func() int { return -i }); got != -i {
-			t.Fatalf("took %d, expected %d", got, -i)
+func TestInternerIsBounded(t *testing.T) {
+	var i interner
+	for n := range 3 * maxInterned {
+		k, made := profileKey{planned: n}, new(profile)
+		if got := i.take(k, func() *profile { return made }); got != made {
+			t.Fatal("took another's profile")
+		}
+		if again := i.take(k, func() *profile { return new(profile) }); again != made {
+			t.Fatal("made again though it is kept")
 		}
 	}
-	if n := len(f.all); n > shelfSize {
-		t.Errorf("%d are kept, expected %d at most", n, shelfSize)
-	}
-	if got := f.take(3*shelfSize-1, func() int { return 1 }); got == 1 {
-		t.Error("made again though it is kept")
+	if n := len(i.profiles); n > maxInterned {
+		t.Errorf("%d are kept, expected %d at most", n, maxInterned)
 	}
 }
 
@@ -112,9 +110,19 @@ func TestSplitLosesNothing(t *testing.T) {
 			if value, ok := whole.lookup(path); ok {
 				list, _ = scalars(value)
 			}
-			for range 2 { // read anew, then recalled
-				if got := unregistered(t, r).Claim(path); !slices.Equal(got, list) {
+			for _, r := range []*Token{r, r.extended(), described(t, a, payload)} { // read anew, and at hand
+				p := unregistered(t, r)
+				if got := p.Claim(path); !slices.Equal(got, list) {
 					t.Errorf("preset %q: %s reads %q, expected %q", preset, path, got, list)
+				}
+				v := p.claim(path)
+				if got := slices.Collect(v.elements); !v.text.Partial && !slices.Equal(got, list) {
+					t.Errorf("preset %q: %s is %q, expected %q", preset, path, got, list)
+				}
+				for _, one := range list {
+					if !p.claimHasAny(path, []string{"?", one}) || p.claimHasAny(path, []string{one + "?"}) {
+						t.Errorf("preset %q: %s has %q, and not that and more: found otherwise", preset, path, one)
+					}
 				}
 			}
 		}
@@ -135,28 +143,28 @@ func TestSay(t *testing.T) {
 		{long, long + "x", long + "y"},
 	} {
 		var r Token
-		r.say(test.claims, test.subject, test.client)
+		r.say(test.claims, test.subject, test.client, nil)
 		p := &Principal{token: &r}
-		if p.Subject() != test.subject || p.ClientID() != test.client || r.claims.of(r.text) != test.claims {
-			t.Errorf("%.40q: found %.40q, %.40q, %.40q", test.claims, r.claims.of(r.text), p.Subject(), p.ClientID())
+		if p.Subject() != test.subject || p.ClientID() != test.client || r.claims() != test.claims {
+			t.Errorf("%.40q: found %.40q, %.40q, %.40q", test.claims, r.claims(), p.Subject(), p.ClientID())
 		}
 	}
 }
 
-// Callers with one standing and one account share what the two make together.
-func TestRegisteredStandingIsShared(t *testing.T) {
+// Callers with one profile and one account share what the two make together.
+func TestRegisteredProfileIsShared(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	ci := declare(t, account.Draft{Subject: "ci", Issuer: "acme", Status: account.StatusActive, Groups: []string{"b", "c"}})
-	s := described(t, a, `{"sub":"ci","exp":9,"groups":["a","b"]}`).standing
+	p := described(t, a, `{"sub":"ci","exp":9,"groups":["a","b"]}`).profile
 	own := registered{account: ci, bond: owns}
-	joined := s.as(own)
-	if joined != s.as(own) || s.as(registered{}) != s {
-		t.Error("the same account made another standing")
+	joined := p.with(own)
+	if joined != p.with(own) || p.with(registered{}) != p {
+		t.Error("the same account made another profile")
 	}
 	if want := []string{"a", "b", "c"}; !slices.Equal(joined.groups.list, want) || joined.kind != KindServiceAccount || joined.registered != own {
 		t.Errorf("found %+v, expected the groups %v of a service account", joined, want)
 	}
-	if slices.Contains(s.groups.list, "c") || s.registered.account != nil {
-		t.Error("the token's own standing was changed")
+	if slices.Contains(p.groups.list, "c") || p.registered.account != nil {
+		t.Error("the token's own profile was changed")
 	}
 }

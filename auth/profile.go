@@ -1,0 +1,191 @@
+package auth
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// profile is what many callers have in common: what their tokens say alike, the key
+// that signed them, and the account they are registered as. It never changes, so
+// that one copy serves all their tokens.
+type profile struct {
+	profileKey
+	authority  *authority
+	groups     value
+	scopes     value
+	values     []value // of the shared claims, by their place in the plan
+	activeTill int64   // when the accounts stop being active, Unix seconds; 0 without one
+
+	bytes   int64        // that it takes
+	holders atomic.Int64 // tokens of the cache, which count it once
+}
+
+// profileKey is what a profile is made of.
+type profileKey struct {
+	key        *issuer.Key
+	kind       Kind
+	idToken    bool       // the token looks like an ID token
+	claims     string     // the JSON of the claims that the tokens say alike
+	planned    int        // how much of the plan it holds
+	registered registered // nothing in that of a token
+}
+
+// profileOf gives the profile of a token with these claims, some of them shared.
+func (a *authority) profileOf(c, shared claimSet, plan []string, key *issuer.Key, idToken bool) *profile {
+	kind, _ := a.kind(c)
+	if kind == KindUnclear {
+		a.unclearSeen.Add(1)
+	}
+	k := profileKey{key: key, kind: kind, idToken: idToken, claims: shared.json(), planned: len(plan)}
+	return a.interner.take(k, func() *profile {
+		return a.newProfile(k, listOf(a.groups(c)), listOf(a.scopes(c)), shared.values(plan))
+	})
+}
+
+func (a *authority) newProfile(k profileKey, groups, scopes value, values []value) *profile {
+	p := &profile{profileKey: k, authority: a, groups: groups, scopes: scopes, values: values, activeTill: k.registered.activeTill()}
+	p.bytes = int64(unsafe.Sizeof(*p)) + textBytes(k.claims) + groups.bytes() + scopes.bytes()
+	for i := range values {
+		p.bytes += int64(unsafe.Sizeof(values[i])) + values[i].bytes()
+	}
+	return p
+}
+
+// with gives the profile of callers about whom that is registered. Whose account it
+// is, is a service account whatever the token looks like.
+func (p *profile) with(found registered) *profile {
+	if found.account == nil {
+		return p
+	}
+	k := p.profileKey
+	k.registered = found
+	own := found.own()
+	if own != nil {
+		k.kind = KindServiceAccount
+	}
+	return p.authority.interner.take(k, func() *profile {
+		groups := p.groups
+		if own != nil {
+			groups = listOf(join(groups.list, own.Groups()))
+		}
+		return p.authority.newProfile(k, groups, p.scopes, p.values)
+	})
+}
+
+// extended gives the profile of a token whose values of a longer plan are at hand.
+func (p *profile) extended(plan []string) *profile {
+	k := p.profileKey
+	k.planned = len(plan)
+	return p.authority.interner.take(k, func() *profile {
+		shared, _ := parseClaims([]byte(p.claims)) // it was made of what was read
+		return p.authority.newProfile(k, p.groups, p.scopes, shared.values(plan))
+	})
+}
+
+// activeTill is when an account stops being active by itself, in Unix seconds; 0 for
+// one that is switched off.
+func activeTill(a *account.Account) int64 {
+	switch {
+	case a.Status() == account.StatusInactive:
+		return 0
+	case a.ExpiresAt().IsZero():
+		return math.MaxInt64
+	}
+	return a.ExpiresAt().Unix()
+}
+
+// join gives the elements of both lists, each once.
+func join(a, b []string) []string {
+	joined := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(joined, s) {
+			joined = append(joined, s)
+		}
+	}
+	return joined
+}
+
+// hold gives the bytes to count for one more token of the cache that has it.
+func (p *profile) hold() int64 {
+	if p.holders.Add(1) > 1 {
+		return 0
+	}
+	return p.bytes
+}
+
+// release gives the bytes not to count any more for one token less.
+func (p *profile) release() int64 {
+	if p.holders.Add(-1) > 0 {
+		return 0
+	}
+	return p.bytes
+}
+
+// split parts a token's claims into its own and those that many tokens share: who
+// issued it for whom, and the groups and scopes.
+func (a *authority) split(c claimSet) (own, shared claimSet) {
+	own, shared = make(claimSet, 0, len(c)), make(claimSet, 0, len(c))
+	for i := range c {
+		if a.isShared(c[i].name) {
+			shared = append(shared, c[i])
+		} else {
+			own = append(own, c[i])
+		}
+	}
+	return own, shared
+}
+
+// isShared tells the claims that tokens of an issuer say alike. One that is taken
+// for such, and is not, costs memory and nothing else.
+func (a *authority) isShared(name []byte) bool {
+	switch string(name) {
+	case "iss", "aud", "tid", "ver", "typ":
+		return true
+	}
+	leads := func(path string) bool { // it begins with that top-level claim
+		return len(path) >= len(name) && path[:len(name)] == string(name) &&
+			(len(path) == len(name) || path[len(name)] == '.')
+	}
+	return slices.ContainsFunc(a.preset.groups, leads) || slices.ContainsFunc(a.preset.scopes, leads)
+}
+
+// interner keeps one copy of each profile, so that a hundred thousand cached tokens
+// take little memory, and what requests need of them stays in the processor's cache.
+type interner struct {
+	mu       sync.Mutex
+	profiles map[profileKey]*profile
+}
+
+const (
+	// maxInterned is how many profiles are kept; when it is full, the interner
+	// starts anew. What was taken from it stays good.
+	maxInterned = 1024
+
+	// maxShared is the longest JSON of shared claims, in bytes, that is interned.
+	// What is longer is kept with the token, and goes with it.
+	maxShared = 2048
+)
+
+// take gives the profile of a key, after making it if there is none.
+func (i *interner) take(k profileKey, create func() *profile) *profile {
+	if len(k.claims) > maxShared {
+		return create()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if kept, ok := i.profiles[k]; ok {
+		return kept
+	}
+	if i.profiles == nil || len(i.profiles) >= maxInterned {
+		i.profiles = make(map[profileKey]*profile)
+	}
+	made := create()
+	i.profiles[k] = made
+	return made
+}
