@@ -101,7 +101,7 @@ func newAPI(p apiParts) (*api.API, error) {
 		services.SSO, services.SSOGroup = p.sso.taken.Service, p.sso.group(admins)
 	}
 	if issuer != "" {
-		services.Authenticate, err = p.authenticator.forAPI(issuer, p.logger)
+		services.Authenticate, err = p.authenticate(issuer)
 	}
 	return api.New(services), err
 }
@@ -140,35 +140,18 @@ func (p *apiParts) operation() api.Operation {
 	return o
 }
 
-// forAPI tells whose token of one issuer a request carries, and whether the caller
-// is in any of the groups that are asked for.
-func (a *authenticator) forAPI(issuer string, logger *zap.Logger) (func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal), error) {
+// authenticate tells whose token of one issuer a request carries, and whether the
+// caller is in any of the groups that are asked for.
+func (p *apiParts) authenticate(issuer string) (func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal), error) {
 	ours, err := auth.Rules{Issuers: []string{issuer}}.Compile()
-	if err != nil {
-		return nil, err
-	}
 	return func(r *http.Request, groups ...api.Group) (*auth.Principal, *auth.Refusal) {
-		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
-		if refusal != nil {
-			logRefusal(logger, auth.Verdict{Refusal: refusal})
-			a.meters.outcome(r, "", nil, refusal)
-			return nil, refusal
-		}
-		caller, verdict := a.verify(r.Context(), token)
-		refusal = verdict.Refusal
-		if refusal == nil {
-			refusal = ours.Check(caller)
-		}
-		if refusal == nil {
-			refusal = api.CheckGroups(caller, groups)
-		}
-		if refusal != nil {
-			verdict.Refusal = refusal
-			logRefusal(logger, verdict)
-		}
-		a.meters.outcome(r, verdict.Issuer, caller, refusal)
-		return caller, refusal
-	}, nil
+		return p.authenticator.fromHeader(r, p.logger, func(caller *auth.Principal) *auth.Refusal {
+			if refusal := ours.Check(caller); refusal != nil {
+				return refusal
+			}
+			return api.CheckGroups(caller, groups)
+		})
+	}, err
 }
 
 const modulePath = "github.com/gatehouse-proxy/gatehouse"

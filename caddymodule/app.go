@@ -288,6 +288,16 @@ func (a *attachment) end() {
 	a.detach = nil
 }
 
+const addIssuer = "add the global option `gatehouse { issuer https://… { audience … } }`"
+
+// errNoIssuer words that an option needs an issuer.
+func errNoIssuer(option string) error {
+	if option == appID {
+		return errors.New("no issuer is configured, nor anything that needs none: add `issuer https://… { audience … }`")
+	}
+	return fmt.Errorf("no issuer is configured, and %s needs one: add `issuer https://… { audience … }`", option)
+}
+
 // Interface guards
 var (
 	_ caddy.App          = (*App)(nil)

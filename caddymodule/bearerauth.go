@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
@@ -92,10 +94,15 @@ type BearerAuth struct {
 	refuser  *refuser
 }
 
-// The values of the option cut.
+// The words that options take.
+var (
+	preflights = choice{preflightPass}
+	cuts       = choice{"streams", cutAll}
+)
+
 const (
-	cutStreams = "streams"
-	cutAll     = "all"
+	preflightPass = "pass"
+	cutAll        = "all"
 )
 
 // CaddyModule tells Caddy about the handler.
@@ -113,49 +120,52 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
 		return fmt.Errorf("bearer_auth: header: %w", err)
 	}
-	challenge := auth.Challenge{Realm: b.realm(), Scope: strings.Join(b.Scopes, " ")}
+	challenge := auth.Challenge{Realm: cmp.Or(b.Realm, defaultRealm), Scope: strings.Join(b.Scopes, " ")}
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.ErrorBody == "json", b.GRPC != grpcOff, b.logger, b.authenticator.meters)
+	b.refuser = newRefuser(challenge, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger, b.authenticator.meters)
 	return nil
 }
 
 // Validate checks the options that are not rules.
 func (b *BearerAuth) Validate() error {
-	if b.Preflight != "" && b.Preflight != "pass" {
-		return fmt.Errorf("bearer_auth: preflight: found %q, expected pass", b.Preflight)
-	}
-	if b.ErrorBody != "" && b.ErrorBody != "json" && b.ErrorBody != "none" {
-		return fmt.Errorf("bearer_auth: error_body: found %q, expected json or none", b.ErrorBody)
-	}
-	if err := checkGRPC(b.GRPC); err != nil {
+	if err := b.check(); err != nil {
 		return fmt.Errorf("bearer_auth: %w", err)
+	}
+	return nil
+}
+
+func (b *BearerAuth) check() error {
+	for _, err := range []error{
+		preflights.check("preflight", b.Preflight), errorBodies.check("error_body", b.ErrorBody),
+		onOff.check("grpc", b.GRPC), cuts.check("cut", b.Cut),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	for _, origin := range b.CookieOrigins {
 		if err := checkOrigin(origin); err != nil {
-			return fmt.Errorf("bearer_auth: cookie_origin: %w", err)
+			return fmt.Errorf("cookie_origin: %w", err)
 		}
-	}
-	if b.Cut != "" && b.Cut != cutStreams && b.Cut != cutAll {
-		return fmt.Errorf("bearer_auth: cut: found %q, expected %s or %s", b.Cut, cutStreams, cutAll)
 	}
 	for _, source := range b.TokenFrom {
 		if err := source.validate(); err != nil {
-			return fmt.Errorf("bearer_auth: token_from: %w", err)
+			return fmt.Errorf("token_from: %w", err)
 		}
 	}
 	for _, prefix := range b.PassOther {
 		if err := checkPassOther(prefix); err != nil {
-			return fmt.Errorf("bearer_auth: pass_other: %w", err)
+			return fmt.Errorf("pass_other: %w", err)
 		}
 	}
 	if len(b.PassOther) > 0 && b.StripToken {
-		return errors.New("bearer_auth: pass_other hands tokens on for the upstream to check, and strip_token takes them away: leave one of them out")
+		return errors.New("pass_other hands tokens on for the upstream to check, and strip_token takes them away: leave one of them out")
 	}
 	if b.ProtectedResource != "" {
 		if err := auth.CheckResource(b.ProtectedResource); err != nil {
-			return fmt.Errorf("bearer_auth: protected_resource: %w", err)
+			return fmt.Errorf("protected_resource: %w", err)
 		}
 	}
 	return nil
@@ -165,21 +175,21 @@ func (b *BearerAuth) Validate() error {
 // headers are removed whatever comes of it.
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	b.identity.clean(r)
-	if b.Preflight == "pass" && isPreflight(r, b.TokenFrom) {
+	if b.Preflight == preflightPass && isPreflight(r, b.TokenFrom) {
 		bare(r.Header)
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
-	if refusal := b.checkProtocol(r); refusal != nil {
+	if refusal := checkProtocol(r, b.Headers, b.Upgrade); refusal != nil {
 		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
 	}
 	token, refusal := findToken(r, b.TokenFrom)
-	if refusal == auth.ErrNoToken && b.Optional || refusal == nil && b.passes(r, token) {
+	if refusal == auth.ErrNoToken && b.Optional || refusal == nil && passes(r, token, b.PassOther, b.TokenFrom) {
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
 	if refusal == nil {
-		refusal = b.checkSite(r)
+		refusal = checkSite(r, b.TokenFrom, b.CookieOrigins)
 	}
 	if refusal != nil {
 		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
@@ -209,25 +219,6 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	}
 	handOn(r, token, b.TokenFrom, b.StripToken)
 	return nil
-}
-
-// passes tells whether a token is one that the upstream alone can judge. Every
-// JWT has dots, so whatever has one is held for a JWT and never passes. The token
-// goes on in exactly the form that an upstream reads.
-func (b *BearerAuth) passes(r *http.Request, token string) bool {
-	if len(b.PassOther) == 0 || strings.Contains(token, ".") || auth.CheckToken(token) != nil {
-		return false
-	}
-	if fromHeader, _ := auth.ParseAuthorization(r.Header["Authorization"]); fromHeader != token {
-		return false
-	}
-	for _, prefix := range b.PassOther {
-		if strings.HasPrefix(token, prefix) {
-			handOn(r, token, b.TokenFrom, false)
-			return true
-		}
-	}
-	return false
 }
 
 // Access says who is let in where: the part that the handler bearer_auth and
@@ -301,11 +292,52 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 	return err
 }
 
-func (a *Access) realm() string {
-	if a.Realm == "" {
-		return defaultRealm
+// BearerProvider lets bearer tokens sit beside other providers in Caddy's own
+// handler `authentication`. That handler answers every refusal with 401;
+// use the handler bearer_auth for the rest of what a protected site needs.
+type BearerProvider struct {
+	Access
+
+	logger    *zap.Logger
+	challenge auth.Challenge
+}
+
+// CaddyModule tells Caddy about the provider.
+func (BearerProvider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.bearer",
+		New: func() caddy.Module { return new(BearerProvider) },
 	}
-	return a.Realm
+}
+
+// Provision compiles the rules.
+func (p *BearerProvider) Provision(ctx caddy.Context) error {
+	p.logger = ctx.Logger()
+	if err := p.Access.provision(ctx); err != nil {
+		return fmt.Errorf("bearer: %w", err)
+	}
+	p.challenge = auth.Challenge{Realm: cmp.Or(p.Realm, defaultRealm)}
+	return nil
+}
+
+// Authenticate tells who is calling. A missing or bad token is no error: it is
+// answered with a challenge.
+func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	// Rules first: another provider may let in somebody else.
+	caller, refusal := p.authenticator.fromHeader(r, p.logger, p.predicate.Check)
+	if refusal == nil {
+		refusal = setPrincipal(r, caller)
+	}
+	if refusal == nil {
+		return caddyauth.User{ID: caller.Subject()}, true, nil
+	}
+	if challenge := p.challenge.Header(refusal); challenge != "" {
+		w.Header().Add("WWW-Authenticate", challenge)
+	}
+	if refusal.RetryAfter > 0 {
+		w.Header().Set("Retry-After", retryAfter(refusal.RetryAfter))
+	}
+	return caddyauth.User{}, false, nil
 }
 
 // Interface guards
@@ -313,4 +345,6 @@ var (
 	_ caddy.Provisioner           = (*BearerAuth)(nil)
 	_ caddy.Validator             = (*BearerAuth)(nil)
 	_ caddyhttp.MiddlewareHandler = (*BearerAuth)(nil)
+	_ caddy.Provisioner           = (*BearerProvider)(nil)
+	_ caddyauth.Authenticator     = (*BearerProvider)(nil)
 )

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
 // The pieces that all of Gatehouse's Caddyfile parsers are made of. They are
@@ -79,30 +77,63 @@ func wordFor(d *caddyfile.Dispenser, into *string, expected string) error {
 	return noMore(d, option)
 }
 
-// checkedWord reads one word and lets check say what is wrong with it.
-func checkedWord(d *caddyfile.Dispenser, into *string, check func(string) error) error {
-	option := d.Val()
-	if err := oneWord(d, into); err != nil {
-		return err
-	}
-	if err := check(*into); err != nil {
-		return d.Errf("%s: %v", option, err)
-	}
-	return nil
-}
-
 func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
 
-// oneOf reads one word out of a few.
-func oneOf(d *caddyfile.Dispenser, into *string, allowed ...string) error {
-	option, expected := d.Val(), strings.Join(allowed, " or ")
-	if err := wordFor(d, into, expected); err != nil {
+// choice are the words of which an option takes one.
+type choice []string
+
+// onOff is the choice of options that are on by default.
+var onOff = choice{"on", off}
+
+const off = "off"
+
+// check refuses other words. An empty value stands for the default.
+func (c choice) check(option, value string) error {
+	if value == "" || slices.Contains(c, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: found %q, expected %s", option, value, strings.Join(c, " or "))
+}
+
+// oneOf reads one word of a choice.
+func oneOf(d *caddyfile.Dispenser, into *string, words choice) error {
+	option := d.Val()
+	if err := wordFor(d, into, strings.Join(words, " or ")); err != nil {
 		return err
 	}
-	if !slices.Contains(allowed, *into) {
-		return d.Errf("%s: found %q, expected %s", option, *into, expected)
+	return atLine(d, words.check(option, *into))
+}
+
+// checkedBy has each option followed by a check of the whole, whose error then
+// names the option's line. What the check judges may be half read.
+func (o options) checkedBy(check func() error) options {
+	for word, one := range o {
+		parse := one.parse
+		one.parse = func(d *caddyfile.Dispenser) error {
+			line := at(d.Token())
+			if err := parse(d); err != nil {
+				return err
+			}
+			return atLine(line, check())
+		}
+		o[word] = one
 	}
-	return nil
+	return o
+}
+
+// at is a dispenser on a line that has been passed, for errors.
+func at(line caddyfile.Token) *caddyfile.Dispenser {
+	d := caddyfile.NewDispenser([]caddyfile.Token{line})
+	d.Next()
+	return d
+}
+
+// atLine adds file and line to an error, if it is one.
+func atLine(d *caddyfile.Dispenser, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.WrapErr(err)
 }
 
 // words reads at least one word.
@@ -191,27 +222,8 @@ func (n notedLines) once(name string, parse func(*caddyfile.Dispenser) error) op
 
 // at is a dispenser on an option's line, for errors; d where none was noted.
 func (n notedLines) at(name string, d *caddyfile.Dispenser) *caddyfile.Dispenser {
-	line, ok := n[name]
-	if !ok {
-		return d
+	if line, ok := n[name]; ok {
+		return at(line)
 	}
-	at := caddyfile.NewDispenser([]caddyfile.Token{line})
-	at.Next()
-	return at
+	return d
 }
-
-// checkDirective says, with file and line, that a directive needs an issuer where
-// the global option has none.
-func checkDirective(h httpcaddyfile.Helper, name string, needs func(*App) bool) error {
-	option, ok := h.Option(appID).(httpcaddyfile.App)
-	if !ok {
-		return nil // it is missing; provisioning says so
-	}
-	app := new(App)
-	if err := json.Unmarshal(option.Value, app); err != nil || !needs(app) {
-		return err
-	}
-	return h.Errf("%s: no issuer is configured: %s", name, addIssuer)
-}
-
-func hasNoIssuer(a *App) bool { return len(a.Issuers) == 0 }

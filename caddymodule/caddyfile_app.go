@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -102,9 +103,7 @@ func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 	if err := parseBlock(d, i.options()); err != nil {
 		return err
 	}
-	at := caddyfile.NewDispenser([]caddyfile.Token{line})
-	at.Next()
-	if err := i.checkWhole(at, *list); err != nil {
+	if err := i.checkWhole(at(line), *list); err != nil {
 		return err
 	}
 	*list = append(*list, i)
@@ -117,7 +116,7 @@ func (i *Issuer) options() options {
 	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
 	return options{
 		"name":             word(&i.Name),
-		"preset":           once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()...) }),
+		"preset":           once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()) }),
 		"audience":         list(&i.Audiences),
 		"jwks_uri":         word(&i.JWKSURI),
 		"jwks_file":        word(&i.JWKSFile),
@@ -125,7 +124,7 @@ func (i *Issuer) options() options {
 		"leeway":           once(i.parseLeeway),
 		"max_lifetime":     once(func(d *d) error { return duration(d, &i.MaxLifetime, caddy.Duration(time.Second), 0) }),
 		"token_type":       word(&i.TokenType),
-		"id_tokens":        once(func(d *d) error { return oneOf(d, &i.IDTokens, idTokensAccept, idTokensRefuse) }),
+		"id_tokens":        once(func(d *d) error { return oneOf(d, &i.IDTokens, idTokens) }),
 		"kind":             repeatable(i.parseKind),
 		"subject_claim":    word(&i.SubjectClaim),
 		"client_claim":     word(&i.ClientClaim),
@@ -146,8 +145,8 @@ func (i *Issuer) parseKind(d *caddyfile.Dispenser) error {
 		return d.Err("kind: expected service_account or user")
 	}
 	kind, words := d.Val(), d.RemainingArgs()
-	if kind != string(auth.KindServiceAccount) && kind != string(auth.KindUser) {
-		return d.Errf("kind: found %q, expected service_account or user", kind)
+	if err := kinds.check("kind", kind); err != nil {
+		return d.WrapErr(err)
 	}
 	if len(words) == 0 {
 		if i.Kind != "" {
@@ -252,7 +251,7 @@ func (s *ServiceAccounts) parseServiceAccounts(d *caddyfile.Dispenser) error {
 	}
 	return parseBlock(d, options{
 		"registration": once(func(d *caddyfile.Dispenser) error {
-			return oneOf(d, &s.Registration, registrationRequired, registrationOptional)
+			return oneOf(d, &s.Registration, registrations)
 		}),
 		"refresh": once(func(d *caddyfile.Dispenser) error {
 			return duration(d, &s.Refresh, caddy.Duration(account.MinRefresh), caddy.Duration(time.Hour))
@@ -274,19 +273,17 @@ func (s *ServiceAccounts) parseAccount(d *caddyfile.Dispenser) error {
 	if err := parseBlock(d, options{
 		"issuer": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &declared.Issuer) }),
 		"by": once(func(d *caddyfile.Dispenser) error {
-			return oneOf(d, &declared.By, string(account.BySubject), string(account.ByClient), string(account.ByEither))
+			return oneOf(d, &declared.By, choice{string(account.BySubject), string(account.ByClient), string(account.ByEither)})
 		}),
 		"name":   once(func(d *caddyfile.Dispenser) error { return oneWord(d, &declared.Name) }),
 		"groups": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &declared.Groups) }),
-		"status": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &declared.Status, "active", "inactive") }),
+		"status": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &declared.Status, choice{"active", "inactive"}) }),
 	}); err != nil {
 		return err
 	}
 	for _, other := range s.Accounts {
 		if other.Subject == declared.Subject && other.Issuer == declared.Issuer {
-			at := caddyfile.NewDispenser([]caddyfile.Token{line})
-			at.Next()
-			return at.Errf("account %s is declared twice, expected each once for an issuer", declared.Subject)
+			return at(line).Errf("account %s is declared twice, expected each once for an issuer", declared.Subject)
 		}
 	}
 	s.Accounts = append(s.Accounts, declared)
@@ -327,3 +324,19 @@ func parseGatehouseAPI(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 	}
 	return new(GatehouseAPI), nil
 }
+
+// checkDirective says, with file and line, that a directive needs an issuer where
+// the global option has none.
+func checkDirective(h httpcaddyfile.Helper, name string, needs func(*App) bool) error {
+	option, ok := h.Option(appID).(httpcaddyfile.App)
+	if !ok {
+		return nil // it is missing; provisioning says so
+	}
+	app := new(App)
+	if err := json.Unmarshal(option.Value, app); err != nil || !needs(app) {
+		return err
+	}
+	return h.Errf("%s: no issuer is configured: %s", name, addIssuer)
+}
+
+func hasNoIssuer(a *App) bool { return len(a.Issuers) == 0 }

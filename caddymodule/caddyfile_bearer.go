@@ -55,7 +55,7 @@ func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error
 		return nil, err
 	}
 	b := new(BearerAuth)
-	if err := parseBlock(h.Dispenser, b.options()); err != nil {
+	if err := parseBlock(h.Dispenser, b.options().checkedBy(b.check)); err != nil {
 		return nil, err
 	}
 	routes := append(b.cleaningRoute(h, matcher), h.NewRoute(matcher, b)...)
@@ -74,20 +74,20 @@ func (b *BearerAuth) options() options {
 		"scope":              list(&b.Scopes),
 		"group":              repeatable(func(d *d) error { return appendLine(d, &b.Groups) }),
 		"claim":              repeatable(b.parseClaim),
-		"service_account":    once(func(d *d) error { return oneOf(d, &b.ServiceAccount, "only", "deny") }),
+		"service_account":    once(func(d *d) error { return oneOf(d, &b.ServiceAccount, choice{"only", "deny"}) }),
 		"optional":           once(func(d *d) error { return flag(d, &b.Optional) }),
 		"header":             repeatable(b.parseHeader),
 		"strip_token":        once(func(d *d) error { return flag(d, &b.StripToken) }),
 		"token_from":         repeatable(b.parseTokenFrom),
-		"pass_other":         repeatable(b.parsePassOther),
-		"preflight":          once(func(d *d) error { return oneOf(d, &b.Preflight, "pass") }),
+		"pass_other":         list(&b.PassOther),
+		"preflight":          once(func(d *d) error { return oneOf(d, &b.Preflight, preflights) }),
 		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
-		"protected_resource": once(func(d *d) error { return checkedWord(d, &b.ProtectedResource, auth.CheckResource) }),
-		"error_body":         once(func(d *d) error { return oneOf(d, &b.ErrorBody, "json", "none") }),
-		"grpc":               once(func(d *d) error { return oneOf(d, &b.GRPC, grpcOn, grpcOff) }),
+		"protected_resource": once(func(d *d) error { return oneWord(d, &b.ProtectedResource) }),
+		"error_body":         once(func(d *d) error { return oneOf(d, &b.ErrorBody, errorBodies) }),
+		"grpc":               once(func(d *d) error { return oneOf(d, &b.GRPC, onOff) }),
 		"upgrade":            list(&b.Upgrade),
-		"cookie_origin":      repeatable(b.parseCookieOrigin),
-		"cut":                once(func(d *d) error { return oneOf(d, &b.Cut, cutStreams, cutAll) }),
+		"cookie_origin":      list(&b.CookieOrigins),
+		"cut":                once(func(d *d) error { return oneOf(d, &b.Cut, cuts) }),
 	}
 }
 
@@ -117,41 +117,10 @@ func (b *BearerAuth) parseTokenFrom(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&source.In, &source.Name) {
 		return d.Err("token_from: expected `cookie NAME` or `query NAME`")
 	}
-	if err := source.validate(); err != nil {
-		return d.Errf("token_from: %v", err)
-	}
 	if slices.Contains(b.TokenFrom, source) {
 		return d.Errf("token_from: %s %s is set again", source.In, source.Name)
 	}
 	b.TokenFrom = append(b.TokenFrom, source)
-	return nil
-}
-
-func (b *BearerAuth) parseCookieOrigin(d *caddyfile.Dispenser) error {
-	list, err := words(d)
-	if err != nil {
-		return err
-	}
-	for _, origin := range list {
-		if err := checkOrigin(origin); err != nil {
-			return d.Errf("cookie_origin: %v", err)
-		}
-	}
-	b.CookieOrigins = append(b.CookieOrigins, list...)
-	return nil
-}
-
-func (b *BearerAuth) parsePassOther(d *caddyfile.Dispenser) error {
-	list, err := words(d)
-	if err != nil {
-		return err
-	}
-	for _, prefix := range list {
-		if err := checkPassOther(prefix); err != nil {
-			return d.Errf("pass_other: %v", err)
-		}
-	}
-	b.PassOther = append(b.PassOther, list...)
 	return nil
 }
 
@@ -200,4 +169,23 @@ func (b *BearerAuth) cleaningRoute(h httpcaddyfile.Helper, matcher caddy.ModuleM
 		cleaner.Names = append(cleaner.Names, header.Name)
 	}
 	return h.NewRoute(nil, cleaner)
+}
+
+// UnmarshalCaddyfile reads the matcher. Syntax:
+//
+//	principal {
+//	    kind service_account|user
+//	    group <name...>    # any of a line's groups; every line must hold
+//	    scope <name...>    # all of them
+//	}
+func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the matcher's name
+	if d.NextArg() {
+		return d.Errf("principal takes a block, found %q", d.Val())
+	}
+	return parseBlock(d, options{
+		"kind":  once(func(d *caddyfile.Dispenser) error { return oneOf(d, &m.Kind, kinds) }),
+		"group": repeatable(func(d *caddyfile.Dispenser) error { return appendLine(d, &m.Groups) }),
+		"scope": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &m.Scopes) }),
+	})
 }

@@ -30,16 +30,14 @@ func (c *LicenseConfig) parseLicense(d *caddyfile.Dispenser) error {
 	if err := noMore(d, "license"); err != nil {
 		return err
 	}
-	if err := parseBlock(d, c.options()); err != nil {
+	if err := parseBlock(d, c.options().checkedBy(c.check)); err != nil {
 		return err
 	}
-	at := caddyfile.NewDispenser([]caddyfile.Token{line})
-	at.Next()
 	if c.File != "" && c.Inline != "" {
-		return at.Err("license: found file and inline, expected one of them, or neither")
+		return at(line).Errf("license: %v", errTwoSources)
 	}
 	if len(c.TrustedKeys) == 0 && !sealedBuild() {
-		return at.Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
+		return at(line).Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
 	}
 	return nil
 }
@@ -49,40 +47,24 @@ func (c *LicenseConfig) options() options {
 	return options{
 		"file":        once(func(d *d) error { return oneWord(d, &c.File) }),
 		"inline":      once(func(d *d) error { return oneWord(d, &c.Inline) }),
-		"trusted_key": repeatable(c.sealable(c.parseTrustedKey)),
+		"trusted_key": repeatable(c.parseTrustedKey),
 		"revoked_id":  repeatable(c.parseRevokedIDs),
 		"warn": once(func(d *d) error {
 			c.Warn = new(caddy.Duration)
 			return duration(d, c.Warn, 0, caddy.Duration(maxLicenseSpan))
 		}),
-		"grace": once(c.sealable(func(d *d) error {
+		"grace": once(func(d *d) error {
 			c.Grace = new(caddy.Duration)
 			return duration(d, c.Grace, 0, caddy.Duration(maxLicenseSpan))
-		})),
-		"missing":     once(c.sealable(func(d *d) error { return oneOf(d, &c.Missing, answerDeny, answerAllow) })),
-		"enforcement": once(c.sealable(func(d *d) error { return oneOf(d, &c.Enforcement, answerDeny, answerLog) })),
+		}),
+		"missing":     once(func(d *d) error { return oneOf(d, &c.Missing, missingAnswers) }),
+		"enforcement": once(func(d *d) error { return oneOf(d, &c.Enforcement, enforcements) }),
 	}
 }
 
 // maxLicenseSpan bounds warn and grace: a typo must not honor a license for
 // good.
 const maxLicenseSpan = 10 * 366 * 24 * time.Hour
-
-// sealable is an option that a sealed build may refuse.
-func (c *LicenseConfig) sealable(parse func(*caddyfile.Dispenser) error) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		line := d.Token()
-		if err := parse(d); err != nil {
-			return err
-		}
-		if err := c.checkSealed(); err != nil {
-			at := caddyfile.NewDispenser([]caddyfile.Token{line})
-			at.Next()
-			return at.WrapErr(err)
-		}
-		return nil
-	}
-}
 
 func (c *LicenseConfig) parseTrustedKey(d *caddyfile.Dispenser) error {
 	t := new(TrustedKey)
@@ -96,17 +78,9 @@ func (c *LicenseConfig) parseTrustedKey(d *caddyfile.Dispenser) error {
 	}
 	c.TrustedKeys = append(c.TrustedKeys, t)
 	return parseBlock(d, options{
-		"not_after_issue": once(func(d *caddyfile.Dispenser) error {
-			if err := oneWord(d, &t.NotAfterIssue); err != nil {
-				return err
-			}
-			if _, err := parseDay(t.NotAfterIssue); err != nil {
-				return d.WrapErr(err)
-			}
-			return nil
-		}),
-		"revoked": once(func(d *caddyfile.Dispenser) error { return flag(d, &t.Revoked) }),
-	})
+		"not_after_issue": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &t.NotAfterIssue) }),
+		"revoked":         once(func(d *caddyfile.Dispenser) error { return flag(d, &t.Revoked) }),
+	}.checkedBy(c.check))
 }
 
 func (c *LicenseConfig) parseRevokedIDs(d *caddyfile.Dispenser) error {
@@ -146,9 +120,7 @@ func (s *Signing) parseSigning(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if s.Key == "" && s.KeyEnv == "" {
-		at := caddyfile.NewDispenser([]caddyfile.Token{line})
-		at.Next()
-		return at.Err("signing: expected `key /path/to/vendor.key` or `key env NAME`")
+		return at(line).Err("signing: expected `key /path/to/vendor.key` or `key env NAME`")
 	}
 	return nil
 }
@@ -180,26 +152,25 @@ func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 	}
 	l := new(RequireLicense)
 	return l, parseBlock(h.Dispenser, options{
-		"feature": repeatable(func(d *caddyfile.Dispenser) error { return appendFeatures(d, &l.Features) }),
-		"error_body": once(func(d *caddyfile.Dispenser) error {
-			return oneOf(d, &l.ErrorBody, errorBodyJSON, errorBodyNone)
-		}),
-		"grpc": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.GRPC, grpcOn, grpcOff) }),
-	})
+		"feature":    repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &l.Features) }),
+		"error_body": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.ErrorBody, errorBodies) }),
+		"grpc":       once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.GRPC, onOff) }),
+	}.checkedBy(l.check))
 }
 
-// appendFeatures adds a line's features to a list.
-func appendFeatures(d *caddyfile.Dispenser, into *[]string) error {
-	option := d.Val()
-	list, err := words(d)
-	if err != nil {
+// UnmarshalCaddyfile reads the matcher. Syntax:
+//
+//	license_feature <name...>    # all of them
+func (m *MatchLicenseFeature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the matcher's name
+	if err := appendWords(d, &m.Features); err != nil {
 		return err
 	}
-	for _, name := range list {
-		if err := checkFeature(name); err != nil {
-			return d.Errf("%s: %v", option, err)
-		}
+	if err := checkFeatures("license_feature", m.Features); err != nil {
+		return d.WrapErr(err)
 	}
-	*into = append(*into, list...)
+	if d.NextBlock(0) {
+		return d.Errf("license_feature: found %q, expected no block", d.Val())
+	}
 	return nil
 }

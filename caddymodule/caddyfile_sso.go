@@ -120,14 +120,16 @@ func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
 	return parseBlock(d, options{
 		"issuer":                 word(&c.Issuer),
 		"authorization_endpoint": word(&c.AuthorizationEndpoint),
-		"preset":                 once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.Preset, sso.Presets()...) }),
+		"preset":                 once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.Preset, sso.Presets()) }),
 		"client_id":              word(&c.ClientID),
 		"redirect_uri":           list(&c.RedirectURIs),
 		"scope":                  list(&c.Scopes),
 		"param":                  repeatable(c.parseParam),
 		"product":                list(&c.Products),
-		"response_type":          once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.ResponseType, "code", "token") }),
-		"implicit_flow":          once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.ImplicitFlow, "on", "off") }),
+		"response_type": once(func(d *caddyfile.Dispenser) error {
+			return oneOf(d, &c.ResponseType, choice{sso.ResponseTypeCode, sso.ResponseTypeToken})
+		}),
+		"implicit_flow": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.ImplicitFlow, onOff) }),
 	})
 }
 
@@ -174,13 +176,6 @@ func (s *ssoParser) check(line caddyfile.Token) error {
 		}
 	}
 	return nil
-}
-
-// at is for errors about a line that has been passed.
-func at(line caddyfile.Token) *caddyfile.Dispenser {
-	d := caddyfile.NewDispenser([]caddyfile.Token{line})
-	d.Next()
-	return d
 }
 
 // draft is the account as far as the Caddyfile alone tells it.

@@ -12,7 +12,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/license"
-	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // The events that Gatehouse emits on Caddy's events app. Their data never hold a
@@ -152,14 +151,6 @@ func (e *emitter) licenseStateChanged(from, to license.State, words string) {
 	e.emit(eventLicenseStateChanged, func() map[string]any {
 		return map[string]any{"from": string(from), "to": string(to), "reason": words}
 	})
-}
-
-// licenseEvent tells of changes of the license's state, as its keeper reports
-// them.
-func (e *emitter) licenseEvent(ev active.Event) {
-	if ev.Kind == active.StateChanged {
-		e.licenseStateChanged(ev.From, ev.To, ev.Words)
-	}
 }
 
 // licenseSigned tells that a license was signed here, and by whom.

@@ -345,40 +345,6 @@ func (h *identityHeaders) cleanConnection(r *http.Request, fields []string) {
 	r.Header["Connection"] = []string{strings.Join(kept, ", ")}
 }
 
-// fold writes a header name as the sloppiest backend may read it: without case,
-// and every byte that is no letter or digit alike (CGI turns "-" into "_", PHP
-// "." and " " too).
-func fold(name string) string {
-	return string(appendFolded(nil, name))
-}
-
-func appendFolded(dst []byte, name string) []byte {
-	for i := range len(name) {
-		dst = append(dst, foldByte(name[i]))
-	}
-	return dst
-}
-
-func foldByte(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c + 'a' - 'A'
-	case ('a' > c || c > 'z') && ('0' > c || c > '9'):
-		return '-'
-	}
-	return c
-}
-
-// mark is equal for names that fold to the same: made of the length, which
-// folding keeps, and the first byte. It tells most names apart, so that they need
-// not be folded with every request.
-func mark(name string) int {
-	if name == "" {
-		return 0
-	}
-	return (len(name) + 8*int(foldByte(name[0]))) % 64
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*IdentityHeaders)(nil)

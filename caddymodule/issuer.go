@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -130,11 +129,13 @@ type KindWhen struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// The values of the option id_tokens.
-const (
-	idTokensAccept = "accept"
-	idTokensRefuse = "refuse"
+// The words that options take.
+var (
+	kinds    = choice{string(auth.KindServiceAccount), string(auth.KindUser)}
+	idTokens = choice{idTokensAccept, "refuse"}
 )
+
+const idTokensAccept = "accept"
 
 // defaultLeeway is common among verifiers and covers clocks kept by NTP.
 const defaultLeeway = 30 * time.Second
@@ -172,8 +173,8 @@ func (i *Issuer) provision() error {
 	if r.err != nil {
 		return r.err
 	}
-	if i.IDTokens != "" && i.IDTokens != idTokensAccept && i.IDTokens != idTokensRefuse {
-		return fmt.Errorf("id_tokens: found %q, expected accept or refuse", i.IDTokens)
+	if err := idTokens.check("id_tokens", i.IDTokens); err != nil {
+		return err
 	}
 	i.policy.AcceptIDTokens = i.IDTokens == idTokensAccept
 	for _, when := range i.KindWhen {
@@ -265,16 +266,6 @@ func (l issuerLog) observe(e issuer.Event) {
 
 // An issuer is needed only where tokens are looked at. What needs one says so
 // itself, so that an operator knows which option to look at.
-
-const addIssuer = "add the global option `gatehouse { issuer https://… { audience … } }`"
-
-// errNoIssuer words that an option needs an issuer.
-func errNoIssuer(option string) error {
-	if option == appID {
-		return errors.New("no issuer is configured, nor anything that needs none: add `issuer https://… { audience … }`")
-	}
-	return fmt.Errorf("no issuer is configured, and %s needs one: add `issuer https://… { audience … }`", option)
-}
 
 // hostOf is the default name of an issuer: the host of its URL.
 func hostOf(identifier string) string {

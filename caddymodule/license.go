@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
+	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
 
 // licensing is what one configuration makes of the license. Its keeper outlives
@@ -30,11 +31,10 @@ type licensing struct {
 	advisory     bool
 	sealed       bool
 	logger       *zap.Logger
-	told         told
+	refusals     refusalLog
 	placeholders caddy.ReplacerFunc
-	sites        atomic.Pointer[sites]  // nil until Start
-	compared     atomic.Pointer[string] // what was last said of them
-	detachHost   func()                 // nil until Start
+	sites        atomic.Pointer[sites] // nil until Start
+	detachHost   func()                // nil until Start
 }
 
 var keepers = caddy.NewUsagePool()
@@ -71,6 +71,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 		sealed:       sealedBuild(),
 		logger:       logger.Named("license"),
 	}
+	l.refusals.logger, l.refusals.advisory = l.logger, l.advisory
 	known := knownBefore(terms.source, place) // which must not be asked while one is made
 	taken, _, err := keepers.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		keeper, err := active.New(active.Config{
@@ -113,7 +114,7 @@ func (l *licensing) release() error {
 // sites with the license.
 func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *emitter) {
 	l.sites.Store(behind)
-	log := licenseLog{l, events.licenseEvent}
+	log := &licenseLog{logger: l.logger, missingAllow: l.missingAllow, advisory: l.advisory, sites: behind, events: events}
 	if l.keeper.Looked() {
 		log.compare(l.keeper.Standing())
 	}
@@ -157,7 +158,7 @@ func (l *licensing) judge(ctx context.Context, host string, features []string, e
 		countLicenseWaived(fault.Code())
 		return nil
 	}
-	l.tell(fault, host)
+	l.refusals.tell(fault, host)
 	if l.advisory {
 		countLicenseWaived(fault.Code())
 		return nil
@@ -184,140 +185,6 @@ func (l *licensing) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	_ = l.keeper.Await(ctx)
-}
-
-// licenseLog writes one line for each thing that happens to the license, and
-// hands it on to next.
-type licenseLog struct {
-	*licensing
-	next func(active.Event)
-}
-
-func (l licenseLog) observe(e active.Event) {
-	l.write(e)
-	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
-		l.compare(e.Standing)
-	}
-	if l.next != nil {
-		l.next(e)
-	}
-}
-
-func (l licenseLog) write(e active.Event) {
-	source := zap.String("source", e.Source)
-	switch e.Kind {
-	case active.StateChanged:
-		l.stateChanged(e, source)
-	case active.Replaced:
-		l.logger.Info("another license is in force", append(describeLicense(e.Standing), source)...)
-	case active.Deferred:
-		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
-	case active.Rejected:
-		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
-	case active.Vanished:
-		l.logger.Warn("the license is no longer where it came from; it stays in force until its end, but not after a restart", source, zap.Error(e.Err))
-	case active.Mended:
-		l.logger.Info("the license is where it should be again", source)
-	case active.Unavailable:
-		l.logger.Warn("the storage of the license cannot be used; what is known stays in force", zap.Error(e.Err))
-	case active.Recovered:
-		l.logger.Info("the storage of the license can be used again")
-	case active.ClockSuspect:
-		l.logger.Warn("the clock is behind a time that was seen before", zap.String("why", e.Words))
-	case active.ClockFine:
-		l.logger.Info("the clock is right again", zap.String("why", e.Words))
-	case active.Damaged:
-		l.logger.Warn("the record of the highest time seen was damaged and is written anew", zap.Error(e.Err))
-	}
-}
-
-func (l licenseLog) stateChanged(e active.Event, source zap.Field) {
-	fields := append([]zap.Field{
-		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
-	}, describeLicense(e.Standing)...)
-	if e.Err != nil {
-		fields = append(fields, zap.Error(e.Err))
-	}
-	switch {
-	case e.To == license.StateValid:
-		l.logger.Info("the license is valid", fields...)
-	case e.To.Passes():
-		l.logger.Warn("the license needs to be renewed", fields...)
-	case e.To == license.StateMissing && l.missingAllow:
-		l.logger.Info("there is no license, which is allowed", fields...)
-	case l.advisory:
-		l.logger.Warn("the license would not let requests pass; enforcement is log", fields...)
-	default:
-		l.logger.Error("the license does not let requests pass", fields...)
-	}
-}
-
-// describeLicense tells a genuine license from others.
-func describeLicense(standing *license.Standing) []zap.Field {
-	held := genuine(standing)
-	if held == nil {
-		return nil
-	}
-	return []zap.Field{
-		zap.String("key_id", held.KeyID),
-		zap.String("description", held.Payload.Description),
-		zap.Int64("expire_at", held.Payload.ExpireAt),
-	}
-}
-
-// genuine is the license if it is to be believed, whatever the time, else nil.
-func genuine(standing *license.Standing) *license.License {
-	if standing == nil || !standing.Genuine() {
-		return nil
-	}
-	return standing.License()
-}
-
-// maxTold bounds how many hosts are told of one by one, for each reason.
-const maxTold = 64
-
-// told is what has been told of requests that the license does not let pass, by
-// the reason's code and by host.
-type told struct {
-	mu    sync.Mutex
-	hosts map[string]map[string]struct{}
-}
-
-// first tells whether a reason and a host are to be told of: they are new, and
-// there is room. last is true for the host that fills it.
-func (t *told) first(code, host string) (is, last bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	hosts := t.hosts[code]
-	if _, again := hosts[host]; again || len(hosts) >= maxTold {
-		return false, false
-	}
-	if hosts == nil {
-		hosts = make(map[string]struct{})
-		if t.hosts == nil {
-			t.hosts = make(map[string]map[string]struct{})
-		}
-		t.hosts[code] = hosts
-	}
-	hosts[host] = struct{}{}
-	return true, len(hosts) == maxTold
-}
-
-// tell warns once of each reason and host for which a request is refused, or
-// would be.
-func (l *licensing) tell(fault *license.Error, host string) {
-	is, last := l.told.first(fault.Code(), strings.ToLower(host))
-	if !is {
-		return
-	}
-	message := "requests are refused for the license; more of this reason and host are told at DEBUG only"
-	if l.advisory {
-		message = "a request would have been refused for the license; enforcement is log"
-	}
-	l.logger.Warn(message, zap.String("code", fault.Code()), zap.String("host", host), zap.String("why", fault.Error()))
-	if last {
-		l.logger.Warn("further hosts are counted, but not told of", zap.String("code", fault.Code()))
-	}
 }
 
 // status is what operators see.
@@ -348,3 +215,91 @@ func (l *licensing) reading() licenseReading {
 func (l *licensing) refuses(state license.State) bool {
 	return !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow)
 }
+
+// licensePlaceholder begins the placeholders that tell of the license.
+const licensePlaceholder = "http.license."
+
+// licenseCodePlaceholder says why a request was refused for the license.
+const licenseCodePlaceholder = licensePlaceholder + "code"
+
+// resolve gives the value of a placeholder, from the license at the moment of
+// asking. What an absent or unbelievable license does not tell is empty.
+func (l *licensing) resolve(key string) (any, bool) {
+	name, ours := strings.CutPrefix(key, licensePlaceholder)
+	if !ours {
+		return nil, false
+	}
+	standing := l.keeper.Standing()
+	switch name {
+	case "state":
+		return string(standing.State()), true
+	case "code": // of a request that was not refused
+		return "", true
+	case "type", "description", "expire_at", "key_id", "features":
+	default:
+		return nil, false
+	}
+	held := genuine(standing)
+	if held == nil {
+		return "", true
+	}
+	switch name {
+	case "type":
+		return string(held.Payload.Type), true
+	case "description":
+		return held.Payload.Description, true
+	case "expire_at":
+		return strconv.FormatInt(held.Payload.ExpireAt, 10), true
+	case "key_id":
+		return held.KeyID, true
+	}
+	return strings.Join(standing.Status("").Features, ","), true
+}
+
+// Standing is where the deployment stands.
+func (l *licensing) Standing() *license.Standing { return l.keeper.Standing() }
+
+// Host is the host that a status is about where none is asked for.
+func (l *licensing) Host() string {
+	behind := l.sites.Load()
+	if behind == nil {
+		return ""
+	}
+	return behind.main(l.keeper.Standing().Hosts())
+}
+
+// Install makes a license the one in force on all nodes, if it is of use here.
+func (l *licensing) Install(ctx context.Context, data []byte, forHost string) error {
+	if l.keeper.Source().Configured() {
+		return active.ErrConfigured
+	}
+	found := l.verifier.Open(data)
+	if err := found.Err(); err != nil {
+		return err
+	}
+	if err := l.checkUse(found, forHost); err != nil {
+		return err
+	}
+	return l.keeper.Install(ctx, data)
+}
+
+func (l *licensing) checkUse(found *license.Standing, forHost string) error {
+	if forHost != "" {
+		pattern, err := host.Parse(forHost)
+		if found.Hosts().Match(forHost) || err == nil && found.Hosts().Covers(pattern) {
+			return nil
+		}
+		return &license.Error{Reason: license.ReasonHost, Detail: fmt.Sprintf("the license does not cover the host %.255q", forHost)}
+	}
+	behind := l.sites.Load()
+	if behind == nil || behind.served(found) {
+		return nil
+	}
+	return &license.Error{
+		Reason: license.ReasonHost,
+		Detail: "the license covers none of the hosts behind require_license: " + strings.Join(behind.shown(), ", "),
+	}
+}
+
+// Interface guards
+var _ api.Licensing = (*licensing)(nil)

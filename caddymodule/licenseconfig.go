@@ -78,6 +78,12 @@ const (
 	maxTrustedFile = 64 << 10
 )
 
+// The words that options take.
+var (
+	missingAnswers = choice{answerDeny, answerAllow}
+	enforcements   = choice{answerDeny, answerLog}
+)
+
 // errNoTrust says what is missing where a license is asked for.
 var errNoTrust = errors.New("no key is trusted to sign licenses: add `license { trusted_key /path/to/vendor.pub }` to the global option gatehouse")
 
@@ -90,6 +96,9 @@ type terms struct {
 
 // terms reads the configuration.
 func (c *LicenseConfig) terms() (terms, error) {
+	if c.File != "" && c.Inline != "" {
+		return terms{}, errTwoSources
+	}
 	if err := c.check(); err != nil {
 		return terms{}, err
 	}
@@ -120,16 +129,21 @@ func (c *LicenseConfig) terms() (terms, error) {
 	return terms{source, verifier, identity}, err
 }
 
+// errTwoSources is of a license that would come from two places.
+var errTwoSources = errors.New("found file and inline, expected one of them, or neither")
+
 // check refuses what no file can make right.
 func (c *LicenseConfig) check() error {
-	if c.File != "" && c.Inline != "" {
-		return errors.New("found file and inline; expected one of them, or neither")
+	if err := missingAnswers.check("missing", c.Missing); err != nil {
+		return err
 	}
-	if c.Missing != "" && c.Missing != answerAllow && c.Missing != answerDeny {
-		return fmt.Errorf("missing: found %q, expected %s or %s", c.Missing, answerDeny, answerAllow)
+	if err := enforcements.check("enforcement", c.Enforcement); err != nil {
+		return err
 	}
-	if c.Enforcement != "" && c.Enforcement != answerLog && c.Enforcement != answerDeny {
-		return fmt.Errorf("enforcement: found %q, expected %s or %s", c.Enforcement, answerDeny, answerLog)
+	for _, t := range c.TrustedKeys {
+		if _, err := parseDay(t.NotAfterIssue); err != nil {
+			return err
+		}
 	}
 	return c.checkSealed()
 }

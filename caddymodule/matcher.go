@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types/ref"
@@ -38,25 +39,6 @@ func (MatchPrincipal) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.matchers.principal", New: func() caddy.Module { return new(MatchPrincipal) }}
 }
 
-// UnmarshalCaddyfile reads the matcher. Syntax:
-//
-//	principal {
-//	    kind service_account|user
-//	    group <name...>    # any of a line's groups; every line must hold
-//	    scope <name...>    # all of them
-//	}
-func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the matcher's name
-	if d.NextArg() {
-		return d.Errf("principal takes a block, found %q", d.Val())
-	}
-	return parseBlock(d, options{
-		"kind":  once(func(d *caddyfile.Dispenser) error { return oneOf(d, &m.Kind, "service_account", "user") }),
-		"group": repeatable(func(d *caddyfile.Dispenser) error { return appendLine(d, &m.Groups) }),
-		"scope": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &m.Scopes) }),
-	})
-}
-
 // Provision compiles the rules.
 func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
 	if !mayBeAsked(ctx) {
@@ -64,19 +46,18 @@ func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
 	}
 	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes}
 	switch m.Kind {
-	case "":
 	case string(auth.KindServiceAccount):
 		rules.ServiceAccount = "only"
 	case string(auth.KindUser):
 		rules.ServiceAccount = "deny"
-	default:
-		return fmt.Errorf("principal: kind: found %q, expected service_account or user", m.Kind)
 	}
-	predicate, err := rules.Compile()
+	err := kinds.check("kind", m.Kind)
+	if err == nil {
+		m.predicate, err = rules.Compile()
+	}
 	if err != nil {
 		return fmt.Errorf("principal: %w", err)
 	}
-	m.predicate = predicate
 	return nil
 }
 
@@ -128,10 +109,75 @@ func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 	return m, nil
 }
 
+// MatchLicenseFeature matches while the license in force grants all of the
+// features, whatever host is asked for. Without a license that lets pass it never
+// matches, `missing allow` and `enforcement log` or not: nothing is granted then.
+//
+// In expressions: `license_feature('sso', 'audit')`.
+type MatchLicenseFeature struct {
+	// The features, of which the license must grant all. At least one is
+	// required.
+	Features []string `json:"features,omitempty"`
+
+	licensing *licensing
+}
+
+// CaddyModule tells Caddy about the matcher.
+func (MatchLicenseFeature) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.matchers.license_feature",
+		New: func() caddy.Module { return new(MatchLicenseFeature) },
+	}
+}
+
+// Provision finds the license.
+func (m *MatchLicenseFeature) Provision(ctx caddy.Context) error {
+	if len(m.Features) == 0 {
+		return errors.New("license_feature: expected at least one feature")
+	}
+	err := checkFeatures("license_feature", m.Features)
+	if err != nil {
+		return err
+	}
+	if m.licensing, err = licensingOf(ctx); err != nil {
+		return fmt.Errorf("license_feature: %w", err)
+	}
+	return nil
+}
+
+// Match is MatchWithError for callers that cannot take an error.
+func (m *MatchLicenseFeature) Match(r *http.Request) bool {
+	return m.licensing.grants(r.Context(), m.Features)
+}
+
+// MatchWithError tells whether all features are granted. It never fails.
+func (m *MatchLicenseFeature) MatchWithError(r *http.Request) (bool, error) {
+	return m.Match(r), nil
+}
+
+// CELLibrary makes the matcher a function of expressions.
+func (*MatchLicenseFeature) CELLibrary(ctx caddy.Context) (cel.Library, error) {
+	return caddyhttp.CELMatcherImpl(
+		"license_feature", "license_feature_match_request_list", []*cel.Type{cel.ListType(cel.StringType)},
+		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
+			list, err := data.ConvertToNative(reflect.TypeFor[[]string]())
+			if err != nil {
+				return nil, fmt.Errorf("license_feature: expected names of features: %w", err)
+			}
+			m := &MatchLicenseFeature{Features: list.([]string)}
+			return m, m.Provision(ctx)
+		},
+	)
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner                 = (*MatchPrincipal)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchPrincipal)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchPrincipal)(nil)
 	_ caddyhttp.CELLibraryProducer      = (*MatchPrincipal)(nil)
+	_ caddy.Provisioner                 = (*MatchLicenseFeature)(nil)
+	_ caddyfile.Unmarshaler             = (*MatchLicenseFeature)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchLicenseFeature)(nil)
+	_ caddyhttp.CELLibraryProducer      = (*MatchLicenseFeature)(nil)
 )

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -90,19 +89,6 @@ var licenseCodes = func() (codes []string) {
 	return codes
 }()
 
-// countLicenseDenial counts a request that was refused for the license. The code
-// is [license.Error.Code]'s.
-func countLicenseDenial(code string) {
-	licenseDenialsTotal.WithLabelValues(known(licenseCodes, code)).Inc()
-	recentRefusals.add(known(licenseCodes, code))
-}
-
-// countLicenseWaived counts a request that passed although the license did not
-// let it.
-func countLicenseWaived(code string) {
-	licenseWaivedTotal.WithLabelValues(known(licenseCodes, code)).Inc()
-}
-
 var (
 	licenseTypes     = []string{string(license.OSS), string(license.Enterprise)}
 	ssoResponseTypes = []string{"", sso.ResponseTypeCode, sso.ResponseTypeToken}
@@ -158,80 +144,6 @@ func known(set []string, value string) string {
 	return labelOther
 }
 
-// meters are the counters that a request touches, looked up beforehand.
-type meters struct {
-	hit, miss prometheus.Counter
-	issuers   map[string]*issuerMeters // by name; "" for tokens of no configured issuer
-}
-
-type issuerMeters struct {
-	letIn   prometheus.Counter
-	refused map[string]prometheus.Counter // by reason
-	seconds prometheus.Observer           // nil for ""
-}
-
-// newMeters makes the meters of a configuration's issuers. A series begins at
-// zero, so that a rate over it sees its first event.
-func newMeters(names []string) *meters {
-	m := &meters{
-		hit:     tokenCacheTotal.WithLabelValues(resultHit),
-		miss:    tokenCacheTotal.WithLabelValues(resultMiss),
-		issuers: map[string]*issuerMeters{"": newIssuerMeters("")},
-	}
-	for _, name := range names {
-		m.issuers[name] = newIssuerMeters(name)
-		m.issuers[name].seconds = tokenVerifySeconds.WithLabelValues(name)
-		jwksFetchesTotal.WithLabelValues(name, resultSuccess)
-		jwksFetchesTotal.WithLabelValues(name, resultFailure)
-	}
-	return m
-}
-
-func newIssuerMeters(name string) *issuerMeters {
-	m := &issuerMeters{
-		letIn:   tokensTotal.WithLabelValues(name, resultLetIn),
-		refused: make(map[string]prometheus.Counter),
-	}
-	for _, refusal := range auth.Refusals() {
-		m.refused[refusal.Reason] = tokensTotal.WithLabelValues(name, refusal.Reason)
-	}
-	return m
-}
-
-func (m *meters) of(issuer string) *issuerMeters {
-	if found, ok := m.issuers[issuer]; ok {
-		return found
-	}
-	return m.issuers[""]
-}
-
-// verified counts what the verifier did for a token.
-func (m *meters) verified(v *auth.Verdict) {
-	if v.Remembered {
-		m.hit.Inc()
-		return
-	}
-	if v.Refusal == auth.ErrMalformedHeader {
-		return // no token that could be remembered
-	}
-	m.miss.Inc()
-	if seconds := m.of(v.Issuer).seconds; v.Refusal == nil && seconds != nil {
-		seconds.Observe(v.Took.Seconds())
-	}
-}
-
-// letIn counts a request that was let in on a token.
-func (m *meters) letIn(issuer string) { m.of(issuer).letIn.Inc() }
-
-// refused counts a request that was refused, whether for its token or the lack
-// of one.
-func (m *meters) refused(issuer string, refusal *auth.Refusal) {
-	if refused, ok := m.of(issuer).refused[refusal.Reason]; ok {
-		refused.Inc()
-	}
-	recentRefusals.add(refusal.Reason)
-}
-
 // countFetch counts a fetch of an issuer's keys.
 func countFetch(name string, e issuer.Event) {
 	switch e.Kind {
@@ -240,17 +152,6 @@ func countFetch(name string, e issuer.Event) {
 	case issuer.FetchFailed:
 		jwksFetchesTotal.WithLabelValues(name, resultFailure).Inc()
 	}
-}
-
-// outcome counts what became of a request and tells its trace.
-func (m *meters) outcome(r *http.Request, issuer string, caller *auth.Principal, refusal *auth.Refusal) {
-	if refusal != nil {
-		m.refused(issuer, refusal)
-		traceRefusal(r.Context(), issuer, refusal)
-		return
-	}
-	m.letIn(issuer)
-	traceCaller(r.Context(), caller)
 }
 
 // gauges are what is read anew at each scrape, so that it is never out of date

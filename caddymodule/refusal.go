@@ -17,6 +17,14 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
 
+// errorBodies are the values of the option error_body.
+var errorBodies = choice{errorBodyJSON, errorBodyNone}
+
+const (
+	errorBodyJSON = "json"
+	errorBodyNone = "none"
+)
+
 // refuser answers requests that are not let in.
 type refuser struct {
 	challenge  auth.Challenge
@@ -152,7 +160,7 @@ func writeMessage(w http.ResponseWriter, status int, message string) error {
 // turn a refusal into status 200.
 func isGRPC(r *http.Request) bool {
 	contentType := r.Header["Content-Type"]
-	return r.Method == http.MethodPost && r.ProtoMajor >= 2 && len(contentType) == 1 && kindOfType(contentType[0]) == grpcStream
+	return r.Method == http.MethodPost && r.ProtoMajor >= 2 && len(contentType) == 1 && baseType(contentType[0]) == "application/grpc"
 }
 
 // isGRPCWeb tells a call of grpc-web. Its refusal keeps the HTTP status.
@@ -163,17 +171,11 @@ func isGRPCWeb(r *http.Request) bool {
 		len(contentType[0]) >= len(prefix) && strings.EqualFold(contentType[0][:len(prefix)], prefix)
 }
 
-// The values of the option grpc.
-const (
-	grpcOn  = "on"
-	grpcOff = "off"
-)
-
-func checkGRPC(option string) error {
-	if option != "" && option != grpcOn && option != grpcOff {
-		return fmt.Errorf("grpc: found %q, expected %s or %s", option, grpcOn, grpcOff)
-	}
-	return nil
+// baseType is the media type of a content type, without parameters and suffix.
+func baseType(contentType string) string {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	base, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(mediaType)), "+")
+	return base
 }
 
 // gRPC status codes.
@@ -222,53 +224,4 @@ func grpcMessage(message string) string {
 		fmt.Fprintf(&encoded, "%%%02X", message[i])
 	}
 	return encoded.String()
-}
-
-// recentRefusals are those of the last hour, over all configurations.
-var recentRefusals = newTally(time.Now)
-
-const tallyMinutes = 60
-
-// tally counts words of a closed set by the minute, and forgets them after an
-// hour.
-type tally struct {
-	now func() time.Time
-
-	mu      sync.Mutex
-	minutes [tallyMinutes]tallyMinute
-}
-
-type tallyMinute struct {
-	minute int64 // since 1970
-	counts map[string]int
-}
-
-func newTally(now func() time.Time) *tally { return &tally{now: now} }
-
-func (t *tally) add(word string) {
-	minute := t.now().Unix() / 60
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	slot := &t.minutes[minute%tallyMinutes]
-	if slot.minute != minute || slot.counts == nil {
-		*slot = tallyMinute{minute, make(map[string]int)}
-	}
-	slot.counts[word]++
-}
-
-// sums gives how often each word came in the last hour; never nil.
-func (t *tally) sums() map[string]int {
-	oldest := t.now().Unix()/60 - tallyMinutes
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sums := make(map[string]int)
-	for i := range t.minutes {
-		if t.minutes[i].minute <= oldest {
-			continue
-		}
-		for word, n := range t.minutes[i].counts {
-			sums[word] += n
-		}
-	}
-	return sums
 }

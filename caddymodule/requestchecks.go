@@ -7,181 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
-
-// TokenSource is a place in a request, beside the Authorization header, where
-// browsers can put a token: they cannot set headers for WebSocket and
-// EventSource.
-type TokenSource struct {
-	// `cookie` or `query`.
-	In string `json:"in,omitempty"`
-
-	// The name of the cookie or of the query parameter.
-	Name string `json:"name,omitempty"`
-}
-
-// The places of a [TokenSource].
-const (
-	inCookie = "cookie"
-	inQuery  = "query"
-)
-
-func (s TokenSource) validate() error {
-	if s.In != inCookie && s.In != inQuery {
-		return fmt.Errorf("found %q, expected cookie NAME or query NAME", s.In)
-	}
-	if s.Name == "" {
-		return fmt.Errorf("%s: expected a name", s.In)
-	}
-	if s.In == inCookie && !httpguts.ValidHeaderFieldName(s.Name) {
-		return fmt.Errorf("cookie %q: expected a cookie name (letters, digits and !#$%%&'*+-.^_`|~)", s.Name)
-	}
-	return nil
-}
-
-// findToken finds the request's one token. A token in two places is refused,
-// even if it is the same: nothing could tell which the next server reads.
-func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
-	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
-	if len(sources) == 0 || refusal != nil && refusal != auth.ErrNoToken {
-		return token, refusal
-	}
-	for _, source := range sources {
-		for _, found := range source.values(r) {
-			if token != "" {
-				return "", twoTokens(token)
-			}
-			if refusal := source.check(found); refusal != nil {
-				return "", refusal
-			}
-			token = found
-		}
-	}
-	if token == "" {
-		return "", refusal
-	}
-	return token, nil
-}
-
-// twoTokens refuses a second token, unless the first, in the header, was none at
-// all; those elsewhere have been checked.
-func twoTokens(first string) *auth.Refusal {
-	if refusal := auth.CheckToken(first); refusal != nil {
-		return refusal
-	}
-	return auth.ErrTwoTokens
-}
-
-// check holds what was found in this place against the form of a token. The
-// refusal names the place.
-func (s TokenSource) check(found string) *auth.Refusal {
-	refusal := auth.CheckToken(found)
-	if refusal != auth.ErrMalformedHeader {
-		return refusal
-	}
-	if s.In == inCookie {
-		return auth.ErrMalformedCookie
-	}
-	return auth.ErrMalformedQuery
-}
-
-// checkPassOther wants a beginning that tells tokens apart, and none of a JWT.
-func checkPassOther(prefix string) error {
-	if len(prefix) < 3 || strings.Contains(prefix, ".") || auth.CheckToken(prefix) != nil {
-		return fmt.Errorf("found %q, expected the beginning of the tokens, such as hpk_: three characters or more, without dots, which JWTs have", prefix)
-	}
-	return nil
-}
-
-// values gives what stands in this place, without empty values: an emptied
-// session cookie is no token.
-func (s TokenSource) values(r *http.Request) (list []string) {
-	collect := func(name, value string) bool {
-		if name == s.Name && value != "" {
-			list = append(list, value)
-		}
-		return true
-	}
-	if s.In == inCookie {
-		eachCookie(r.Header["Cookie"], collect)
-		return list
-	}
-	eachParameter(r.URL.RawQuery, func(name, value string) bool { return collect(unescape(name), unescape(value)) })
-	return list
-}
-
-// remove takes the token out of this place and leaves all else as it was.
-func (s TokenSource) remove(r *http.Request) {
-	if s.In == inCookie {
-		kept := eachCookie(r.Header["Cookie"], func(name, _ string) bool { return name != s.Name })
-		if len(kept) == 0 {
-			r.Header.Del("Cookie")
-			return
-		}
-		r.Header["Cookie"] = []string{strings.Join(kept, "; ")}
-		return
-	}
-	kept := eachParameter(r.URL.RawQuery, func(name, _ string) bool { return unescape(name) != s.Name })
-	r.URL.RawQuery = strings.Join(kept, "&")
-	r.RequestURI = r.URL.RequestURI()
-}
-
-// handOn gives the token to the upstream as "Authorization: Bearer <token>", in
-// exactly that form, or not at all.
-func handOn(r *http.Request, token string, sources []TokenSource, strip bool) {
-	for _, source := range sources {
-		if len(source.values(r)) > 0 {
-			source.remove(r)
-		}
-	}
-	if strip {
-		delete(r.Header, "Authorization")
-		return
-	}
-	const scheme = "Bearer "
-	if field := r.Header["Authorization"]; len(field) == 1 && strings.HasPrefix(field[0], scheme) && field[0][len(scheme):] == token {
-		return
-	}
-	r.Header["Authorization"] = []string{scheme + token}
-}
-
-// eachCookie shows every cookie of the Cookie header fields (RFC 6265, section
-// 4.2.1) and gives those, as they were written, for which keep says so.
-func eachCookie(fields []string, keep func(name, value string) bool) (kept []string) {
-	for _, field := range fields {
-		for pair := range strings.SplitSeq(field, ";") {
-			pair = strings.TrimSpace(pair)
-			name, value, _ := strings.Cut(pair, "=")
-			if pair != "" && keep(strings.TrimSpace(name), strings.Trim(value, " \t\"")) {
-				kept = append(kept, pair)
-			}
-		}
-	}
-	return kept
-}
-
-// eachParameter shows every parameter of a raw query and gives those, as they
-// were written, for which keep says so.
-func eachParameter(query string, keep func(name, value string) bool) (kept []string) {
-	for pair := range strings.SplitSeq(query, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		if keep(name, value) && pair != "" {
-			kept = append(kept, pair)
-		}
-	}
-	return kept
-}
-
-// unescape decodes a query component; what cannot be decoded stays as it is.
-func unescape(s string) string {
-	if decoded, err := url.QueryUnescape(s); err == nil {
-		return decoded
-	}
-	return s
-}
 
 // What a request says of itself, any client can say. These checks hold it against
 // what only facts can tell, before the token is looked at.
@@ -192,29 +19,13 @@ func isPreflight(r *http.Request, sources []TokenSource) bool {
 	return r.Method == http.MethodOptions &&
 		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1 &&
 		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
-		!hasAny(r.Header, "Authorization", "Proxy-Authorization", "Cookie", "Content-Type", "Upgrade") &&
-		!overridesMethod(r.Header) && !carriesToken(r, sources)
+		!slices.ContainsFunc(notInPreflight, func(name string) bool { _, has := r.Header[name]; return has }) &&
+		!overridesMethod(r.Header) &&
+		!slices.ContainsFunc(sources, func(s TokenSource) bool { return len(s.values(r)) > 0 })
 }
 
-func hasAny(header http.Header, names ...string) bool {
-	for _, name := range names {
-		if _, ok := header[name]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// carriesToken tells whether there is anything where tokens are looked for beside
-// the Authorization header.
-func carriesToken(r *http.Request, sources []TokenSource) bool {
-	for _, source := range sources {
-		if len(source.values(r)) > 0 {
-			return true
-		}
-	}
-	return false
-}
+// notInPreflight are headers that no preflight has.
+var notInPreflight = []string{"Authorization", "Proxy-Authorization", "Cookie", "Content-Type", "Upgrade"}
 
 // methodOverrides are the headers, as they fold, by which upstreams let a request
 // name another method than its own.
@@ -257,11 +68,11 @@ func bare(header http.Header) {
 // checkProtocol refuses, where headers tell the upstream who is calling, to hand on
 // a request for another protocol than WebSocket: what is sent after it would pass
 // by whatever cleans such headers, and by all rules.
-func (b *BearerAuth) checkProtocol(r *http.Request) *auth.Refusal {
-	if len(b.Headers) == 0 {
+func checkProtocol(r *http.Request, identity []Header, allowed []string) *auth.Refusal {
+	if len(identity) == 0 {
 		return nil
 	}
-	return checkUpgrade(r, b.Upgrade)
+	return checkUpgrade(r, allowed)
 }
 
 // checkUpgrade refuses a request for a protocol that is neither WebSocket nor
@@ -306,11 +117,11 @@ func extendedProtocol(r *http.Request) []string {
 // browser send it: browsers add cookies by themselves, whoever asks. What only
 // reads is left to CORS, which keeps the answer from the page; what changes
 // something, and a WebSocket, which CORS does not cover, is not.
-func (b *BearerAuth) checkSite(r *http.Request) *auth.Refusal {
-	if !b.cookieCarriesToken(r) || !mayChange(r) || fromThisSite(r) { // the first costs the least
+func checkSite(r *http.Request, sources []TokenSource, origins []string) *auth.Refusal {
+	if !slices.ContainsFunc(sources, func(s TokenSource) bool { return s.In == inCookie && len(s.values(r)) > 0 }) || !mayChange(r) || fromThisSite(r) { // the first costs the least
 		return nil
 	}
-	if origin := r.Header["Origin"]; len(origin) == 1 && slices.Contains(b.CookieOrigins, origin[0]) {
+	if origin := r.Header["Origin"]; len(origin) == 1 && slices.Contains(origins, origin[0]) {
 		return nil
 	}
 	return auth.ErrCrossSite
@@ -340,15 +151,6 @@ func fromThisSite(r *http.Request) bool {
 	return len(origin) == 1 && err == nil && page.Host != "" && strings.EqualFold(page.Host, r.Host)
 }
 
-func (b *BearerAuth) cookieCarriesToken(r *http.Request) bool {
-	for _, source := range b.TokenFrom {
-		if source.In == inCookie && len(source.values(r)) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // checkOrigin wants an origin as browsers write it (RFC 6454, section 6.2).
 func checkOrigin(text string) error {
 	page, err := url.Parse(text)
@@ -356,4 +158,38 @@ func checkOrigin(text string) error {
 		return fmt.Errorf("found %q, expected an origin such as https://app.example.com", text)
 	}
 	return nil
+}
+
+// fold writes a header name as the sloppiest backend may read it: without case,
+// and every byte that is no letter or digit alike (CGI turns "-" into "_", PHP
+// "." and " " too).
+func fold(name string) string {
+	return string(appendFolded(nil, name))
+}
+
+func appendFolded(dst []byte, name string) []byte {
+	for i := range len(name) {
+		dst = append(dst, foldByte(name[i]))
+	}
+	return dst
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case ('a' > c || c > 'z') && ('0' > c || c > '9'):
+		return '-'
+	}
+	return c
+}
+
+// mark is equal for names that fold to the same: made of the length, which
+// folding keeps, and the first byte. It tells most names apart, so that they need
+// not be folded with every request.
+func mark(name string) int {
+	if name == "" {
+		return 0
+	}
+	return (len(name) + 8*int(foldByte(name[0]))) % 64
 }

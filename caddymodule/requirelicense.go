@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"regexp"
 	"sync/atomic"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -65,26 +61,22 @@ func (l *RequireLicense) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// The values of the option error_body.
-const (
-	errorBodyJSON = "json"
-	errorBodyNone = "none"
-)
-
 // Validate checks the options.
 func (l *RequireLicense) Validate() error {
-	if l.ErrorBody != "" && l.ErrorBody != errorBodyJSON && l.ErrorBody != errorBodyNone {
-		return fmt.Errorf("require_license: error_body: found %q, expected json or none", l.ErrorBody)
-	}
-	if err := checkGRPC(l.GRPC); err != nil {
+	if err := l.check(); err != nil {
 		return fmt.Errorf("require_license: %w", err)
 	}
-	for _, name := range l.Features {
-		if err := checkFeature(name); err != nil {
-			return fmt.Errorf("require_license: feature: %w", err)
-		}
-	}
 	return nil
+}
+
+func (l *RequireLicense) check() error {
+	if err := errorBodies.check("error_body", l.ErrorBody); err != nil {
+		return err
+	}
+	if err := onOff.check("grpc", l.GRPC); err != nil {
+		return err
+	}
+	return checkFeatures("feature", l.Features)
 }
 
 // ServeHTTP lets the request pass or refuses it.
@@ -146,10 +138,10 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set(licenseReasonHeader, code)
 	asGRPC := &auth.Refusal{Status: http.StatusForbidden, Message: message}
-	if l.GRPC != grpcOff && isGRPC(r) {
+	if l.GRPC != off && isGRPC(r) {
 		return refuseGRPC(w, r, asGRPC)
 	}
-	if l.GRPC != grpcOff && isGRPCWeb(r) {
+	if l.GRPC != off && isGRPCWeb(r) {
 		setGRPCStatus(w.Header(), asGRPC)
 	}
 	if l.json.Load() {
@@ -191,100 +183,21 @@ func writeCode(w http.ResponseWriter, status int, message, code string) error {
 	return err
 }
 
-// MatchLicenseFeature matches while the license in force grants all of the
-// features, whatever host is asked for. Without a license that lets pass it never
-// matches, `missing allow` and `enforcement log` or not: nothing is granted then.
-//
-// In expressions: `license_feature('sso', 'audit')`.
-type MatchLicenseFeature struct {
-	// The features, of which the license must grant all. At least one is
-	// required.
-	Features []string `json:"features,omitempty"`
-
-	licensing *licensing
-}
-
-// CaddyModule tells Caddy about the matcher.
-func (MatchLicenseFeature) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "http.matchers.license_feature",
-		New: func() caddy.Module { return new(MatchLicenseFeature) },
-	}
-}
-
-// UnmarshalCaddyfile reads the matcher. Syntax:
-//
-//	license_feature <name...>    # all of them
-func (m *MatchLicenseFeature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the matcher's name
-	if err := appendFeatures(d, &m.Features); err != nil {
-		return err
-	}
-	if d.NextBlock(0) {
-		return d.Errf("license_feature: found %q, expected no block", d.Val())
-	}
-	return nil
-}
-
-// Provision finds the license.
-func (m *MatchLicenseFeature) Provision(ctx caddy.Context) error {
-	if len(m.Features) == 0 {
-		return errors.New("license_feature: expected at least one feature")
-	}
-	for _, name := range m.Features {
-		if err := checkFeature(name); err != nil {
-			return fmt.Errorf("license_feature: %w", err)
-		}
-	}
-	var err error
-	if m.licensing, err = licensingOf(ctx); err != nil {
-		return fmt.Errorf("license_feature: %w", err)
-	}
-	return nil
-}
-
-// Match is MatchWithError for callers that cannot take an error.
-func (m *MatchLicenseFeature) Match(r *http.Request) bool {
-	return m.licensing.grants(r.Context(), m.Features)
-}
-
-// MatchWithError tells whether all features are granted. It never fails.
-func (m *MatchLicenseFeature) MatchWithError(r *http.Request) (bool, error) {
-	return m.Match(r), nil
-}
-
-// CELLibrary makes the matcher a function of expressions.
-func (*MatchLicenseFeature) CELLibrary(ctx caddy.Context) (cel.Library, error) {
-	return caddyhttp.CELMatcherImpl(
-		"license_feature", "license_feature_match_request_list", []*cel.Type{cel.ListType(cel.StringType)},
-		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
-			list, err := data.ConvertToNative(reflect.TypeFor[[]string]())
-			if err != nil {
-				return nil, fmt.Errorf("license_feature: expected names of features: %w", err)
-			}
-			m := &MatchLicenseFeature{Features: list.([]string)}
-			return m, m.Provision(ctx)
-		},
-	)
-}
-
 var featureName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
-// checkFeature refuses what can be the name of no feature.
-func checkFeature(name string) error {
-	if !featureName.MatchString(name) {
-		return fmt.Errorf("found %q, expected lower-case letters, digits and hyphens, as in sso or audit-log", name)
+// checkFeatures refuses what can be the name of no feature.
+func checkFeatures(option string, names []string) error {
+	for _, name := range names {
+		if !featureName.MatchString(name) {
+			return fmt.Errorf("%s: found %q, expected lower-case letters, digits and hyphens, as in sso or audit-log", option, name)
+		}
 	}
 	return nil
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner                 = (*RequireLicense)(nil)
-	_ caddy.Validator                   = (*RequireLicense)(nil)
-	_ caddyhttp.MiddlewareHandler       = (*RequireLicense)(nil)
-	_ caddy.Provisioner                 = (*MatchLicenseFeature)(nil)
-	_ caddyfile.Unmarshaler             = (*MatchLicenseFeature)(nil)
-	_ caddyhttp.RequestMatcherWithError = (*MatchLicenseFeature)(nil)
-	_ caddyhttp.CELLibraryProducer      = (*MatchLicenseFeature)(nil)
+	_ caddy.Provisioner           = (*RequireLicense)(nil)
+	_ caddy.Validator             = (*RequireLicense)(nil)
+	_ caddyhttp.MiddlewareHandler = (*RequireLicense)(nil)
 )

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -93,23 +92,6 @@ func (m *ResourceMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, nex
 }
 
 const metadataMethods = "GET, HEAD, OPTIONS"
-
-// checkResourceRoutes makes sure that metadata are reachable where challenges
-// say they are: a handler inside `handle /mcp/*` never sees the well-known path.
-func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {
-	return eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		m, ok := handler.(*ResourceMetadata)
-		if !ok {
-			return nil
-		}
-		for _, route := range around {
-			if !letsPathThrough(route, m.path) {
-				return m.errUnreachable()
-			}
-		}
-		return nil
-	})
-}
 
 // checkAround is the part of checkResourceRoutes that can be checked while the
 // routes around are still being made, so that `caddy validate` refuses what a

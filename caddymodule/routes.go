@@ -7,29 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"go.uber.org/zap"
 )
-
-// checkRoutes looks at the routes of the running HTTP app as a whole: it refuses
-// and warns of what no handler can see alone, and settles what one leaves to the
-// others of its site. Every app is provisioned before one starts, so it may be
-// called from Start on.
-func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
-	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, warnOfTwoLocks, warnOfUncleaned, warnOfMisspelt,
-	} {
-		if err := check(ctx, logger); err != nil {
-			return err
-		}
-	}
-	return alignErrorBodies(ctx)
-}
 
 // eachHandler shows every handler of the running HTTP app, together with the
 // routes around it, outermost first.
@@ -102,122 +83,6 @@ func routesInTheMaking(module caddy.Module, handler string) (found []caddyhttp.R
 	return found
 }
 
-// mayBeAsked tells whether the HTTP app that is in the making has anything that
-// finds out who is calling. Where there is no such app, nobody can say.
-func mayBeAsked(ctx caddy.Context) bool {
-	for _, parent := range ctx.Modules() {
-		app, ok := parent.(*caddyhttp.App)
-		if !ok {
-			continue
-		}
-		for _, server := range app.Servers {
-			if finds(server.Routes) || server.Errors != nil && finds(server.Errors.Routes) {
-				return true
-			}
-			for _, route := range server.NamedRoutes {
-				if finds(caddyhttp.RouteList{*route}) {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	return true
-}
-
-// finds tells whether routes, made or not, have a bearer_auth, or Caddy's own
-// authentication, which may have the provider bearer.
-func finds(routes caddyhttp.RouteList) bool {
-	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
-		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool {
-			return bytes.Contains(raw, []byte(`"bearer_auth"`)) || bytes.Contains(raw, []byte(`"authentication"`))
-		}) || slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
-			switch h := handler.(type) {
-			case *BearerAuth, *caddyauth.Authentication:
-				return true
-			case *caddyhttp.Subroute:
-				return finds(h.Routes)
-			}
-			return false
-		})
-	})
-}
-
-// warnOfTwoLocks warns where a request would have to pass bearer_auth and
-// basic_auth: it has one Authorization header, so none can.
-func warnOfTwoLocks(ctx caddy.Context, logger *zap.Logger) error {
-	type locks struct{ bearer, basic [][]caddyhttp.Route }
-	sites := make(map[*caddyhttp.MiddlewareHandler]*locks)
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		site := &around[0].Handlers[0]
-		if sites[site] == nil {
-			sites[site] = new(locks)
-		}
-		switch h := handler.(type) {
-		case *BearerAuth:
-			if !h.Optional {
-				sites[site].bearer = append(sites[site].bearer, around)
-			}
-		case *caddyauth.Authentication:
-			if _, basic := h.Providers["http_basic"]; basic && len(h.Providers) == 1 {
-				sites[site].basic = append(sites[site].basic, around)
-			}
-		}
-		return nil
-	})
-	for _, site := range sites {
-		for _, bearer := range site.bearer {
-			for _, basic := range site.basic {
-				if overlap(bearer, basic) {
-					logger.Warn("bearer_auth and basic_auth guard the same requests of a site, and nobody can pass both with one Authorization header: "+
-						"give each a path of its own, or say optional in bearer_auth", zap.Strings("sites", hostsOf(bearer)))
-				}
-			}
-		}
-	}
-	return err
-}
-
-// overlap tells whether a request can come through the routes around both of two
-// handlers, as far as paths and the alternatives of `handle` have a say.
-func overlap(a, b []caddyhttp.Route) bool {
-	for i := range min(len(a), len(b)) {
-		if &a[i].Handlers[0] != &b[i].Handlers[0] {
-			if a[i].Group != "" && a[i].Group == b[i].Group {
-				return false
-			}
-			break
-		}
-	}
-	all := append(slices.Clone(a), b...)
-	for _, path := range append(samplePaths(all), "/") {
-		if !slices.ContainsFunc(all, func(route caddyhttp.Route) bool { return !letsPathThrough(route, path) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// samplePaths are paths that the routes' matchers speak of.
-func samplePaths(routes []caddyhttp.Route) (paths []string) {
-	for _, route := range routes {
-		for _, set := range route.MatcherSets {
-			for _, matcher := range set {
-				switch m := matcher.(type) {
-				case *caddyhttp.MatchPath:
-					paths = append(paths, *m...)
-				case caddyhttp.MatchPath:
-					paths = append(paths, m...)
-				}
-			}
-		}
-	}
-	for i := range paths {
-		paths[i] = strings.ReplaceAll(paths[i], "*", "x")
-	}
-	return paths
-}
-
 func hostsOf(around []caddyhttp.Route) (hosts []string) {
 	for _, route := range around {
 		if names, narrows := routeHosts(route); narrows {
@@ -263,60 +128,26 @@ func pathMatches(matcher *caddyhttp.MatchPath, path string) bool {
 	return err == nil && matches
 }
 
-// warnOfUncleaned warns of identity headers that some requests of a site bring to
-// an upstream as the client sent them: those that go another way than through the
-// `handle` in which the bearer_auth stands.
-func warnOfUncleaned(ctx caddy.Context, logger *zap.Logger) error {
-	names := make(map[*caddyhttp.MiddlewareHandler]map[string]struct{})
-	sites := make(map[*caddyhttp.MiddlewareHandler]caddyhttp.Route)
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		if b, ok := handler.(*BearerAuth); ok {
-			site := &around[0].Handlers[0]
-			sites[site] = around[0]
-			if names[site] == nil {
-				names[site] = make(map[string]struct{})
-			}
-			for _, header := range b.identity.headers {
-				names[site][header.name] = struct{}{}
-			}
+// routeHosts are the hosts that a route takes; narrows is false if it takes any.
+func routeHosts(route caddyhttp.Route) (hosts []string, narrows bool) {
+	for _, set := range route.MatcherSets {
+		inSet, byHost := setHosts(set)
+		if !byHost {
+			return nil, false
 		}
-		return nil
-	})
-	for site, route := range sites {
-		for name := range names[site] {
-			if found, _ := uncleaned(caddyhttp.RouteList{route}, name, false); found {
-				logger.Warn("identity headers are not cleaned of all requests of a site: add the directive identity_headers with the name at the top of the site",
-					zap.String("header", name), zap.Strings("sites", hostsOf([]caddyhttp.Route{route})))
-			}
-		}
+		hosts = append(hosts, inSet...)
 	}
-	return err
+	return hosts, len(route.MatcherSets) > 0
 }
 
-// uncleaned tells whether a request may get through the routes to a proxy with the
-// client's own header, and whether all that get through are clean behind them.
-func uncleaned(routes caddyhttp.RouteList, name string, clean bool) (found, cleanBehind bool) {
-	for _, route := range routes {
-		inside := clean
-		for _, handler := range route.Handlers {
-			switch h := handler.(type) {
-			case *BearerAuth:
-				inside = inside || h.identity.sets(name)
-			case *IdentityHeaders:
-				inside = inside || h.identity.sets(name)
-			case *reverseproxy.Handler:
-				if !inside {
-					return true, false
-				}
-			case *caddyhttp.Subroute:
-				if found, inside = uncleaned(h.Routes, name, inside); found {
-					return true, false
-				}
-			}
-		}
-		if len(route.MatcherSets) == 0 && route.Group == "" {
-			clean = inside
+func setHosts(set caddyhttp.MatcherSet) (hosts []string, byHost bool) {
+	for _, matcher := range set {
+		switch m := matcher.(type) {
+		case *caddyhttp.MatchHost:
+			return *m, true
+		case caddyhttp.MatchHost:
+			return m, true
 		}
 	}
-	return false, clean
+	return nil, false
 }

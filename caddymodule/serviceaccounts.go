@@ -52,11 +52,10 @@ type DeclaredAccount struct {
 	Status string `json:"status,omitempty"`
 }
 
-// The values of [ServiceAccounts.Registration].
-const (
-	registrationRequired = "required"
-	registrationOptional = "optional"
-)
+// registrations are the values of [ServiceAccounts.Registration].
+var registrations = choice{"required", registrationOptional}
+
+const registrationOptional = "optional"
 
 func (s *ServiceAccounts) required() bool {
 	return s == nil || s.Registration != registrationOptional
@@ -74,8 +73,8 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, 
 	if s == nil {
 		return nil, nil
 	}
-	if s.Registration != "" && s.Registration != registrationRequired && s.Registration != registrationOptional {
-		return nil, fmt.Errorf("registration: found %q, expected %s or %s", s.Registration, registrationRequired, registrationOptional)
+	if err := registrations.check("registration", s.Registration); err != nil {
+		return nil, err
 	}
 	if s.Refresh != 0 && time.Duration(s.Refresh) < account.MinRefresh {
 		return nil, fmt.Errorf("refresh: found %s, expected at least %s", time.Duration(s.Refresh), account.MinRefresh)

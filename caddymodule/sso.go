@@ -194,40 +194,29 @@ func takeSSO(plan *ssoPlan) (*ssoService, error) {
 	return taken.(*ssoService), nil
 }
 
-func newSSO(key string, plan *ssoPlan) (*ssoService, error) {
-	s := &ssoService{key: key, engines: make(map[string]*issuer.Engine)}
-	if err := s.fill(plan); err != nil {
-		return nil, errors.Join(err, s.Destruct())
-	}
-	return s, nil
-}
-
-func (s *ssoService) fill(plan *ssoPlan) (err error) {
+// newSSO takes the engine of each issuer, once for all accounts with it.
+func newSSO(key string, plan *ssoPlan) (s *ssoService, err error) {
+	s = &ssoService{key: key, engines: make(map[string]*issuer.Engine)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Destruct())
+		}
+	}()
 	for i, source := range plan.sources {
 		if source == nil {
 			continue
 		}
-		engine, err := s.engine(*source)
-		if err != nil {
-			return fmt.Errorf("account %q: issuer %s: %w", plan.config.Accounts[i].Code, source.Issuer, err)
+		engine, again := s.engines[source.ID()]
+		if !again {
+			if engine, err = takeEngine(*source); err != nil {
+				return s, fmt.Errorf("account %q: issuer %s: %w", plan.config.Accounts[i].Code, source.Issuer, err)
+			}
+			s.engines[source.ID()] = engine
 		}
 		plan.config.Accounts[i].Metadata = engine
 	}
 	s.Service, err = sso.New(plan.config)
-	return err
-}
-
-// engine takes the engine of an issuer, once for all accounts with it.
-func (s *ssoService) engine(source issuer.Config) (*issuer.Engine, error) {
-	id := source.ID()
-	if engine, ok := s.engines[id]; ok {
-		return engine, nil
-	}
-	engine, err := takeEngine(source)
-	if err == nil {
-		s.engines[id] = engine
-	}
-	return engine, err
+	return s, err
 }
 
 // Destruct gives the engines back, each as often as it was taken.
@@ -248,18 +237,6 @@ type ssoPlan struct {
 	sharedKeys []string         // of config.Credentials, which do not show them
 	sources    []*issuer.Config // of config.Accounts; nil: has an endpoint itself
 	signingKey []byte           // PEM
-}
-
-func (p *ssoPlan) setSigningKey(path string, pem []byte) error {
-	if pem == nil {
-		return nil
-	}
-	key, err := sso.ParseSigningKey(pem)
-	if err != nil {
-		return fmt.Errorf("response_signing_key: %s: %w", path, err)
-	}
-	p.config.ResponseSigningKey, p.signingKey = key, pem
-	return nil
 }
 
 // key is equal for plans that mean the same. It is a digest, because it covers
@@ -309,10 +286,14 @@ func (s *SSO) plan(issuers issuerList) (*ssoPlan, error) {
 		plan.sources = append(plan.sources, source)
 	}
 	pem, err := s.readSigningKey(&r)
-	if err = errors.Join(r.err, err); err != nil {
-		return nil, err
+	if err = errors.Join(r.err, err); err != nil || pem == nil {
+		return plan, err
 	}
-	return plan, plan.setSigningKey(s.ResponseSigningKey, pem)
+	plan.signingKey = pem
+	if plan.config.ResponseSigningKey, err = sso.ParseSigningKey(pem); err != nil {
+		return nil, fmt.Errorf("response_signing_key: %s: %w", s.ResponseSigningKey, err)
+	}
+	return plan, nil
 }
 
 // shownPlaceholder is what an error may show of where a secret comes from: a
@@ -336,8 +317,8 @@ func (c *SSOCredential) credential(apiKey, sharedKey string) sso.Credential {
 // resolve gives the account without its metadata, and where those come from;
 // an account with an endpoint of its own has no source.
 func (a *SSOAccount) resolve(r *resolver, issuers issuerList) (sso.Account, *issuer.Config, error) {
-	if a.ImplicitFlow != "" && a.ImplicitFlow != "off" && a.ImplicitFlow != "on" {
-		return sso.Account{}, nil, fmt.Errorf("implicit_flow: found %q, expected on or off", a.ImplicitFlow)
+	if err := onOff.check("implicit_flow", a.ImplicitFlow); err != nil {
+		return sso.Account{}, nil, err
 	}
 	account := a.account(r.text)
 	identifier := r.text("issuer", a.Issuer)
@@ -357,7 +338,7 @@ func (a *SSOAccount) account(text func(option, value string) string) sso.Account
 		Code: a.Code, AuthorizationEndpoint: text("authorization_endpoint", a.AuthorizationEndpoint),
 		Preset: a.Preset, ClientID: text("client_id", a.ClientID),
 		Scopes: a.Scopes, Products: a.Products,
-		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == "off",
+		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == off,
 	}
 	for _, uri := range a.RedirectURIs {
 		account.RedirectURIs = append(account.RedirectURIs, text("redirect_uri", uri))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -52,10 +51,7 @@ func (g *guard) kindOf(status int) streamKind {
 }
 
 func kindOfType(contentType string) streamKind {
-	mediaType, _, _ := strings.Cut(contentType, ";")
-	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	base, _, _ := strings.Cut(mediaType, "+")
-	switch base {
+	switch baseType(contentType) {
 	case "text/event-stream", "multipart/x-mixed-replace":
 		return eventStream
 	case "application/grpc":

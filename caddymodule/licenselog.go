@@ -1,0 +1,171 @@
+package caddymodule
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
+)
+
+// licenseLog writes one line for each thing that happens to the license.
+type licenseLog struct {
+	logger       *zap.Logger
+	missingAllow bool
+	advisory     bool
+	sites        *sites // behind require_license
+	events       *emitter
+	compared     atomic.Pointer[string] // what was last said of the sites
+}
+
+func (l *licenseLog) observe(e active.Event) {
+	l.write(e)
+	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
+		l.compare(e.Standing)
+	}
+	if e.Kind == active.StateChanged {
+		l.events.licenseStateChanged(e.From, e.To, e.Words)
+	}
+}
+
+func (l *licenseLog) write(e active.Event) {
+	source := zap.String("source", e.Source)
+	switch e.Kind {
+	case active.StateChanged:
+		l.stateChanged(e, source)
+	case active.Replaced:
+		l.logger.Info("another license is in force", append(describeLicense(e.Standing), source)...)
+	case active.Deferred:
+		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
+	case active.Rejected:
+		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
+	case active.Vanished:
+		l.logger.Warn("the license is no longer where it came from; it stays in force until its end, but not after a restart", source, zap.Error(e.Err))
+	case active.Mended:
+		l.logger.Info("the license is where it should be again", source)
+	case active.Unavailable:
+		l.logger.Warn("the storage of the license cannot be used; what is known stays in force", zap.Error(e.Err))
+	case active.Recovered:
+		l.logger.Info("the storage of the license can be used again")
+	case active.ClockSuspect:
+		l.logger.Warn("the clock is behind a time that was seen before", zap.String("why", e.Words))
+	case active.ClockFine:
+		l.logger.Info("the clock is right again", zap.String("why", e.Words))
+	case active.Damaged:
+		l.logger.Warn("the record of the highest time seen was damaged and is written anew", zap.Error(e.Err))
+	}
+}
+
+func (l *licenseLog) stateChanged(e active.Event, source zap.Field) {
+	fields := append([]zap.Field{
+		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
+	}, describeLicense(e.Standing)...)
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	switch {
+	case e.To == license.StateValid:
+		l.logger.Info("the license is valid", fields...)
+	case e.To.Passes():
+		l.logger.Warn("the license needs to be renewed", fields...)
+	case e.To == license.StateMissing && l.missingAllow:
+		l.logger.Info("there is no license, which is allowed", fields...)
+	case l.advisory:
+		l.logger.Warn("the license would not let requests pass; enforcement is log", fields...)
+	default:
+		l.logger.Error("the license does not let requests pass", fields...)
+	}
+}
+
+// describeLicense tells a genuine license from others.
+func describeLicense(standing *license.Standing) []zap.Field {
+	held := genuine(standing)
+	if held == nil {
+		return nil
+	}
+	return []zap.Field{
+		zap.String("key_id", held.KeyID),
+		zap.String("description", held.Payload.Description),
+		zap.Int64("expire_at", held.Payload.ExpireAt),
+	}
+}
+
+// genuine is the license if it is to be believed, whatever the time, else nil.
+func genuine(standing *license.Standing) *license.License {
+	if standing == nil || !standing.Genuine() {
+		return nil
+	}
+	return standing.License()
+}
+
+// refusalLog warns of requests that the license does not let pass, once for each
+// reason and host.
+type refusalLog struct {
+	logger   *zap.Logger
+	advisory bool
+
+	mu   sync.Mutex
+	told map[string]map[string]struct{} // hosts by the reason's code
+}
+
+// maxTold bounds the hosts that are told of, for each reason.
+const maxTold = 64
+
+// tell warns of a request that is refused, or would be.
+func (l *refusalLog) tell(fault *license.Error, host string) {
+	first, last := l.first(fault.Code(), strings.ToLower(host))
+	if !first {
+		return
+	}
+	message := "requests are refused for the license; more of this reason and host are told at DEBUG only"
+	if l.advisory {
+		message = "a request would have been refused for the license; enforcement is log"
+	}
+	l.logger.Warn(message, zap.String("code", fault.Code()), zap.String("host", host), zap.String("why", fault.Error()))
+	if last {
+		l.logger.Warn("further hosts are counted, but not told of", zap.String("code", fault.Code()))
+	}
+}
+
+// first tells whether a reason and a host are new, and there is room for them. last
+// is true for the host that fills it.
+func (l *refusalLog) first(code, host string) (first, last bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	hosts := l.told[code]
+	if _, again := hosts[host]; again || len(hosts) >= maxTold {
+		return false, false
+	}
+	if hosts == nil {
+		hosts = make(map[string]struct{})
+		if l.told == nil {
+			l.told = make(map[string]map[string]struct{})
+		}
+		l.told[code] = hosts
+	}
+	hosts[host] = struct{}{}
+	return true, len(hosts) == maxTold
+}
+
+// compare warns once of the sites that a license does not cover, and of patterns
+// of its own that are of no use.
+func (l *licenseLog) compare(standing *license.Standing) {
+	held := genuine(standing)
+	if held == nil {
+		return
+	}
+	missed := l.sites.uncovered(standing.Hosts())
+	about := held.Signature + strings.Join(missed, " ")
+	if before := l.compared.Swap(&about); before != nil && *before == about {
+		return
+	}
+	if len(missed) > 0 {
+		l.logger.Warn("the license does not cover all sites behind require_license", zap.Strings("sites", missed))
+	}
+	for _, err := range standing.RefusedHosts() {
+		l.logger.Warn("a host in the license is malformed and matches nothing", zap.Error(err))
+	}
+}
