@@ -84,9 +84,12 @@ func (c *Client) Unlock(ctx context.Context, name string) error {
 }
 
 // UnlockSurely is Unlock, tried once at least, and until ctx ends for some five
-// seconds while the storage answers. "Not found" ends it, too: another process may
-// hold the lock by then, and some storages would take it away from that. If it
-// comes to nothing, the lock is left to expire by itself.
+// seconds while the storage answers. If it comes to nothing, the lock is left to
+// expire by itself.
+//
+// Some storages take a lock away from whoever holds it. So do not ask for it again
+// before UnlockSurely has returned; and "not found" ends it, because another process
+// may hold the lock by then.
 func (c *Client) UnlockSurely(ctx context.Context, name string) {
 	for try := range maxUnlocks {
 		err := c.Unlock(ctx, name)

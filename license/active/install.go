@@ -47,9 +47,14 @@ func (k *Keeper) Install(ctx context.Context, data []byte) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+installGrace, ErrBusy)
 	defer cancel()
-	done := make(chan error, 1)
-	job := held{found, bytes.Clone(data)}
-	if !k.spawn(func() { done <- k.install(job) }) {
+	job, done := held{found, bytes.Clone(data)}, make(chan error, 1)
+	k.mu.Lock()
+	closed := k.closed
+	if !closed {
+		k.work.Go(func() { k.install(job, done) })
+	}
+	k.mu.Unlock()
+	if closed {
 		return ErrClosed
 	}
 	select {
@@ -60,33 +65,36 @@ func (k *Keeper) Install(ctx context.Context, data []byte) error {
 	}
 }
 
-func (k *Keeper) install(job held) error {
+// install writes the license, puts it in force, and answers. Only then does it give
+// the lock back, which may need several tries: another write would lose its own lock
+// by the later ones, so it waits for their end.
+func (k *Keeper) install(job held, done chan<- error) {
 	ctx, cancel := context.WithTimeout(k.ctx, k.writeLimit)
 	defer cancel()
+	err := ErrBusy
 	select {
 	case k.writing <- struct{}{}:
 		defer func() { <-k.writing }()
+		err = insist(ctx, func() error {
+			return k.writeLicense(ctx, job.text, func() {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				k.search.writes++
+				k.adopt(job)
+				k.endLook()
+				k.notifyState()
+				ring(k.notifierBell)
+				done <- nil
+			})
+		})
 	case <-ctx.Done():
-		return k.unlessClosed(ErrBusy)
 	}
-	if err := insist(ctx, func() error { return k.writeLicense(ctx, job.text) }); err != nil {
-		return k.unlessClosed(err)
+	switch {
+	case err != nil && k.ctx.Err() != nil:
+		done <- ErrClosed
+	case err != nil:
+		done <- err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.search.writes++
-	k.adopt(job)
-	k.endLook()
-	k.notifyState()
-	ring(k.notifierBell)
-	return nil
-}
-
-func (k *Keeper) unlessClosed(err error) error {
-	if k.ctx.Err() != nil {
-		return ErrClosed
-	}
-	return err
 }
 
 // lockTrust is how long after it was granted a lock is relied upon; a process may
@@ -95,8 +103,9 @@ const lockTrust = 3 * time.Second
 
 var errSlow = errors.New("writing took too long")
 
-// writeLicense writes the license under the storage's lock, and reads it back.
-func (k *Keeper) writeLicense(ctx context.Context, text []byte) error {
+// writeLicense writes the license under the storage's lock, and reads it back. It
+// calls written before it gives the lock back.
+func (k *Keeper) writeLicense(ctx context.Context, text []byte, written func()) error {
 	h := k.leases.Use()
 	if h == nil {
 		return storage.ErrNoStorage
@@ -112,22 +121,22 @@ func (k *Keeper) writeLicense(ctx context.Context, text []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if h.Unlock(ctx, lockName) != nil { // who installs need not wait for more tries
-			k.spawn(func() { h.UnlockSurely(h.Context(), lockName) })
-		}
-	}()
+	defer h.UnlockSurely(h.Context(), lockName)
 	granted := time.Now()
 	old, err := h.Load(ctx, installedKey)
 	switch {
-	case err == nil && bytes.Equal(old, text):
-		return nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
+	case err == nil && bytes.Equal(old, text): // it is there already
 	case time.Since(granted) > lockTrust:
 		return errSlow
+	default:
+		if err := h.StoreChecked(ctx, installedKey, text); err != nil {
+			return err
+		}
 	}
-	return h.StoreChecked(ctx, installedKey, text)
+	written()
+	return nil
 }
 
 // insist tries until it succeeds, the context ends or trying is useless. The error

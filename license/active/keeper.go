@@ -184,17 +184,6 @@ func (k *Keeper) Attach(h Host) (detach func()) {
 	}
 }
 
-// spawn starts work that Close waits for; false after Close.
-func (k *Keeper) spawn(work func()) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return false
-	}
-	k.work.Go(work)
-	return true
-}
-
 // Close ends the background work and waits for it. It may be called repeatedly.
 func (k *Keeper) Close() error {
 	k.mu.Lock()
