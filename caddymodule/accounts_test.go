@@ -1,12 +1,11 @@
 package caddymodule_test
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/coder/websocket"
 )
 
 // socketFolder is a folder with a short path.
@@ -57,35 +57,11 @@ func (g *apiGateway) openEvents(t *testing.T, machine edit) live {
 func (g *apiGateway) openSocket(t *testing.T, machine edit) live {
 	t.Helper()
 	l := live{"socket", make(chan string, 1)}
-	conn, err := net.Dial("tcp", g.site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	request, err := http.NewRequest("GET", "http://"+g.site+"/guarded/ws", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, edit := range []edit{
-		machine, header("Connection", "Upgrade"), header("Upgrade", "websocket"),
-		header("Sec-Websocket-Version", "13"), header("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-	} {
-		edit(request)
-	}
-	if err := request.Write(conn); err != nil {
-		t.Fatal(err)
-	}
-	reader := bufio.NewReader(conn)
-	response, err := http.ReadResponse(reader, request)
-	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("got %v, %v, want 101", response, err)
-	}
-	if err := echo(conn, reader, "hello"); err != nil {
-		t.Fatal(err)
-	}
+	conn := dialSocket(t, "http://"+g.site+"/guarded/ws", machine)
 	go func() {
-		_, _ = io.Copy(io.Discard, reader)
-		l.ended <- "<nil>"
+		_, _, err := conn.Read(context.Background()) // until the test ends it
+		closed, _ := errors.AsType[websocket.CloseError](err)
+		l.ended <- closed.Reason
 	}()
 	return l
 }
@@ -111,8 +87,11 @@ func wantEnd(t *testing.T, streams []live, message string) {
 	limit := time.After(15 * time.Second)
 	for _, l := range streams {
 		want := "<nil>"
-		if l.kind == "grpc" {
+		switch l.kind {
+		case "grpc":
 			want = "<nil>[16] [" + message + "]"
+		case "socket":
+			want = message
 		}
 		select {
 		case got := <-l.ended:

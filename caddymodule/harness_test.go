@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
+	"github.com/gatehouse-proxy/gatehouse/internal/upstream/wsecho"
 )
 
 // gateway is a real Caddy in this process. Caddy has one configuration at a
@@ -246,6 +247,7 @@ func newUpstream(t *testing.T) *upstream.Upstream {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = u.Close() })
+	u.HandleFunc("/ws", wsecho.Serve)
 	return u
 }
 

@@ -20,6 +20,8 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/coder/websocket"
+
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
@@ -202,33 +204,39 @@ func TestStreamIsCutUnderAClientThatDoesNotRead(t *testing.T) {
 }
 
 func TestWebSocketIsCutAtExpiry(t *testing.T) {
-	if apart(t) {
-		return
-	}
 	g, issuer := startStreams(t, "1.1")
 	token, expiry := brief(issuer)
-	conn, err := net.Dial("tcp", g.site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer %s\r\n\r\n", g.site, token)
-	reader := bufio.NewReader(conn)
-	response, err := http.ReadResponse(reader, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("got status %d, want 101", response.StatusCode)
-	}
-	if err := echo(conn, reader, "hello"); err != nil {
-		t.Errorf("before the cut: %v", err)
-	}
-	if rest, err := io.ReadAll(reader); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
-		t.Errorf("waiting for the end: %v after %q", err, rest)
+	conn := dialSocket(t, "http://"+g.site+"/ws", bearer(token))
+	_, _, err := conn.Read(t.Context())
+	if closed, ok := errors.AsType[websocket.CloseError](err); !ok || closed.Code != websocket.StatusPolicyViolation || closed.Reason != "the token has expired" {
+		t.Errorf("waiting for the end: %v", err)
 	}
 	cutInTime(t, expiry)
+}
+
+// dialSocket opens a WebSocket and sees a message come back.
+func dialSocket(t *testing.T, address string, edits ...edit) *websocket.Conn {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range edits {
+		edit(request)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	conn, _, err := websocket.Dial(t.Context(), address, &websocket.DialOptions{HTTPClient: client, HTTPHeader: request.Header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, back, err := conn.Read(t.Context()); err != nil || string(back) != "hello" {
+		t.Fatalf("got %q back, and %v", back, err)
+	}
+	return conn
 }
 
 // head reads the head of a response, and gives a reader of what follows.

@@ -1,7 +1,8 @@
 // Package upstream is a small HTTP server that shows what reached it through a
 // gateway, and offers the kinds of answer that a gateway treats differently: event
-// streams, WebSockets, gRPC streams and slow ordinary ones. The demo command and
-// tests put it behind the gateway. It speaks HTTP/1.1 and HTTP/2 without TLS.
+// streams, gRPC streams and slow ordinary ones; tests add WebSockets (package
+// wsecho). The demo command and tests put it behind the gateway. It speaks HTTP/1.1
+// and HTTP/2 without TLS.
 package upstream
 
 import (
@@ -20,6 +21,7 @@ type Upstream struct {
 	URL string
 
 	server *http.Server
+	mux    *http.ServeMux
 	cancel context.CancelFunc
 	served chan struct{}
 
@@ -43,6 +45,7 @@ func Start(hostport string) (*Upstream, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	u := &Upstream{
 		URL:     "http://" + ln.Addr().String(),
+		mux:     http.NewServeMux(),
 		cancel:  cancel,
 		served:  make(chan struct{}),
 		release: make(chan struct{}),
@@ -102,14 +105,18 @@ func (u *Upstream) Last() *Seen { return u.last.Load() }
 // ReleaseSlow ends every /slow answer, those to come included.
 func (u *Upstream) ReleaseSlow() { u.once.Do(func() { close(u.release) }) }
 
+// HandleFunc adds an answer of one's own. The context of its requests ends with the
+// server, and Close waits for it, also where it has taken over the connection.
+func (u *Upstream) HandleFunc(pattern string, answer http.HandlerFunc) {
+	u.mux.HandleFunc(pattern, answer)
+}
+
 func (u *Upstream) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", echo)
-	mux.HandleFunc("/sse", events)
-	mux.HandleFunc("/ws", webSocket)
-	mux.HandleFunc("/slow", u.slow)
-	mux.HandleFunc("/grpc.Stream", grpc)
-	mux.HandleFunc("/grpc.Stream/{method}", grpc)
+	u.mux.HandleFunc("/", echo)
+	u.mux.HandleFunc("/sse", events)
+	u.mux.HandleFunc("/slow", u.slow)
+	u.mux.HandleFunc("/grpc.Stream", grpc)
+	u.mux.HandleFunc("/grpc.Stream/{method}", grpc)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !u.enter() {
 			panic(http.ErrAbortHandler)
@@ -117,6 +124,6 @@ func (u *Upstream) handler() http.Handler {
 		defer u.work.Done()
 		u.count.Add(1)
 		u.last.Store(see(r))
-		mux.ServeHTTP(w, r)
+		u.mux.ServeHTTP(w, r)
 	})
 }
