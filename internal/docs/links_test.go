@@ -1,0 +1,74 @@
+package docs_test
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+var (
+	link    = regexp.MustCompile(`\]\(([^()\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
+)
+
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	for _, page := range pages(t) {
+		text := code.ReplaceAllString(prose(read(t, page)), "")
+		for _, match := range link.FindAllStringSubmatch(text, -1) {
+			target := match[1]
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(target, "#")
+			name := page
+			if file != "" {
+				name = path.Join(path.Dir(page), file)
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(name))); err != nil {
+				t.Errorf("%s: the link %s leads nowhere", page, target)
+				continue
+			}
+			if anchor != "" && (!strings.HasSuffix(name, ".md") || !anchors(read(t, name))[anchor]) {
+				t.Errorf("%s: the link %s names no heading of %s", page, target, name)
+			}
+		}
+	}
+}
+
+// anchors are the names that GitHub gives to a page's headings.
+func anchors(text string) map[string]bool {
+	found := make(map[string]bool)
+	for _, match := range heading.FindAllStringSubmatch(prose(text), -1) {
+		title := link.ReplaceAllString(match[1], "]")
+		name := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, title)
+		unique := name
+		for n := 1; found[unique]; n++ {
+			unique = fmt.Sprintf("%s-%d", name, n)
+		}
+		found[unique] = true
+	}
+	return found
+}
+
+// A reader finds every page from the first one.
+func TestTheREADMELinksToEveryPage(t *testing.T) {
+	readme := read(t, "README.md")
+	for _, page := range pages(t)[1:] {
+		if !strings.Contains(readme, "]("+page+")") && !strings.Contains(readme, "]("+page+"#") {
+			t.Errorf("README.md does not link to %s", page)
+		}
+	}
+}
