@@ -20,27 +20,32 @@ import (
 func TestDashboardAndAlertsKnowTheMetrics(t *testing.T) {
 	g, _, _ := observe(t, unique("deployed"))
 	exposed := g.get("/metrics").body
-	readme := read(t, "../README.md")
+	page := read(t, "../docs/operating.md")
 	for _, file := range []string{"../deploy/grafana/gatehouse.json", "../deploy/prometheus/gatehouse.rules.yml"} {
 		for _, name := range regexp.MustCompile(`caddy_gatehouse_[a-z_]+`).FindAllString(read(t, file), -1) {
 			name = strings.TrimSuffix(name, "_bucket")
-			if !strings.Contains(readme, "`"+name+"`") {
-				t.Errorf("%s: the README does not know %s", file, name)
+			if !strings.Contains(page, "`"+name+"`") {
+				t.Errorf("%s: docs/operating.md does not know %s", file, name)
 			}
 		}
 	}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(caddy_gatehouse_[a-z_]+)` \\|").FindAllStringSubmatch(readme, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(caddy_gatehouse_[a-z_]+)` \\|").FindAllStringSubmatch(page, -1) {
 		if name := row[1]; !strings.Contains(exposed, "# HELP "+name+" ") && !mayBeAbsent[name] {
-			t.Errorf("the README speaks of %s, which is not exposed", name)
+			t.Errorf("docs/operating.md speaks of %s, which is not exposed", name)
 		}
 	}
 	for _, name := range regexp.MustCompile(`# HELP (caddy_gatehouse_[a-z_]+) `).FindAllStringSubmatch(exposed, -1) {
-		if !strings.Contains(readme, "| `"+name[1]+"` |") {
-			t.Errorf("the README does not know %s", name[1])
+		if !strings.Contains(page, "| `"+name[1]+"` |") {
+			t.Errorf("docs/operating.md does not know %s", name[1])
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(caddy_gatehouse_[a-z_]+)` \\| ([^|]*) \\|").FindAllStringSubmatch(page, -1) {
+		if labels := exposedLabels(exposed, row[1]); labels != strings.ReplaceAll(row[2], "`", "") && !mayBeAbsent[row[1]] {
+			t.Errorf("docs/operating.md gives %s the labels %q, want %q", row[1], row[2], labels)
 		}
 	}
 	shown := read(t, "../deploy/grafana/gatehouse.json") + read(t, "../deploy/prometheus/gatehouse.rules.yml")
-	for _, row := range regexp.MustCompile("(?m)^\\| `(caddy_gatehouse_[a-z_]+)` \\|").FindAllStringSubmatch(readme, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(caddy_gatehouse_[a-z_]+)` \\|").FindAllStringSubmatch(page, -1) {
 		if !strings.Contains(shown, row[1]) {
 			t.Errorf("%s stands neither on the dashboard nor in an alert", row[1])
 		}
@@ -48,6 +53,19 @@ func TestDashboardAndAlertsKnowTheMetrics(t *testing.T) {
 	if !json.Valid([]byte(read(t, "../deploy/grafana/gatehouse.json"))) {
 		t.Error("the dashboard is no JSON")
 	}
+}
+
+// exposedLabels lists the labels of a metric, as the page does.
+func exposedLabels(exposed, name string) string {
+	series := regexp.MustCompile(`(?m)^` + name + `(?:_count)?(?:\{([^}]*)\})? `).FindStringSubmatch(exposed)
+	if series == nil {
+		return ""
+	}
+	var names []string
+	for _, label := range regexp.MustCompile(`([a-z_]+)="`).FindAllStringSubmatch(series[1], -1) {
+		names = append(names, label[1])
+	}
+	return strings.Join(names, ", ")
 }
 
 // mayBeAbsent are metrics without a sample where nothing has happened yet.

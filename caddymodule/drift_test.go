@@ -81,7 +81,7 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 }
 
 // What a refusal is called must be the same wherever it shows: in the metric,
-// the log, the explanation and the README.
+// the log and the explanation. The package docs holds the page against it.
 func TestRefusalsAgreeEverywhere(t *testing.T) {
 	if apart(t) {
 		return
@@ -206,38 +206,14 @@ func downURL(t *testing.T, g *gateway) string {
 
 var troubleshootingRow = regexp.MustCompile("(?m)^\\| ([^|`]+) \\| `([a-z_]+)` \\|")
 
-// troubleshooting gives the README's messages of refusals by their reasons.
+// troubleshooting gives the documented messages of refusals by their reasons.
 func troubleshooting(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, chapter, found := strings.Cut(string(text), "\n## Troubleshooting\n")
-	if !found {
-		t.Fatal("the README has no chapter on troubleshooting")
-	}
 	rows := make(map[string]string)
-	for _, row := range troubleshootingRow.FindAllStringSubmatch(chapter, -1) {
+	for _, row := range troubleshootingRow.FindAllStringSubmatch(read(t, "../docs/troubleshooting.md"), -1) {
 		rows[row[2]] = row[1]
 	}
 	return rows
-}
-
-func TestTheREADMEKnowsEveryRefusal(t *testing.T) {
-	rows := troubleshooting(t)
-	for _, refusal := range auth.Refusals() {
-		if rows[refusal.Reason] != refusal.Message {
-			t.Errorf("the README says %q of %s, want %q", rows[refusal.Reason], refusal.Reason, refusal.Message)
-		}
-		delete(rows, refusal.Reason)
-	}
-	for _, code := range licenseCodes() {
-		delete(rows, code) // TestLicenseRefusalsAgreeEverywhere reads those
-	}
-	for reason := range rows {
-		t.Errorf("the README knows %s, which is no refusal", reason)
-	}
 }
 
 // A key that cannot be used is shown with the reason, to operators and to who has a

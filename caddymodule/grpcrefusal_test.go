@@ -77,15 +77,15 @@ func TestOnlyGRPCIsAnsweredAsGRPC(t *testing.T) {
 	}
 }
 
-// forwardAuth is the README's recipe, as it stands there.
+// forwardAuth is the recipe, as it stands in the documentation.
 func forwardAuth(t *testing.T) string {
 	t.Helper()
-	text := read(t, "../README.md")
-	_, recipe, found := strings.Cut(text, "\n### Gatehouse as another proxy's check\n")
-	recipe, _, _ = strings.Cut(recipe, "\n### ")
+	text := read(t, "../docs/recipes.md")
+	_, recipe, found := strings.Cut(text, "\n## Gatehouse as another proxy's check\n")
+	recipe, _, _ = strings.Cut(recipe, "\n## ")
 	blocks := strings.Split(recipe, "```")
 	if !found || len(blocks) != 5 {
-		t.Fatalf("the README's recipe has %d parts, want two Caddyfiles", len(blocks))
+		t.Fatalf("the recipe has %d parts, want two Caddyfiles", len(blocks))
 	}
 	check, front := strings.TrimPrefix(blocks[1], "caddyfile\n"), strings.TrimPrefix(blocks[3], "caddyfile\n")
 	return strings.NewReplacer("http://127.0.0.1:9180 {", "http://SECOND {\n\tbind 127.0.0.1", "app.example.com {", "http://SITE {\n\tbind 127.0.0.1",

@@ -81,7 +81,7 @@ func licenseCases(v *vendor) map[string]licenseCase {
 }
 
 // What a refusal for the license is called must be the same wherever it shows: in
-// the answer, the metric, the log, the API's status and the README.
+// the answer, the metric, the log, the API's status and the page.
 func TestLicenseRefusalsAgreeEverywhere(t *testing.T) {
 	v, admin := newVendor(t), freeAddress(t)
 	g := prepare(t, "WITHADMIN", strings.Replace(globals, "admin off", "admin "+admin, 1), "FILE", v.file(), "PUBLIC", v.public())
@@ -103,7 +103,7 @@ func TestLicenseRefusalsAgreeEverywhere(t *testing.T) {
 			}
 			message := g.refusesFor(t, code, c.path)
 			if before, _, _ := strings.Cut(rows[code], "…"); before == "" || !strings.HasPrefix(message, before) || rows[code] == before && message != before {
-				t.Errorf("the README says %q of %s, and the answer %q", rows[code], code, message)
+				t.Errorf("the page says %q of %s, and the answer %q", rows[code], code, message)
 			}
 			g.explainsLicense(t, admin, c, code, message)
 		})

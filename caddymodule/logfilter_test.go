@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// The README's filter keeps a token in the query out of the access log and out of
+// The documented filter keeps a token in the query out of the access log and out of
 // Caddy's own, which tells of requests that failed.
-func TestTheREADMEsFilterKeepsTokensOutOfLogs(t *testing.T) {
-	readme := read(t, "../README.md")
-	_, block, found := strings.Cut(readme, "```caddyfile\n(without_token) {")
+func TestTheDocumentedFilterKeepsTokensOutOfLogs(t *testing.T) {
+	page := read(t, "../docs/options.md")
+	_, block, found := strings.Cut(page, "```caddyfile\n(without_token) {")
 	block, _, ended := strings.Cut(block, "\n```\n")
 	if !found || !ended {
-		t.Fatal("the README has no filter")
+		t.Fatal("the page has no filter")
 	}
 	issuer, dead := newIssuer(t), freeAddress(t)
 	g := prepare(t, "ISSUER", issuer.URL, "DEAD", dead)

@@ -61,7 +61,7 @@ func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
 	})
 	for name := range found {
 		if !others || strings.HasPrefix(name, licensePlaceholder) {
-			logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: the README's section on placeholders lists them", zap.String("placeholder", "{"+name+"}"))
+			logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: docs/matchers-and-placeholders.md lists them", zap.String("placeholder", "{"+name+"}"))
 		}
 	}
 	return err

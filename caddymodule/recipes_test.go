@@ -13,23 +13,30 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
-// recipe is the nth Caddyfile under a heading of the README.
+// recipePages have the recipes.
+var recipePages = []string{"../docs/providers.md", "../docs/recipes.md"}
+
+// recipe is the nth Caddyfile under a heading of a page with recipes.
 func recipe(t *testing.T, heading string, n int) string {
 	t.Helper()
-	_, rest, found := strings.Cut(read(t, "../README.md"), "\n### "+heading+"\n")
-	rest, _, _ = strings.Cut(rest, "\n### ")
-	blocks := strings.Split(rest, "```caddyfile\n")
-	if !found || len(blocks) <= n {
-		t.Fatalf("the README has no recipe %d for %s", n, heading)
+	for _, page := range recipePages {
+		_, rest, found := strings.Cut(read(t, page), "\n## "+heading+"\n")
+		rest, _, _ = strings.Cut(rest, "\n## ")
+		if blocks := strings.Split(rest, "```caddyfile\n"); found && len(blocks) > n {
+			text, _, _ := strings.Cut(blocks[n], "```")
+			return text
+		}
 	}
-	text, _, _ := strings.Cut(blocks[n], "```")
-	return text
+	t.Fatalf("there is no recipe %d for %s", n, heading)
+	return ""
 }
 
 // A recipe is a promise, so none lets a client in by what any client may send.
 func TestNoRecipeExemptsByWhatAClientSends(t *testing.T) {
-	_, recipes, _ := strings.Cut(read(t, "../README.md"), "\n## Recipes\n")
-	recipes, _, _ = strings.Cut(recipes, "\n## ")
+	recipes := ""
+	for _, page := range recipePages {
+		recipes += read(t, page)
+	}
 	if found := regexp.MustCompile(`(?m)^\s*not\s+(header|header_regexp|query|protocol|vars|expression)\b.*$`).FindString(recipes); found != "" {
 		t.Errorf("a recipe exempts requests by what they say of themselves: %s", found)
 	}
@@ -184,7 +191,7 @@ func TestIssuerRecipes(t *testing.T) {
 		good, bad []claims
 	}{
 		"Microsoft Entra ID": {
-			"https://login.microsoftonline.com/<tenant id>/v2.0", []string{"<application (client) id of your API>", "a91"},
+			"https://login.microsoftonline.com/TENANT_ID/v2.0", []string{"API_CLIENT_ID", "a91"},
 			[]claims{
 				{"aud": "a91", "sub": "0a1b", "oid": "0a1b", "azp": "c11e", "azpacr": "1", "tid": "7e4a", "roles": []string{"Gateway.Access"}, "ver": "2.0"},
 				{"aud": "a91", "sub": "pairwise", "oid": "0a1b", "azp": "c11e", "azpacr": "0", "tid": "7e4a", "scp": "access_as_user", "ver": "2.0"},
@@ -203,6 +210,57 @@ func TestIssuerRecipes(t *testing.T) {
 			[]claims{
 				{"aud": "account", "sub": "6a1d", "typ": "Bearer", "azp": "web", "sid": "s", "preferred_username": "jane"},
 				{"aud": "gateway", "sub": "6a1d", "typ": "ID", "azp": "gateway", "sid": "s", "preferred_username": "jane"},
+			},
+		},
+		"Auth0": {
+			"https://acme.eu.auth0.com/", nil,
+			[]claims{
+				{"aud": "https://gateway.example.com", "sub": "c11e@clients", "azp": "c11e", "gty": "client-credentials", "scope": "gateway.read"},
+				{"aud": []string{"https://gateway.example.com", "https://acme.eu.auth0.com/userinfo"}, "sub": "auth0|6a1d", "azp": "web", "scope": "openid profile", "permissions": []string{"admin"}},
+			},
+			[]claims{
+				{"aud": "https://acme.eu.auth0.com/api/v2/", "sub": "c11e@clients", "azp": "c11e", "gty": "client-credentials"},
+				{"aud": "https://gateway.example.com", "sub": "auth0|6a1d", "nonce": "n", "sid": "s"}, // an ID token
+			},
+		},
+		"Okta": {
+			"https://acme.okta.com/oauth2/default", nil,
+			[]claims{
+				{"aud": "api://default", "ver": 1, "jti": "AT.1", "sub": "0oa1", "cid": "0oa1", "scp": []string{"gateway.read"}},
+				{"aud": "api://default", "ver": 1, "jti": "AT.2", "sub": "jane@example.com", "uid": "00u1", "cid": "0oa2", "scp": []string{"openid"}},
+			},
+			[]claims{
+				{"aud": "https://acme.okta.com", "ver": 1, "jti": "AT.3", "sub": "0oa1", "cid": "0oa1"},
+				{"aud": "api://default", "ver": 1, "jti": "ID.1", "sub": "00u1", "nonce": "n", "amr": []string{"pwd"}},
+			},
+		},
+		"Amazon Cognito": {
+			"https://cognito-idp.eu-central-1.amazonaws.com/POOL_ID", []string{"CLIENT_ID", "3n4b5u"},
+			[]claims{
+				{"aud": idp.Absent, "token_use": "access", "sub": "3n4b5u", "client_id": "3n4b5u", "scope": "gateway/read"},
+				{"aud": idp.Absent, "token_use": "access", "sub": "6a1d", "client_id": "3n4b5u", "username": "jane", "cognito:groups": []string{"admin"}},
+			},
+			[]claims{
+				{"aud": idp.Absent, "token_use": "access", "sub": "other", "client_id": "other", "scope": "gateway/read"},
+				{"aud": "3n4b5u", "token_use": "id", "sub": "6a1d", "cognito:username": "jane"},
+			},
+		},
+		"Google service accounts": {
+			"https://accounts.google.com", nil,
+			[]claims{{"aud": "https://gateway.example.com", "sub": "1033", "azp": "1033", "email": "ci@my-project.iam.gserviceaccount.com", "email_verified": true}},
+			[]claims{{"aud": "https://other.example.com", "sub": "1033", "azp": "1033", "email": "ci@my-project.iam.gserviceaccount.com"}},
+		},
+		"GitLab CI": {
+			"https://gitlab.com", nil,
+			[]claims{{"aud": "https://gateway.example.com", "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "4711", "namespace_id": "65", "ref": "main", "pipeline_source": "push", "user_login": "jane"}},
+			[]claims{{"aud": "https://gitlab.com", "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "4711"}},
+		},
+		"Dex and authentik": {
+			"https://dex.example.com", nil,
+			[]claims{{"aud": "my-client-id", "sub": "CgVqYW5l", "at_hash": "h", "nonce": "n", "email": "jane@example.com", "email_verified": true}},
+			[]claims{
+				{"aud": "other-client-id", "sub": "CgVqYW5l", "at_hash": "h", "email": "jane@example.com"},
+				{"aud": "my-client-id", "sub": "CgVqYW5l", "events": claims{"http://schemas.openid.net/event/backchannel-logout": claims{}}}, // a logout token
 			},
 		},
 		"Kubernetes workloads": {
@@ -224,7 +282,7 @@ func TestIssuerRecipes(t *testing.T) {
 		block := strings.NewReplacer(append([]string{c.url, issuer.URL}, c.vars...)...).Replace(recipe(t, heading, 1))
 		block = strings.ReplaceAll(block, "DIR/", dir+"/")
 		if !strings.Contains(block, "\tca ") {
-			block = strings.Replace(block, "\tname ", "\tca "+dir+"/ca.crt\n\tname ", 1)
+			block = strings.Replace(block, " {\n", " {\n\tca "+dir+"/ca.crt\n", 1)
 		}
 		g := start(t, "{\n"+globals+"\n\tgatehouse {\n"+block+"\n\t\tservice_accounts {\n\t\t\tregistration optional\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n\tbearer_auth\n\trespond ok\n}\n")
 		for status, tokens := range map[int][]claims{200: c.good, 401: c.bad} {
@@ -238,18 +296,21 @@ func TestIssuerRecipes(t *testing.T) {
 	}
 }
 
-// testedRecipes are the README's recipes, each run by a test.
+// testedRecipes are the documented recipes, each run by a test.
 var testedRecipes = []string{
-	"hoop behind Gatehouse", "Microsoft Entra ID", "Keycloak", "Kubernetes workloads", "Deploys from GitHub Actions",
+	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
+	"Deploys from GitHub Actions", "GitLab CI", "Dex and authentik", "hoop behind Gatehouse",
 	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Health checks without a token",
 }
 
 func TestEveryRecipeIsRun(t *testing.T) {
-	_, recipes, _ := strings.Cut(read(t, "../README.md"), "\n## Recipes\n")
-	recipes, _, _ = strings.Cut(recipes, "\n## ")
 	var found []string
-	for _, heading := range regexp.MustCompile(`(?m)^### (.+)$`).FindAllStringSubmatch(recipes, -1) {
-		found = append(found, heading[1])
+	for _, page := range recipePages {
+		for _, part := range strings.Split(read(t, page), "\n## ")[1:] {
+			if heading, text, _ := strings.Cut(part, "\n"); strings.Contains(text, "```caddyfile\n") {
+				found = append(found, heading)
+			}
+		}
 	}
 	if !slices.Equal(found, testedRecipes) {
 		t.Errorf("got the recipes %q, want those with a test: %q", found, testedRecipes)
@@ -262,7 +323,7 @@ func TestStartHere(t *testing.T) {
 	_, rest, _ = strings.Cut(rest, "```caddyfile\n{\n")
 	text, _, found := strings.Cut(rest, "```")
 	if !found {
-		t.Fatal("the README has no such Caddyfile")
+		t.Fatal("README.md has no such Caddyfile")
 	}
 	issuer, admin := newIssuer(t), freeAddress(t)
 	g := start(t, "{\n"+strings.Replace(globals, "admin off", "admin "+admin, 1)+"\n"+text,

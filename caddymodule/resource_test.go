@@ -161,14 +161,14 @@ http://SITE {
 	}
 }
 
-// What a page in a browser sees of the README's recipe: it may send its token, and
+// What a page in a browser sees of the recipe: it may send its token, and
 // read the challenge of a refusal.
 func TestBrowsersReachAProtectedResource(t *testing.T) {
-	_, rest, _ := strings.Cut(read(t, "../README.md"), "Clients that run in a browser need CORS")
+	_, rest, _ := strings.Cut(read(t, "../docs/recipes.md"), "### Clients that run in a browser")
 	_, rest, _ = strings.Cut(rest, "```caddyfile\n")
 	recipe, _, found := strings.Cut(rest, "```")
 	if !found {
-		t.Fatal("the README has no such recipe")
+		t.Fatal("the page has no such recipe")
 	}
 	const origin = "https://inspector.example.com"
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -33,7 +33,9 @@ var blocks = []struct{ page, heading, caddyfile string }{
 
 func inGatehouse(block string) string { return "{\ngatehouse {\n" + anIssuer + block + "\n}\n}\n" }
 
-func inSite(block string) string { return inGatehouse("") + "gateway.example.com {\n" + block + "\n}\n" }
+func inSite(block string) string {
+	return inGatehouse("") + "gateway.example.com {\n" + block + "\n}\n"
+}
 
 // A parser that meets an unknown word says which words it knows.
 var expected = regexp.MustCompile(`found "UNKNOWN", expected (?:one of: )?((?:[a-z_]+, )*?[a-z_]+), at `)
