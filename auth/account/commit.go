@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 var (
@@ -148,15 +150,15 @@ func (k *keeper) storeRevision(p *plan, reqs []*request, results [][]Result) err
 		return errSlow // another node may have cleared the new records away
 	}
 	record := p.rev.encode()
-	err := k.h.store(revisionKey, record)
+	err := k.h.Store(k.h.Context(), revisionKey, record)
 	if err == nil {
 		k.copyDue = true
-		err = each(2, func(i int) error {
+		err = storage.Each(2, parallel, func(i int) error {
 			if i == 1 {
-				_ = k.h.store(copyKey, record) // without it the change has happened all the same
+				_ = k.h.Store(k.h.Context(), copyKey, record) // without it the change has happened all the same
 				return nil
 			}
-			return k.h.readBack(revisionKey, record)
+			return k.h.ReadBack(k.h.Context(), revisionKey, record)
 		})
 	}
 	if err != nil {
@@ -166,7 +168,7 @@ func (k *keeper) storeRevision(p *plan, reqs []*request, results [][]Result) err
 		return fmt.Errorf("writing %s: %w", revisionKey, err)
 	}
 	if time.Since(p.begun) > k.r.linger/2 { // this process was stopped meanwhile
-		if err := each(len(p.shards), func(n int) error { return k.storeSurely(p.record(n)) }); err != nil {
+		if err := storage.Each(len(p.shards), parallel, func(n int) error { return k.storeSurely(p.record(n)) }); err != nil {
 			return err
 		}
 	}
@@ -180,11 +182,11 @@ func (k *keeper) checkCopy() error {
 	if !k.copyDue || k.raw == nil {
 		return nil
 	}
-	err := k.h.readBack(copyKey, k.raw)
+	err := k.h.ReadBack(k.h.Context(), copyKey, k.raw)
 	if err != nil {
 		// Of a storage that was emptied meanwhile it would be the only record.
 		if err = k.compare(); err == nil {
-			err = k.h.storeChecked(copyKey, k.raw)
+			err = k.h.StoreChecked(k.h.Context(), copyKey, k.raw)
 		}
 	}
 	k.copyDue = err != nil
@@ -193,7 +195,7 @@ func (k *keeper) checkCopy() error {
 
 // compare makes sure that nobody replaced the revision record meanwhile.
 func (k *keeper) compare() error {
-	raw, err := k.h.load(revisionKey)
+	raw, err := k.h.Load(k.h.Context(), revisionKey)
 	switch {
 	case k.raw == nil && err != nil:
 		return nil // it was not to be had before either, but its copy was
@@ -226,7 +228,7 @@ func (k *keeper) finish(b *basis, w *work, p *plan) {
 	case b.restore:
 		k.r.note(Event{Kind: Older})
 	}
-	k.fork, k.staleAt, k.pulledAt = nil, time.Time{}, time.Now()
+	k.fork, k.staleAt = nil, time.Time{}
 	k.publish(p.rev, p.next, lost)
 }
 
@@ -240,7 +242,7 @@ func (k *keeper) finish(b *basis, w *work, p *plan) {
 // which of the two is there.
 func (k *keeper) found() error {
 	begun := time.Now()
-	if err := k.h.storeChecked(probeKey, []byte("ok\n")); err != nil {
+	if err := k.h.StoreChecked(k.h.Context(), probeKey, []byte("ok\n")); err != nil {
 		return err
 	}
 	found, err := k.readHead()
@@ -250,24 +252,24 @@ func (k *keeper) found() error {
 	if found.rev != nil {
 		return errRaced
 	}
-	if _, err := k.h.load(probeKey); err != nil {
+	if _, err := k.h.Load(k.h.Context(), probeKey); err != nil {
 		return fmt.Errorf("reading %s: %w", probeKey, err)
 	}
 	rev := newRevision()
 	record := rev.encode()
-	if err := k.h.storeChecked(revisionKey, record); err != nil {
+	if err := k.h.StoreChecked(k.h.Context(), revisionKey, record); err != nil {
 		return err
 	}
-	if err := k.h.wait(max(2*time.Since(begun), 50*time.Millisecond)); err != nil {
+	if err := storage.Pause(k.h.Context(), max(2*time.Since(begun), 50*time.Millisecond)); err != nil {
 		return err
 	}
-	if err := k.h.readBack(revisionKey, record); err != nil {
+	if err := k.h.ReadBack(k.h.Context(), revisionKey, record); err != nil {
 		return fmt.Errorf("%w: %w", errRaced, err)
 	}
-	if err := k.h.storeChecked(copyKey, record); err != nil {
+	if err := k.h.StoreChecked(k.h.Context(), copyKey, record); err != nil {
 		return err
 	}
-	_ = k.h.delete(probeKey) // of no use any more, and no harm
+	_ = k.h.Delete(k.h.Context(), probeKey) // of no use any more, and no harm
 	k.head, k.raw, k.read = rev, record, rev
 	k.r.head.Store(rev)
 	k.past.begin(rev.ID)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // Comparison is what storage holds beside what a registry knows.
@@ -36,19 +38,17 @@ const maxDifferences = 100
 // Compare reads all of storage anew. Its error is [ErrBusy] if that is not
 // possible.
 func (r *Registry) Compare() (*Comparison, error) {
-	r.mu.Lock()
-	h := r.newest()
-	r.mu.Unlock()
-	if h == nil || h.host.Storage == nil {
-		return nil, fmt.Errorf("%w: %w", ErrBusy, errNoStorage)
+	h := r.leases.Newest()
+	if h == nil || !h.HasStorage() {
+		return nil, fmt.Errorf("%w: %w", ErrBusy, storage.ErrNoStorage)
 	}
 	known, head := r.current.Load(), r.head.Load()
 	c := &Comparison{Standing: r.Standing(), Node: r.side(head, known)}
-	rev, err := h.anyRevision()
+	rev, err := anyRevision(h)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	held, lost, err := h.fetch(rev, known)
+	held, lost, err := fetch(h, rev, known)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
@@ -90,10 +90,10 @@ func (r *Registry) side(rev *revision, accounts *snapshot) *Side {
 
 // anyRevision reads the revision record or, if that cannot be used, its copy. It is
 // nil if storage holds neither.
-func (h *hosting) anyRevision() (*revision, error) {
+func anyRevision(h *lease) (*revision, error) {
 	var why error
 	for _, key := range []string{revisionKey, copyKey} {
-		raw, err := h.load(key)
+		raw, err := h.Load(h.Context(), key)
 		if err == nil {
 			var rev *revision
 			if rev, err = parseRevision(raw); err == nil {
@@ -102,7 +102,7 @@ func (h *hosting) anyRevision() (*revision, error) {
 		}
 		why = cmp.Or(why, fmt.Errorf("%s: %w", key, err))
 	}
-	keys, err := h.list()
+	keys, err := list(h)
 	switch {
 	case err != nil:
 		return nil, err

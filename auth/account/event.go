@@ -72,51 +72,32 @@ func (c Changed) either() *Account {
 	return c.Before
 }
 
-// maxEvents bounds the events that wait for an observer.
-const maxEvents = 256
-
-// note queues an event. When nobody takes them the oldest give way, except that
-// changes are never dropped: they join the last ones.
+// note queues an event. Changes are never lost: where many events wait they join
+// the last ones.
 func (r *Registry) note(ev Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ev.Time = r.now()
-	if len(r.hosts) == 0 && len(ev.Changes) > 0 {
+	if r.leases.Newest() == nil && len(ev.Changes) > 0 {
 		return // nothing was let in that could end
 	}
-	if len(r.events) < maxEvents {
-		r.events = append(r.events, ev)
-		return
-	}
-	for i := len(r.events) - 1; i >= 0 && len(ev.Changes) > 0; i-- {
-		if r.events[i].Kind == ev.Kind {
-			r.events[i].Changes = append(r.events[i].Changes, ev.Changes...)
-			return
-		}
-	}
-	for i, old := range r.events {
-		if len(old.Changes) == 0 {
-			r.events = append(r.events[:i], r.events[i+1:]...)
-			break
-		}
-	}
-	r.events = append(r.events, ev)
+	ev.Time = r.now()
+	r.events.Note(ev)
 }
 
-// deliver hands queued events to the newest host, in order and without a lock.
-// Only the keeper calls it.
-func (r *Registry) deliver() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.events) > 0 && len(r.hosts) > 0 {
-		ev := r.events[0]
-		r.events = r.events[1:]
-		observe := r.newest().host.Observe
-		if observe == nil {
-			continue
-		}
-		r.mu.Unlock()
-		observe(ev)
-		r.mu.Lock()
+func (ev Event) hasChanges() bool { return len(ev.Changes) > 0 }
+
+// join adds the changes of an event to an older one of its kind.
+func (ev *Event) join(next Event) bool {
+	if ev.Kind != next.Kind {
+		return false
 	}
+	ev.Changes = append(ev.Changes, next.Changes...)
+	return true
+}
+
+// observer is who is told now.
+func (r *Registry) observer() (func(Event), bool) {
+	lease := r.leases.Newest()
+	if lease == nil {
+		return nil, false
+	}
+	return lease.Host.Observe, true
 }

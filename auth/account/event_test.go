@@ -3,6 +3,8 @@ package account
 import (
 	"fmt"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // TestChangesAreNeverDropped: however many events wait for an observer, the
@@ -10,19 +12,18 @@ import (
 func TestChangesAreNeverDropped(t *testing.T) {
 	r := New(Options{})
 	var heard []Event
-	h := &hosting{host: Host{Observe: func(e Event) { heard = append(heard, e) }}}
 	r.note(Event{Kind: Updated, Changes: []Changed{{Before: anAccount("before any host", 1)}}})
-	r.hosts = append(r.hosts, h)
-	const count = 3 * maxEvents
+	r.leases.Attach(t.Context(), storage.NewClient(nil, 0), Host{Observe: func(e Event) { heard = append(heard, e) }})
+	const count = 3 * storage.MaxEvents
 	for i := range count {
 		r.note(Event{Kind: Unavailable})
 		r.note(Event{Kind: Updated, Changes: []Changed{{Before: anAccount(fmt.Sprint(i), i)}}})
 		r.note(Event{Kind: Recovered})
 	}
-	if len(r.events) > maxEvents {
-		t.Errorf("%d events wait; want at most %d", len(r.events), maxEvents)
+	r.events.Deliver(r.observer)
+	if len(heard) > storage.MaxEvents {
+		t.Errorf("%d events waited; want at most %d", len(heard), storage.MaxEvents)
 	}
-	r.deliver()
 	seen := map[string]int{}
 	for _, e := range heard {
 		for _, c := range e.Changes {

@@ -3,6 +3,8 @@ package account
 import (
 	"slices"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 const (
@@ -17,7 +19,7 @@ func (k *keeper) sweep() {
 		return
 	}
 	k.sweepAt = time.Now().Add(sweepEvery)
-	keys, err := k.h.list()
+	keys, err := list(k.h)
 	if err != nil {
 		return // the next sweep will find them
 	}
@@ -66,8 +68,8 @@ func (k *keeper) collect() {
 		delete(k.garbage, key)
 		return k.names(key)
 	})
-	_ = each(len(due), func(i int) error {
-		_ = k.h.delete(due[i]) // one that stays is found by a sweep
+	_ = storage.Each(len(due), parallel, func(i int) error {
+		_ = k.h.Delete(k.h.Context(), due[i]) // one that stays is found by a sweep
 		return nil
 	})
 }

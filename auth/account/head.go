@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 var (
@@ -25,10 +27,10 @@ func (k *keeper) readHead() (reading, error) {
 	if why == nil && k.head == nil {
 		return k.preferCopy(found), nil
 	}
-	if why == nil || errors.Is(why, errNoAnswer) || errors.Is(why, errStuck) || k.h.ctx.Err() != nil {
+	if why == nil || errors.Is(why, storage.ErrNoAnswer) || errors.Is(why, storage.ErrStuck) || k.h.Context().Err() != nil {
 		return found, why
 	}
-	copied, copyErr := k.h.load(copyKey)
+	copied, copyErr := k.h.Load(k.h.Context(), copyKey)
 	if copyErr == nil {
 		var rev *revision
 		if rev, copyErr = parseRevision(copied); copyErr == nil {
@@ -46,7 +48,7 @@ func (k *keeper) readHead() (reading, error) {
 // preferCopy is for a node that knows nothing yet. Where the copy follows the
 // record, that is older than it was: a storage went back in time with one of them.
 func (k *keeper) preferCopy(found reading) reading {
-	copied, err := k.h.load(copyKey)
+	copied, err := k.h.Load(k.h.Context(), copyKey)
 	if err != nil {
 		return found
 	}
@@ -61,7 +63,7 @@ func (k *keeper) preferCopy(found reading) reading {
 // may show half of one for a moment, so a damaged one is looked at again.
 func (k *keeper) readRevision() (found reading, why error) {
 	for try := range 3 {
-		raw, err := k.h.load(revisionKey)
+		raw, err := k.h.Load(k.h.Context(), revisionKey)
 		if err != nil {
 			return reading{}, err
 		}
@@ -84,7 +86,7 @@ func (k *keeper) readRevision() (found reading, why error) {
 // confirmNone returns nil only if nothing is stored yet. That a record is not
 // found says little: some storages answer so while they are down.
 func (k *keeper) confirmNone(found reading, why error) error {
-	keys, err := k.h.list()
+	keys, err := list(k.h)
 	switch {
 	case err != nil && k.head != nil:
 		return fmt.Errorf("%w (%w, and %w)", errGone, why, err)
@@ -104,4 +106,4 @@ func (k *keeper) confirmNone(found reading, why error) error {
 }
 
 // pause waits a moment, longer at each try; it fails when the host is gone.
-func (k *keeper) pause(try int) error { return k.h.wait(20 * time.Millisecond << try) }
+func (k *keeper) pause(try int) error { return storage.Pause(k.h.Context(), 20*time.Millisecond<<try) }

@@ -3,16 +3,16 @@ package account
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // keeper is the one goroutine that deals with storage, from the first Attach to
 // Close. All its state is its own.
 type keeper struct {
 	r *Registry
-	h *hosting // the newest
+	h *lease // the newest
 
 	head    *revision // what the accounts are of; nil: nothing is stored yet
 	raw     []byte    // the revision record as it was read last; nil: it cannot be
@@ -26,17 +26,13 @@ type keeper struct {
 	staleAt time.Time // since when storage shows a revision of the past
 
 	refreshAt time.Time
-	pulledAt  time.Time // when storage last confirmed what is known
 	recheckAt time.Time // of damaged records
 	lapsed    time.Time // expiry is reported up to here
 	unread    Standing  // an outage was reported: of reading
 	readable  time.Time // since when it is over
 	unwritten Standing  // and of writing
 
-	lock     *locking
-	owed     *hosting // whose lock could not be given back yet
-	owedTry  int
-	owedAt   time.Time // of the next try
+	lock     *locking // asked for, held or being given back; nil: none of these
 	retryAt  time.Time
 	failures int
 	cause    error // of the last failure; until there is one, the lock
@@ -49,7 +45,7 @@ type keeper struct {
 func newKeeper(r *Registry) *keeper {
 	return &keeper{
 		r: r, damaged: map[int]string{}, said: map[string]bool{}, garbage: map[string]time.Time{},
-		lapsed: r.now(), cause: errLockSlow, unread: Ready, unwritten: Ready,
+		lapsed: r.now(), cause: storage.ErrLockSlow, unread: Ready, unwritten: Ready,
 	}
 }
 
@@ -60,7 +56,11 @@ func (k *keeper) blame(cause error) {
 }
 
 func (k *keeper) run() {
-	defer k.dropLock()
+	defer func() {
+		if k.lock != nil {
+			k.lock.giveBack()
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -71,7 +71,7 @@ func (k *keeper) run() {
 		case <-k.r.wake:
 		}
 		k.turn()
-		k.r.deliver()
+		k.r.events.Deliver(k.r.observer)
 		timer.Reset(k.untilNext())
 	}
 }
@@ -79,19 +79,17 @@ func (k *keeper) run() {
 // turn does what is due.
 func (k *keeper) turn() {
 	k.lapse()
-	k.r.mu.Lock()
-	newest := k.r.newest()
-	k.r.mu.Unlock()
+	newest := k.r.leases.Newest()
 	if newest != k.h {
-		k.dropLock()
 		k.h, k.refreshAt, k.retryAt = newest, time.Time{}, time.Time{}
 		k.r.beginReading()
 	}
+	k.heed()
 	if k.r.expire(k.readable) > 0 {
 		k.reportWriting(k.cause)
 		k.failures, k.retryAt = 0, time.Time{} // the next request gets its tries
 	}
-	if k.h == nil || k.h.host.Storage == nil {
+	if k.h == nil || !k.h.HasStorage() {
 		k.r.failReading()
 		return
 	}
@@ -101,22 +99,18 @@ func (k *keeper) turn() {
 		if err == nil && saw == current {
 			k.heal()
 		}
-		k.refreshAt = time.Now().Add(spread(k.h.host.Refresh, 0.1))
+		k.refreshAt = time.Now().Add(storage.Spread(k.h.Host.Refresh, 0.1))
 	}
 	k.write()
 }
 
 // untilNext is how long the keeper may sleep if nothing wakes it.
 func (k *keeper) untilNext() time.Duration {
-	if k.h == nil || k.h.host.Storage == nil {
+	if k.h == nil || !k.h.HasStorage() {
 		return DefaultRefresh
 	}
 	next := k.refreshAt
 	switch {
-	case k.owed != nil:
-		next = earlier(next, k.owedAt)
-	case k.lock != nil:
-		next = earlier(next, k.lock.until)
 	case k.lock == nil && k.pending():
 		next = earlier(next, k.retryAt)
 	}
@@ -133,22 +127,36 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// write drives the lock: ask for it when there is something to write, and write
-// all that waits once it is granted.
-func (k *keeper) write() {
-	if k.lock != nil {
-		select {
-		case err := <-k.lock.answer:
-			k.granted(err)
-		default:
-			if !time.Now().Before(k.lock.until) && k.lock.giveUp() {
-				k.lock = nil
-				k.failed(errLockSlow)
+// heed deals with what became of the lock: all that waits is written once it is
+// granted. That of a lease which is not in use any more is given back.
+func (k *keeper) heed() {
+	if k.lock == nil {
+		return
+	}
+	if k.lock.h != k.h {
+		k.lock.giveBack()
+	}
+	select {
+	case <-k.lock.ended:
+		k.lock = nil
+	case err := <-k.lock.answer:
+		released := k.lock.released
+		switch {
+		case err == nil && !released:
+			k.granted()
+		case err != nil:
+			k.lock = nil
+			if !released {
+				k.failed(err)
 			}
 		}
+	default:
 	}
-	k.giveBack()
-	if k.lock == nil && k.owed == nil && k.pending() && !time.Now().Before(k.retryAt) {
+}
+
+// write asks for the lock when there is something to write.
+func (k *keeper) write() {
+	if k.lock == nil && k.pending() && !time.Now().Before(k.retryAt) {
 		k.ask()
 	}
 }
@@ -169,18 +177,14 @@ func (k *keeper) isOlder() bool {
 // ask begins to wait for the lock. It first makes sure that there is something
 // to lock: taking the lock would make the folder of a storage that is gone.
 func (k *keeper) ask() {
-	begun := time.Now()
 	_, err := k.pull()
-	trip := time.Since(begun)
 	_, repair, _ := k.r.queued()
 	k.reportReading(err)
 	if err != nil && !(repair && decidable(err)) {
 		k.failed(err)
 		return
 	}
-	if k.lock, err = beginLock(k.h, trip, k.r.poke); err != nil {
-		k.failed(err)
-	}
+	k.lock = k.r.beginLock(k.h)
 }
 
 // decidable reports whether an operator can say what is to become of a storage that
@@ -189,21 +193,13 @@ func decidable(err error) bool {
 	return errors.Is(err, errGone) || errors.Is(err, ErrEmptied) || errors.Is(err, ErrDiverged)
 }
 
-// granted deals with the lock's answer.
-func (k *keeper) granted(err error) {
-	h := k.lock.h
-	k.lock = nil
-	if err != nil {
-		k.failed(err)
+// granted writes under the lock.
+func (k *keeper) granted() {
+	defer k.lock.giveBack()
+	if !k.h.Use() {
 		return
 	}
-	k.owed, k.owedTry, k.owedAt = h, 0, time.Time{}
-	if !k.r.use(h) {
-		k.giveBack()
-		return
-	}
-	defer h.using.Done()
-	defer k.giveBack()
+	defer k.h.Done()
 	begun := time.Now()
 	reqs := k.r.take()
 	left, err := k.commit(reqs)
@@ -213,7 +209,7 @@ func (k *keeper) granted(err error) {
 		return
 	}
 	k.failures = 0
-	k.blame(errLockSlow)
+	k.blame(storage.ErrLockSlow)
 	k.reportWriting(nil)
 	// A storage that polls a held lock would never give it to another node while
 	// this one takes it again at once.
@@ -223,31 +219,15 @@ func (k *keeper) granted(err error) {
 // failed notes a failed attempt, and when to try again.
 func (k *keeper) failed(err error) {
 	k.blame(err)
-	if k.failures++; errors.Is(err, errLockSlow) {
+	if k.failures++; errors.Is(err, storage.ErrLockSlow) {
 		k.failures = 0 // it was waited for already
 	}
 	wait := min(25*time.Millisecond<<min(k.failures, 6), time.Second)
-	k.retryAt = time.Now().Add(spread(wait, 0.5))
+	k.retryAt = time.Now().Add(storage.Spread(wait, 0.5))
 	if lasting(err) {
 		for _, req := range k.r.take() {
 			req.fail(fmt.Errorf("%w: %w", ErrBusy, err))
 		}
 		k.reportWriting(err)
 	}
-}
-
-// use keeps a host from being detached; false if it already is.
-func (r *Registry) use(h *hosting) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.Contains(r.hosts, h) {
-		return false
-	}
-	h.using.Add(1)
-	return true
-}
-
-// spread varies d by up to that part either way.
-func spread(d time.Duration, part float64) time.Duration {
-	return time.Duration(float64(d) * (1 - part + 2*part*rand.Float64())) //nolint:gosec // not a secret
 }

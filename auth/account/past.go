@@ -103,7 +103,7 @@ func (k *keeper) weigh(found reading) (sight, error) {
 		return current, k.diverged(found.rev)
 	}
 	if k.fork == nil || k.fork.rev.ID != found.rev.ID || len(k.fork.lost) > 0 {
-		base, lost, err := k.h.fetch(found.rev, k.r.current.Load())
+		base, lost, err := fetch(k.h, found.rev, k.r.current.Load())
 		if err != nil {
 			return current, err
 		}

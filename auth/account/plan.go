@@ -1,15 +1,14 @@
 package account
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
-)
 
-var errReadBack = errors.New("a record read back is not what was written")
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+)
 
 // plan is the next revision in the making.
 type plan struct {
@@ -66,11 +65,11 @@ func (k *keeper) storeShards(p *plan, reqs []*request) error {
 		k.garbage[key] = p.begun.Add(k.r.linger) // until the revision names it
 	}
 	failed := make([]bool, len(p.shards))
-	err := each(len(p.shards), func(n int) error {
+	err := storage.Each(len(p.shards), parallel, func(n int) error {
 		key, value := p.record(n)
-		err := k.h.store(key, value)
+		err := k.h.Store(k.h.Context(), key, value)
 		failed[n] = err != nil
-		if lasting(err) || errors.Is(err, errNoAnswer) {
+		if lasting(err) || errors.Is(err, storage.ErrNoAnswer) {
 			return err
 		}
 		return nil
@@ -80,12 +79,12 @@ func (k *keeper) storeShards(p *plan, reqs []*request) error {
 	}
 	var mu sync.Mutex // guards written
 	written := 0
-	return each(len(p.shards)+1, func(n int) error {
+	return storage.Each(len(p.shards)+1, parallel, func(n int) error {
 		if n == len(p.shards) {
 			return k.compare()
 		}
 		key, value := p.record(n)
-		if failed[n] || k.h.readBack(key, value) != nil {
+		if failed[n] || k.h.ReadBack(k.h.Context(), key, value) != nil {
 			if err := k.storeSurely(key, value); err != nil {
 				return err
 			}
@@ -104,7 +103,7 @@ func (k *keeper) storeShards(p *plan, reqs []*request) error {
 // else writes.
 func (k *keeper) storeSurely(key string, value []byte) (err error) {
 	for try := range 3 {
-		if err = k.h.storeChecked(key, value); err == nil || lasting(err) || errors.Is(err, errNoAnswer) {
+		if err = k.h.StoreChecked(k.h.Context(), key, value); err == nil || lasting(err) || errors.Is(err, storage.ErrNoAnswer) {
 			return err
 		}
 		if pause := k.pause(try); pause != nil {
@@ -112,24 +111,4 @@ func (k *keeper) storeSurely(key string, value []byte) (err error) {
 		}
 	}
 	return err
-}
-
-// storeChecked stores and reads back.
-func (h *hosting) storeChecked(key string, value []byte) error {
-	if err := h.store(key, value); err != nil {
-		return fmt.Errorf("writing %s: %w", key, err)
-	}
-	return h.readBack(key, value)
-}
-
-// readBack makes sure that the key holds the value.
-func (h *hosting) readBack(key string, value []byte) error {
-	got, err := h.load(key)
-	if err != nil {
-		return fmt.Errorf("reading back %s: %w", key, err)
-	}
-	if !bytes.Equal(got, value) {
-		return fmt.Errorf("%w: %s", errReadBack, key)
-	}
-	return nil
 }

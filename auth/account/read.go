@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 var errPast = errors.New("storage shows a revision of the past")
@@ -45,8 +47,7 @@ func (k *keeper) pull() (sight, error) {
 		k.staleAt = time.Time{}
 	}
 	if saw == current && err == nil {
-		k.pulledAt = time.Now()
-		k.r.synced.Store(k.pulledAt.UnixNano())
+		k.r.synced.Store(time.Now().UnixNano())
 	}
 	return saw, err
 }
@@ -101,7 +102,7 @@ const maxMoves = 20
 func (k *keeper) adopt(found reading) error {
 	next := k.r.current.Load()
 	for try, moved := 0, 0; ; try++ {
-		got, lost, err := k.h.fetch(found.rev, next)
+		got, lost, err := fetch(k.h, found.rev, next)
 		next = got // also what was had of a revision that was replaced meanwhile
 		if err != nil {
 			return err
@@ -132,7 +133,7 @@ func (k *keeper) adopt(found reading) error {
 
 // fetch loads what the revision names and now does not hold. lost tells which
 // records cannot be used; their shards stay as they are.
-func (h *hosting) fetch(rev *revision, now *snapshot) (next *snapshot, lost map[int]error, err error) {
+func fetch(h *lease, rev *revision, now *snapshot) (next *snapshot, lost map[int]error, err error) {
 	fresh := *now
 	if rev == nil {
 		return &snapshot{}, nil, nil
@@ -144,10 +145,10 @@ func (h *hosting) fetch(rev *revision, now *snapshot) (next *snapshot, lost map[
 		}
 	}
 	failures := make([]error, shardCount)
-	err = each(len(wanted), func(n int) error {
+	err = storage.Each(len(wanted), parallel, func(n int) error {
 		i := wanted[n]
-		s, err := h.loadShard(i, rev.digests[i], now.shards[i])
-		if errors.Is(err, errNoAnswer) || errors.Is(err, errStuck) || h.ctx.Err() != nil {
+		s, err := loadShard(h, i, rev.digests[i], now.shards[i])
+		if errors.Is(err, storage.ErrNoAnswer) || errors.Is(err, storage.ErrStuck) || h.Context().Err() != nil {
 			return err
 		}
 		if failures[i] = err; err == nil {
@@ -165,11 +166,11 @@ func (h *hosting) fetch(rev *revision, now *snapshot) (next *snapshot, lost map[
 }
 
 // loadShard reads the record; what stayed the same is shared with old.
-func (h *hosting) loadShard(i int, digest string, old *shard) (*shard, error) {
+func loadShard(h *lease, i int, digest string, old *shard) (*shard, error) {
 	if digest == "" {
 		return nil, nil
 	}
-	record, err := h.load(shardKey(i, digest))
+	record, err := h.Load(h.Context(), shardKey(i, digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("it is gone: %w", err)
 	}
@@ -228,7 +229,7 @@ func (k *keeper) noteDamage(rev *revision, lost map[int]error) {
 			k.mended(record)
 		}
 	}
-	k.damaged, k.recheckAt = now, time.Now().Add(10*k.h.host.Refresh)
+	k.damaged, k.recheckAt = now, time.Now().Add(10*k.h.Host.Refresh)
 }
 
 func (k *keeper) damage(record string, why error) {

@@ -2,10 +2,11 @@ package account
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // Defaults and bounds of a [Host] and of [Options].
@@ -51,14 +52,15 @@ type Registry struct {
 	callLimit  time.Duration
 	linger     time.Duration
 
+	leases storage.Leases[Host]
+	events storage.Mailbox[Event]
+
 	current  atomic.Pointer[snapshot]
 	loaded   atomic.Bool
 	synced   atomic.Int64             // Unix nanoseconds; 0: never
 	head     atomic.Pointer[revision] // of current, as far as one is stored
 	standing atomic.Pointer[Standing] // see Standing; nil: nothing was tried yet
-	stuck    atomic.Int32
-	deaf     atomic.Int32
-	trouble  atomic.Pointer[error] // what stands in the way of changes that wait
+	trouble  atomic.Pointer[error]    // what stands in the way of changes that wait
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -72,9 +74,7 @@ type Registry struct {
 	mu      sync.Mutex // guards all below; never held while waiting
 	closed  bool
 	running bool
-	hosts   []*hosting
 	queue   []*request
-	events  []Event
 }
 
 // New makes a registry. It starts nothing.
@@ -90,13 +90,14 @@ func New(opts Options) *Registry {
 		r.writeLimit = DefaultWriteLimit
 	}
 	if r.callLimit <= 0 {
-		r.callLimit = defaultCallLimit
+		r.callLimit = storage.DefaultLimit
 	}
 	if r.linger <= 0 {
 		r.linger = time.Minute
 	}
+	r.events.Keep, r.events.Join = Event.hasChanges, (*Event).join
 	r.current.Store(&snapshot{version: storedVersions.Add(1)})
-	slow := errLockSlow
+	slow := storage.ErrLockSlow
 	r.trouble.Store(&slow)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.beginReading()
@@ -121,45 +122,16 @@ func (r *Registry) Attach(h Host) (detach func()) {
 		h.Refresh = DefaultRefresh
 	}
 	h.Refresh = max(h.Refresh, MinRefresh)
-	host := &hosting{host: h, stuck: &r.stuck, deaf: &r.deaf, limit: r.callLimit}
-	host.ctx, host.cancel = context.WithCancel(r.ctx)
-	r.hosts = append(r.hosts, host)
+	lease := r.leases.Attach(r.ctx, storage.NewClient(h.Storage, r.callLimit), h)
 	if !r.running {
 		r.running = true
 		r.work.Go(newKeeper(r).run)
 	}
 	r.poke()
-	return func() { r.detach(host) }
-}
-
-// detachLimit is how long a write under way may hold up a detach.
-const detachLimit = 2 * time.Second
-
-func (r *Registry) detach(host *hosting) {
-	r.mu.Lock()
-	r.hosts = slices.DeleteFunc(r.hosts, func(h *hosting) bool { return h == host })
-	r.mu.Unlock()
-	defer r.poke()
-	defer host.cancel()
-	ended := make(chan struct{})
-	go func() {
-		host.using.Wait() // ends with the write, which ends soon after cancel
-		close(ended)
-	}()
-	limit := time.NewTimer(detachLimit)
-	defer limit.Stop()
-	select {
-	case <-ended:
-	case <-limit.C:
+	return func() {
+		lease.Detach()
+		r.poke()
 	}
-}
-
-// newest is the host in use, nil if there is none; r.mu is held.
-func (r *Registry) newest() *hosting {
-	if len(r.hosts) == 0 {
-		return nil
-	}
-	return r.hosts[len(r.hosts)-1]
 }
 
 // Close ends the background work and waits for it; changes that wait get

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // Keep says what [Registry.Repair] keeps where storage and node differ.
@@ -53,7 +55,7 @@ func (k *keeper) basisOfTwo(b *basis, keep Keep) (*basis, error) {
 	if keep == KeepNode {
 		return b, nil
 	}
-	theirs, lost, err := k.h.fetch(k.read, b.snapshot)
+	theirs, lost, err := fetch(k.h, k.read, b.snapshot)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +74,13 @@ func (k *keeper) restore(b *basis, asked bool) (mended []string, lost []int, err
 		return nil, nil, nil
 	}
 	var mu sync.Mutex // guards mended and lost
-	err = each(shardCount, func(i int) error {
+	err = storage.Each(shardCount, parallel, func(i int) error {
 		digest := b.rev.digests[i]
 		if digest == "" {
 			return nil
 		}
 		key := shardKey(i, digest)
-		if _, err := k.h.loadShard(i, digest, nil); err == nil {
+		if _, err := loadShard(k.h, i, digest, nil); err == nil {
 			return nil
 		}
 		known := b.snapshot.shards[i]
@@ -118,12 +120,12 @@ func (k *keeper) heal() {
 	if k.head == nil || k.raw == nil || time.Now().Before(k.healAt) {
 		return
 	}
-	k.healAt = time.Now().Add(spread(healEvery*k.h.host.Refresh, 0.1))
-	listed, err := k.h.list()
+	k.healAt = time.Now().Add(storage.Spread(healEvery*k.h.Host.Refresh, 0.1))
+	listed, err := list(k.h)
 	if err != nil {
 		return // the next look will find them
 	}
-	copied, copyErr := k.h.load(copyKey)
+	copied, copyErr := k.h.Load(k.h.Context(), copyKey)
 	if k.compare() != nil {
 		return // perhaps all is gone
 	}
@@ -136,9 +138,9 @@ func (k *keeper) heal() {
 		}
 	}
 	var healed atomic.Int32
-	_ = each(len(missing), func(n int) error {
+	_ = storage.Each(len(missing), parallel, func(n int) error {
 		i := missing[n]
-		if _, err := k.h.loadShard(i, k.head.digests[i], nil); err == nil {
+		if _, err := loadShard(k.h, i, k.head.digests[i], nil); err == nil {
 			return nil // it was not listed, and is there
 		}
 		if err := k.storeSurely(shardKey(i, k.head.digests[i]), known.shards[i].encode(i)); err != nil {
@@ -160,17 +162,17 @@ func (s *shard) encode(i int) []byte {
 
 // keepAside copies what can be read of a damaged record, for people to look at.
 func (k *keeper) keepAside(i int, digest string) error {
-	damaged, err := k.h.load(shardKey(i, digest))
+	damaged, err := k.h.Load(k.h.Context(), shardKey(i, digest))
 	if err != nil || len(damaged) == 0 {
 		return nil // nothing to keep
 	}
-	return k.h.storeChecked(asideKey(i, digest), damaged)
+	return k.h.StoreChecked(k.h.Context(), asideKey(i, digest), damaged)
 }
 
 // proveEmptied makes sure that a storage without the revision record is not just
 // down: a record of its own can be read before and after that one cannot.
 func (k *keeper) proveEmptied() error {
-	if err := k.h.storeChecked(probeKey, []byte("ok\n")); err != nil {
+	if err := k.h.StoreChecked(k.h.Context(), probeKey, []byte("ok\n")); err != nil {
 		return err
 	}
 	found, err := k.readHead()
@@ -180,10 +182,10 @@ func (k *keeper) proveEmptied() error {
 	if !errors.Is(err, errGone) && !errors.Is(err, ErrEmptied) {
 		return err
 	}
-	if _, err := k.h.load(probeKey); err != nil {
+	if _, err := k.h.Load(k.h.Context(), probeKey); err != nil {
 		return fmt.Errorf("reading %s: %w", probeKey, err)
 	}
-	_ = k.h.delete(probeKey) // of no use any more, and no harm
+	_ = k.h.Delete(k.h.Context(), probeKey) // of no use any more, and no harm
 	k.raw, k.read, k.mend = found.raw, nil, true
 	return nil
 }

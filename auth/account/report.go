@@ -3,6 +3,8 @@ package account
 import (
 	"errors"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // lapse reports accounts whose time has come since the last turn.
@@ -50,13 +52,13 @@ func standingOf(err error) Standing {
 }
 
 func (k *keeper) reportReading(err error) {
-	if err != nil && k.h.ctx.Err() == nil { // else the next host reads at once
+	if err != nil && k.h.Context().Err() == nil { // else the next host reads at once
 		k.r.failReading()
 	}
 	if err == nil && k.unread != Ready {
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
 		k.readable = time.Now()
-		k.blame(errLockSlow)
+		k.blame(storage.ErrLockSlow)
 	}
 	k.report(&k.unread, err)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // maxQueue bounds the changes of one process that wait together.
@@ -149,20 +151,21 @@ func (r *Registry) perform(ctx context.Context, req *request, progress func(done
 			}
 			late.Reset(2 * r.callLimit) // it is being written just now
 			if time.Since(req.deadline) > 2*r.callLimit {
-				return fmt.Errorf("%w: %w", ErrBusy, errNoAnswer)
+				return fmt.Errorf("%w: %w", ErrBusy, storage.ErrNoAnswer)
 			}
 		}
 	}
 }
 
 func (r *Registry) enqueue(req *request) error {
+	lease := r.leases.Newest()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.closed:
 		return ErrClosed
-	case len(r.hosts) == 0 || r.newest().host.Storage == nil:
-		return fmt.Errorf("%w: %w", ErrBusy, errNoStorage)
+	case lease == nil || !lease.HasStorage():
+		return fmt.Errorf("%w: %w", ErrBusy, storage.ErrNoStorage)
 	case len(r.queue) >= maxQueue:
 		return fmt.Errorf("%w: %d changes wait already", ErrBusy, len(r.queue))
 	}
