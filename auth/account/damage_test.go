@@ -2,6 +2,7 @@ package account_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -189,5 +190,40 @@ func TestEmptied(t *testing.T) {
 		}
 		holds(t, start(t, e.Node(), account.Options{}).loaded(t), many)
 		create(t, n, "other")
+	}
+}
+
+// TestDamagedRevisionIsMended: while nobody changes anything, either, a damaged
+// record is written anew from what is known, and never copied over its good copy.
+func TestDamagedRevisionIsMended(t *testing.T) {
+	t.Parallel()
+	for name, damage := range damages {
+		if name == "another's" {
+			continue // of shards
+		}
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " known=", known), func(t *testing.T) {
+				t.Parallel()
+				e := engine(t, faultstorage.Faults{})
+				n := start(t, e.Node(), account.Options{}).loaded(t)
+				create(t, n, numbered("sa", 40)...)
+				if !known {
+					_ = n.Close()
+				}
+				e.Set(revisionRecord, damage(e.Value(revisionRecord)))
+				if !known {
+					n = start(t, e.Node(), account.Options{}).loaded(t)
+				}
+				eventually(t, "it is told", func() bool { return len(n.kinds(account.Damaged)) == 1 })
+				time.Sleep(80 * refresh) // more than twice what passes between two looks for lost records
+				if !bytes.Equal(e.Value(revisionRecord), e.Value(copyRecord)) {
+					t.Error("record and copy differ")
+				}
+				holds(t, start(t, e.Node(), account.Options{}).loaded(t), numbered("sa", 40))
+				if len(n.kinds(account.Mended)) != 1 {
+					t.Error("nobody was told that it is well again")
+				}
+			})
+		}
 	}
 }

@@ -67,7 +67,7 @@ func (k *keeper) readRevision() (found reading, why error) {
 		if err != nil {
 			return reading{}, err
 		}
-		if k.read != nil && bytes.Equal(raw, k.raw) {
+		if k.read != nil && !k.mend && bytes.Equal(raw, k.raw) {
 			return reading{raw: raw, rev: k.read}, nil
 		}
 		rev, damage := parseRevision(raw)

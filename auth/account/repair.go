@@ -117,7 +117,7 @@ const healEvery = 30
 // their names say what they hold. A second copy of the revision that is gone, or
 // another one's, is written under the lock.
 func (k *keeper) heal() {
-	if k.head == nil || k.raw == nil || time.Now().Before(k.healAt) {
+	if k.head == nil || k.raw == nil || k.mend || time.Now().Before(k.healAt) {
 		return
 	}
 	k.healAt = time.Now().Add(storage.Spread(healEvery*k.h.Host.Refresh, 0.1))
