@@ -33,7 +33,7 @@ func BenchmarkFloor(b *testing.B) {
 		public := g.idp.PublicKey(parts.header.hint.KeyID)
 		b.Run(algorithm, func(b *testing.B) {
 			for b.Loop() {
-				if !bareVerify(public, parts.signed, parts.signature) {
+				if !bareVerify(public, parts.Signed, parts.Signature) {
 					b.Fatal("the signature does not hold")
 				}
 			}
@@ -180,14 +180,14 @@ func measureMemory(b *testing.B, asked int) {
 	if refusal != nil {
 		b.Fatal(refusal)
 	}
-	claims, _ := parseClaims(parts.payload)
+	claims, _ := parseClaims(parts.Payload)
 	subject, _ := claims.text("sub")
 	for b.Loop() {
 		before := liveHeap()
 		c := newCache(1<<30, g.clock.now)
 		for i := range tokens {
 			own := fmt.Sprintf("%0*d", len(subject), i)
-			payload := strings.Replace(string(parts.payload), subject, own, 1)
+			payload := strings.Replace(string(parts.Payload), subject, own, 1)
 			claims, _ := parseClaims([]byte(payload))
 			r := &Token{sum: prints.of(token[:len(token)-10] + own[len(own)-10:])}
 			if refusal := a.describe(r, &header{}, claims, key); refusal != nil {

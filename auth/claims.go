@@ -4,19 +4,16 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // claimSet is a token's claims set (RFC 7519, section 4), one level decoded: a
 // dozen members or two, fewer than a map would pay for.
-type claimSet []claim
-
-// claim is a member as parts of the payload.
-type claim struct {
-	name  []byte
-	value jsontext.Value
-}
+type claimSet jose.Object
 
 // usualClaims is room enough for the claims of almost all tokens.
 const usualClaims = 16
@@ -25,20 +22,16 @@ const usualClaims = 16
 // anywhere, or text that is not UTF-8, makes it no claims set at all. What it
 // gives are parts of the payload, which must not be changed.
 func parseClaims(payload []byte) (claimSet, bool) {
-	r := claimReaders.Get().(*claimReader)
-	defer claimReaders.Put(r)
-	return r.read(payload, make(claimSet, 0, usualClaims))
+	r := readers.Get().(*jose.Reader)
+	defer readers.Put(r)
+	claims, err := r.Read(payload, make(jose.Object, 0, usualClaims))
+	return claimSet(claims), err == nil
 }
 
+var readers = sync.Pool{New: func() any { return new(jose.Reader) }}
+
 // get finds a top-level claim.
-func (c claimSet) get(name string) (jsontext.Value, bool) {
-	for i := range c {
-		if string(c[i].name) == name {
-			return c[i].value, true
-		}
-	}
-	return nil, false
-}
+func (c claimSet) get(name string) (jsontext.Value, bool) { return jose.Object(c).Get(name) }
 
 // present tells whether a top-level claim is there at all, whatever its value.
 func (c claimSet) present(name string) bool {
@@ -86,7 +79,7 @@ func (c claimSet) is(name, want string) bool {
 	if want == "" || !present || value.Kind() != '"' {
 		return false
 	}
-	s, err := unquote(value)
+	s, err := jose.Unquote(value)
 	return err == nil && string(s) == want
 }
 
@@ -162,8 +155,8 @@ func (c claimSet) json() string {
 	object := make([]byte, 0, 512)
 	separator := byte('{')
 	for i := range c {
-		object, _ = jsontext.AppendQuote(append(object, separator), c[i].name) // a valid name was read
-		object = append(append(object, ':'), c[i].value...)
+		object, _ = jsontext.AppendQuote(append(object, separator), c[i].Name) // a valid name was read
+		object = append(append(object, ':'), c[i].Value...)
 		separator = ','
 	}
 	if separator == '{' {

@@ -3,6 +3,8 @@ package auth
 import (
 	"strings"
 	"sync"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // desk is where a token is taken apart: all the memory that this takes, unless
@@ -11,9 +13,9 @@ import (
 // 2.5 KB of garbage.
 type desk struct {
 	parts   compact
-	reader  claimReader
-	members [usualClaims]claim // of the header, then of the payload
-	room    [deskBytes]byte    // the token, and behind it what its parts say
+	reader  jose.Reader
+	members [usualClaims]jose.Member // of the header, then of the payload
+	room    [deskBytes]byte          // the token, and behind it what its parts say
 }
 
 // deskBytes is room enough for a token of 2300 bytes.
@@ -27,18 +29,20 @@ func (d *desk) takeApart(token string) (*compact, *Refusal) {
 	if strings.Count(token, ".") != 2 {
 		return nil, ErrNotJWS // before a long one is copied
 	}
-	headerJSON, ok := d.parts.decode(append(d.room[:0], token...))
-	if !ok {
+	if !d.parts.Decode(append(d.room[:0], token...)) {
 		return nil, ErrNotJWS
 	}
-	members, ok := d.reader.read(headerJSON, d.members[:0])
-	if !ok {
-		return nil, badJSON(headerJSON)
+	members, err := d.reader.Read(d.parts.Header, d.members[:0])
+	if err != nil {
+		return nil, badJSON(d.parts.Header)
 	}
 	var refusal *Refusal
-	d.parts.header, refusal = readHeader(members)
+	d.parts.header, refusal = readHeader(claimSet(members))
 	return &d.parts, refusal
 }
 
 // claims reads the payload of the token that was taken apart.
-func (d *desk) claims() (claimSet, bool) { return d.reader.read(d.parts.payload, d.members[:0]) }
+func (d *desk) claims() (claimSet, bool) {
+	members, err := d.reader.Read(d.parts.Payload, d.members[:0])
+	return claimSet(members), err == nil
+}

@@ -105,7 +105,7 @@ func (x *examination) takeApart() *Refusal {
 	}
 	claims, ok := x.desk.claims()
 	if !ok {
-		return badJSON(parts.payload)
+		return badJSON(parts.Payload)
 	}
 	x.parts, x.claims = parts, claims
 	return nil

@@ -65,7 +65,7 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 	}
 	e.Issuer = x.issuer()
 	if x.parts != nil {
-		e.Claims = jsontext.Value(x.parts.payload)
+		e.Claims = jsontext.Value(x.parts.Payload)
 	}
 	if e.Refusal != nil {
 		e.Rules = append(e.Rules, Rule{Rule: "kind"}, Rule{Rule: "account"})
@@ -143,7 +143,7 @@ func (x *examination) showType() (any, any) {
 		found = append(found, "typ "+typ)
 	}
 	for _, one := range x.claims {
-		if m := typeMarks[string(one.name)]; m != nil {
+		if m := typeMarks[string(one.Name)]; m != nil {
 			found = append(found, "claim "+m.name+" "+fmt.Sprint(x.raw(m.name)))
 		}
 	}

@@ -96,8 +96,8 @@ func FuzzClaims(f *testing.F) {
 			t.Fatalf("%q: taken %t with %d members, expected %t with %d", payload, ok, len(claims), members != nil, len(members))
 		}
 		for _, c := range claims {
-			if string(members[string(c.name)]) != string(c.value) {
-				t.Fatalf("member %q is %s, the JSON package says %s", c.name, c.value, members[string(c.name)])
+			if string(members[string(c.Name)]) != string(c.Value) {
+				t.Fatalf("member %q is %s, the JSON package says %s", c.Name, c.Value, members[string(c.Name)])
 			}
 		}
 		if !ok {

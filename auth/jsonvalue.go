@@ -1,9 +1,9 @@
 package auth
 
 import (
-	"bytes"
-
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // The values here are parts of what parseClaims found valid.
@@ -13,17 +13,8 @@ func stringOf(value jsontext.Value) (string, bool) {
 	if value.Kind() != '"' {
 		return "", false
 	}
-	s, err := unquote(value)
+	s, err := jose.Unquote(value)
 	return string(s), err == nil
-}
-
-// unquote gives what a JSON string says, as a part of it where nothing is
-// escaped.
-func unquote(value jsontext.Value) ([]byte, error) {
-	if bytes.IndexByte(value, '\\') < 0 {
-		return value[1 : len(value)-1], nil
-	}
-	return jsontext.AppendUnquote(nil, value)
 }
 
 // stringsOf gives the strings of an array that are not empty, and nothing of
@@ -73,7 +64,7 @@ func eachElement(value jsontext.Value, pleases func(jsontext.Value) bool) bool {
 	if value.Kind() != '[' {
 		return false
 	}
-	r := claimReaders.Get().(*claimReader)
-	defer claimReaders.Put(r)
-	return r.readArray(value, pleases)
+	r := readers.Get().(*jose.Reader)
+	defer readers.Put(r)
+	return r.Each(value, pleases)
 }

@@ -2,19 +2,20 @@ package auth
 
 import (
 	"bytes"
-	"encoding/base64"
+	"errors"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
-// compact is a token in JWS compact serialization (RFC 7515, section 7.1),
-// taken apart and decoded but not verified.
+// compact is a token in JWS compact serialization, taken apart and decoded but not
+// verified.
 type compact struct {
-	header    header
-	payload   []byte // the JSON of the claims
-	signed    []byte // what the signature is over
-	signature []byte
+	jose.Compact
+	header header
 }
 
 // header is the JOSE header (RFC 7515, section 4.1) as far as it matters here.
@@ -23,30 +24,6 @@ type header struct {
 	hint      issuer.Hint // of the key
 	mediaType string      // typ as section 4.1.9 reads it: lower case, without "application/"
 }
-
-// decode takes a token apart, strictly: three parts of unpadded base64url without
-// a superfluous bit. What they say is put behind the token if it has room there.
-// It gives the JSON of the header.
-func (c *compact) decode(token []byte) (headerJSON []byte, ok bool) {
-	head, rest, ok1 := bytes.Cut(token, dot)
-	body, tail, ok2 := bytes.Cut(rest, dot)
-	if !ok1 || !ok2 {
-		return nil, false
-	}
-	signed := len(head) + len(dot) + len(body)
-	c.signed = token[:signed:signed]
-	room := token
-	if headerJSON, room, ok = appendBase64URL(room, head); !ok {
-		return nil, false
-	}
-	if c.payload, room, ok = appendBase64URL(room, body); !ok {
-		return nil, false
-	}
-	c.signature, _, ok = appendBase64URL(room, tail)
-	return headerJSON, ok
-}
-
-var dot = []byte(".")
 
 // readHeader refuses headers that ask for what is not understood here: any
 // critical extension (RFC 7515, section 4.1.11) and unencoded payloads (RFC
@@ -73,15 +50,21 @@ func mediaType(typ string) string {
 	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
-// appendBase64URL decodes unpadded base64url and puts what it says behind room.
-// Go's decoder passes over line breaks, so they are looked for first.
-func appendBase64URL(room, encoded []byte) (decoded, whole []byte, ok bool) {
-	if len(encoded) == 0 || bytes.IndexByte(encoded, '\r') >= 0 || bytes.IndexByte(encoded, '\n') >= 0 {
-		return nil, room, false
+// badJSON says why a text could not be read as one strict JSON object.
+func badJSON(text []byte) *Refusal {
+	err := readOne(text)
+	switch {
+	case err == nil:
+		return ErrNotJWS // it is something else than one object
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return ErrRepeatedMember
+	case readOne(text, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) == nil:
+		return ErrNotUnicode
 	}
-	whole, err := strictBase64URL.AppendDecode(room, encoded)
-	return whole[len(room):len(whole):len(whole)], whole, err == nil
+	return ErrNotJWS
 }
 
-// strictBase64URL is made once: Strict copies its tables.
-var strictBase64URL = base64.RawURLEncoding.Strict()
+func readOne(text []byte, options ...jsontext.Options) error {
+	_, err := jsontext.NewDecoder(bytes.NewReader(text), options...).ReadValue()
+	return err
+}

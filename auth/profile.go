@@ -132,7 +132,7 @@ func (p *profile) release() int64 {
 func (a *authority) split(c claimSet) (own, shared claimSet) {
 	own, shared = make(claimSet, 0, len(c)), make(claimSet, 0, len(c))
 	for i := range c {
-		if a.isShared(c[i].name) {
+		if a.isShared(c[i].Name) {
 			shared = append(shared, c[i])
 		} else {
 			own = append(own, c[i])

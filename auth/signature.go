@@ -86,7 +86,7 @@ func (v *Verifier) verifySignature(keys []*issuer.Key, parts *compact, sum finge
 // verify tries the keys one by one.
 func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
 	for _, key := range keys {
-		if jose.Verify(c.header.hint.Algorithm, key.Public(), c.signed, c.signature) {
+		if jose.Verify(c.header.hint.Algorithm, key.Public(), c.Signed, c.Signature) {
 			return key
 		}
 	}

@@ -63,7 +63,7 @@ func (a *authority) otherType(h *header, c claimSet, acceptIDTokens bool) *Refus
 		return ErrTokenType
 	}
 	for i := range c {
-		m := typeMarks[string(c[i].name)]
+		m := typeMarks[string(c[i].Name)]
 		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m, said, c) {
 			continue
 		}

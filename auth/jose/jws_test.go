@@ -39,6 +39,20 @@ func TestDecodeLeavesTheText(t *testing.T) {
 	}
 }
 
+func TestAppendBase64URL(t *testing.T) {
+	for s, want := range map[string]string{"Zg": "f", "Zm8": "fo", "Zm9v": "foo", "-_-_": "\xfb\xff\xbf"} {
+		got, whole, ok := AppendBase64URL([]byte("before"), []byte(s))
+		if !ok || string(got) != want || string(whole) != "before"+want {
+			t.Errorf("%q: got %q, %t; expected %q", s, got, ok, want)
+		}
+	}
+	for _, s := range []string{"", "Z", "Zg==", "Zh", "Zm9", "+/+/", "Zm9v\n", "Z\rg", "Zm 9v", "Zm9v.", "Zé"} {
+		if got, _, ok := AppendBase64URL(nil, []byte(s)); ok {
+			t.Errorf("%q: got %q, expected a refusal", s, got)
+		}
+	}
+}
+
 func TestRead(t *testing.T) {
 	var r Reader
 	o, err := r.Read([]byte(` {"a": "x", "b\u0061": [1, {"c": null}], "d": 7, "e": "\n"} `), nil)
