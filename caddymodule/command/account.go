@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ All commands below it need a token of the admin group.
 	c.flags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		p.accountList(&c), p.accountCreate(&c), p.accountShow(&c),
-		p.accountSwitch(&c, switchOn), p.accountSwitch(&c, switchOff),
+		p.accountEnable(&c), p.accountDisable(&c),
 		p.accountSet(&c), p.accountDelete(&c), p.accountConfirm(&c), p.accountRepair(&c), p.accountExport(&c), p.accountImport(&c),
 	)
 	return cmd
@@ -100,7 +101,7 @@ func (p *program) printAccount(cmd *cobra.Command, s *server, text json.RawMessa
 	t.add("Issuer", strings.Join(slices.DeleteFunc([]string{a.Issuer, a.Identifier}, func(s string) bool { return s == "" }), ", "))
 	t.add("By", foundBy(a.By))
 	t.add("Groups", strings.Join(a.Groups, ", "))
-	t.add("Expires", first(p.stamp(a.ExpiresAt.Time), "never"))
+	t.add("Expires", cmp.Or(p.stamp(a.ExpiresAt.Time), "never"))
 	if a.CreatedAt.IsZero() {
 		t.add("Created", "declared in the configuration")
 	} else {

@@ -66,8 +66,12 @@ are found by the subject of an account with --by subject only.
 				return err
 			}
 		}
-		body, err := made.encode()
+		body, err := json.Marshal(made)
 		if err != nil {
+			return fmt.Errorf("making the request: %w", err)
+		}
+		// As the server will check it, as far as it can be known here.
+		if _, err := account.Decode(body); err != nil {
 			return err
 		}
 		text, err := s.fetch(ctx, ask{method: http.MethodPost, path: accountsPath, body: body})
@@ -77,18 +81,6 @@ are found by the subject of an account with --by subject only.
 		return p.printAccount(cmd, s, text, asJSON)
 	})
 	return cmd
-}
-
-// encode checks the account as the server will, as far as it can be known here.
-func (n *newAccount) encode() ([]byte, error) {
-	body, err := json.Marshal(n)
-	if err != nil {
-		return nil, fmt.Errorf("making the request: %w", err)
-	}
-	if _, err := account.Decode(body); err != nil {
-		return nil, err
-	}
-	return body, nil
 }
 
 // never is an expiry that does not come.

@@ -64,13 +64,10 @@ as it is, what somebody else changes at the same time included.
 	return cmd
 }
 
-// members are those of an account that get another value; nil: none.
-type members map[string]any
-
 // editOf gives what the flags that were given change of whatever there is.
-func (p *program) editOf(cmd *cobra.Command, set *setting) (func(*accountInfo) (members, error), error) {
+func (p *program) editOf(cmd *cobra.Command, set *setting) (func(*accountInfo) (map[string]any, error), error) {
 	given := cmd.Flags().Changed
-	fixed := members{}
+	fixed := map[string]any{}
 	if given("name") {
 		fixed["name"] = set.name
 	}
@@ -89,7 +86,7 @@ func (p *program) editOf(cmd *cobra.Command, set *setting) (func(*accountInfo) (
 			fixed["expires_at"] = nil
 		}
 	}
-	return func(now *accountInfo) (members, error) {
+	return func(now *accountInfo) (map[string]any, error) {
 		if given("add-group") || given("remove-group") {
 			groups, err := regroup(now.Groups, set.add, set.removed)
 			if err != nil {
@@ -126,7 +123,7 @@ const maxTries = 5
 // change reads an account, changes what edit says and leaves all else as it is.
 // If somebody changes the account in between, it begins anew. Nothing is sent if
 // nothing changes.
-func (s *server) change(ctx context.Context, ref accountRef, edit func(*accountInfo) (members, error)) ([]byte, error) {
+func (s *server) change(ctx context.Context, ref accountRef, edit func(*accountInfo) (map[string]any, error)) ([]byte, error) {
 	get, err := ref.ask(http.MethodGet)
 	if err != nil {
 		return nil, err
@@ -161,7 +158,7 @@ func (s *server) change(ctx context.Context, ref accountRef, edit func(*accountI
 
 // edited gives the account with other members and all else as it was, whatever it
 // is; nil if that is what it was.
-func (s *server) edited(text []byte, changed members) ([]byte, error) {
+func (s *server) edited(text []byte, changed map[string]any) ([]byte, error) {
 	all := map[string]json.RawMessage{}
 	if err := s.read(text, &all); err != nil {
 		return nil, err
@@ -188,43 +185,37 @@ func (s *server) edited(text []byte, changed members) ([]byte, error) {
 	return json.Marshal(all)
 }
 
-// toggle is the difference between enable and disable.
-type toggle struct {
-	name, short, long string
-	status            account.Status
+func (p *program) accountEnable(c *connection) *cobra.Command {
+	cmd := p.accountSwitch(c, "enable", account.StatusActive)
+	cmd.Short = "Lets a machine in again"
+	cmd.Long = "\nMakes the service account with that subject or id active: its tokens are good again.\n"
+	return cmd
 }
 
-var (
-	switchOn = toggle{
-		name: "enable", status: account.StatusActive,
-		short: "Lets a machine in again",
-		long:  "\nMakes the service account with that subject or id active: its tokens are good again.\n",
-	}
-	switchOff = toggle{
-		name: "disable", status: account.StatusInactive,
-		short: "Keeps a machine out, from its next request on",
-		long: `
+func (p *program) accountDisable(c *connection) *cobra.Command {
+	cmd := p.accountSwitch(c, "disable", account.StatusInactive)
+	cmd.Short = "Keeps a machine out, from its next request on"
+	cmd.Long = `
 Makes the service account with that subject or id inactive: its next request is refused
 and its open streams are closed, on every node.
-`,
-	}
-)
+`
+	return cmd
+}
 
-func (p *program) accountSwitch(c *connection, t toggle) *cobra.Command {
+// accountSwitch is what enable and disable have in common.
+func (p *program) accountSwitch(c *connection, name string, status account.Status) *cobra.Command {
 	var asJSON bool
 	var ref accountRef
 	cmd := &cobra.Command{
-		Use:   t.name + " SUBJECT",
-		Short: t.short,
-		Long:  t.long,
-		Example: "  caddy gatehouse service-account " + t.name + " ci-deploy\n" +
-			"  caddy gatehouse service-account " + t.name + " --json repo:acme/shop:ref:refs/heads/main",
+		Use: name + " SUBJECT",
+		Example: "  caddy gatehouse service-account " + name + " ci-deploy\n" +
+			"  caddy gatehouse service-account " + name + " --json repo:acme/shop:ref:refs/heads/main",
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	p.about(&ref, cmd, c)
 	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
-		text, err := s.setStatus(ctx, cmd, ref, t.status)
+		text, err := s.setStatus(ctx, cmd, ref, status)
 		if err != nil {
 			return err
 		}
@@ -236,9 +227,9 @@ func (p *program) accountSwitch(c *connection, t toggle) *cobra.Command {
 // setStatus gives the account another status, and says so if it has it already.
 func (s *server) setStatus(ctx context.Context, cmd *cobra.Command, ref accountRef, status account.Status) ([]byte, error) {
 	was := status
-	text, err := s.change(ctx, ref, func(now *accountInfo) (members, error) {
+	text, err := s.change(ctx, ref, func(now *accountInfo) (map[string]any, error) {
 		was = now.Status
-		return members{"status": status}, nil
+		return map[string]any{"status": status}, nil
 	})
 	if err != nil {
 		return nil, err

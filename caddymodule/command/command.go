@@ -86,16 +86,12 @@ func group(cmd *cobra.Command) {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		return fmt.Errorf("unknown command %.40q; want one of %s", args[0], strings.Join(commandNames(cmd), ", "))
-	}
-}
-
-func commandNames(cmd *cobra.Command) []string {
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
+		var names []string
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				names = append(names, c.Name())
+			}
 		}
+		return fmt.Errorf("unknown command %.40q; want one of %s", args[0], strings.Join(names, ", "))
 	}
-	return names
 }

@@ -106,7 +106,7 @@ func (s *server) unanswered(err error, wait time.Duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s did not answer within %s", s.place, wait)
 	}
-	if isDialError(err) {
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
 		return fmt.Errorf("no Caddy answers at %s: %w\nStart it, or name another with --address or --config", s.place, err)
 	}
 	return fmt.Errorf("asking %s: %w", s.place, err)
@@ -226,10 +226,4 @@ func (s *server) hint(resp *http.Response, ours bool) string {
 func isStatus(err error, status int) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.status == status
-}
-
-// isDialError tells whether nobody could even be reached.
-func isDialError(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
 }

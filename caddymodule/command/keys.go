@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -248,7 +249,7 @@ func (p *program) issuerTable(issuers []issuerStatus) table {
 		if s.LastError != "" && !s.LastErrorAt.IsZero() {
 			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
 		}
-		t.add(s.Name, s.health(), fmt.Sprint(len(s.Keys)), first(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
+		t.add(s.Name, s.health(), fmt.Sprint(len(s.Keys)), cmp.Or(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
 	}
 	return t
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,12 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
-// licensePage is how many records are asked for at once.
-const licensePage = 200
+const (
+	// licensePage is how many records are asked for at once.
+	licensePage = 200
+	// shownKey is as much of a key's id as tells keys apart at a glance.
+	shownKey = 12
+)
 
 // licenseRecord is what a server keeps of a license that it signed.
 type licenseRecord struct {
@@ -104,10 +109,11 @@ func (s *server) licenses(ctx context.Context, after string, most int) ([]json.R
 		if len(page) != limit || len(all) == most {
 			return all, nil
 		}
-		last := after
-		if after = idOf(page[limit-1]); after == "" || after == last {
+		var last licenseRecord
+		if json.Unmarshal(page[limit-1], &last) != nil || last.ID == "" || last.ID == after {
 			return nil, errors.New("the record of " + s.place + " does not go on from page to page; ask for less with --limit")
 		}
+		after = last.ID
 	}
 }
 
@@ -124,14 +130,6 @@ func (s *server) licensePage(ctx context.Context, query url.Values) ([]json.RawM
 	return *answer.Licenses, nil
 }
 
-func idOf(record json.RawMessage) string {
-	var r licenseRecord
-	if json.Unmarshal(record, &r) != nil {
-		return ""
-	}
-	return r.ID
-}
-
 func printRecords(cmd *cobra.Command, s *server, records []json.RawMessage) error {
 	t := table{header: []string{"SIGNED AT", "ACTOR", "TYPE", "DESCRIPTION", "HOSTS", "EXPIRES", "KEY", "ID"}}
 	for _, raw := range records {
@@ -143,40 +141,12 @@ func printRecords(cmd *cobra.Command, s *server, records []json.RawMessage) erro
 		if r.Problem != "" {
 			l.Description = "(" + r.Problem + ")"
 		}
+		key := cmp.Or(r.KeyID, r.License.KeyID)
 		t.add(date(r.SignedAt.Time), clip(r.Actor), string(l.Type), clip(l.Description),
 			clip(strings.Join(l.AllowedHosts, ",")), date(l.ExpireAt.Time),
-			shortKey(first(r.KeyID, r.License.KeyID)), first(r.ID, l.ID))
+			key[:min(len(key), shownKey)], cmp.Or(r.ID, l.ID))
 	}
 	return t.print(cmd.OutOrStdout())
-}
-
-// first is the first text that is not empty.
-func first(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
-// shortKey is as much of a key id as tells keys apart at a glance.
-func shortKey(id string) string {
-	const enough = 12
-	if len(id) <= enough {
-		return id
-	}
-	return id[:enough]
-}
-
-// installed is the result of install.
-type installed struct {
-	Result       string       `json:"result"` // installed
-	KeyID        string       `json:"key_id"`
-	Type         license.Type `json:"type"`
-	AllowedHosts []string     `json:"allowed_hosts"`
-	Description  string       `json:"description"`
-	ExpireAt     int64        `json:"expire_at"`
 }
 
 func (p *program) install() *cobra.Command {
@@ -219,10 +189,16 @@ configuration.
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), installed{
-				Result: "installed", KeyID: decoded.KeyID, Type: decoded.Payload.Type,
-				AllowedHosts: decoded.Payload.AllowedHosts, Description: decoded.Payload.Description,
-				ExpireAt: decoded.Payload.ExpireAt,
+			return printJSON(cmd.OutOrStdout(), struct {
+				Result       string       `json:"result"`
+				KeyID        string       `json:"key_id"`
+				Type         license.Type `json:"type"`
+				AllowedHosts []string     `json:"allowed_hosts"`
+				Description  string       `json:"description"`
+				ExpireAt     int64        `json:"expire_at"`
+			}{
+				"installed", decoded.KeyID, decoded.Payload.Type, decoded.Payload.AllowedHosts,
+				decoded.Payload.Description, decoded.Payload.ExpireAt,
 			})
 		}
 		t := table{}

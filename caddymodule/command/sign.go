@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"time"
 
@@ -190,14 +189,6 @@ func (p *program) loadKey(s *signing, passphrase string) (crypto.Signer, error) 
 	return key, nil
 }
 
-// madeKey is the result of keygen.
-type madeKey struct {
-	Type    keyfile.Kind `json:"type"`
-	KeyID   string       `json:"key_id"`
-	Private string       `json:"private_key"`
-	Public  string       `json:"public_key"`
-}
-
 func (p *program) keygen() *cobra.Command {
 	var kind, out string
 	var asJSON bool
@@ -220,53 +211,54 @@ Hoop's own tools read licenses of RSA keys only; use --type rsa if they must.
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	require(cmd, "out")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		made, err := makeKey(keyfile.Kind(kind), out)
+		id, err := makeKey(keyfile.Kind(kind), out)
 		if err != nil {
 			return err
 		}
-		if made.Type != keyfile.RSA {
+		if keyfile.Kind(kind) != keyfile.RSA {
 			note(cmd.ErrOrStderr(), "note: hoop's own tools read RSA only; if they must read your licenses, make a key with --type rsa")
 		}
+		public := out + ".pub"
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), made)
+			return printJSON(cmd.OutOrStdout(), struct {
+				Type    string `json:"type"`
+				KeyID   string `json:"key_id"`
+				Private string `json:"private_key"`
+				Public  string `json:"public_key"`
+			}{kind, id, out, public})
 		}
-		return made.print(cmd.OutOrStdout())
+		t := table{}
+		t.add("Type", kind)
+		t.add("Key ID", id)
+		t.add("Private key", out+" (keep it secret)")
+		t.add("Public key", public+" (for trusted_key)")
+		return t.print(cmd.OutOrStdout())
 	}
 	return cmd
 }
 
-func makeKey(kind keyfile.Kind, path string) (*madeKey, error) {
+// makeKey makes a key and its file, and gives its id.
+func makeKey(kind keyfile.Kind, path string) (string, error) {
 	if path == "" {
-		return nil, errors.New("--out is empty; want the file for the private key")
+		return "", errors.New("--out is empty; want the file for the private key")
 	}
 	if kind == "" {
-		return nil, fmt.Errorf("--type is empty; want %s, %s or %s", keyfile.Ed25519, keyfile.RSA, keyfile.ECDSA)
+		return "", fmt.Errorf("--type is empty; want %s, %s or %s", keyfile.Ed25519, keyfile.RSA, keyfile.ECDSA)
 	}
 	key, err := keyfile.Generate(kind)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	id, err := license.KeyID(key.Public())
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	err = keyfile.Create(path, key)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w; a key is never overwritten, name another file", err)
+	if err := keyfile.Create(path, key); errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("%w; a key is never overwritten, name another file", err)
+	} else if err != nil {
+		return "", err
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &madeKey{Type: kind, KeyID: id, Private: path, Public: path + ".pub"}, nil
-}
-
-func (k *madeKey) print(w io.Writer) error {
-	t := table{}
-	t.add("Type", string(k.Type))
-	t.add("Key ID", k.KeyID)
-	t.add("Private key", k.Private+" (keep it secret)")
-	t.add("Public key", k.Public+" (for trusted_key)")
-	return t.print(w)
+	return id, nil
 }
 
 // require makes flags required. The names are the command's own.

@@ -87,7 +87,7 @@ It needs a token of the admin group.
 }
 
 func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error {
-	title := "Gatehouse " + first(s.Version, "of unknown version") + " at " + place
+	title := "Gatehouse " + cmp.Or(s.Version, "of unknown version") + " at " + place
 	if _, err := fmt.Fprintln(w, plain(title)); err != nil {
 		return err
 	}
@@ -129,7 +129,11 @@ func (p *program) licenseStanding(s *serverStatus) table {
 	if s.License.ClockSuspect {
 		t.add("Clock", "suspect: more than a day behind a time that was seen before; licenses and tokens are judged by it")
 	}
-	t.add("Sealed build", yesNo(s.License.Sealed))
+	sealed := "no"
+	if s.License.Sealed {
+		sealed = "yes"
+	}
+	t.add("Sealed build", sealed)
 	return t
 }
 
@@ -162,7 +166,7 @@ func (p *program) accountCounts(s *serverStatus) table {
 	if n := s.Accounts.Unconfirmed; n > 0 {
 		t.add("Unconfirmed", fmt.Sprintf("%d, for another issuer of that name: they let nobody in; see service-account confirm", n))
 	}
-	t.add("Last sync", first(p.stamp(s.Accounts.SyncedAt.Time), "never"))
+	t.add("Last sync", cmp.Or(p.stamp(s.Accounts.SyncedAt.Time), "never"))
 	return t
 }
 
@@ -175,11 +179,4 @@ func storageFault(s account.Standing, place string) string {
 		return "storage of " + place + " holds other service accounts than it knows"
 	}
 	return "storage is out of reach of " + place
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

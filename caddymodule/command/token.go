@@ -140,10 +140,19 @@ func (p *program) printExplanation(w io.Writer, e *explanation) error {
 	}
 	head.add("Issuer", e.Issuer)
 
-	marks := p.marks(w)
+	held, broken, open := "yes", "no", "-"
+	if p.unicodeTerminal(w) {
+		held, broken, open = "✓", "✗", "·"
+	}
 	rules := table{header: []string{"HELD", "RULE", "EXPECTED", "FOUND"}}
 	for _, r := range e.Rules {
-		rules.addWrapped(marks.of(r.Held), r.Rule, valueText(r.Expected), valueText(r.Found))
+		mark := open
+		if r.Held != nil && *r.Held {
+			mark = held
+		} else if r.Held != nil {
+			mark = broken
+		}
+		rules.addWrapped(mark, r.Rule, valueText(r.Expected), valueText(r.Found))
 	}
 	claims := table{header: []string{"CLAIM", "VALUE"}}
 	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
@@ -162,26 +171,6 @@ func (p *program) printExplanation(w io.Writer, e *explanation) error {
 	return nil
 }
 
-// heldMarks says whether a rule is held to.
-type heldMarks struct{ yes, no, open string }
-
-func (p *program) marks(w io.Writer) heldMarks {
-	if p.unicodeTerminal(w) {
-		return heldMarks{yes: "✓", no: "✗", open: "·"}
-	}
-	return heldMarks{yes: "yes", no: "no", open: "-"}
-}
-
-func (m heldMarks) of(held *bool) string {
-	switch {
-	case held == nil:
-		return m.open
-	case *held:
-		return m.yes
-	}
-	return m.no
-}
-
 // valueText shows a value of JSON: texts as they are, lists of texts joined,
 // anything else as JSON.
 func valueText(value any) string {
@@ -195,7 +184,13 @@ func valueText(value any) string {
 			return fmt.Sprint(int64(v))
 		}
 	case []any:
-		if texts, ok := allTexts(v); ok {
+		texts := make([]string, 0, len(v))
+		for _, element := range v {
+			if text, ok := element.(string); ok {
+				texts = append(texts, text)
+			}
+		}
+		if len(texts) == len(v) {
 			return strings.Join(texts, ", ")
 		}
 	}
@@ -204,16 +199,4 @@ func valueText(value any) string {
 		return "?"
 	}
 	return string(text)
-}
-
-func allTexts(values []any) ([]string, bool) {
-	texts := make([]string, 0, len(values))
-	for _, v := range values {
-		text, ok := v.(string)
-		if !ok {
-			return nil, false
-		}
-		texts = append(texts, text)
-	}
-	return texts, true
 }

@@ -123,15 +123,6 @@ func judge(cmd *cobra.Command, standing *license.Standing, host string) (verdict
 	return result, err
 }
 
-// inspection is the result of inspect.
-type inspection struct {
-	Verified bool   `json:"verified"` // always false: nobody asked a key
-	Version  int    `json:"version"`
-	KeyID    string `json:"key_id"`
-
-	Payload *license.Payload `json:"payload"`
-}
-
 func (p *program) inspect() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -157,9 +148,12 @@ which see the command verify. LICENSE is a file, or - for stdin.
 		}
 		note(cmd.ErrOrStderr(), "note: the signature was not checked; `caddy gatehouse verify` does that")
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), inspection{
-				Version: decoded.Payload.Version(), KeyID: decoded.KeyID, Payload: &decoded.Payload,
-			})
+			return printJSON(cmd.OutOrStdout(), struct {
+				Verified bool             `json:"verified"` // always false: no key was asked
+				Version  int              `json:"version"`
+				KeyID    string           `json:"key_id"`
+				Payload  *license.Payload `json:"payload"`
+			}{Version: decoded.Payload.Version(), KeyID: decoded.KeyID, Payload: &decoded.Payload})
 		}
 		t := p.licenseTable(decoded)
 		return t.print(cmd.OutOrStdout())
@@ -197,11 +191,15 @@ func (p *program) licenseTable(l *license.License) table {
 	if s.Grace != nil {
 		t.add("Grace", exactly(time.Duration(min(*s.Grace, maxShownGrace))*time.Second))
 	}
+	limits := make([]string, 0, len(s.Limits))
+	for _, name := range slices.Sorted(maps.Keys(s.Limits)) {
+		limits = append(limits, fmt.Sprintf("%s=%d", name, s.Limits[name]))
+	}
 	for _, optional := range [][2]string{
 		{"ID", s.ID},
 		{"Issuer", s.Issuer},
 		{"Environment", s.Environment},
-		{"Limits", limitNames(s.Limits)},
+		{"Limits", strings.Join(limits, ", ")},
 		{"Critical", strings.Join(s.Crit, ", ")},
 	} {
 		if optional[1] != "" {
@@ -214,14 +212,6 @@ func (p *program) licenseTable(l *license.License) table {
 
 // maxShownGrace is the longest grace that a duration holds, in seconds.
 const maxShownGrace = int64((1<<63 - 1) / time.Second)
-
-func limitNames(limits map[string]int64) string {
-	shown := make([]string, 0, len(limits))
-	for _, name := range slices.Sorted(maps.Keys(limits)) {
-		shown = append(shown, fmt.Sprintf("%s=%d", name, limits[name]))
-	}
-	return strings.Join(shown, ", ")
-}
 
 // statusTable shows how a license stands.
 func (p *program) statusTable(s *license.Status) table {
