@@ -129,7 +129,7 @@ func (a *API) deleteAccount(c *call) error {
 	})
 }
 
-// change does one change, records what came of it, and answers.
+// change does one change, records its outcome, and answers.
 func (a *API) change(c *call, action string, asked account.Change) error {
 	results, err := a.services.Accounts.Apply(c.toTheEnd(), []account.Change{asked}, nil)
 	if err == nil {
@@ -170,8 +170,8 @@ func writeAccount(w http.ResponseWriter, status int, shown *account.Account) {
 	writeJSON(w, status, shown)
 }
 
-// named reads which account is meant: its subject or id in the path, and ?issuer=.
-// It is all that follows the prefix, as a subject may hold slashes, and is
+// named reads which account is meant, by ?issuer= and its subject or id. The latter is
+// all of the path behind the prefix, as a subject may hold slashes, and is
 // percent-decoded once.
 func (c *call) named() (key, issuer string, err error) {
 	key, err = url.PathUnescape(c.rest)
@@ -194,8 +194,8 @@ func (c *call) issuer() (string, error) {
 	return strings.Join(given, ""), nil
 }
 
-// ifMatch lists the tags of If-Match; nil: any will do. What is no strong tag
-// matches nothing. Whoever compresses an answer puts the way behind its tag.
+// ifMatch lists the tags of If-Match; nil: any will do. A weak tag matches nothing.
+// Handlers that compress an answer append the encoding to its tag, as in "a-gzip".
 func ifMatch(header http.Header) []string {
 	given := header.Values("If-Match")
 	if len(given) == 0 {

@@ -14,9 +14,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
-// importAccounts takes accounts as JSON lines and does them all in one write.
-// Nothing is written if any line is no account. There is one import at a time: it
-// takes the memory of all its accounts at once.
+// importAccounts takes accounts as JSON lines and stores them all in one write.
+// Nothing is written if any line is not an account. There is one import at a time, as
+// it holds all its accounts in memory.
 func (a *API) importAccounts(c *call) error {
 	op := account.Create
 	switch c.r.URL.Query().Get("mode") {
@@ -40,7 +40,7 @@ func (a *API) importAccounts(c *call) error {
 	body := http.MaxBytesReader(c.w, c.r.Body, maxImport)
 	changes, lines, err := a.parseImport(body, op)
 	if err != nil {
-		_, _ = io.Copy(io.Discard, body) // a caller in the midst of sending would not see the answer
+		_, _ = io.Copy(io.Discard, body) // a caller who is still sending would not see the answer
 		return err
 	}
 	c.arriveWithin(0)
@@ -61,8 +61,8 @@ func (a *API) importAccounts(c *call) error {
 	return nil
 }
 
-// parseImport reads the lines as they come; blank ones are passed over. The error
-// names the first line that is no account.
+// parseImport reads the lines as they come and skips blank ones. The error names the
+// first line that is not an account.
 func (a *API) parseImport(body io.Reader, op account.Op) (changes []account.Change, lines []int, err error) {
 	scanner := bufio.NewScanner(body)
 	scanner.Buffer(nil, account.MaxBody+len("\r\n"))

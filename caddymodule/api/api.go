@@ -33,7 +33,7 @@ type API struct {
 	routes   []route
 
 	importing sync.Mutex
-	nextSSO   atomic.Int64 // when a failure of the SSO route may be logged again, in Unix nanoseconds
+	nextSSO   atomic.Int64 // see onceAMinute
 }
 
 // New makes the API of one configuration.
@@ -43,8 +43,8 @@ func New(services Services) *API {
 	return a
 }
 
-// route is one path, or all paths with a prefix, and what can be done there.
-// A route without methods is one that is not there, and is not anybody else's.
+// route is one path, or all paths with a prefix, and what can be done there. A route
+// without methods answers 404: nobody else may serve its paths.
 type route struct {
 	path    string
 	prefix  bool
@@ -114,7 +114,7 @@ func (c *call) toTheEnd() context.Context { return context.WithoutCancel(c.r.Con
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ours bool) {
 	route, rest := a.find(r.URL.EscapedPath())
 	if route == nil && strings.HasPrefix(r.URL.Path, licenseAPI) {
-		route, _ = a.find(licenseAPI) // spelled in another way
+		route, _ = a.find(licenseAPI) // escaped in another way
 	}
 	if route == nil {
 		return false

@@ -15,11 +15,11 @@ type IssuerKeys struct {
 	Name string
 	Keys Keys
 
-	// KindsTold: the configuration says how people and machines are told.
+	// KindsTold: the configuration says how to tell people from machines.
 	KindsTold bool
 
-	// UnclearCallers counts the tokens that were verified of callers who cannot be
-	// told. Nil: not counted.
+	// UnclearCallers counts the verified tokens that nothing marks as a person's or a
+	// machine's. Nil: not counted.
 	UnclearCallers func() uint64
 }
 
@@ -29,7 +29,7 @@ type Keys interface {
 	Refresh(ctx context.Context) error
 }
 
-// issuerState tells how an issuer and its keys are. Times are null for never.
+// issuerState is the state of an issuer and its keys. Times are null for never.
 type issuerState struct {
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"` // its identifier
@@ -43,9 +43,9 @@ type issuerState struct {
 	LastErrorAt *time.Time `json:"last_error_at"`
 	Ignored     []string   `json:"ignored"`  // keys of the set that are not used, and why
 	Restored    bool       `json:"restored"` // the keys are from storage, not fetched since
-	// KindsTold: a preset or the option kind says how people and machines are told.
+	// KindsTold: a preset or the option kind says how to tell people from machines.
 	KindsTold bool `json:"kinds_told"`
-	// UnclearCallers counts the tokens of callers of whom that could not be told.
+	// UnclearCallers counts the tokens of which that could not be told.
 	UnclearCallers uint64 `json:"unclear_callers"`
 }
 

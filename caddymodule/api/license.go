@@ -18,7 +18,7 @@ import (
 
 // Licensing is the license in force.
 type Licensing interface {
-	// Standing is where the deployment stands with it, never nil.
+	// Standing is its state for this deployment, never nil.
 	Standing() *license.Standing
 
 	// Host is the host that a status is about where none is asked for, empty
@@ -34,7 +34,7 @@ type Licensing interface {
 
 const noLicense = "no license is asked for: the option `license { trusted_key … }` is not configured"
 
-// standing is never nil.
+// standing is the state of the license in force, never nil.
 func (a *API) standing() *license.Standing {
 	if a.services.License == nil {
 		return license.Missing(noLicense)
@@ -50,7 +50,7 @@ func (a *API) hostAsked(query url.Values) string {
 	return a.services.License.Host()
 }
 
-// licenseStatus answers how the license in force stands.
+// licenseStatus answers with the state of the license in force.
 func (a *API) licenseStatus(c *call) error {
 	writeJSON(c.w, http.StatusOK, a.standing().Status(a.hostAsked(c.r.URL.Query())))
 	return nil
@@ -159,8 +159,8 @@ func (a *API) sign(c *call, request license.Request, ttl string) (entry active.E
 }
 
 // readSigning reads what is to be signed. Times are Unix seconds, grace is in
-// seconds, and expire_at is how long from now the license is to be valid. A member
-// that is unknown, or stands twice, would be a wish that is not heard.
+// seconds, and expire_at is how long from now the license is to be valid. An unknown
+// or repeated member is refused: else something asked for would silently be missing.
 func (c *call) readSigning() (r license.Request, ttl string, err error) {
 	var version *int64
 	err = c.readMembers(strictjson.Fields{
@@ -220,7 +220,7 @@ func texts(to *[]string) func(strictjson.Value) error {
 		elements, err := v.Elements(maxBody, "an array of strings") // which no body exceeds
 		*to = make([]string, len(elements))
 		for i := 0; i < len(elements) && err == nil; i++ {
-			if elements[i].JSON.Kind() != 'n' { // null is a text that is refused later
+			if elements[i].JSON.Kind() != 'n' { // null counts as "", which is refused later
 				(*to)[i], err = elements[i].Text()
 			}
 		}
@@ -228,8 +228,8 @@ func texts(to *[]string) func(strictjson.Value) error {
 	}
 }
 
-// integer reads a number of any size that fits: the license has bounds of its own,
-// and words for them.
+// integer reads a number of any size that fits: licenses have bounds of their own,
+// and errors for them.
 func integer(to **int64) func(strictjson.Value) error {
 	return func(v strictjson.Value) error {
 		n, err := strconv.ParseInt(string(v.JSON), 10, 64)
@@ -241,7 +241,7 @@ func integer(to **int64) func(strictjson.Value) error {
 	}
 }
 
-// clip keeps what a caller sent short.
+// clip shortens what a caller sent.
 func clip(text string) string {
 	const enough = 200
 	if len(text) <= enough {

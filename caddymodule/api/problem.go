@@ -48,8 +48,8 @@ var plainErrors = []struct {
 	{active.ErrConfigured, http.StatusConflict},
 }
 
-// problemOf turns any error into an answer. What callers need not know stays in
-// its cause.
+// problemOf turns any error into an answer. What is not for callers, such as the
+// words of storage, stays in its cause.
 func problemOf(err error) *Problem {
 	var found *Problem
 	if errors.As(err, &found) {
@@ -76,7 +76,13 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, account.ErrDamaged):
 		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
 	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):
-		return &Problem{Status: http.StatusServiceUnavailable, Message: whyBusy(err).Error(), RetryAfter: storageRetry, Cause: err}
+		busy := &Problem{Status: http.StatusServiceUnavailable, Message: account.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
+		for _, why := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread} {
+			if errors.Is(err, why) {
+				busy.Message = why.Error()
+			}
+		}
+		return busy
 	case errors.Is(err, active.ErrAfter):
 		return problem(http.StatusUnprocessableEntity, "after: "+active.ErrAfter.Error())
 	case errors.Is(err, active.ErrBusy), errors.Is(err, active.ErrClosed), errors.Is(err, context.DeadlineExceeded):
@@ -85,16 +91,6 @@ func problemOf(err error) *Problem {
 		return &Problem{Status: http.StatusServiceUnavailable, Message: "the request was given up", RetryAfter: storageRetry}
 	}
 	return &Problem{Status: http.StatusInternalServerError, Message: "internal error", Cause: err}
-}
-
-// whyBusy is what callers are told of the reason: nothing that is storage's own.
-func whyBusy(err error) error {
-	for _, known := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	return account.ErrBusy
 }
 
 // fail answers an error.

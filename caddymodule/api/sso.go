@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 )
 
-// ssoURL answers with the address of an account's login page. Its errors have
-// the shape that its clients know.
+// ssoURL answers with the address of an account's login page. Its errors have the
+// form that its clients know.
 func (a *API) ssoURL(c *call) error {
 	if a.services.SSO == nil {
 		return problem(http.StatusNotFound, "single sign-on is not configured: add the option `sso { … }`")
@@ -47,7 +47,7 @@ func writeSSO(w http.ResponseWriter, answer sso.Response) {
 // send their credentials to whatever answers there.
 const licenseAPI = "/api/v4/"
 
-// failAsSSO answers a problem in the shape that clients of that API know.
+// failAsSSO answers a problem in the form that clients of that API know.
 func failAsSSO(w http.ResponseWriter, p *Problem) {
 	code := sso.CodeInternal
 	switch p.Status {
@@ -59,8 +59,8 @@ func failAsSSO(w http.ResponseWriter, p *Problem) {
 	writeSSO(w, sso.Refused(&sso.Refusal{Code: code, Message: p.Message}))
 }
 
-// logSSO tells the operator why there is no address. A provider that is down
-// fails every request, so that one line a minute has to do.
+// logSSO logs why there is no address. A provider that is down fails every request,
+// so there is one line a minute.
 func (a *API) logSSO(answer sso.Response) {
 	if answer.Refusal == nil || answer.Refusal.Cause == nil || !onceAMinute(&a.nextSSO, time.Now()) {
 		return
@@ -68,8 +68,8 @@ func (a *API) logSSO(answer sso.Response) {
 	a.services.LogError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
 }
 
-// onceAMinute lets one through in a minute; next is when the next one may pass, in
-// Unix nanoseconds.
+// onceAMinute is true once a minute; next is when it may be true again, in Unix
+// nanoseconds.
 func onceAMinute(next *atomic.Int64, now time.Time) bool {
 	at := next.Load()
 	return now.UnixNano() >= at && next.CompareAndSwap(at, now.Add(time.Minute).UnixNano())
@@ -95,7 +95,8 @@ func (a *API) judge(c *call) *sso.Refusal {
 	}
 }
 
-// ssoCodes words the statuses of our refusals as that API's clients expect them.
+// ssoCodes gives the statuses of our refusals the codes that clients of that API
+// expect.
 var ssoCodes = map[int]sso.Code{
 	http.StatusBadRequest:         sso.CodeInvalidHeaders,
 	http.StatusUnauthorized:       sso.CodeInvalidToken,

@@ -30,7 +30,7 @@ type LicenseStatus struct {
 	ClockSuspect bool `json:"clock_suspect"`
 }
 
-// status is all of it on one screen.
+// status is the answer of /api/status.
 type status struct {
 	Version  string         `json:"version"`
 	License  *LicenseStatus `json:"license"` // null: no license is asked for
@@ -76,15 +76,14 @@ func (a *API) getStatus(c *call) error {
 	return nil
 }
 
-// statusPage is the page at /gatehouse/. It holds no data: it asks for a token,
-// keeps it in memory only, and fetches the API's routes by relative addresses,
-// so that it works under a prefix.
+// statusPage is the page at /gatehouse/. It holds no data: it asks for a token, keeps
+// it in memory only, and fetches the API's routes by relative addresses, so that it
+// works under a prefix.
 //
 //go:embed page/index.html
 var statusPage string
 
-// trustedPage is the page for those who need no token, which it then does not ask
-// for.
+// trustedPage is the page for callers who need no token; it does not ask for one.
 var trustedPage = strings.Replace(statusPage, "<html ", "<html data-trusted ", 1)
 
 // pagePolicy lets the page's own style and script run and fetch from where it

@@ -35,7 +35,7 @@ type accountInfo struct {
 	UpdatedAt  moment         `json:"updated_at"`
 }
 
-// serviceAccount is the command that holds those about service accounts.
+// serviceAccount is the group of the commands about service accounts.
 func (p *program) serviceAccount() *cobra.Command {
 	var c connection
 	cmd := &cobra.Command{
@@ -63,7 +63,7 @@ All commands below it need a token of the admin group.
 	return cmd
 }
 
-// state is what the account is worth now.
+// state is the status, or expired.
 func (a *accountInfo) state(now time.Time) string {
 	if a.Status == account.StatusActive && !a.ExpiresAt.IsZero() && !now.Before(a.ExpiresAt.Time) {
 		return "expired"
@@ -71,7 +71,7 @@ func (a *accountInfo) state(now time.Time) string {
 	return string(a.Status)
 }
 
-// foundBy words which of a machine's names the subject is.
+// foundBy says what of a caller the subject is compared with.
 func foundBy(by account.By) string {
 	switch by {
 	case account.BySubject:
@@ -118,7 +118,7 @@ type accountRef struct {
 	issuer string // the name of its issuer; empty: the only one with that subject
 }
 
-// about makes cmd one about an account that exists, named by SUBJECT and --issuer.
+// about lets cmd take an account that exists, by SUBJECT and --issuer.
 func (p *program) about(r *accountRef, cmd *cobra.Command, c *connection) {
 	cmd.Args = one("SUBJECT, of an account or its id")
 	cmd.Flags().StringVar(&r.issuer, "issuer", "", "Configured name of its issuer (needed where several have that subject)")
@@ -126,18 +126,18 @@ func (p *program) about(r *accountRef, cmd *cobra.Command, c *connection) {
 	cmd.ValidArgsFunction = firstOnly(p.suggesting(c, suggestSubjects(&r.issuer)))
 }
 
-// ask is a request about the account.
-func (r *accountRef) ask(method string) (ask, error) {
+// request is one about the account.
+func (r *accountRef) request(method string) (request, error) {
 	path, err := accountPath(r.key)
-	a := ask{method: method, path: path}
+	a := request{method: method, path: path}
 	if r.issuer != "" {
 		a.query = url.Values{"issuer": {r.issuer}}
 	}
 	return a, err
 }
 
-// accountPath is the path of one account. A subject may hold slashes, which
-// must not be taken for the path's own.
+// accountPath is the path of one account. Slashes in a subject are escaped, so that
+// they are not taken for the path's own.
 func accountPath(key string) (string, error) {
 	switch {
 	case key == "." || key == "..":
@@ -160,9 +160,9 @@ func (p *program) accountShow(c *connection) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	p.about(&ref, cmd, c)
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
-		a, err := ref.ask(http.MethodGet)
+		a, err := ref.request(http.MethodGet)
 		if err != nil {
 			return err
 		}
@@ -178,8 +178,8 @@ func (p *program) accountShow(c *connection) *cobra.Command {
 	return cmd
 }
 
-// noteUnconfirmed tells if the account is for an issuer that had the name of one
-// that is configured now.
+// noteUnconfirmed warns if the name of the account's issuer stands for another
+// issuer now.
 func (s *server) noteUnconfirmed(ctx context.Context, cmd *cobra.Command, text []byte) error {
 	var a accountInfo
 	if err := s.read(text, &a); err != nil || a.Identifier == "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
-// newAccount is the body that makes an account.
+// newAccount is the body of a request that creates an account.
 type newAccount struct {
 	Subject   string         `json:"subject"`
 	Name      string         `json:"name,omitempty"`
@@ -50,11 +50,11 @@ are found by the subject of an account with --by subject only.
 	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	suggest(cmd, "by", string(account.BySubject), string(account.ByClient), string(account.ByEither))
 	f.StringArrayVar(&groups, "groups", nil, "Groups it is given, separated by commas or repeated")
-	f.StringVar(&expires, "expires-at", "", "When it stops being good: a time, a day, or a duration from now (default: never)")
+	f.StringVar(&expires, "expires-at", "", "When it expires: a time, a day, or a duration from now (default: never)")
 	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
 	f.BoolVar(&inactive, "inactive", false, "Make it disabled")
 	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		made.Subject, made.Status = args[0], account.StatusActive
 		made.Groups = splitList(true, groups)
 		if inactive {
@@ -70,11 +70,11 @@ are found by the subject of an account with --by subject only.
 		if err != nil {
 			return fmt.Errorf("making the request: %w", err)
 		}
-		// As the server will check it, as far as it can be known here.
+		// Checked as the server will, as far as that can be done here.
 		if _, err := account.Decode(body); err != nil {
 			return err
 		}
-		text, err := s.fetch(ctx, ask{method: http.MethodPost, path: accountsPath, body: body})
+		text, err := s.fetch(ctx, request{method: http.MethodPost, path: accountsPath, body: body})
 		if err != nil {
 			return err
 		}
@@ -83,10 +83,10 @@ are found by the subject of an account with --by subject only.
 	return cmd
 }
 
-// never is an expiry that does not come.
+// never is what --expires-at takes for no expiry.
 const never = "never"
 
-// parseExpiry reads when an account stops being good, for the API; empty: never.
+// parseExpiry reads when an account expires, for the API; empty: never.
 func (p *program) parseExpiry(text string) (string, error) {
 	if text == never {
 		return "", nil
@@ -98,8 +98,8 @@ func (p *program) parseExpiry(text string) (string, error) {
 	return at.Format(time.RFC3339), nil
 }
 
-// synonym takes another name of a flag, too: licenses say expire-at, as hoop does,
-// and accounts expires-at.
+// synonym makes a flag known by another name, too: licenses say expire-at, as hoop
+// does, and accounts expires-at.
 func synonym(other, name string) func(*pflag.FlagSet, string) pflag.NormalizedName {
 	return func(_ *pflag.FlagSet, given string) pflag.NormalizedName {
 		if given == other {
@@ -114,7 +114,7 @@ func (p *program) accountDelete(c *connection) *cobra.Command {
 	var ref accountRef
 	cmd := &cobra.Command{
 		Use:   "delete SUBJECT",
-		Short: "Forgets a machine",
+		Short: "Deletes a service account",
 		Long: `
 Deletes the service account with that subject or id. Its tokens are then refused where
 accounts must be registered; to keep a machine out in any case, disable it.
@@ -124,9 +124,9 @@ accounts must be registered; to keep a machine out in any case, disable it.
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	p.about(&ref, cmd, c)
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
-		a, err := ref.ask(http.MethodDelete)
+		a, err := ref.request(http.MethodDelete)
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ another address.
 	require(cmd, "issuer")
 	cmd.ValidArgsFunction = firstOnly(p.suggesting(c, suggestSubjects(&issuer)))
 	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		asked := map[string]string{"issuer": issuer}
 		if len(args) == 1 {
 			asked["subject"] = args[0]
@@ -181,7 +181,7 @@ another address.
 		var done struct {
 			Confirmed int `json:"confirmed"`
 		}
-		a := ask{method: http.MethodPost, path: accountsPath + ":confirm", body: body, wait: importWait}
+		a := request{method: http.MethodPost, path: accountsPath + ":confirm", body: body, wait: importWait}
 		text, err := s.get(ctx, a, &done)
 		if err != nil {
 			return err

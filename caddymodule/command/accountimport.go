@@ -28,7 +28,7 @@ const (
 	maxResult = 64 << 10
 )
 
-// importResult is what became of one line.
+// importResult is the server's answer about one line.
 type importResult struct {
 	Line    int    `json:"line"`
 	Subject string `json:"subject"`
@@ -36,7 +36,7 @@ type importResult struct {
 	Message string `json:"message,omitempty"`
 }
 
-// importer sends accounts and tells what became of them.
+// importer sends accounts and reports the result of each.
 type importer struct {
 	server *server
 	mode   string
@@ -67,7 +67,7 @@ Exits with 0 only if none was refused, else with 1.
 	cmd.Flags().StringVar(&mode, "mode", "create", "create: refuse accounts that exist; upsert: update them")
 	suggest(cmd, "mode", "create", "upsert")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the results as JSON lines")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		if mode != "create" && mode != "upsert" {
 			return fmt.Errorf("--mode is %.40q; want create or upsert", mode)
 		}
@@ -88,7 +88,8 @@ Exits with 0 only if none was refused, else with 1.
 	return cmd
 }
 
-// run sends all lines. What was sent before an error is written and told.
+// run sends all lines. An error stops it; what was sent before stays written, and
+// the error says so.
 func (i *importer) run(ctx context.Context, cmd *cobra.Command, lines []line) error {
 	done := 0
 	var failure error
@@ -112,9 +113,12 @@ func (i *importer) run(ctx context.Context, cmd *cobra.Command, lines []line) er
 }
 
 func (i *importer) send(ctx context.Context, chunk []line) error {
-	a := ask{
+	a := request{
 		method: http.MethodPost, path: accountsPath + ":import", query: url.Values{"mode": {i.mode}},
-		body: joinLines(chunk), lines: true, wait: importWait,
+		lines: true, wait: importWait,
+	}
+	for _, l := range chunk {
+		a.body = append(append(a.body, l.text...), '\n')
 	}
 	answered := 0
 	err := i.server.exchange(ctx, a, func(r io.Reader) error {
@@ -138,7 +142,7 @@ func (i *importer) send(ctx context.Context, chunk []line) error {
 	return nil
 }
 
-// result prints what became of one line, by its number in the file.
+// result prints the result of one line, by its number in the file.
 func (i *importer) result(text []byte, chunk []line) error {
 	var r importResult
 	if err := i.server.read(text, &r); err != nil {
@@ -148,7 +152,7 @@ func (i *importer) result(text []byte, chunk []line) error {
 		return fmt.Errorf("%s told of a line %d, and there are %d", i.server.place, r.Line, len(chunk))
 	}
 	r.Line = chunk[r.Line-1].number
-	r.Message = i.server.tame(r.Message)
+	r.Message = i.server.sanitize(r.Message)
 	switch r.Result {
 	case "created", "updated", "unchanged", "refused":
 		i.counts[r.Result]++
@@ -160,7 +164,7 @@ func (i *importer) result(text []byte, chunk []line) error {
 		if err != nil {
 			return err
 		}
-		_, err = i.out.Write(append(inertJSON(text), '\n'))
+		_, err = i.out.Write(append(escapeJSON(text), '\n'))
 		return err
 	}
 	words := fmt.Sprintf("line %-6d  %-9s  %s", r.Line, r.Result, plain(r.Subject))
@@ -194,12 +198,12 @@ const (
 	maxImport = 1 << 30
 	// maxChunk is the most that is sent at once, in bytes; the server takes 64 MiB.
 	maxChunk = 48 << 20
-	// minChunkLines and maxChunks say how many lines are sent at once. Few go
-	// in one, many in some twenty: each chunk is a change of its own, which
-	// costs the server a rewrite of most that it keeps.
+	// minChunkLines and maxChunks decide how many lines are sent at once. Each
+	// chunk makes the server rewrite most of what it stores, so there are few:
+	// one for a small file, some twenty for a large one.
 	minChunkLines = 5000
 	maxChunks     = 20
-	// maxFaults is how many faulty lines are told of.
+	// maxFaults is how many faulty lines an error lists.
 	maxFaults = 50
 )
 
@@ -209,7 +213,7 @@ type line struct {
 	text   []byte
 }
 
-// readLines reads a file of JSON lines. Blank lines are passed over.
+// readLines reads a file of JSON lines. Blank lines are skipped.
 func readLines(cmd *cobra.Command, name string) ([]line, error) {
 	data, err := readInput(cmd, name, maxImport)
 	if err != nil {
@@ -226,8 +230,8 @@ func readLines(cmd *cobra.Command, name string) ([]line, error) {
 	return lines, nil
 }
 
-// checkLines checks every line as the server will, so that nothing is written
-// if one is no account. The error names all that are not.
+// checkLines checks every line as the server will, so that nothing is written if
+// one is not an account. The error lists those that are not.
 func (s *server) checkLines(ctx context.Context, file string, lines []line) error {
 	issuers, err := s.issuerNames(ctx)
 	if err != nil {
@@ -257,7 +261,7 @@ func (s *server) checkLines(ctx context.Context, file string, lines []line) erro
 }
 
 // issuerNames are the names that accounts may have for their issuer; nil if the
-// server does not tell.
+// server does not say.
 func (s *server) issuerNames(ctx context.Context) (account.Issuers, error) {
 	issuers, _, err := s.issuers(ctx)
 	if isStatus(err, http.StatusNotFound) || err == nil && len(issuers) == 0 {
@@ -276,7 +280,7 @@ func (s *server) issuerNames(ctx context.Context) (account.Issuers, error) {
 	return names, nil
 }
 
-// chunks deals the lines into what is sent at once.
+// chunks splits the lines into what is sent at once.
 func chunks(lines []line) iter.Seq[[]line] {
 	most := max(minChunkLines, (len(lines)+maxChunks-1)/maxChunks)
 	return func(yield func([]line) bool) {
@@ -292,18 +296,6 @@ func chunks(lines []line) iter.Seq[[]line] {
 			lines = lines[n:]
 		}
 	}
-}
-
-func joinLines(lines []line) []byte {
-	size := 0
-	for _, l := range lines {
-		size += len(l.text) + 1
-	}
-	body := make([]byte, 0, size)
-	for _, l := range lines {
-		body = append(append(body, l.text...), '\n')
-	}
-	return body
 }
 
 func (p *program) accountExport(c *connection) *cobra.Command {
@@ -325,7 +317,7 @@ be imported beside it; they are left out unless asked for.
 	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
 	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.Flags().Bool("json", true, "The output is JSON lines anyway")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		left := 0
 		err := s.accounts(ctx, from, 0, func(page []json.RawMessage) error {

@@ -225,12 +225,6 @@ func TestChunks(t *testing.T) {
 	if len(large) < 4 || large[0]*(account.MaxBody+1) > maxChunk {
 		t.Errorf("large lines: got %v", large)
 	}
-	for chunk := range chunks(some(5001, 10)) {
-		if body := joinLines(chunk); len(body) != 11*len(chunk) {
-			t.Errorf("a body of %d bytes of %d lines", len(body), len(chunk))
-		}
-		break
-	}
 }
 
 func TestImportedJSONLinesAreJSON(t *testing.T) {

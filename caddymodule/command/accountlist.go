@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// accountPage is how many accounts are asked for at once, the most there may be.
+// accountPage is how many accounts are requested at once: the API's limit.
 const accountPage = 1000
 
 func (p *program) accountList(c *connection) *cobra.Command {
@@ -34,7 +34,7 @@ func (p *program) accountList(c *connection) *cobra.Command {
 	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
 	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if err := checkLimit(cmd, limit); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (p *program) accountList(c *connection) *cobra.Command {
 }
 
 // listAccounts prints page by page, so that a million accounts need not fit in
-// memory; columns are as wide as each page needs.
+// memory. Columns are as wide as each page needs.
 func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, from accountFrom, most int) error {
 	t := table{header: []string{"SUBJECT", "NAME", "STATUS", "ISSUER", "GROUPS", "EXPIRES"}}
 	now := p.now()
@@ -70,7 +70,7 @@ func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, from
 	return err
 }
 
-// listJSON prints an array, page by page as well.
+// listJSON prints a JSON array, page by page as well.
 func listJSON(ctx context.Context, w io.Writer, s *server, from accountFrom, most int) error {
 	before := "["
 	err := s.accounts(ctx, from, most, func(page []json.RawMessage) error {
@@ -79,7 +79,7 @@ func listJSON(ctx context.Context, w io.Writer, s *server, from accountFrom, mos
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(w, "%s\n  %s", before, inertJSON(text)); err != nil {
+			if _, err := fmt.Fprintf(w, "%s\n  %s", before, escapeJSON(text)); err != nil {
 				return err
 			}
 			before = ","
@@ -113,15 +113,15 @@ func (f *accountFrom) query(limit int) url.Values {
 	return query
 }
 
-// goOn begins behind an account instead, and reports whether that is further on.
-func (f *accountFrom) goOn(last *accountInfo) bool {
+// advance continues behind an account, and reports whether that is further on.
+func (f *accountFrom) advance(last *accountInfo) bool {
 	further := last.Subject > f.after || last.Subject == f.after && f.afterIssuer != "" && last.Issuer > f.afterIssuer
 	f.after, f.afterIssuer = last.Subject, last.Issuer
 	return further
 }
 
-// accounts hands on the accounts from there on as the server sent them, page by
-// page and none of them empty; most is 0 for all.
+// accounts passes each page of accounts to each, as the server sent it and never
+// empty; most is 0 for all.
 func (s *server) accounts(ctx context.Context, from accountFrom, most int, each func([]json.RawMessage) error) error {
 	for done := 0; ; {
 		limit := accountPage
@@ -129,7 +129,7 @@ func (s *server) accounts(ctx context.Context, from accountFrom, most int, each 
 			limit = min(limit, most-done)
 		}
 		var page []json.RawMessage
-		if _, err := s.get(ctx, ask{method: http.MethodGet, path: accountsPath, query: from.query(limit)}, &page); err != nil {
+		if _, err := s.get(ctx, request{method: http.MethodGet, path: accountsPath, query: from.query(limit)}, &page); err != nil {
 			return err
 		}
 		if len(page) == 0 {
@@ -146,7 +146,7 @@ func (s *server) accounts(ctx context.Context, from accountFrom, most int, each 
 		if err := s.read(page[len(page)-1], &last); err != nil {
 			return err
 		}
-		if !from.goOn(&last) {
+		if !from.advance(&last) {
 			return errors.New("the list of " + s.place + " does not go on from page to page")
 		}
 	}

@@ -62,12 +62,12 @@ follow.
 	cmd.Flags().StringVar(&keep, "keep", "", "What to keep: node (what the server knows) or storage; left out, nothing is changed")
 	suggest(cmd, "keep", string(account.KeepNode), string(account.KeepStorage))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if cmd.Flags().Changed("keep") {
-			return keepOne(ctx, cmd.OutOrStdout(), s, keep, asJSON)
+			return repairAccounts(ctx, cmd.OutOrStdout(), s, keep, asJSON)
 		}
 		var found comparison
-		text, err := s.get(ctx, ask{method: http.MethodGet, path: accountsPath + ":repair", wait: importWait}, &found)
+		text, err := s.get(ctx, request{method: http.MethodGet, path: accountsPath + ":repair", wait: importWait}, &found)
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ follow.
 	return cmd
 }
 
-func keepOne(ctx context.Context, w io.Writer, s *server, keep string, asJSON bool) error {
+func repairAccounts(ctx context.Context, w io.Writer, s *server, keep string, asJSON bool) error {
 	if keep != string(account.KeepNode) && keep != string(account.KeepStorage) {
 		return fmt.Errorf("--keep is %q; want node or storage", keep)
 	}
@@ -91,7 +91,7 @@ func keepOne(ctx context.Context, w io.Writer, s *server, keep string, asJSON bo
 		Kept   string   `json:"kept"`
 		Mended []string `json:"mended"`
 	}
-	text, err := s.get(ctx, ask{method: http.MethodPost, path: accountsPath + ":repair", body: body, wait: importWait}, &done)
+	text, err := s.get(ctx, request{method: http.MethodPost, path: accountsPath + ":repair", body: body, wait: importWait}, &done)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func keepOne(ctx context.Context, w io.Writer, s *server, keep string, asJSON bo
 
 func (p *program) printComparison(w io.Writer, c *comparison) error {
 	t := table{}
-	t.add("Storage is", standingWords(c.StorageState))
+	t.add("Storage is", storageWords(c.StorageState))
 	t.add("The server knows", c.Node.words())
 	t.add("Storage holds", c.Storage.words())
 	t.add("Only the server", count(c.OnlyNode, "account"))
@@ -142,8 +142,8 @@ func (s *side) words() string {
 	return fmt.Sprintf("%d active, %d inactive, %d expired, as of revision %d (%s)", s.Active, s.Inactive, s.Expired, s.Revision, s.ID)
 }
 
-// standingWords says how storage was found.
-func standingWords(s account.Standing) string {
+// storageWords describes the state of storage.
+func storageWords(s account.Standing) string {
 	switch s {
 	case account.Ready:
 		return "well"

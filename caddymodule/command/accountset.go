@@ -28,8 +28,8 @@ func (p *program) accountSet(c *connection) *cobra.Command {
 		Use:   "set SUBJECT",
 		Short: "Changes name, groups or expiry of a service account",
 		Long: `
-Changes what is said of the service account with that subject or id, and leaves all else
-as it is, what somebody else changes at the same time included.
+Changes the service account with that subject or id. Whatever no flag names stays as it
+is, even if somebody else changes it at the same time.
 `,
 		Example: `  caddy gatehouse service-account set ci-deploy --add-group readers --remove-group deployers
   caddy gatehouse service-account set ci-deploy --name 'CI deploys' --expires-at 90d
@@ -40,8 +40,8 @@ as it is, what somebody else changes at the same time included.
 	f.StringVar(&set.name, "name", "", "Name for people")
 	f.StringArrayVar(&set.groups, "groups", nil, "All groups it is given, separated by commas or repeated; '' for none")
 	f.StringArrayVar(&set.add, "add-group", nil, "A group it is given besides (repeatable)")
-	f.StringArrayVar(&set.removed, "remove-group", nil, "A group it is given no more (repeatable)")
-	f.StringVar(&set.expires, "expires-at", "", "When it stops being good: a time, a day, a duration from now, or never")
+	f.StringArrayVar(&set.removed, "remove-group", nil, "A group it loses (repeatable)")
+	f.StringVar(&set.expires, "expires-at", "", "When it expires: a time, a day, a duration from now, or never")
 	f.StringVar(&set.by, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only)")
 	suggest(cmd, "by", string(account.BySubject), string(account.ByClient), string(account.ByEither))
 	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
@@ -49,7 +49,7 @@ as it is, what somebody else changes at the same time included.
 	cmd.MarkFlagsMutuallyExclusive("groups", "add-group")
 	cmd.MarkFlagsMutuallyExclusive("groups", "remove-group")
 	cmd.MarkFlagsOneRequired("name", "groups", "add-group", "remove-group", "expires-at", "by")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		set.ref.key = args[0]
 		edit, err := p.editOf(cmd, &set)
 		if err != nil {
@@ -64,7 +64,7 @@ as it is, what somebody else changes at the same time included.
 	return cmd
 }
 
-// editOf gives what the flags that were given change of whatever there is.
+// editOf makes the function that applies the given flags to an account.
 func (p *program) editOf(cmd *cobra.Command, set *setting) (func(*accountInfo) (map[string]any, error), error) {
 	given := cmd.Flags().Changed
 	fixed := map[string]any{}
@@ -98,8 +98,8 @@ func (p *program) editOf(cmd *cobra.Command, set *setting) (func(*accountInfo) (
 	}, nil
 }
 
-// regroup adds groups and takes others away. One that is to go must be there, as
-// a slip would leave it unnoticed.
+// regroup adds groups and removes others. One to remove must be there: else a typo
+// would leave the account in its group unnoticed.
 func regroup(groups, add, removed []string) ([]string, error) {
 	next := slices.Clone(groups)
 	for _, g := range removed {
@@ -116,15 +116,15 @@ func regroup(groups, add, removed []string) ([]string, error) {
 	return next, nil
 }
 
-// maxTries bounds how often a change is made anew because the account was changed
+// maxTries bounds how often a change is retried because the account was changed
 // meanwhile.
 const maxTries = 5
 
-// change reads an account, changes what edit says and leaves all else as it is.
-// If somebody changes the account in between, it begins anew. Nothing is sent if
+// change reads an account, changes what edit says, and leaves all else as it is. It
+// starts again if somebody changes the account in between, and sends nothing if
 // nothing changes.
 func (s *server) change(ctx context.Context, ref accountRef, edit func(*accountInfo) (map[string]any, error)) ([]byte, error) {
-	get, err := ref.ask(http.MethodGet)
+	get, err := ref.request(http.MethodGet)
 	if err != nil {
 		return nil, err
 	}
@@ -156,8 +156,8 @@ func (s *server) change(ctx context.Context, ref accountRef, edit func(*accountI
 	}
 }
 
-// edited gives the account with other members and all else as it was, whatever it
-// is; nil if that is what it was.
+// edited is an account's JSON with some members changed and all others kept, unknown
+// ones included; nil if nothing changes.
 func (s *server) edited(text []byte, changed map[string]any) ([]byte, error) {
 	all := map[string]json.RawMessage{}
 	if err := s.read(text, &all); err != nil {
@@ -213,7 +213,7 @@ func (p *program) accountSwitch(c *connection, name string, status account.Statu
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	p.about(&ref, cmd, c)
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		ref.key = args[0]
 		text, err := s.setStatus(ctx, cmd, ref, status)
 		if err != nil {
@@ -224,7 +224,7 @@ func (p *program) accountSwitch(c *connection, name string, status account.Statu
 	return cmd
 }
 
-// setStatus gives the account another status, and says so if it has it already.
+// setStatus changes the status of an account, and notes if it is that already.
 func (s *server) setStatus(ctx context.Context, cmd *cobra.Command, ref accountRef, status account.Status) ([]byte, error) {
 	was := status
 	text, err := s.change(ctx, ref, func(now *accountInfo) (map[string]any, error) {

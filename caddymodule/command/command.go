@@ -7,13 +7,13 @@
 // no file behind.
 //
 // What other people wrote (a license's description, a server's message) is
-// shown without control characters, so that it cannot play with the terminal.
+// shown without control characters, which a terminal would interpret.
 // Tokens, passphrases and private keys are read from files, the environment or
 // stdin, never from arguments, and never shown.
 //
-// What never lives here: what decides about tokens and licenses, and the HTTP
-// API itself. The package knows the server by its answers only, and passes over
-// members that it does not know.
+// Decisions about tokens and licenses, and the HTTP API itself, have no place here.
+// The package knows the server by its answers only, and ignores members that it
+// does not know.
 package command
 
 import (
@@ -57,7 +57,7 @@ running server lets it, subjects of service accounts and names of issuers as wel
 	}
 }
 
-// program is what the commands need of the world around them.
+// program is what the commands need of the process around them.
 type program struct {
 	now      func() time.Time
 	getenv   func(string) string
@@ -78,8 +78,8 @@ func (p *program) root(cmd *cobra.Command) {
 	finish(cmd)
 }
 
-// group makes cmd a command that only holds others. Alone it shows its help; a
-// word that is none of its commands is an error, which Cobra would pass over.
+// group makes cmd a command that only has others below it. Alone it shows its help.
+// An unknown word is an error, which Cobra would ignore.
 func group(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -27,8 +27,8 @@ var (
 	fileCommands = []string{"import", "inspect", "install", "verify"}
 )
 
-// finish gives a command and all below it what they have in common: no files where
-// none are wanted, and a word about the exit status.
+// finish adds what all commands have in common: files are suggested only where one
+// is wanted, and the help tells the exit status.
 func finish(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		finish(child)
@@ -60,13 +60,13 @@ func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	}
 }
 
-// suggesting completes with what a running server tells. The shell shows no errors;
-// where there are any, nothing is suggested, nor is a token sent unencrypted.
+// suggesting completes with what a running server answers. After an error there are
+// no suggestions, as the shell could not show it. No token is sent unencrypted.
 func (p *program) suggesting(c *connection, list func(ctx context.Context, s *server, begun string) ([]cobra.Completion, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		cmd.SetErr(io.Discard)
 		s, err := p.connect(cmd, c)
-		if err != nil || s.far && s.token.text != "" {
+		if err != nil || s.unencrypted && s.token.text != "" {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		defer s.client.CloseIdleConnections()
@@ -102,7 +102,7 @@ func suggestSubjects(issuer *string) func(ctx context.Context, s *server, begun 
 	return func(ctx context.Context, s *server, begun string) (found []cobra.Completion, err error) {
 		var page []accountInfo
 		from := accountFrom{after: begun, issuer: *issuer}
-		_, err = s.get(ctx, ask{method: http.MethodGet, path: accountsPath, query: from.query(maxSuggested)}, &page)
+		_, err = s.get(ctx, request{method: http.MethodGet, path: accountsPath, query: from.query(maxSuggested)}, &page)
 		for _, a := range page {
 			if safe.MatchString(a.Subject) {
 				found = suggestion(found, begun, a.Subject, a.Name)
@@ -114,11 +114,11 @@ func suggestSubjects(issuer *string) func(ctx context.Context, s *server, begun 
 	}
 }
 
-// safe are the values that mean themselves in every shell. The scripts that Caddy
-// makes put suggestions into the line as they are, and bash even expands them.
+// safe matches values without a character that is special to a shell. Caddy's
+// completion script for bash inserts suggestions unquoted, and even expands them.
 var safe = regexp.MustCompile(`^[\pL\pN_./:@%+,-]+$`)
 
-// suggestion adds a safe value that goes on as begun, with its description.
+// suggestion adds a safe value that begins as typed, with its description.
 func suggestion(found []cobra.Completion, begun, value, description string) []cobra.Completion {
 	if !strings.HasPrefix(value, begun) || !safe.MatchString(value) {
 		return found

@@ -33,18 +33,18 @@ func (c *connection) flags(f *pflag.FlagSet) {
 
 // server is a running Gatehouse.
 type server struct {
-	place  string // what people call it
-	base   string // scheme, host and prefix of the path, no slash behind
-	origin string // for Caddy's enforce_origin; empty: not sent
-	far    bool   // requests go over a network, unencrypted
-	token  credential
-	client *http.Client
+	place       string // its name in messages
+	base        string // scheme, host and prefix of the path, no slash behind
+	origin      string // for Caddy's enforce_origin; empty: not sent
+	unencrypted bool   // requests go over a network as they are
+	token       credential
+	client      *http.Client
 
-	explained string // a token that is asked about, so that no error shows it
+	explained string // the token being explained, which no error may show
 }
 
-// asking makes the function of a command that asks a running server.
-func (p *program) asking(c *connection, do func(context.Context, *cobra.Command, *server, []string) error) func(*cobra.Command, []string) error {
+// withServer makes the function of a command that asks a running server.
+func (p *program) withServer(c *connection, do func(context.Context, *cobra.Command, *server, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		s, err := p.connect(cmd, c)
 		if err != nil {
@@ -68,7 +68,7 @@ func (p *program) connect(cmd *cobra.Command, c *connection) (*server, error) {
 	if s.token, err = p.credential(cmd, c.tokenFile); err != nil {
 		return nil, err
 	}
-	if s.far && s.token.text != "" {
+	if s.unencrypted && s.token.text != "" {
 		note(cmd.ErrOrStderr(), "warning: the token goes to %s unencrypted; a site with gatehouse_api takes it over https", s.place)
 	}
 	return s, nil
@@ -91,7 +91,7 @@ func newServer(address string) (*server, error) {
 	} else {
 		s.base = "http://" + dialed
 		s.origin = s.base
-		s.far = !isLocal(parsed.Host)
+		s.unencrypted = !isLocal(parsed.Host)
 	}
 	s.client.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -111,14 +111,14 @@ func siteServer(address string) (*server, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // It is one.
 	transport.ExpectContinueTimeout = expectContinue
 	return &server{
-		place:  address,
-		base:   strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"),
-		far:    u.Scheme == "http" && !isLocal(u.Hostname()),
-		client: &http.Client{CheckRedirect: noRedirect, Transport: transport},
+		place:       address,
+		base:        strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"),
+		unencrypted: u.Scheme == "http" && !isLocal(u.Hostname()),
+		client:      &http.Client{CheckRedirect: noRedirect, Transport: transport},
 	}, nil
 }
 
-// noRedirect keeps the token from being carried elsewhere.
+// noRedirect keeps the token from being sent elsewhere.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // isLocal tells whether a host is this machine. The unspecified address, dialed,
@@ -131,8 +131,8 @@ func isLocal(host string) bool {
 // tokenVariable is the environment variable that holds a bearer token.
 const tokenVariable = "GATEHOUSE_TOKEN"
 
-// credential is a bearer token and where it came from. Printed in whatever way
-// it shows only the latter.
+// credential is a bearer token and where it came from. However it is printed, only
+// the latter is shown.
 type credential struct {
 	text   string
 	source string

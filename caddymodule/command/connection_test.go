@@ -118,7 +118,7 @@ func TestServerIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.client.CloseIdleConnections()
-	_, err = server.fetch(t.Context(), ask{method: http.MethodGet, path: "/", wait: 50 * time.Millisecond})
+	_, err = server.fetch(t.Context(), request{method: http.MethodGet, path: "/", wait: 50 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), "did not answer within 50ms") {
 		t.Errorf("got %v", err)
 	}
@@ -142,7 +142,7 @@ func TestWarnsOfAnUnencryptedWay(t *testing.T) {
 		"http://admin.example.com": true, "https://admin.example.com": false, "http://127.0.0.1:8080/gatehouse": false,
 	} {
 		s, err := newServer(address)
-		if err != nil || s.far != far {
+		if err != nil || s.unencrypted != far {
 			t.Errorf("%s: %v, %v; want %v", address, s, err, far)
 		}
 	}

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// patience is how long an answer may take. The server itself gives up on
+	// answerWait is how long an answer may take. The server itself gives up on
 	// its storage after 15 seconds.
-	patience = time.Minute
+	answerWait = time.Minute
 	// expectContinue is how long a large body waits for the server to ask for
-	// it, so that a refusal comes before the body and not in the midst of it.
+	// it, so that a refusal comes before the body and not while it is sent.
 	expectContinue = 2 * time.Second
 	// largeBody is the size from which a body waits.
 	largeBody = 256 << 10
@@ -28,31 +28,31 @@ const (
 	maxAnswer = 64 << 20
 )
 
-// ask is a request to the API.
-type ask struct {
+// request is one to the API.
+type request struct {
 	method string
 	path   string // escaped
 	query  url.Values
 	body   []byte        // nil for none
 	lines  bool          // the body is JSON lines
-	wait   time.Duration // 0: patience
+	wait   time.Duration // 0: answerWait
 	match  string        // the tag that the account must still have; empty: any
-	tag    *string       // where to put the answer's; nil: nowhere
+	tag    *string       // where to put the answer's tag; nil: nowhere
 }
 
 // exchange sends a request and hands the body of a good answer to read. Any
 // other answer is a [*refusal].
-func (s *server) exchange(ctx context.Context, a ask, read func(io.Reader) error) error {
+func (s *server) exchange(ctx context.Context, a request, read func(io.Reader) error) error {
 	if a.wait == 0 {
-		a.wait = patience
+		a.wait = answerWait
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.wait)
 	defer cancel()
-	req, err := s.request(ctx, a)
+	req, err := s.newRequest(ctx, a)
 	if err != nil {
 		return err
 	}
-	resp, err := s.client.Do(req) //nolint:gosec // The caller says whom to ask.
+	resp, err := s.client.Do(req) //nolint:gosec // The user names the server.
 	if err != nil {
 		return s.unanswered(err, a.wait)
 	}
@@ -66,7 +66,7 @@ func (s *server) exchange(ctx context.Context, a ask, read func(io.Reader) error
 	return read(resp.Body)
 }
 
-func (s *server) request(ctx context.Context, a ask) (*http.Request, error) {
+func (s *server) newRequest(ctx context.Context, a request) (*http.Request, error) {
 	address := s.base + a.path
 	if len(a.query) > 0 {
 		address += "?" + a.query.Encode()
@@ -96,8 +96,8 @@ func (s *server) request(ctx context.Context, a ask) (*http.Request, error) {
 	return req, nil
 }
 
-// unanswered words why there is no answer, without the address of the request,
-// which may hold what need not be shown.
+// unanswered says why there is no answer. It leaves out the address of the request,
+// whose query may be private.
 func (s *server) unanswered(err error, wait time.Duration) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -113,7 +113,7 @@ func (s *server) unanswered(err error, wait time.Duration) error {
 }
 
 // fetch reads an answer as a whole.
-func (s *server) fetch(ctx context.Context, a ask) (body []byte, err error) {
+func (s *server) fetch(ctx context.Context, a request) (body []byte, err error) {
 	err = s.exchange(ctx, a, func(r io.Reader) error {
 		body, err = readBounded(r, "the answer of "+s.place, maxAnswer)
 		return err
@@ -122,7 +122,7 @@ func (s *server) fetch(ctx context.Context, a ask) (body []byte, err error) {
 }
 
 // get reads an answer into a document, and gives its text as well.
-func (s *server) get(ctx context.Context, a ask, document any) ([]byte, error) {
+func (s *server) get(ctx context.Context, a request, document any) ([]byte, error) {
 	body, err := s.fetch(ctx, a)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (s *server) read(body []byte, document any) error {
 
 func isNull(body []byte) bool { return string(bytes.TrimSpace(body)) == "null" }
 
-// refusal is an answer that is not a good one.
+// refusal is an answer with a status that is not 2xx.
 type refusal struct {
 	status  int
 	code    string // of the SSO route; empty elsewhere
@@ -170,8 +170,8 @@ const (
 	maxMessage = 2000     // of a message that is shown, in bytes
 )
 
-// refused reads what the server says about an error. Gatehouse says it in
-// message, Caddy itself in error.
+// refused reads the server's error. Gatehouse puts it in message, Caddy itself in
+// error.
 func (s *server) refused(resp *http.Response) error {
 	var said struct {
 		Code    string `json:"code"`
@@ -180,17 +180,17 @@ func (s *server) refused(resp *http.Response) error {
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	ours := json.Unmarshal(body, &said) == nil && said.Message != ""
-	r := &refusal{status: resp.StatusCode, code: s.tame(said.Code), message: s.tame(said.Message)}
+	r := &refusal{status: resp.StatusCode, code: s.sanitize(said.Code), message: s.sanitize(said.Message)}
 	if !ours {
-		r.message = s.tame(said.Caddy)
+		r.message = s.sanitize(said.Caddy)
 	}
 	r.hint = s.hint(resp, ours)
 	return r
 }
 
-// tame makes words of the server fit to be shown: bounded, without control
-// characters, and without the token, should they hold it.
-func (s *server) tame(text string) string {
+// sanitize makes a text of the server fit to be shown: short, without control
+// characters, and without the token, in case it holds it.
+func (s *server) sanitize(text string) string {
 	for _, secret := range []string{s.token.text, s.explained} {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "(the token)")

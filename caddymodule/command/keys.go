@@ -32,7 +32,7 @@ It needs a token of the admin group.
 	c.flags(cmd.PersistentFlags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	unknown := cmd.RunE
-	show := p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	show := p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		issuers, text, err := s.issuers(ctx)
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func (p *program) printKeys(cmd *cobra.Command, issuers []issuerStatus) error {
 	return printKeyNotes(cmd, issuers)
 }
 
-// printKeyNotes says what is particular about keys, where anything is.
+// printKeyNotes lists ignored keys and those that the last key set lacks.
 func printKeyNotes(cmd *cobra.Command, issuers []issuerStatus) error {
 	notes := table{header: []string{"ISSUER", "NOTE"}}
 	for _, s := range issuers {
@@ -94,7 +94,7 @@ func printKeyNotes(cmd *cobra.Command, issuers []issuerStatus) error {
 	return notes.print(cmd.OutOrStdout())
 }
 
-// refreshed is what came of fetching the keys of one issuer.
+// refreshed is the result of fetching the keys of one issuer.
 type refreshed struct {
 	Name    string `json:"name"`
 	Result  string `json:"result"` // refreshed or failed
@@ -119,7 +119,7 @@ It needs a token of the admin group.
 	}
 	cmd.ValidArgsFunction = firstOnly(p.suggesting(c, suggestIssuers))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		if len(args) > 0 && args[0] == "" {
 			return errors.New("the argument is empty; want the name of an issuer, or none for all")
 		}
@@ -139,7 +139,7 @@ It needs a token of the admin group.
 	return cmd
 }
 
-// refreshAll goes on when one fails: others may be well.
+// refreshAll continues when one fails.
 func (s *server) refreshAll(ctx context.Context, names []string) ([]refreshed, error) {
 	results := make([]refreshed, 0, len(names))
 	failed := 0
@@ -163,14 +163,14 @@ func (s *server) refreshAll(ctx context.Context, names []string) ([]refreshed, e
 func (s *server) refresh(ctx context.Context, name string) (refreshed, error) {
 	result := refreshed{Name: name, Result: "failed"}
 	path := "/api/issuers/" + url.PathEscape(name) + "/refresh"
-	body, err := s.fetch(ctx, ask{method: http.MethodPost, path: path})
+	body, err := s.fetch(ctx, request{method: http.MethodPost, path: path})
 	if err != nil {
 		result.Message = reason(err)
 		return result, err
 	}
 	var status issuerStatus
 	if json.Unmarshal(body, &status) == nil && status.LastError != "" {
-		result.Message = s.tame(status.LastError)
+		result.Message = s.sanitize(status.LastError)
 		return result, errors.New(name + ": " + result.Message)
 	}
 	result.Result = "refreshed"
@@ -181,7 +181,7 @@ func (s *server) refresh(ctx context.Context, name string) (refreshed, error) {
 	return result, nil
 }
 
-// reason is an error without its hint.
+// reason is the text of an error, without its hint.
 func reason(err error) string {
 	var r *refusal
 	if errors.As(err, &r) {
@@ -205,7 +205,7 @@ func printRefreshed(cmd *cobra.Command, asJSON bool, results []refreshed) error 
 	return t.print(cmd.OutOrStdout())
 }
 
-// issuerStatus is how an issuer and its keys are.
+// issuerStatus is the state of an issuer and its keys.
 type issuerStatus struct {
 	Name        string      `json:"name"`
 	Issuer      string      `json:"issuer"`
@@ -218,7 +218,7 @@ type issuerStatus struct {
 	LastErrorAt moment      `json:"last_error_at"`
 	Ignored     []string    `json:"ignored"`  // keys that are not used, and why
 	Restored    bool        `json:"restored"` // from storage, not fetched since
-	// KindsTold: the configuration says how people and machines are told.
+	// KindsTold: the configuration says how to tell people from machines.
 	KindsTold      *bool  `json:"kinds_told"` // nil: an older server
 	UnclearCallers uint64 `json:"unclear_callers"`
 }
@@ -234,8 +234,8 @@ type keyStatus struct {
 
 // issuers asks for all issuers, and gives the answer's text as well.
 func (s *server) issuers(ctx context.Context) (list []issuerStatus, text json.RawMessage, err error) {
-	text, err = s.fetch(ctx, ask{method: http.MethodGet, path: "/api/issuers"})
-	if err == nil && !isNull(text) { // which is no issuers
+	text, err = s.fetch(ctx, request{method: http.MethodGet, path: "/api/issuers"})
+	if err == nil && !isNull(text) { // null: no issuers
 		err = s.read(text, &list)
 	}
 	return list, text, err
@@ -264,8 +264,7 @@ func (s *issuerStatus) health() string {
 	return "not healthy"
 }
 
-// unclearCallers warns of issuers whose people cannot be told from machines; there is
-// no row where all is well.
+// unclearCallers has a row for each issuer whose people cannot be told from machines.
 func unclearCallers(issuers []issuerStatus) (t table) {
 	for i := range issuers {
 		s := &issuers[i]
@@ -279,7 +278,7 @@ func unclearCallers(issuers []issuerStatus) (t table) {
 	return t
 }
 
-// ago is a time as people talk of it; empty for none.
+// ago is how long ago, or ahead, a time is; empty for none.
 func (p *program) ago(m moment) string {
 	if m.IsZero() {
 		return ""

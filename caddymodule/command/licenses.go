@@ -64,7 +64,7 @@ It needs a token of the signing group.
 	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
 	cmd.Flags().StringVar(&after, "after", "", "Begin behind the record of this id")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON, licenses included")
-	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if err := checkLimit(cmd, limit); err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ It needs a token of the signing group.
 	return cmd
 }
 
-// checkLimit refuses a --limit that was given and makes no sense.
+// checkLimit refuses a --limit below 1.
 func checkLimit(cmd *cobra.Command, limit int) error {
 	if cmd.Flags().Changed("limit") && limit < 1 {
 		return errors.New("--limit is " + strconv.Itoa(limit) + "; want 1 or more, or leave it out")
@@ -88,8 +88,8 @@ func checkLimit(cmd *cobra.Command, limit int) error {
 	return nil
 }
 
-// licenses gathers the record, as the server sent it, page by page; most is 0
-// for all. It never is nil.
+// licenses collects the record page by page, as the server sent it; most is 0 for
+// all. It is never nil.
 func (s *server) licenses(ctx context.Context, after string, most int) ([]json.RawMessage, error) {
 	all := []json.RawMessage{}
 	for {
@@ -121,7 +121,7 @@ func (s *server) licensePage(ctx context.Context, query url.Values) ([]json.RawM
 	var answer struct {
 		Licenses *[]json.RawMessage `json:"licenses"`
 	}
-	if _, err := s.get(ctx, ask{method: http.MethodGet, path: "/api/orgs/licenses", query: query}, &answer); err != nil {
+	if _, err := s.get(ctx, request{method: http.MethodGet, path: "/api/orgs/licenses", query: query}, &answer); err != nil {
 		return nil, err
 	}
 	if answer.Licenses == nil {
@@ -173,7 +173,7 @@ configuration.
 	c.flags(cmd.Flags())
 	cmd.Flags().StringVar(&host, "host", "", "Host that the license must cover (default: one of those behind require_license)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
 		if cmd.Flags().Changed("host") && host == "" {
 			return errors.New("--host is empty; want a host, or leave it out")
 		}
@@ -185,7 +185,7 @@ configuration.
 		if host != "" {
 			query.Set("host", host)
 		}
-		if _, err := s.fetch(ctx, ask{method: http.MethodPut, path: "/api/orgs/license", query: query, body: data}); err != nil {
+		if _, err := s.fetch(ctx, request{method: http.MethodPut, path: "/api/orgs/license", query: query, body: data}); err != nil {
 			return err
 		}
 		if asJSON {

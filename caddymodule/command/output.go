@@ -27,8 +27,8 @@ type table struct {
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// print writes the table with columns as wide as they need be. Nothing in a
-// cell is shown as "-".
+// print writes the table, each column as wide as it needs. An empty cell is shown
+// as "-".
 func (t *table) print(w io.Writer) error {
 	tabs := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(t.header) > 0 {
@@ -48,7 +48,7 @@ func (t *table) line(w io.Writer, cells []string) {
 			shown[i] = "-"
 		}
 	}
-	_, _ = fmt.Fprintln(w, strings.Join(shown, "\t")) // tabwriter tells at Flush
+	_, _ = fmt.Fprintln(w, strings.Join(shown, "\t")) // Flush gives the error
 }
 
 // addWrapped adds a row whose long cells go on in rows below it.
@@ -97,7 +97,7 @@ func wrap(s string) (lines []string) {
 // oneLine joins the lines of a text.
 func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }
 
-// count words how many there are of a thing.
+// count says how many there are of a thing.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -114,8 +114,8 @@ func clip(s string) string {
 	return string([]rune(s)[:most-3]) + "..."
 }
 
-// plain shows whatever a terminal might obey, and what is not valid UTF-8, as
-// an escape of Go.
+// plain escapes, as Go does, what a terminal might interpret and what is not valid
+// UTF-8.
 func plain(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || r == utf8.RuneError }) {
 		return s
@@ -146,7 +146,7 @@ func printJSON(w io.Writer, result any) error {
 	if err := enc.Encode(result); err != nil {
 		return fmt.Errorf("writing JSON: %w", err)
 	}
-	_, err := w.Write(inertJSON(b.Bytes()))
+	_, err := w.Write(escapeJSON(b.Bytes()))
 	return err
 }
 
@@ -157,13 +157,13 @@ func compactJSON(document []byte) ([]byte, error) {
 		return nil, err
 	}
 	b.WriteByte('\n')
-	return inertJSON(b.Bytes()), nil
+	return escapeJSON(b.Bytes()), nil
 }
 
-// inertJSON escapes what a terminal might obey. From DEL on such characters stand
-// in strings only, and those before must be escaped there (RFC 8259, section 7),
-// so the document means the same as before.
-func inertJSON(document []byte) []byte {
+// escapeJSON escapes what a terminal might interpret. From DEL on, such characters
+// stand in strings only, and those before must be escaped there already (RFC 8259,
+// section 7), so the document keeps its meaning.
+func escapeJSON(document []byte) []byte {
 	bad := func(r rune) bool { return r >= '\x7f' && !unicode.IsGraphic(r) }
 	if !bytes.ContainsFunc(document, bad) {
 		return document
@@ -182,13 +182,13 @@ func inertJSON(document []byte) []byte {
 	return b.Bytes()
 }
 
-// note writes a line to stderr. That nobody reads it is no reason to stop.
+// note writes a line to stderr. Errors are passed over: nobody may be reading.
 func note(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintln(w, plain(fmt.Sprintf(format, args...)))
 }
 
-// moment is a time in a server's answer: RFC 3339 or Unix seconds. What is
-// neither, null and nothing are the zero time, which means never.
+// moment is a time in a server's answer: RFC 3339 or Unix seconds. Anything else,
+// null included, is the zero time, which means never.
 type moment struct{ time.Time }
 
 // UnmarshalJSON reads it.
@@ -208,7 +208,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// stamp shows a time, and how far it is from now.
+// stamp shows a time, and how far from now it is.
 func (p *program) stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -231,7 +231,7 @@ func date(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// distance words how far away a time is, in its greatest unit.
+// distance says how far away a time is, in its largest unit.
 func distance(d time.Duration) string {
 	amount := span(d.Abs())
 	switch {
@@ -245,7 +245,7 @@ func distance(d time.Duration) string {
 
 const day = 24 * time.Hour
 
-// exactly words a duration without dropping anything of it.
+// exactly shows a duration without rounding it.
 func exactly(d time.Duration) string {
 	if d%day == 0 {
 		return span(d)
@@ -268,14 +268,14 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d s", d/time.Second)
 }
 
-// isTerminal tells whether somebody sits at the other end of a stream.
+// isTerminal tells whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // A descriptor is a small number.
 }
 
-// readSecret reads a line from a terminal without showing it. An interrupt ends
-// the program, but not before the terminal shows again what is typed.
+// readSecret reads a line from a terminal without showing it. An interrupt first
+// makes the terminal show again what is typed, and then ends the program.
 func readSecret(stream any) ([]byte, error) {
 	file, ok := stream.(*os.File)
 	if !ok {
@@ -301,8 +301,8 @@ func readSecret(stream any) ([]byte, error) {
 	return term.ReadPassword(fd)
 }
 
-// unicodeTerminal tells whether a stream is a terminal that shows more than
-// ASCII, which the locale says (POSIX.1-2017, section 8.2).
+// unicodeTerminal tells whether a stream is a terminal that shows more than ASCII,
+// going by the locale (POSIX.1-2017, section 8.2).
 func (p *program) unicodeTerminal(stream io.Writer) bool {
 	if !p.terminal(stream) {
 		return false
@@ -315,8 +315,7 @@ func (p *program) unicodeTerminal(stream io.Writer) bool {
 	return false
 }
 
-// progress tells how far an import is: with a bar on a terminal, with plain
-// lines elsewhere.
+// progress shows how far an import is: a bar on a terminal, plain lines elsewhere.
 type progress struct {
 	w     io.Writer
 	live  bool // w is a terminal
@@ -325,7 +324,7 @@ type progress struct {
 
 const barWidth = 30
 
-// show tells that so many accounts are done.
+// show says how many accounts are done.
 func (p *progress) show(done int) {
 	if !p.live {
 		if done > 0 {
@@ -340,14 +339,14 @@ func (p *progress) show(done int) {
 	_, _ = fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %d of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, count(p.total, "account"))
 }
 
-// clear makes room for other lines on the terminal.
+// clear removes the bar, to make room for other lines.
 func (p *progress) clear() {
 	if p.live {
 		_, _ = io.WriteString(p.w, "\r\x1b[K")
 	}
 }
 
-// finish leaves the last word standing.
+// finish shows the final count.
 func (p *progress) finish(done int) {
 	p.show(done)
 	if p.live {

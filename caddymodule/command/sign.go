@@ -17,7 +17,7 @@ import (
 // an age file.
 const passphraseVariable = "GATEHOUSE_PASSPHRASE" //nolint:gosec // A name, no secret.
 
-// signing is what the flags of sign say.
+// signing holds the flags of sign.
 type signing struct {
 	key, keyEnv, passphraseFile         string
 	kind, description, ttl              string
@@ -237,7 +237,7 @@ Hoop's own tools read licenses of RSA keys only; use --type rsa if they must.
 	return cmd
 }
 
-// makeKey makes a key and its file, and gives its id.
+// makeKey makes a key and its files, and returns its id.
 func makeKey(kind keyfile.Kind, path string) (string, error) {
 	if path == "" {
 		return "", errors.New("--out is empty; want the file for the private key")

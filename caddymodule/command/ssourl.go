@@ -44,7 +44,7 @@ It needs a token of the group of sso, by default the admin group.
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	suggest(cmd, "response-type", "code", "token")
 	require(cmd, "product", "account")
-	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		var answer struct {
 			URL string `json:"url"`
 		}
@@ -52,7 +52,7 @@ It needs a token of the group of sso, by default the admin group.
 		if err != nil {
 			return err
 		}
-		text, err := s.get(ctx, ask{method: http.MethodGet, path: "/api/v4/sso_url", query: query}, &answer)
+		text, err := s.get(ctx, request{method: http.MethodGet, path: "/api/v4/sso_url", query: query}, &answer)
 		if err != nil {
 			return err
 		}
@@ -68,8 +68,8 @@ It needs a token of the group of sso, by default the admin group.
 	return cmd
 }
 
-// ssoQuery holds what was given; that something is given but empty is a slip,
-// mostly of a script.
+// ssoQuery holds the flags that were given. An empty one is refused: it is mostly an
+// unset variable of a script.
 func ssoQuery(cmd *cobra.Command) (url.Values, error) {
 	query := url.Values{}
 	for _, f := range ssoFlags {

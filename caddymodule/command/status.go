@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
-// serverStatus is how a server is.
+// serverStatus is the answer of /api/status.
 type serverStatus struct {
 	Version string `json:"version"`
 	License *struct {
@@ -38,7 +38,7 @@ type serverStatus struct {
 		Loaded      bool   `json:"loaded"`
 		SyncedAt    moment `json:"synced_at"`
 		StorageAway bool   `json:"storage_away"`
-		// Storage says how it was found; empty from servers that do not say.
+		// Storage is its state; empty from older servers.
 		Storage account.Standing `json:"storage"`
 	} `json:"accounts"`
 }
@@ -50,9 +50,9 @@ func (p *program) status() *cobra.Command {
 		Use:   "status",
 		Short: "Shows license, issuers and accounts of a running server",
 		Long: `
-Shows on one screen how a running server is: its license, whether its build is sealed,
-its issuers and their keys, its service accounts and when storage last confirmed them,
-and how many requests were refused lately, by reason.
+Shows the state of a running server on one screen: its license, whether its build is
+sealed, its issuers and their keys, its service accounts and when storage last confirmed
+them, and how many requests were refused lately, by reason.
 
 Exits with 0 if the server answers and reaches its storage, with 1 if not.
 
@@ -65,9 +65,9 @@ It needs a token of the admin group.
 	}
 	c.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		var status serverStatus
-		text, err := s.get(ctx, ask{method: http.MethodGet, path: "/api/status"}, &status)
+		text, err := s.get(ctx, request{method: http.MethodGet, path: "/api/status"}, &status)
 		if err != nil {
 			return err
 		}
@@ -96,10 +96,10 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 		table table
 	}
 	parts := []part{
-		{"LICENSE", p.licenseStanding(s)},
+		{"LICENSE", p.licenseRows(s)},
 		{"ISSUERS", p.issuerTable(s.Issuers)},
-		{"SERVICE ACCOUNTS", p.accountCounts(s)},
-		{"REFUSALS OF THE LAST HOUR", refusalCounts(s.Refusals)},
+		{"SERVICE ACCOUNTS", p.accountRows(s)},
+		{"REFUSALS OF THE LAST HOUR", refusalRows(s.Refusals)},
 	}
 	if unclear := unclearCallers(s.Issuers); len(unclear.rows) > 0 {
 		parts = slices.Insert(parts, 2, part{"CALLERS WHO CANNOT BE TOLD", unclear})
@@ -115,7 +115,7 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 	return nil
 }
 
-func (p *program) licenseStanding(s *serverStatus) table {
+func (p *program) licenseRows(s *serverStatus) table {
 	if s.License == nil {
 		return table{rows: [][]string{{"State", "no license is asked for"}}}
 	}
@@ -137,8 +137,8 @@ func (p *program) licenseStanding(s *serverStatus) table {
 	return t
 }
 
-// refusalCounts begins with the most frequent.
-func refusalCounts(counts map[string]int) table {
+// refusalRows counts refusals by reason, the most frequent first.
+func refusalRows(counts map[string]int) table {
 	reasons := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
 	})
@@ -152,13 +152,13 @@ func refusalCounts(counts map[string]int) table {
 	return t
 }
 
-func (p *program) accountCounts(s *serverStatus) table {
+func (p *program) accountRows(s *serverStatus) table {
 	t := table{}
 	if !s.Accounts.Loaded {
 		t.add("Loaded", "no: storage was never read")
 	}
 	if s.Accounts.StorageAway {
-		t.add("Storage", standingWords(s.Accounts.Storage))
+		t.add("Storage", storageWords(s.Accounts.Storage))
 	}
 	t.add("Active", fmt.Sprint(s.Accounts.Active))
 	t.add("Inactive", fmt.Sprint(s.Accounts.Inactive))
@@ -170,7 +170,7 @@ func (p *program) accountCounts(s *serverStatus) table {
 	return t
 }
 
-// storageFault says in short what is wrong.
+// storageFault says briefly what is wrong.
 func storageFault(s account.Standing, place string) string {
 	switch s {
 	case account.Emptied:

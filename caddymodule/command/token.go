@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// token is the command that holds those about bearer tokens.
+// token is the group of the commands about bearer tokens.
 func (p *program) token() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "token",
@@ -28,8 +28,8 @@ func (p *program) token() *cobra.Command {
 	return cmd
 }
 
-// maxExplained is the longest token that is sent to be explained, in bytes:
-// longer than any that is let in, so that the server can say so.
+// maxExplained is the longest token that is sent, in bytes: longer than any that is
+// let in, so that the server can say that it is too long.
 const maxExplained = 48 << 10
 
 // explanation is the server's answer about a token.
@@ -42,7 +42,7 @@ type explanation struct {
 	Claims  map[string]any `json:"claims"`
 }
 
-// explained is one rule and whether the token holds to it.
+// explained is one rule, and whether the token meets it.
 type explained struct {
 	Rule     string `json:"rule"`
 	Held     *bool  `json:"held"` // nil: not looked at
@@ -70,7 +70,7 @@ token of the admin group, which is another one than that of stdin.
 	}
 	c.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	cmd.RunE = p.asking(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		token, err := p.readToken(cmd)
 		if err != nil {
 			return err
@@ -94,8 +94,8 @@ token of the admin group, which is another one than that of stdin.
 	return cmd
 }
 
-// readToken reads the token to explain. Any text may be explained; that it is
-// no token is for the server to say.
+// readToken reads the token to explain. It may be any text: whether it is a token is
+// for the server to say.
 func (p *program) readToken(cmd *cobra.Command) (string, error) {
 	var data []byte
 	var err error
@@ -119,14 +119,14 @@ func (p *program) readToken(cmd *cobra.Command) (string, error) {
 	return text, nil
 }
 
-// explain asks about a token, and takes care that no error shows it.
+// explain sends a token to be explained. No error shows it.
 func (s *server) explain(ctx context.Context, token string) ([]byte, error) {
 	body, err := json.Marshal(map[string]string{"token": token})
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
 	s.explained = token
-	return s.fetch(ctx, ask{method: http.MethodPost, path: "/api/tokens/explain", body: body})
+	return s.fetch(ctx, request{method: http.MethodPost, path: "/api/tokens/explain", body: body})
 }
 
 func (p *program) printExplanation(w io.Writer, e *explanation) error {

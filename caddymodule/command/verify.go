@@ -77,8 +77,8 @@ about the host, and "is_valid" is both.
 	return cmd
 }
 
-// verifier trusts the keys of all files. Its clock stands still, so that all it
-// says is about one moment.
+// verifier trusts the keys of all files. Its clock stands still, so that everything
+// it says holds at the same moment.
 func (p *program) verifier(files []string) (*license.Verifier, error) {
 	var trusted []license.TrustedKey
 	for _, file := range files {
@@ -102,7 +102,7 @@ func (p *program) verifier(files []string) (*license.Verifier, error) {
 	return license.NewVerifier(license.Config{Keys: set, Now: func() time.Time { return now }})
 }
 
-// judge says how a license stands; the error is nil if it is valid.
+// judge gives the state of a license; the error is nil if it is valid.
 func judge(cmd *cobra.Command, standing *license.Standing, host string) (verdict, error) {
 	for _, refused := range standing.RefusedHosts() {
 		note(cmd.ErrOrStderr(), "warning: a host pattern matches nothing: %v", refused)
@@ -161,7 +161,7 @@ which see the command verify. LICENSE is a file, or - for stdin.
 	return cmd
 }
 
-// readLicense reads a license from a file or stdin. What is none is not shown.
+// readLicense reads a license from a file or stdin. An error does not repeat the text.
 func readLicense(cmd *cobra.Command, name string) (*license.License, []byte, error) {
 	data, err := readInput(cmd, name, license.MaxSize)
 	if err != nil {
@@ -213,7 +213,7 @@ func (p *program) licenseTable(l *license.License) table {
 // maxShownGrace is the longest grace that a duration holds, in seconds.
 const maxShownGrace = int64((1<<63 - 1) / time.Second)
 
-// statusTable shows how a license stands.
+// statusTable shows the state of a license.
 func (p *program) statusTable(s *license.Status) table {
 	t := table{}
 	t.add("State", string(s.State))
@@ -237,7 +237,7 @@ func (p *program) statusTable(s *license.Status) table {
 	return t
 }
 
-// featureNames words a license's features, of which nil or ["*"] are all.
+// featureNames lists a license's features; nil and ["*"] stand for all.
 func featureNames(features []string) string {
 	switch {
 	case features == nil, len(features) == 1 && features[0] == license.EveryFeature:
