@@ -43,7 +43,8 @@ type Client struct {
 	storage Storage // nil: there is none
 	calls   *Calls
 	locks   *Calls
-	asked   atomic.Uint32 // calls of Lock so far
+	asked   atomic.Uint32          // calls of Lock so far
+	seen    atomic.Pointer[string] // the key that was read last
 }
 
 // NewClient makes a client. If s is nil, everything fails with [ErrNoStorage].
@@ -74,7 +75,11 @@ func ask[T any](ctx context.Context, c *Client, doing, what string, call func(co
 // Load reads a value. That it is not found (fs.ErrNotExist) is no proof that it is
 // not there: see [Client.Find].
 func (c *Client) Load(ctx context.Context, key string) ([]byte, error) {
-	return ask(ctx, c, "reading", key, func(ctx context.Context) ([]byte, error) { return c.storage.Load(ctx, key) })
+	value, err := ask(ctx, c, "reading", key, func(ctx context.Context) ([]byte, error) { return c.storage.Load(ctx, key) })
+	if err == nil {
+		c.seen.Store(&key)
+	}
+	return value, err
 }
 
 // Find reads a value. Its error is fs.ErrNotExist only if a listing agrees, and

@@ -37,7 +37,7 @@
 //   - "Not found" is no proof: some storages say so of everything while they are
 //     down. [Client.Find] makes sure by a listing.
 //   - A lock is asked for in short calls, anew each time: see [Client.Lock]. A lock
-//     that is granted too late is given back; and giving back is tried several times,
+//     that is granted too late is given back; and giving back is tried for nine seconds,
 //     because some storages keep a lock fresh until then.
 //   - Writes that are under way may end, for two seconds, before a configuration
 //     takes its storage away; after that no call begins any more, and those under way

@@ -26,8 +26,11 @@ const (
 	// lockGrace is for a call that ends a little late.
 	lockGrace = 250 * time.Millisecond
 
-	maxUnlocks  = 8
-	unlockPause = 20 * time.Millisecond // after the first try, and twice as long after each
+	// Giving a lock back is tried for some nine seconds: some storages keep it fresh
+	// until then.
+	maxUnlocks     = 9
+	unlockPause    = 100 * time.Millisecond // after the first try, and twice as long after each
+	maxUnlockPause = 2 * time.Second
 )
 
 // ErrLockSlow: the lock was waited for, and not granted.
@@ -83,18 +86,28 @@ func (c *Client) Unlock(ctx context.Context, name string) error {
 	return err
 }
 
-// UnlockSurely is Unlock, tried once at least, and until ctx ends for some five
-// seconds while the storage answers. If it comes to nothing, the lock is left to
-// expire by itself.
+// UnlockSurely is Unlock, tried once at least, and until ctx ends for some nine
+// seconds. If it comes to nothing, the lock is left to expire by itself.
 //
 // Some storages take a lock away from whoever holds it. So do not ask for it again
 // before UnlockSurely has returned; and "not found" ends it, because another process
-// may hold the lock by then.
+// may hold the lock by then, unless the storage is away.
 func (c *Client) UnlockSurely(ctx context.Context, name string) {
 	for try := range maxUnlocks {
 		err := c.Unlock(ctx, name)
-		if err == nil || errors.Is(err, fs.ErrNotExist) || Pause(ctx, unlockPause<<try) != nil {
+		if err == nil || errors.Is(err, fs.ErrNotExist) && c.answers(ctx) || try == maxUnlocks-1 ||
+			Pause(ctx, min(unlockPause<<try, maxUnlockPause)) != nil {
 			return
 		}
 	}
+}
+
+// answers reports whether the storage still has what was read last, if anything.
+func (c *Client) answers(ctx context.Context) bool {
+	key := c.seen.Load()
+	if key == nil {
+		return true
+	}
+	_, err := c.Load(ctx, *key)
+	return err == nil
 }

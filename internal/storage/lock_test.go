@@ -157,34 +157,58 @@ func (s *stubborn) Unlock(ctx context.Context, name string) error {
 	return s.Storage.Unlock(ctx, name)
 }
 
-// TestUnlockSurely: a storage that could not be told is told again, because some
-// keep a lock fresh until then.
+// TestUnlockSurely: a storage that could not be reached is tried again, for long,
+// because some keep a lock fresh until then.
 func TestUnlockSurely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, e := faulty(faultstorage.Faults{})
 		s := &stubborn{Storage: e.Node(), err: faultstorage.ErrDown}
 		c := NewClient(s, 0)
-		for failures, freed := range map[int32]bool{0: true, 3: true, maxUnlocks: false} {
+		for failures, freed := range map[int32]bool{0: true, 3: true, maxUnlocks - 1: true, maxUnlocks: false} {
 			must(t, c.Lock(t.Context(), lockName))
 			s.failures.Store(failures)
+			begun := time.Now()
 			c.UnlockSurely(t.Context(), lockName)
 			if e.Held(lockName) == freed {
 				t.Errorf("after %d failures: held %t", failures, !freed)
 			}
+			if took := time.Since(begun); (took > 9*time.Second) != (failures >= maxUnlocks-1) {
+				t.Errorf("%d failures took %s", failures, took)
+			}
 			e.Free(lockName)
 		}
 		must(t, c.Lock(t.Context(), lockName))
-		s.err = fs.ErrNotExist
-		s.failures.Store(1)
-		if c.UnlockSurely(t.Context(), lockName); !e.Held(lockName) {
-			t.Error("a lock was taken away from another process")
-		}
+		s.failures.Store(0)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if c.UnlockSurely(ended, lockName); e.Held(lockName) {
 			t.Error("a lock is held because the context had ended")
 		}
 	})
+}
+
+// TestUnlockNotFound: a lock that is not there any more is not given back again,
+// because another process may hold one now. But a storage that is away finds
+// nothing either.
+func TestUnlockNotFound(t *testing.T) {
+	for _, isAway := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			_, e := faulty(faultstorage.Faults{MissingWhileDown: true}, "a")
+			s := &stubborn{Storage: e.Node(), err: fs.ErrNotExist}
+			c := NewClient(s, 0)
+			_, err := c.Load(t.Context(), "a")
+			must(t, err)
+			must(t, c.Lock(t.Context(), lockName))
+			s.failures.Store(2)
+			e.SetDown(isAway)
+			time.AfterFunc(time.Second, func() { e.SetDown(false) })
+			c.UnlockSurely(t.Context(), lockName)
+			if e.Held(lockName) == isAway {
+				t.Errorf("held %t, away %t", !isAway, isAway)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
 }
 
 // TestLateLockIsGivenBack: also where that needs more than one try.
@@ -204,7 +228,7 @@ func TestLateLockIsGivenBack(t *testing.T) {
 		if !e.Held(lockName) {
 			t.Fatal("the lock was not granted")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 		if e.Held(lockName) {
 			t.Error("the lock is held still")
 		}
