@@ -180,21 +180,19 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
-	if refusal := checkProtocol(r, b.Headers, b.Upgrade); refusal != nil {
-		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
+	token, refusal := "", checkProtocol(r, len(b.Headers) > 0, b.Upgrade)
+	if refusal == nil {
+		token, refusal = findToken(r, b.TokenFrom, b.CookieOrigins)
 	}
-	token, refusal := findToken(r, b.TokenFrom)
 	if refusal == auth.ErrNoToken && b.Optional || refusal == nil && passes(r, token, b.PassOther, b.TokenFrom) {
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
+	var caller *auth.Principal
+	verdict := auth.Verdict{Refusal: refusal}
 	if refusal == nil {
-		refusal = checkSite(r, b.TokenFrom, b.CookieOrigins)
+		caller, verdict = b.authenticator.verify(r.Context(), token)
 	}
-	if refusal != nil {
-		return b.refuser.refuse(w, r, auth.Verdict{Refusal: refusal})
-	}
-	caller, verdict := b.authenticator.verify(r.Context(), token)
 	if verdict.Refusal == nil {
 		verdict.Refusal = b.admit(r, caller, token)
 	}

@@ -1,19 +1,94 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
-	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
+
+// principalVar is the request variable that holds the caller: absent where no
+// bearer_auth has run yet, a nil *auth.Principal for an anonymous request.
+const principalVar = "gatehouse.principal"
+
+// userPlaceholder begins the placeholders that tell who is calling; Caddy's own
+// authentication uses the same.
+const userPlaceholder = "http.auth.user."
+
+// principalOf gives the caller; asked is false where no bearer_auth has run.
+func principalOf(r *http.Request) (caller *auth.Principal, asked bool) {
+	caller, asked = caddyhttp.GetVar(r.Context(), principalVar).(*auth.Principal)
+	return caller, asked
+}
+
+// setPrincipal makes the caller known to matchers and placeholders. Where an
+// outer bearer_auth has let in a caller already, this must be the same one:
+// nothing could tell which of two identities is meant.
+func setPrincipal(r *http.Request, caller *auth.Principal) *auth.Refusal {
+	vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any) // once: a context is a chain to walk
+	outer, asked := vars[principalVar].(*auth.Principal)
+	if outer != nil {
+		if !outer.Same(caller) {
+			return auth.ErrTwoTokens
+		}
+		return nil
+	}
+	vars[principalVar] = caller
+	if asked {
+		return nil // the anonymous request's placeholders read the variable
+	}
+	repl := replacerOf(r)
+	repl.DeleteByPrefix(userPlaceholder)
+	repl.Map(func(key string) (any, bool) { return resolvePrincipal(caller, key) })
+	return nil
+}
+
+// admitAnonymous, where nobody is known yet, makes the placeholders empty, and fills them from a caller
+// whom an inner bearer_auth may still let in.
+func admitAnonymous(r *http.Request) {
+	if _, asked := principalOf(r); asked {
+		return
+	}
+	repl := replacerOf(r)
+	caddyhttp.SetVar(r.Context(), principalVar, (*auth.Principal)(nil))
+	repl.Map(func(key string) (any, bool) {
+		if caller, _ := principalOf(r); caller != nil {
+			return resolvePrincipal(caller, key)
+		}
+		name, found := strings.CutPrefix(key, userPlaceholder)
+		return "", found && isPrincipalKey(name)
+	})
+}
+
+// replacerOf gives the request's replacer, which Caddy's server puts there.
+func replacerOf(r *http.Request) *caddy.Replacer {
+	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+}
+
+func resolvePrincipal(caller *auth.Principal, key string) (any, bool) {
+	name, found := strings.CutPrefix(key, userPlaceholder)
+	if !found {
+		return nil, false
+	}
+	text, ok := caller.Text(name)
+	if !ok {
+		return nil, false
+	}
+	return text.Value, true
+}
+
+// isPrincipalKey tells whether a placeholder's last part names a property of a
+// principal.
+func isPrincipalKey(name string) bool {
+	path, isClaim := strings.CutPrefix(name, "claims.")
+	return isClaim && path != "" || slices.Contains(auth.PrincipalKeys, name)
+}
 
 // ourPlaceholder finds the placeholders that are Gatehouse's, or look like it.
 var ourPlaceholder = regexp.MustCompile(`\{(http\.(?:auth|license)\.[^{}\s]*)\}`)
@@ -32,39 +107,6 @@ func checkHeaderValue(value string) error {
 		}
 	}
 	return nil
-}
-
-// warnOfMisspelt warns of placeholders in other handlers that look like ours and
-// stand for nothing: a rule or header there would be as good as empty. Those of the
-// user may be another provider's where Caddy's own authentication is in use.
-func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
-	others := false
-	found := map[string]bool{}
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
-		switch handler.(type) {
-		case *caddyauth.Authentication:
-			others = true
-			return nil
-		case *caddyhttp.Subroute, *BearerAuth, *IdentityHeaders:
-			return nil // walked through, or checked by itself
-		}
-		text, err := json.Marshal(handler)
-		if err != nil {
-			return nil // nothing that a placeholder can be looked for in
-		}
-		for _, match := range ourPlaceholder.FindAllStringSubmatch(string(text), -1) {
-			if !isOurs(match[1]) {
-				found[match[1]] = true
-			}
-		}
-		return nil
-	})
-	for name := range found {
-		if !others || strings.HasPrefix(name, licensePlaceholder) {
-			logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: docs/matchers-and-placeholders.md lists them", zap.String("placeholder", "{"+name+"}"))
-		}
-	}
-	return err
 }
 
 // isOurs tells whether a placeholder is one that Gatehouse, or Caddy's own

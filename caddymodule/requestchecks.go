@@ -68,8 +68,8 @@ func bare(header http.Header) {
 // checkProtocol refuses, where headers tell the upstream who is calling, to hand on
 // a request for another protocol than WebSocket: what is sent after it would pass
 // by whatever cleans such headers, and by all rules.
-func checkProtocol(r *http.Request, identity []Header, allowed []string) *auth.Refusal {
-	if len(identity) == 0 {
+func checkProtocol(r *http.Request, identity bool, allowed []string) *auth.Refusal {
+	if !identity {
 		return nil
 	}
 	return checkUpgrade(r, allowed)
@@ -113,12 +113,12 @@ func extendedProtocol(r *http.Request) []string {
 	return nil
 }
 
-// checkSite refuses a token from a cookie where a page of another site has the
-// browser send it: browsers add cookies by themselves, whoever asks. What only
-// reads is left to CORS, which keeps the answer from the page; what changes
-// something, and a WebSocket, which CORS does not cover, is not.
-func checkSite(r *http.Request, sources []TokenSource, origins []string) *auth.Refusal {
-	if !slices.ContainsFunc(sources, func(s TokenSource) bool { return s.In == inCookie && len(s.values(r)) > 0 }) || !mayChange(r) || fromThisSite(r) { // the first costs the least
+// checkSite refuses a token from a cookie where a page of another site, which is none
+// of the origins, has the browser send it: browsers add cookies by themselves,
+// whoever asks. What only reads is left to CORS, which keeps the answer from the
+// page; what changes something, and a WebSocket, which CORS does not cover, is not.
+func checkSite(r *http.Request, origins []string) *auth.Refusal {
+	if !mayChange(r) || fromThisSite(r) {
 		return nil
 	}
 	if origin := r.Header["Origin"]; len(origin) == 1 && slices.Contains(origins, origin[0]) {

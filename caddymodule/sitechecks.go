@@ -232,3 +232,36 @@ func findSites(ctx caddy.Context) (*sites, error) {
 	found.names = slices.Compact(found.names)
 	return found, err
 }
+
+// warnOfMisspelt warns of placeholders in other handlers that look like ours and
+// stand for nothing: a rule or header there would be as good as empty. Those of the
+// user may be another provider's where Caddy's own authentication is in use.
+func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
+	others := false
+	found := map[string]bool{}
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
+		switch handler.(type) {
+		case *caddyauth.Authentication:
+			others = true
+			return nil
+		case *caddyhttp.Subroute, *BearerAuth, *IdentityHeaders:
+			return nil // walked through, or checked by itself
+		}
+		text, err := json.Marshal(handler)
+		if err != nil {
+			return nil // nothing that a placeholder can be looked for in
+		}
+		for _, match := range ourPlaceholder.FindAllStringSubmatch(string(text), -1) {
+			if !isOurs(match[1]) {
+				found[match[1]] = true
+			}
+		}
+		return nil
+	})
+	for name := range found {
+		if !others || strings.HasPrefix(name, licensePlaceholder) {
+			logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: docs/matchers-and-placeholders.md lists them", zap.String("placeholder", "{"+name+"}"))
+		}
+	}
+	return err
+}

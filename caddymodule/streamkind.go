@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"net/http"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
@@ -23,32 +22,6 @@ const (
 	grpcWebStream            // ends by trailers in its body
 	connectStream            // Connect's streaming types, which end by an envelope
 )
-
-// kindOf reads the head of a response.
-func (g *guard) kindOf(status int) streamKind {
-	header := g.Header()
-	switch {
-	case status == http.StatusSwitchingProtocols:
-		if isWebSocket(header["Upgrade"]) {
-			return webSocket
-		}
-		return tunnelStream
-	case g.connect && status < http.StatusMultipleChoices:
-		if isWebSocket(extendedProtocol(g.request)) {
-			return webSocket
-		}
-		return tunnelStream
-	}
-	for _, contentType := range header["Content-Type"] {
-		if kind := kindOfType(contentType); kind != ordinary {
-			return kind
-		}
-	}
-	if g.cutAll {
-		return brokenStream
-	}
-	return ordinary
-}
 
 func kindOfType(contentType string) streamKind {
 	switch baseType(contentType) {

@@ -41,17 +41,19 @@ func (s TokenSource) validate() error {
 	return nil
 }
 
-// findToken finds the request's one token. A token in two places is refused,
-// even if it is the same: nothing could tell which the next server reads.
-func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
+// findToken finds the request's one token. A token in two places is refused, even
+// if it is the same: nothing could tell which the next server reads. One from a
+// cookie must not have been sent for a page of another site but the origins.
+func findToken(r *http.Request, sources []TokenSource, origins []string) (string, *auth.Refusal) {
 	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 	if len(sources) == 0 || refusal != nil && refusal != auth.ErrNoToken {
 		return token, refusal
 	}
+	fromCookie := false
 	for _, source := range sources {
 		for _, found := range source.values(r) {
 			if token != "" {
-				if refusal := auth.CheckToken(token); refusal != nil { // that of the header: it was none at all
+				if refusal := auth.CheckToken(token); refusal != nil { // that of the header was none at all
 					return "", refusal
 				}
 				return "", auth.ErrTwoTokens
@@ -59,11 +61,14 @@ func findToken(r *http.Request, sources []TokenSource) (string, *auth.Refusal) {
 			if refusal := source.check(found); refusal != nil {
 				return "", refusal
 			}
-			token = found
+			token, fromCookie = found, source.In == inCookie
 		}
 	}
 	if token == "" {
 		return "", refusal
+	}
+	if fromCookie {
+		return token, checkSite(r, origins)
 	}
 	return token, nil
 }

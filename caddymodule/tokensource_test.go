@@ -35,7 +35,7 @@ func TestFindToken(t *testing.T) {
 				r.Header.Set("Authorization", test.authorization)
 			}
 			r.Header.Set("Cookie", "session="+test.cookie)
-			token, refusal := findToken(r, sources)
+			token, refusal := findToken(r, sources, nil)
 			if token != test.token || refusal != test.want {
 				t.Errorf("found %q and %v, expected %q and %v", token, refusal, test.token, test.want)
 			}

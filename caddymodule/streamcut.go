@@ -240,3 +240,7 @@ func (t *tunnel) sayWhy(why *auth.Refusal) {
 	defer t.reading.Unlock()
 	_, _ = io.Copy(io.Discard, t.Conn)
 }
+
+// unblockAfter is how long a cut stream may take to end in good order before
+// writing to a client that does not read is given up.
+const unblockAfter = time.Second

@@ -144,10 +144,6 @@ func (g *guard) arm(kind streamKind) {
 	}
 }
 
-// unblockAfter is how long a cut stream may take to end in good order before
-// writing to a client that does not read is given up.
-const unblockAfter = time.Second
-
 // limitWrites sees to it that a client which does not read cannot hold its stream
 // open. Caddy's response writer takes a deadline only from the goroutine that
 // writes, so it is set before the first byte and not at the cut; net/http lifts it
@@ -242,6 +238,32 @@ func (c *guardContext) Err() error { return c.current().Err() }
 // Value gives the server's values. It shows the standard library's contexts the
 // one to be canceled with, too.
 func (c *guardContext) Value(key any) any { return c.current().Value(key) }
+
+// kindOf reads the head of a response.
+func (g *guard) kindOf(status int) streamKind {
+	header := g.Header()
+	switch {
+	case status == http.StatusSwitchingProtocols:
+		if isWebSocket(header["Upgrade"]) {
+			return webSocket
+		}
+		return tunnelStream
+	case g.connect && status < http.StatusMultipleChoices:
+		if isWebSocket(extendedProtocol(g.request)) {
+			return webSocket
+		}
+		return tunnelStream
+	}
+	for _, contentType := range header["Content-Type"] {
+		if kind := kindOfType(contentType); kind != ordinary {
+			return kind
+		}
+	}
+	if g.cutAll {
+		return brokenStream
+	}
+	return ordinary
+}
 
 // Interface guards
 var (
