@@ -322,9 +322,9 @@ func TestHangingIssuer(t *testing.T) {
 	}, edKey("k"))
 }
 
-// TestSlowFlightDelaysNobodyTwice: a flight of several slow exchanges is waited
+// TestSlowFetchDelaysNobodyTwice: a fetch of several slow exchanges is waited
 // for by those who came in its first five seconds only.
-func TestSlowFlightDelaysNobodyTwice(t *testing.T) {
+func TestSlowFetchDelaysNobodyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			select {

@@ -81,7 +81,7 @@ func (e *Engine) refreshIfDue() {
 	if !due && (e.cfg.JWKSFile == "" || e.fileUnchanged()) {
 		return
 	}
-	_ = e.renewMetadata(e.ctx)     // warned about; the keys may be had all the same
+	_ = e.renewMetadata(e.ctx)     // it is warned about, and the keys may still be there
 	_, _ = e.joinFetch(forRefresh) // fails only after Close
 }
 
@@ -214,7 +214,7 @@ func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	if e.flaps.flapping(now) {
 		flapping = fmt.Errorf("the issuer publishes different key sets in turn, as replicas do that do not agree; a key that is missing from one serves for %s more", absentTime)
 	}
-	if m := &e.metadata; m.failure != nil && m.known != nil { // an outage of both is told as one of the keys
+	if m := &e.metadata; m.failure != nil && m.known != nil { // an outage of both is reported as one of the keys
 		metadata = fmt.Errorf("%w; the metadata known before stays in use", m.failure)
 	}
 	e.warn("stale", nil)

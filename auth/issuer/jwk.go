@@ -60,7 +60,7 @@ func readKey(data []byte) (m keyMembers, err error) {
 			err = fmt.Errorf("is malformed: its `%s` is no text in UTF-8", name)
 		}
 	}
-	m.X5T, _ = textIn(found["x5t"]) // no more than hints
+	m.X5T, _ = textIn(found["x5t"]) // only hints
 	m.X5TS256, _ = textIn(found["x5t#S256"])
 	var operations []string
 	limited := present(found["key_ops"])

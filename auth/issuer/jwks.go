@@ -45,9 +45,8 @@ func (w Warning) String() string {
 // must not or cannot be used are left out one by one, each with a warning:
 // symmetric and private ones, RSA below 2048 or above 8192 bits or otherwise weak,
 // unknown types and algorithms, points off their curve, malformed ones. Keys for
-// another use than signatures are left out in silence. What stands in a set beside
-// the members that are needed does not matter: it may be repeated or hold bytes
-// that are no UTF-8. Several keys may share one id. A set without a usable
+// another use than signatures are left out without one. Members of a set that are not
+// needed do not matter: they may be repeated or hold bytes that are no UTF-8. Several keys may share one id. A set without a usable
 // key is not an error here.
 func ParseJWKS(data []byte) (*JWKS, []Warning, error) {
 	list, err := splitJWKS(data)

@@ -3,6 +3,7 @@ package issuer
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -370,4 +371,27 @@ func TestSecretsInQueriesAreNotKept(t *testing.T) {
 			t.Error("two addresses share a record")
 		}
 	}, edKey("k"))
+}
+
+// TestRecordOfAnEarlierVersion: what an earlier version has stored, under the key that
+// it chose, is read by all later ones.
+func TestRecordOfAnEarlierVersion(t *testing.T) {
+	value, err := os.ReadFile("testdata/record/v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, func(t *testing.T, s *site) {
+		s.do(func() { s.status = 500 })
+		m := newMemory()
+		m.values["gatehouse/issuers/ec7c720758718a9efcbb1a1e1e810d8e9b3a1014b53881eeec2ad9aeb5e304f2.json"] = value
+		e := attached(t, s, Config{Issuer: base}, Host{Storage: m})
+		jwks := e.JWKS()
+		if jwks == nil || len(jwks.byID["ed"]) != 1 || len(jwks.byID["rsa"]) != 1 {
+			t.Fatalf("keys %v, %s", jwks, e.Status().LastError)
+		}
+		known, err := e.Metadata(t.Context())
+		if err != nil || known.JWKSURI != base+"/jwks" || known.AuthorizationEndpoint != base+"/authorize" {
+			t.Errorf("metadata %+v, %v", known, err)
+		}
+	})
 }

@@ -9,7 +9,8 @@ type EventKind string
 const (
 	// FetchSucceeded: a key set was fetched, or read from its file.
 	FetchSucceeded EventKind = "fetch_succeeded"
-	// FetchFailed: it could not be had; Err says why. The last good keys stay.
+	// FetchFailed: no key set could be fetched; Err says why. The last good keys
+	// stay.
 	FetchFailed EventKind = "fetch_failed"
 	// Unavailable follows the first FetchFailed of an outage, once.
 	Unavailable EventKind = "unavailable"
