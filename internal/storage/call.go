@@ -45,14 +45,11 @@ func NewCalls(limit time.Duration) *Calls {
 // grace is for an answer that is a little late.
 func (c *Calls) grace() time.Duration { return c.limit / 5 }
 
-// Longest is how long [Do] may take.
-func (c *Calls) Longest() time.Duration { return c.limit + c.grace() }
-
 // Stuck counts the calls that were left behind and have not returned yet.
 func (c *Calls) Stuck() int { return int(c.late.Load()) }
 
-// Do makes a call, and returns within [Calls.Longest] or, once ctx has ended, a
-// fifth of the limit later. Its own errors are [ErrNoAnswer], [ErrStuck] and the
+// Do makes a call, and returns a fifth of the limit after the limit, or after ctx has
+// ended, at the latest. Its own errors are [ErrNoAnswer], [ErrStuck] and the
 // error of ctx.
 func Do[T any](ctx context.Context, c *Calls, call func(context.Context) (T, error)) (T, error) {
 	return do(ctx, c, c.limit, c.grace(), call, nil)
