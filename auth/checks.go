@@ -59,7 +59,7 @@ var policyChecks = []check{
 	{"begin", func(x *examination) *Refusal { return x.authority.checkBegin(x.claims, x.seconds()) }, (*examination).showBegin},
 	{"lifetime", func(x *examination) *Refusal { return x.authority.checkLifetime(x.claims) }, (*examination).showLifetime},
 	{"audience", func(x *examination) *Refusal { return x.authority.checkAudience(x.claims) }, (*examination).showAudience},
-	{"binding", func(x *examination) *Refusal { return checkBinding(x.claims) }, (*examination).showBinding},
+	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, (*examination).showBinding},
 }
 
 // pass gives the first refusal of the checks, or nil. It leaves nothing on the
@@ -238,15 +238,6 @@ func (a *authority) checkAudience(c claimSet) *Refusal {
 	}
 	if len(a.Audiences) > 0 && !slices.Contains(a.Audiences, client) {
 		return ErrAudience
-	}
-	return nil
-}
-
-// checkBinding refuses a token that is bound to a key (RFC 7800, RFC 8705, RFC
-// 9449): taking it from a mere bearer would undo the binding.
-func checkBinding(c claimSet) *Refusal {
-	if c.present("cnf") {
-		return ErrBound
 	}
 	return nil
 }

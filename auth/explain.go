@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
 
 // Explanation says what a verifier makes of a token, check by check. It shows
@@ -31,8 +33,8 @@ type Explanation struct {
 // Rule is one check of an [Explanation].
 type Rule struct {
 	// Rule is the check's name: bearer, form, issuer, algorithm, type, expiry,
-	// begin, lifetime, audience, binding, signature, subject, still_good, kind
-	// or account.
+	// begin, lifetime, audience, binding, signature, subject, still_good, kind,
+	// account or sender, or one of package bound.
 	Rule string `json:"rule"`
 
 	// Held tells whether the token stands up to it; nil: it was not asked,
@@ -50,6 +52,12 @@ type Rule struct {
 // [Verifier.Verify]; those of the issuer's policy are all shown, whatever the
 // others say. Nothing is remembered.
 func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration) Explanation {
+	return v.ExplainSender(ctx, token, registration, nil)
+}
+
+// ExplainSender is [Verifier.Explain] of a request with a proof or a certificate: it
+// adds the checks of [Verifier.CheckSender]. No proof is used up.
+func (v *Verifier) ExplainSender(ctx context.Context, token string, registration *Registration, sender *bound.Request) Explanation {
 	x := &examination{verifier: v, ctx: ctx, token: token, now: v.now(), sum: v.prints.of(token)}
 	e := Explanation{}
 	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
@@ -69,10 +77,12 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 	}
 	if e.Refusal != nil {
 		e.Rules = append(e.Rules, Rule{Rule: "kind"}, Rule{Rule: "account"})
+		e.explainSender(x, sender)
 		return e
 	}
 	e.explainKind(x.authority, e.Claims)
 	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
+	e.explainSender(x, sender)
 	return e
 }
 
@@ -184,10 +194,13 @@ func (x *examination) showAudience() (any, any) {
 }
 
 func (x *examination) showBinding() (any, any) {
-	if x.claims.present("cnf") {
+	expected := map[Binding]string{
+		BoundOptional: "cnf or none", BoundRequired: "cnf", BoundDPoP: "cnf with jkt", BoundMTLS: "cnf with x5t#S256",
+	}[x.authority.Bound]
+	if expected == "" && x.claims.present("cnf") {
 		return "no cnf", "cnf: the token is for the holder of a key"
 	}
-	return "no cnf", nil
+	return cmp.Or(expected, "no cnf"), x.raw("cnf")
 }
 
 func (x *examination) showKey() (any, any) {

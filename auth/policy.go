@@ -33,6 +33,10 @@ type Policy struct {
 	// must fit the algorithm in any case.
 	Algorithms []string
 
+	// Bound says which tokens are let in that are bound to a key, and which others;
+	// zero is [BoundOff].
+	Bound Binding
+
 	// Leeway is how far clocks may be apart. Zero means not at all.
 	Leeway time.Duration
 
@@ -81,6 +85,9 @@ func (p Policy) Validate() error {
 		if err := CheckAlgorithm(name); err != nil {
 			return fmt.Errorf("algorithms: %w", err)
 		}
+	}
+	if _, ok := bindings[p.Bound]; !ok {
+		return fmt.Errorf("bound: found %q, expected one of %s", p.Bound, strings.Join(Bindings(), ", "))
 	}
 	if p.Leeway < 0 || p.Leeway > MaxLeeway {
 		return fmt.Errorf("leeway: found %s, expected 0s to %s", p.Leeway, MaxLeeway)

@@ -100,15 +100,20 @@ var (
 	ErrKeysUnavailable = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
 )
 
-// Refusals lists every refusal that this package can give, once.
+// Refusals lists every refusal that this package can give, once, but for those of
+// [Verifier.CheckSender], which [SenderRefusals] lists.
 func Refusals() []*Refusal { return slices.Clone(refusals) }
 
 var refusals []*Refusal
 
 func define(reason string, status int, code, message string) *Refusal {
-	r := &Refusal{Reason: reason, Status: status, Code: code, Message: message}
+	r := newRefusal(reason, status, code, message)
 	refusals = append(refusals, r)
 	return r
+}
+
+func newRefusal(reason string, status int, code, message string) *Refusal {
+	return &Refusal{Reason: reason, Status: status, Code: code, Message: message}
 }
 
 func badRequest(reason, message string) *Refusal {
@@ -139,11 +144,21 @@ type Challenge struct {
 	// ResourceMetadata is the address of the resource's metadata; empty leaves
 	// the parameter out.
 	ResourceMetadata string
+
+	// Algorithms are those that DPoP proofs may be signed by, separated by spaces;
+	// only [Challenge.DPoP] names them.
+	Algorithms string
 }
 
 // Header gives the header's value for a refusal, or "" where the refusal is
 // answered without a challenge.
-func (c Challenge) Header(r *Refusal) string {
+func (c Challenge) Header(r *Refusal) string { return c.words("Bearer", r) }
+
+// DPoP gives the header's value of the scheme DPoP (RFC 9449, section 7.1), which
+// stands beside that of the scheme Bearer where a route takes both.
+func (c Challenge) DPoP(r *Refusal) string { return c.words("DPoP", r) }
+
+func (c Challenge) words(scheme string, r *Refusal) string {
 	if r.Status >= 500 {
 		return ""
 	}
@@ -162,10 +177,13 @@ func (c Challenge) Header(r *Refusal) string {
 		add("scope", cmp.Or(r.Scope, c.Scope))
 	}
 	add("resource_metadata", c.ResourceMetadata)
-	if len(params) == 0 {
-		return "Bearer"
+	if scheme == "DPoP" {
+		add("algs", c.Algorithms)
 	}
-	return "Bearer " + strings.Join(params, ", ")
+	if len(params) == 0 {
+		return scheme
+	}
+	return scheme + " " + strings.Join(params, ", ")
 }
 
 // quoteEscaper writes a quoted-string's content (RFC 9110, section 5.6.4).

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
 
 // The set is closed: whatever this package answers, a caller has been promised
@@ -131,5 +133,21 @@ func TestChallenge(t *testing.T) {
 				t.Errorf("got  %s\nexpected %s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestDPoPChallenge(t *testing.T) {
+	c := Challenge{Realm: "a", Algorithms: "ES256 EdDSA"}
+	for want, got := range map[string]string{
+		`DPoP realm="a", algs="ES256 EdDSA"`: c.DPoP(ErrNoToken),
+		`DPoP realm="a", error="use_dpop_nonce", error_description="the DPoP proof needs a nonce of this server", algs="ES256 EdDSA"`:                c.DPoP(senderRefusal(bound.ErrNoNonce)),
+		`DPoP realm="a", error="invalid_dpop_proof", error_description="the DPoP proof is for another method", algs="ES256 EdDSA"`:                   c.DPoP(senderRefusal(bound.ErrProofMethod)),
+		`DPoP realm="a", error="invalid_token", error_description="the DPoP proof is by another key than the token is bound to", algs="ES256 EdDSA"`: c.DPoP(senderRefusal(bound.ErrProofBinding)),
+		`Bearer realm="a"`: c.Header(ErrNoToken),
+		``:                 c.DPoP(senderRefusal(bound.ErrReplaysFull)),
+	} {
+		if got != want {
+			t.Errorf("got %s, expected %s", got, want)
+		}
 	}
 }

@@ -24,6 +24,7 @@ type Token struct {
 	asked     atomic.Bool // since the cache last looked
 	json      uint16      // where the JSON begins
 	planned   uint8       // how much of the plan the table holds
+	bound     bool        // to a key
 }
 
 // Issuer is the configured name of the token's issuer.
@@ -68,6 +69,7 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 	t.until = int64(math.Floor(expiry)) + a.leewaySeconds
 	own, shared := a.split(c)
 	plan := a.plan.list()
+	t.bound = c.present("cnf")
 	t.profile = a.profileOf(c, shared, plan, key, a.isLikeIDToken(h, c))
 	t.say(own.json(), subject, a.client(c), own.values(plan))
 	return nil
@@ -77,7 +79,7 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 func (t *Token) extended() *Token {
 	plan := t.profile.authority.plan.list()
 	own, _ := parseClaims([]byte(t.claims())) // it was made of what was read
-	again := &Token{sum: t.sum, until: t.until, profile: t.profile.extended(plan)}
+	again := &Token{sum: t.sum, until: t.until, bound: t.bound, profile: t.profile.extended(plan)}
 	again.say(t.claims(), t.Subject(), t.ClientID(), own.values(plan))
 	return again
 }

@@ -54,6 +54,19 @@ const (
 	MTLS                             // the token must be bound to a client certificate
 )
 
+// Check holds a token's own binding against what is asked of it.
+func (r Requirement) Check(c Confirmation) *Refusal {
+	switch {
+	case r&Required != 0 && c == (Confirmation{}):
+		return ErrBoundOnly
+	case r&DPoP != 0 && c.Thumbprint == "":
+		return ErrDPoPOnly
+	case r&MTLS != 0 && c.Certificate == "":
+		return ErrMTLSOnly
+	}
+	return nil
+}
+
 // Request is what a [Checker] needs to know.
 type Request struct {
 	// Token is the token as it was sent, and Bound what its cnf claim says; its

@@ -59,7 +59,7 @@ func (x *examination) has(need int) bool {
 // comes first, then the signature, and last what remembers the proof, once nothing
 // else speaks against it. The checker and its explanations go through this one list.
 var checks = []check{
-	{"bound", nothing, (*examination).checkBound, (*examination).showBound},
+	{"bound", nothing, func(x *examination) *Refusal { return x.Require.Check(x.Bound) }, (*examination).showBound},
 	{"scheme", nothing, (*examination).checkScheme, (*examination).showScheme},
 	{"certificate", certificate, (*examination).checkCertificate, (*examination).showCertificate},
 	{"proof", dpop, (*examination).takeProof, (*examination).showProof},
@@ -76,19 +76,6 @@ var checks = []check{
 	{"proof_nonce", readable, (*examination).checkNonce, (*examination).showNonce},
 	{"proof_signature", keyed, (*examination).checkSignature, inHeader("a signature by the key in jwk", "alg")},
 	{"proof_repeated", complete, (*examination).remember, inClaims("a jti that was not used before with this key and URI", "jti")},
-}
-
-// checkBound holds the token's own binding against what is asked of it.
-func (x *examination) checkBound() *Refusal {
-	switch {
-	case x.Require&Required != 0 && x.Bound == (Confirmation{}):
-		return ErrBoundOnly
-	case x.Require&DPoP != 0 && x.Bound.Thumbprint == "":
-		return ErrDPoPOnly
-	case x.Require&MTLS != 0 && x.Bound.Certificate == "":
-		return ErrMTLSOnly
-	}
-	return nil
 }
 
 // checkScheme refuses a token that is bound by DPoP under the scheme Bearer, and one

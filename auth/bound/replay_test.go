@@ -75,10 +75,8 @@ func TestFullMemory(t *testing.T) {
 		t.Errorf("%d proofs are remembered, of at most %d", memory.Len(), memory.Limit())
 	}
 	now = now.Add(2 * time.Minute) // those are too old now
-	later := me.proof(t, nil, map[string]any{"iat": now.Unix()})
-	refuses(t, c, me.request(later), nil)
-	if memory.Len() > 10 {
-		t.Errorf("%d proofs are remembered", memory.Len())
+	for range 20 { // as much room as at first
+		refuses(t, c, me.request(me.proof(t, nil, map[string]any{"iat": now.Unix()})), nil)
 	}
 }
 

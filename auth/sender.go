@@ -1,0 +1,159 @@
+package auth
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+)
+
+// Binding says which tokens of an issuer are let in: those that are bound to a key
+// (RFC 7800), whose senders have to show that they hold it, and others.
+type Binding string
+
+// The bindings.
+const (
+	BoundOff      Binding = "off"      // tokens that are not bound
+	BoundOptional Binding = "optional" // both
+	BoundRequired Binding = "required" // tokens that are bound, in one way or another
+	BoundDPoP     Binding = "dpop"     // tokens that are bound by DPoP
+	BoundMTLS     Binding = "mtls"     // tokens that are bound to a client certificate
+)
+
+var bindings = map[Binding]bound.Requirement{
+	"": 0, BoundOff: 0, BoundOptional: 0, BoundRequired: bound.Required, BoundDPoP: bound.DPoP, BoundMTLS: bound.MTLS,
+}
+
+// Bindings lists what a policy can say of bound tokens.
+func Bindings() (list []string) {
+	for binding := range bindings {
+		if binding != "" {
+			list = append(list, string(binding))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// takesBound tells whether tokens that are bound are let in at all.
+func (b Binding) takesBound() bool { return b != "" && b != BoundOff }
+
+// checkBinding holds what a token says of its binding against the policy. Whether
+// its sender holds the key is for [Verifier.CheckSender].
+func (a *authority) checkBinding(c claimSet) *Refusal {
+	cnf, present := c.get("cnf")
+	if !present {
+		return senderRefusal(bindings[a.Bound].Check(bound.Confirmation{}))
+	}
+	if !a.Bound.takesBound() {
+		return ErrBound
+	}
+	confirmation, refusal := bound.ParseConfirmation(cnf)
+	if refusal == nil {
+		refusal = bindings[a.Bound].Check(confirmation)
+	}
+	return senderRefusal(refusal)
+}
+
+// IsBound tells whether a token was refused for nothing but that it is bound to a
+// key, so that [Verifier.CheckSender] may let it in.
+func (v Verdict) IsBound() bool { return v.bound != nil }
+
+// CheckSender decides whether who sent a token may use it: it is due where the token
+// is bound to a key, where it came with the scheme DPoP, and where the route asks for
+// bound tokens. The request must be filled in but for Bound and Leeway, which the
+// token tells. A proof that is taken cannot be used again, so this comes last.
+func (v *Verifier) CheckSender(verdict Verdict, q *bound.Request) Verdict {
+	token := verdict.Token
+	if token == nil {
+		token = verdict.bound
+	}
+	if token == nil {
+		return verdict
+	}
+	confirmation, refusal := token.confirmation()
+	if refusal == nil && v.senders != nil {
+		q.Bound, q.Leeway = confirmation, token.profile.authority.Leeway
+		refusal, verdict.Nonce = v.senders.Check(q)
+	} else if refusal == nil && (q.DPoP || q.Require != 0) {
+		refusal = bound.ErrNotBound
+	}
+	verdict.bound = nil
+	if verdict.Refusal = senderRefusal(refusal); refusal != nil {
+		verdict.Token = nil
+		return verdict
+	}
+	verdict.Token = token
+	return verdict
+}
+
+// confirmation reads what a verified token is bound to.
+func (t *Token) confirmation() (bound.Confirmation, *bound.Refusal) {
+	if !t.bound {
+		return bound.Confirmation{}, nil
+	}
+	for _, part := range []string{t.claims(), t.profile.claims} {
+		claims, _ := parseClaims([]byte(part)) // it was made of what was read
+		if cnf, ok := claims.get("cnf"); ok {
+			return bound.ParseConfirmation(cnf)
+		}
+	}
+	return bound.Confirmation{}, bound.ErrConfirmation
+}
+
+// SenderNonce is for a DPoP-Nonce header beside a refusal of a request without a
+// proof; empty where proofs need no nonce.
+func (v *Verifier) SenderNonce() string {
+	if v.senders == nil {
+		return ""
+	}
+	return v.senders.Nonce()
+}
+
+// explainSender adds the checks of the sender to what was found of a token. Of a
+// bearer, for whom q is nil, nothing but whether the token is for bearers.
+func (e *Explanation) explainSender(x *examination, q *bound.Request) {
+	claims, ok := parseClaims(e.Claims)
+	cnf, isBound := claims.get("cnf")
+	switch {
+	case !ok || x.authority == nil:
+		return
+	case q == nil && isBound && e.Refusal == nil:
+		e.add("sender", ErrBound, "a proof of the key, which was not given", string(cnf))
+		return
+	case q == nil || x.verifier.senders == nil:
+		return
+	}
+	asked := *q
+	asked.Token, asked.Bound, asked.Leeway = x.token, bound.Confirmation{}, x.authority.Leeway
+	if isBound {
+		var refusal *bound.Refusal
+		if asked.Bound, refusal = bound.ParseConfirmation(cnf); refusal != nil {
+			return // the rule binding says so
+		}
+	}
+	rules, refusal := x.verifier.senders.Explain(&asked)
+	for _, rule := range rules {
+		e.Rules = append(e.Rules, Rule(rule))
+	}
+	if e.Refusal == nil {
+		e.Refusal = senderRefusal(refusal)
+	}
+}
+
+// senderRefusals are those of package bound as refusals of this one.
+var senderRefusals = func() map[*bound.Refusal]*Refusal {
+	all := make(map[*bound.Refusal]*Refusal)
+	for _, r := range bound.Refusals() {
+		all[r] = newRefusal(r.Reason, r.Status, r.Code, r.Message)
+	}
+	all[bound.ErrReplaysFull].RetryAfter = time.Second
+	all[bound.ErrBearer] = ErrBound
+	return all
+}()
+
+// SenderRefusals lists every refusal of [Verifier.CheckSender], once.
+func SenderRefusals() []*Refusal { return slices.Collect(maps.Values(senderRefusals)) }
+
+func senderRefusal(r *bound.Refusal) *Refusal { return senderRefusals[r] }

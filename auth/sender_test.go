@@ -1,0 +1,256 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+)
+
+// holder holds a key that tokens are bound to.
+type holder struct {
+	private    *ecdsa.PrivateKey
+	thumbprint string
+}
+
+func newHolder(t testing.TB) *holder {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := jwk.FromRaw(&private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := public.Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &holder{private, base64.RawURLEncoding.EncodeToString(sum)}
+}
+
+// request is one with a proof of the holder's key, for a token, made at a time.
+func (h *holder) request(t testing.TB, token string, now time.Time, nonce string) *bound.Request {
+	t.Helper()
+	public, err := jwk.FromRaw(&h.private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := jws.NewHeaders()
+	for name, value := range map[string]any{"typ": "dpop+jwt", "jwk": public} {
+		if err := header.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := sha256.Sum256([]byte(token))
+	payload, err := json.Marshal(map[string]any{
+		"htm": "GET", "htu": "https://gw.example.com/a", "iat": now.Unix(), "jti": rand.Text(), "nonce": nonce,
+		"ath": base64.RawURLEncoding.EncodeToString(sum[:]),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := jws.Sign(payload, jws.WithKey(jwa.ES256, h.private, jws.WithProtectedHeaders(header)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bound.Request{
+		Token: token, DPoP: true, Proofs: []string{string(proof)}, Method: "GET", Target: "/a?b", Bases: []string{"https://gw.example.com"},
+	}
+}
+
+// senders lets bound tokens in, as the binding says.
+func (g *gate) senders(binding Binding, changes ...func(*bound.Config)) func(*VerifierConfig) {
+	g.tb.Helper()
+	config := bound.Config{Replays: bound.NewReplays(100, time.Minute), Now: g.clock.now}
+	for _, change := range changes {
+		change(&config)
+	}
+	checker, err := bound.NewChecker(config)
+	if err != nil {
+		g.tb.Fatal(err)
+	}
+	return func(c *VerifierConfig) { c.Senders, c.Issuers[0].Policy.Bound = checker, binding }
+}
+
+func TestBoundTokens(t *testing.T) {
+	g := newGate(t)
+	me, other := newHolder(t), newHolder(t)
+	certificate := sha256.Sum256([]byte("certificate"))
+	jkt := map[string]any{"jkt": me.thumbprint}
+	x5t := map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(certificate[:])}
+	mint := func(cnf map[string]any) string {
+		if cnf == nil {
+			return g.idp.Mint(nil)
+		}
+		return g.idp.Mint(map[string]any{"cnf": cnf})
+	}
+	for _, tt := range []struct {
+		name    string
+		binding Binding
+		cnf     map[string]any
+		verify  string // the reason of [Verifier.Verify]
+		check   string // and that of [Verifier.CheckSender], with proof and certificate of mine
+	}{
+		{"off, plain", BoundOff, nil, "", "not_bound"},
+		{"off, bound", BoundOff, jkt, "bound", "bound"},
+		{"optional, plain", BoundOptional, nil, "", "not_bound"},
+		{"optional, by key", BoundOptional, jkt, "bound", ""},
+		{"optional, by another key", BoundOptional, map[string]any{"jkt": other.thumbprint}, "bound", "proof_binding"},
+		{"optional, by certificate", BoundOptional, x5t, "bound", "not_bound"},
+		{"optional, malformed", BoundOptional, map[string]any{"jkt": "x"}, "confirmation", "confirmation"},
+		{"optional, unknown", BoundOptional, map[string]any{"kid": "x"}, "confirmation_member", "confirmation_member"},
+		{"required, plain", BoundRequired, nil, "bound_only", "bound_only"},
+		{"required, by key", BoundRequired, jkt, "bound", ""},
+		{"dpop, plain", BoundDPoP, nil, "dpop_only", "dpop_only"},
+		{"dpop, by certificate", BoundDPoP, x5t, "dpop_only", "dpop_only"},
+		{"mtls, by key", BoundMTLS, jkt, "mtls_only", "mtls_only"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := g.verifier(g.senders(tt.binding))
+			token := mint(tt.cnf)
+			for range 2 { // new, and out of the cache
+				verdict := v.Verify(t.Context(), token)
+				if reason(verdict.Refusal) != tt.verify || (verdict.Token == nil) != (tt.verify != "") {
+					t.Errorf("verified: %v", verdict.Refusal)
+				}
+				if tt.binding != BoundOff && verdict.IsBound() != (tt.verify == "bound") {
+					t.Error("wrong about whether the sender is to be checked")
+				}
+				q := me.request(t, token, g.clock.now(), "")
+				q.Certificate = certificate[:]
+				explained := v.ExplainSender(t.Context(), token, &Registration{Accounts: nobody{}}, q)
+				verdict = v.CheckSender(verdict, q)
+				if reason(verdict.Refusal) != tt.check || (verdict.Token == nil) != (tt.check != "") || verdict.IsBound() {
+					t.Errorf("checked: %v", verdict.Refusal)
+				}
+				if reason(explained.Refusal) != tt.check {
+					t.Errorf("explained: %v", explained.Refusal)
+				}
+				if explained := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}}); reason(explained.Refusal) != tt.verify {
+					t.Errorf("explained without a sender: %v", explained.Refusal)
+				}
+			}
+		})
+	}
+	v := g.verifier(g.senders(BoundOptional))
+	token := mint(x5t)
+	if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token, Certificate: certificate[:]}); verdict.Token == nil {
+		t.Errorf("by certificate: %v", verdict.Refusal)
+	}
+	if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token}); reason(verdict.Refusal) != "no_certificate" {
+		t.Errorf("without a certificate: %v", verdict.Refusal)
+	}
+	plain := mint(nil)
+	if verdict := v.CheckSender(v.Verify(t.Context(), plain), &bound.Request{Token: plain, Require: bound.Required}); reason(verdict.Refusal) != "bound_only" {
+		t.Errorf("a plain token where the route asks for more: %v", verdict.Refusal)
+	}
+	bad := v.Verify(t.Context(), "garbage")
+	if verdict := v.CheckSender(bad, me.request(t, "garbage", g.clock.now(), "")); verdict.Token != nil || verdict.Refusal != bad.Refusal {
+		t.Errorf("a bad token: %v", verdict.Refusal)
+	}
+}
+
+func reason(r *Refusal) string {
+	if r == nil {
+		return ""
+	}
+	return r.Reason
+}
+
+// What is remembered of a token spares no check of a proof.
+func TestEachProofIsChecked(t *testing.T) {
+	g := newGate(t)
+	me := newHolder(t)
+	v := g.verifier(g.senders(BoundOptional))
+	token := g.idp.Mint(map[string]any{"cnf": map[string]any{"jkt": me.thumbprint}})
+	q := me.request(t, token, g.clock.now(), "")
+	for i, want := range []string{"", "proof_repeated", "proof_repeated"} {
+		if verdict := v.CheckSender(v.Verify(t.Context(), token), q); reason(verdict.Refusal) != want {
+			t.Errorf("request %d: %v", i, verdict.Refusal)
+		}
+	}
+	other := *me.request(t, token, g.clock.now(), "")
+	other.Method = "POST"
+	if verdict := v.CheckSender(v.Verify(t.Context(), token), &other); reason(verdict.Refusal) != "proof_method" {
+		t.Errorf("another method: %v", verdict.Refusal)
+	}
+	// A plan that grows makes the token anew, and it is bound as before.
+	verdict := v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), ""))
+	unregistered(t, verdict.Token).Text("claims.of.a.new.path")
+	if again := v.Verify(t.Context(), token); again.Refusal != ErrBound || !again.IsBound() {
+		t.Errorf("after the plan has grown: %v", again.Refusal)
+	}
+}
+
+func TestSenderNonces(t *testing.T) {
+	g := newGate(t)
+	me := newHolder(t)
+	nonces, err := bound.NewNonces("node", []byte("a key of the nonces of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := g.verifier(g.senders(BoundOptional, func(c *bound.Config) { c.Nonces = nonces }))
+	token := g.idp.Mint(map[string]any{"cnf": map[string]any{"jkt": me.thumbprint}})
+	verdict := v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), "made up"))
+	if reason(verdict.Refusal) != "nonce" || verdict.Nonce == "" || verdict.Nonce != v.SenderNonce() {
+		t.Errorf("got %v, %q", verdict.Refusal, verdict.Nonce)
+	}
+	verdict = v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), verdict.Nonce))
+	if verdict.Token == nil || verdict.Nonce != "" {
+		t.Errorf("got %v, %q", verdict.Refusal, verdict.Nonce)
+	}
+}
+
+// The refusals of senders have names that no other refusal has.
+func TestSenderRefusals(t *testing.T) {
+	seen := map[string]*Refusal{}
+	for _, r := range slices.Concat(Refusals(), SenderRefusals()) {
+		if known := seen[r.Reason]; known != nil && known != r {
+			t.Errorf("%s stands there twice", r.Reason)
+		}
+		seen[r.Reason] = r
+	}
+	if full := seen["replay_memory_full"]; full == nil || full.Status != 503 || full.RetryAfter == 0 {
+		t.Errorf("got %+v", full)
+	}
+	if len(SenderRefusals()) != len(bound.Refusals()) {
+		t.Errorf("%d of %d", len(SenderRefusals()), len(bound.Refusals()))
+	}
+}
+
+func TestBindingNeedsAChecker(t *testing.T) {
+	g := newGate(t)
+	config := VerifierConfig{Issuers: []AcceptedIssuer{{Policy: g.policy(), Keys: g.engine}}, Now: g.clock.now}
+	for binding, words := range map[Binding]string{"": "", BoundOff: "", BoundOptional: "nothing that checks", BoundDPoP: "nothing that checks", "maybe": "expected one of dpop, mtls, off, optional, required"} {
+		config.Issuers[0].Policy.Bound = binding
+		v, err := NewVerifier(config)
+		if words == "" && err != nil || words != "" && (err == nil || !strings.Contains(err.Error(), words)) {
+			t.Errorf("%q: %v", binding, err)
+		}
+		if v == nil {
+			continue
+		}
+		token := g.idp.Mint(nil)
+		if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token, DPoP: true}); reason(verdict.Refusal) != "not_bound" {
+			t.Errorf("%q: a token under DPoP: %v", binding, verdict.Refusal)
+		}
+		if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token}); verdict.Token == nil || v.SenderNonce() != "" {
+			t.Errorf("%q: a bearer token: %v", binding, verdict.Refusal)
+		}
+	}
+}
