@@ -115,11 +115,8 @@ func (p *program) printComparison(w io.Writer, c *comparison) error {
 	if len(c.Damaged) > 0 {
 		t.add("Damaged or gone", count(len(c.Damaged), "record")+": "+strings.Join(c.Damaged, ", "))
 	}
-	if err := t.print(w); err != nil || len(c.Differences) == 0 {
-		return err
-	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
+	if len(c.Differences) == 0 {
+		return t.print(w)
 	}
 	now := p.now()
 	list := table{header: []string{"ISSUER", "SUBJECT", "SERVER", "STORAGE"}}
@@ -132,7 +129,7 @@ func (p *program) printComparison(w io.Writer, c *comparison) error {
 		}
 		list.add(d.Issuer, d.Subject, states[0], states[1])
 	}
-	return list.print(w)
+	return printTables(w, t, list)
 }
 
 func (s *side) words() string {

@@ -117,6 +117,7 @@ func TestAccountsAgainstTheAPI(t *testing.T) {
 	if r := s.must("service-account", "list"); strings.Count(r.stdout, "\n") != 3 {
 		t.Errorf("listed %s", r.stdout)
 	}
+	s.wantCompletions(nothing, []string{subject}, "service-account", "show", "repo:")
 	exported := s.must("service-account", "export").stdout
 	s.must("service-account", "delete", subject)
 	s.fails([]string{"HTTP 404 Not Found: resource not found"}, "service-account", "show", subject)

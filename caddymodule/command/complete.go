@@ -36,14 +36,16 @@ func finish(cmd *cobra.Command) {
 	if cmd.ValidArgsFunction == nil && !slices.Contains(fileCommands, cmd.Name()) {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
-	noFiles := func(f *pflag.Flag) {
-		if !slices.Contains(fileFlags, f.Name) {
+	for _, flags := range []*pflag.FlagSet{cmd.LocalNonPersistentFlags(), cmd.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if slices.Contains(fileFlags, f.Name) {
+				_ = cobra.MarkFlagFilename(flags, f.Name) // it is one of them
+				return
+			}
 			// An error says that the flag has suggestions of its own.
 			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions)
-		}
+		})
 	}
-	cmd.LocalNonPersistentFlags().VisitAll(noFiles)
-	cmd.PersistentFlags().VisitAll(noFiles)
 	if !strings.Contains(cmd.Long, "Exits with 0") {
 		cmd.Long += "\nExits with 0 if it did what it was asked for, and with 1 if not.\n"
 	}

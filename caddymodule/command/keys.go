@@ -52,46 +52,26 @@ It needs a token of the admin group.
 	return cmd
 }
 
+// printKeys shows issuers, their keys, and what is particular about some of them.
 func (p *program) printKeys(cmd *cobra.Command, issuers []issuerStatus) error {
-	issuerRows := p.issuerTable(issuers)
 	keyRows := table{header: []string{"ISSUER", "KEY ID", "TYPE", "ALGORITHM", "USE"}}
-	for _, s := range issuers {
-		for _, k := range s.Keys {
-			keyRows.add(s.Name, clip(k.ID), k.Type, k.Algorithm, k.Use)
-		}
-	}
-	if err := issuerRows.print(cmd.OutOrStdout()); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
-		return err
-	}
-	if err := keyRows.print(cmd.OutOrStdout()); err != nil {
-		return err
-	}
-	return printKeyNotes(cmd, issuers)
-}
-
-// printKeyNotes lists ignored keys and those that the last key set lacks.
-func printKeyNotes(cmd *cobra.Command, issuers []issuerStatus) error {
 	notes := table{header: []string{"ISSUER", "NOTE"}}
 	for _, s := range issuers {
 		for _, ignored := range s.Ignored {
 			notes.add(s.Name, ignored+", and is not used")
 		}
 		for _, k := range s.Keys {
+			keyRows.add(s.Name, clip(k.ID), k.Type, k.Algorithm, k.Use)
 			if !k.ServesUntil.IsZero() {
 				notes.add(s.Name, "the last set lacks "+clip(k.ID)+", which serves until "+date(k.ServesUntil.Time))
 			}
 		}
 	}
-	if len(notes.rows) == 0 {
-		return nil
+	tables := []table{p.issuerTable(issuers), keyRows}
+	if len(notes.rows) > 0 {
+		tables = append(tables, notes)
 	}
-	if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
-		return err
-	}
-	return notes.print(cmd.OutOrStdout())
+	return printTables(cmd.OutOrStdout(), tables...)
 }
 
 // refreshed is the result of fetching the keys of one issuer.

@@ -40,6 +40,21 @@ func (t *table) print(w io.Writer) error {
 	return tabs.Flush()
 }
 
+// printTables writes tables with an empty line between them.
+func printTables(w io.Writer, tables ...table) error {
+	for i := range tables {
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := tables[i].print(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *table) line(w io.Writer, cells []string) {
 	shown := make([]string, len(cells))
 	for i, cell := range cells {

@@ -158,17 +158,7 @@ func (p *program) printExplanation(w io.Writer, e *explanation) error {
 	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
 		claims.addWrapped(name, valueText(e.Claims[name]))
 	}
-	for i, t := range []table{head, rules, claims} {
-		if i > 0 {
-			if _, err := fmt.Fprintln(w); err != nil {
-				return err
-			}
-		}
-		if err := t.print(w); err != nil {
-			return err
-		}
-	}
-	return nil
+	return printTables(w, head, rules, claims)
 }
 
 // valueText shows a value of JSON: texts as they are, lists of texts joined,
