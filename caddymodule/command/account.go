@@ -40,13 +40,13 @@ func (p *program) serviceAccount() *cobra.Command {
 	var c connection
 	cmd := &cobra.Command{
 		Use:   "service-account",
-		Short: "Looks after the known machines of a running server",
+		Short: "Manages the service accounts of a running server",
 		Long: `
-Looks after the service accounts of a running server: machines that are known by the
-subject or the client id of their tokens, have groups, and can be switched off at once,
-on every node.
+Manages the service accounts of a running server. A service account is a machine that is
+known by the subject or the client id of its tokens. It has groups, and can be switched
+off at once, on every node.
 
-All commands below it need a token of the admin group.
+All of these commands need a token of the admin group.
 `,
 		Example: `  caddy gatehouse service-account list
   caddy gatehouse service-account create ci-deploy --groups deployers

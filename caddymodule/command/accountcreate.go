@@ -34,9 +34,9 @@ func (p *program) accountCreate(c *connection) *cobra.Command {
 		Use:   "create SUBJECT",
 		Short: "Registers a machine",
 		Long: `
-Registers a machine by the subject (sub) or the client id of its tokens. Say by
---by which of the two it is, if it matters: callers that are not known to be machines
-are found by the subject of an account with --by subject only.
+Registers a machine by the subject (sub) or the client id of its tokens. Where it matters,
+--by says which of the two SUBJECT is: a caller who is not known to be a machine is found
+by accounts with --by subject only.
 `,
 		Example: `  caddy gatehouse service-account create ci-deploy --name 'CI deploys' --groups deployers,readers
   caddy gatehouse service-account create system:serviceaccount:prod:api --issuer cluster --expires-at 90d
@@ -116,8 +116,8 @@ func (p *program) accountDelete(c *connection) *cobra.Command {
 		Use:   "delete SUBJECT",
 		Short: "Deletes a service account",
 		Long: `
-Deletes the service account with that subject or id. Its tokens are then refused where
-accounts must be registered; to keep a machine out in any case, disable it.
+Deletes the service account with that subject or id. Where accounts must be registered,
+its tokens are refused from then on. To keep a machine out in any case, disable it.
 `,
 		Example: `  caddy gatehouse service-account delete ci-deploy
   caddy gatehouse service-account delete --json 5b0e3c0e-8b0e-5a5e-9a52-0d7d3a0f9f11`,
@@ -148,12 +148,12 @@ func (p *program) accountConfirm(c *connection) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "confirm --issuer NAME [SUBJECT]",
-		Short: "Lets accounts count for the issuer that has the name now",
+		Short: "Accepts the issuer that has the name now",
 		Long: `
-An account remembers what its issuer's name stood for when it was registered. Where the
-name stands for another issuer now, the account lets nobody in. This says that the issuer
-of now is meant, by all accounts of that name or by one: as after a move of the issuer to
-another address.
+An account remembers which issuer its issuer's name stood for when it was created. If the
+name stands for another issuer now, the account lets nobody in. This command accepts the
+issuer that has the name now, for all accounts of that name or for one: for example after
+an issuer has moved to another address.
 `,
 		Example: `  caddy gatehouse service-account confirm --issuer acme
   caddy gatehouse service-account confirm --issuer acme ci-deploy --json`,

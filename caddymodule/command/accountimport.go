@@ -51,12 +51,12 @@ func (p *program) accountImport(c *connection) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Registers machines of a file of JSON lines",
+		Short: "Registers the machines in a file of JSON lines",
 		Long: `
-Registers the machines of a file of JSON lines, one account a line as the command export
-prints them; FILE may be - for stdin. The whole file is checked before anything is sent.
-Then says of each line whether its account was created, updated, left as it was
-(unchanged), or refused. With --json these are JSON lines.
+Registers the machines in a file of JSON lines: one account a line, as the command export
+prints them. FILE may be - for stdin. The whole file is checked before anything is sent.
+Then each line is reported as created, updated, unchanged or refused; with --json as JSON
+lines.
 
 Exits with 0 only if none was refused, else with 1.
 `,
@@ -306,8 +306,8 @@ func (p *program) accountExport(c *connection) *cobra.Command {
 		Short: "Prints all service accounts as JSON lines",
 		Long: `
 Prints the stored service accounts of a running server as JSON lines, which the command
-import takes. Accounts that are declared in the configuration are not stored and cannot
-be imported beside it; they are left out unless asked for.
+import reads. Accounts that the configuration declares are not stored, and cannot be
+imported where they are declared. They are left out unless --declared is given.
 `,
 		Example: `  caddy gatehouse service-account export > accounts.jsonl
   caddy gatehouse service-account export --declared --token-file admin.token`,

@@ -43,16 +43,15 @@ func (p *program) accountRepair(c *connection) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "repair [--keep node|storage]",
-		Short: "Shows what storage holds beside what the server knows, and keeps one",
+		Short: "Compares storage with what the server knows, and keeps one of them",
 		Long: `
-Shows the service accounts that storage holds beside those that the server knows, and
-changes nothing. The two differ where storage was emptied, is another one, or has damaged
-records: each node then goes on with what it knows, and answers changes with 503 until
-somebody decides.
+Compares the service accounts in storage with those that the server knows, and changes
+nothing. They differ if storage was emptied, was replaced by another one, or has damaged
+records. Until somebody decides, each node continues with what it knows, and answers
+changes with 503.
 
-With --keep node, storage comes to hold what the server that is asked knows. With --keep
-storage, what storage holds is taken over, even if it is nothing. Either way all nodes
-follow.
+With --keep node, what the asked server knows is written to storage. With --keep storage,
+what storage holds is taken over, even if that is nothing. All nodes follow either way.
 `,
 		Example: `  caddy gatehouse service-account repair
   caddy gatehouse service-account repair --keep node

@@ -33,22 +33,21 @@ func Command() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "gatehouse",
 		Usage: "<command>",
-		Short: "Makes licenses, and looks after a running Gatehouse",
+		Short: "Makes licenses, and manages a running Gatehouse",
 		Long: `
-Makes and reads licenses (keygen, sign, verify, inspect: no server is needed), and
-looks after a running Gatehouse through Caddy's admin endpoint (all others).
+Makes and reads licenses without a server (keygen, sign, verify, inspect), and manages a
+running Gatehouse, by default through Caddy's admin endpoint (all other commands).
 
-Those that ask a running server find it as Caddy's own commands do, by --address or
---config, and send the bearer token of --token-file or of the environment variable
-GATEHOUSE_TOKEN. Without a token they are let in only where the configuration says
-trust_admin_endpoint.
+The latter find the server as Caddy's own commands do, by --address or --config, and send
+the bearer token of --token-file or of the environment variable GATEHOUSE_TOKEN. Without a
+token the server lets them in only if its configuration says trust_admin_endpoint.
 
 Results are printed on stdout, as a table or with --json as JSON; all else on stderr.
 Nothing is colored, with or without NO_COLOR, and a progress bar is drawn on a terminal
 only.
 
-Exits with 0 if it did what it was asked for, and with 1 if not: the command line is
-wrong, the server refuses, a license is not valid. The reason is then on stderr.
+Exits with 0 on success and with 1 on an error: a wrong command line, a refusal of the
+server, a license that is not valid. The reason is on stderr.
 
 The shell completes commands, flags and values, as ` + "`caddy completion --help`" + ` says; where a
 running server lets it, subjects of service accounts and names of issuers as well.

@@ -47,7 +47,7 @@ func finish(cmd *cobra.Command) {
 		})
 	}
 	if !strings.Contains(cmd.Long, "Exits with 0") {
-		cmd.Long += "\nExits with 0 if it did what it was asked for, and with 1 if not.\n"
+		cmd.Long += "\nExits with 0 on success and with 1 on an error.\n"
 	}
 }
 

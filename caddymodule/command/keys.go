@@ -19,8 +19,8 @@ func (p *program) keys() *cobra.Command {
 		Use:   "keys",
 		Short: "Shows issuers and the keys they sign with",
 		Long: `
-Shows the issuers of a running server, where their keys come from, how old they are and
-what went wrong last; then the keys. The command refresh below it fetches them anew.
+Shows the issuers of a running server: where their keys come from, how old they are, and
+the last error. Then shows the keys. The command keys refresh fetches them again.
 
 It needs a token of the admin group.
 `,

@@ -50,8 +50,8 @@ func (p *program) licenses() *cobra.Command {
 		Use:   "licenses",
 		Short: "Lists the licenses that a server has signed",
 		Long: `
-Lists the record of what a running server has signed over its API, the newest first:
-when, who asked, for whom, which hosts, until when, by which key.
+Lists the licenses that a running server has signed over its API, newest first: when, who
+asked for it, for whom and for which hosts, until when, and by which key.
 
 It needs a token of the signing group.
 `,
@@ -158,12 +158,12 @@ func (p *program) install() *cobra.Command {
 		Short: "Installs a license on a running server and its nodes",
 		Long: `
 Installs a license into the storage of a running server, and so on all nodes that share
-it. The server verifies it first, and refuses one that covers none of the hosts behind
-require_license, or not the one of --host. LICENSE is a file, or - for stdin; what is
-no license is not sent.
+that storage. The server verifies it first. It refuses a license that does not cover the
+host of --host or, without --host, any host behind require_license. LICENSE is a file, or
+- for stdin. What is not a license is not sent.
 
-It needs a token of the admin group, and a server without a license of its own in the
-configuration.
+It needs a token of the admin group. A server takes no license beside one that its
+configuration names.
 `,
 		Example: `  caddy gatehouse install license.json
   caddy gatehouse install --host gw.acme.example --token-file admin.token license.json

@@ -36,12 +36,11 @@ func (p *program) sign() *cobra.Command {
 Signs a license offline and prints the license itself.
 
 The key is a PEM file (PKCS #8, PKCS #1, SEC 1) that nobody else may read, or such a
-file encrypted with a passphrase by age; the passphrase comes from --passphrase-file,
-the environment variable GATEHOUSE_PASSPHRASE, or is asked for on a terminal.
+file encrypted with a passphrase by age. The passphrase is read from --passphrase-file,
+from the environment variable GATEHOUSE_PASSPHRASE, or from the terminal.
 
-The license is of version 1, which hoop's tools read, if the key is RSA and nothing
-asks for more; otherwise of version 2. Without --features it grants every feature;
---features "" grants none.
+The license is of version 1, which hoop's tools read, if the key is RSA and no flag needs
+version 2. Without --features it grants every feature; --features "" grants none.
 `,
 		Example: `  caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts 'gw.acme.example,*.acme.example' --description 'Acme Corp' --expire-at 365d > license.json
   caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts gw.acme.example --description 'Acme Corp' --expire-at 8640h --features sso,audit --grace 14d --limits seats=50 --environment production

@@ -28,10 +28,10 @@ func (p *program) ssoURL() *cobra.Command {
 		Use:   "sso-url --product PRODUCT --account ACCOUNT",
 		Short: "Prints the address of a customer account's login page",
 		Long: `
-Asks a running server for the address of the login page of a customer account, and
-prints it and nothing else.
+Asks a running server for the address of a customer account's login page, and prints it
+and nothing else.
 
-It needs a token of the group of sso, by default the admin group.
+It needs a token of the group that may ask for it, by default the admin group.
 `,
 		Example: `  caddy gatehouse sso-url --product my-product --account acme
   caddy gatehouse sso-url --product my-product --account acme --response-type code --redirect-uri http://127.0.0.1/callback --state xyz --nonce n-0S6 --json`,

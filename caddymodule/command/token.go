@@ -62,7 +62,7 @@ whether it is held to, what was expected and what was found, and the token's cla
 On a terminal the token is asked for and not shown.
 
 Exits with 0 if there is an explanation, also of a refusal, else with 1. It needs a
-token of the admin group, which is another one than that of stdin.
+token of the admin group, besides the one on stdin.
 `,
 		Example: `  caddy gatehouse token explain < token.jwt
   caddy gatehouse token explain --token-file admin.token --json < token.jwt`,

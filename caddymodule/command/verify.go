@@ -129,8 +129,8 @@ func (p *program) inspect() *cobra.Command {
 		Use:   "inspect LICENSE",
 		Short: "Shows what a license says, without verifying it",
 		Long: `
-Shows what a license says. Nothing of it is to be believed before it was verified, for
-which see the command verify. LICENSE is a file, or - for stdin.
+Shows what a license says, without checking its signature. Trust nothing of it before the
+command verify accepts it. LICENSE is a file, or - for stdin.
 `,
 		Example: `  caddy gatehouse inspect license.json
   caddy gatehouse inspect --json - < license.json`,
