@@ -41,6 +41,7 @@ func inSite(block string) string {
 var expected = regexp.MustCompile(`found "UNKNOWN", expected (?:one of: )?((?:[a-z_]+, )*?[a-z_]+), at `)
 
 func TestEveryOptionIsDocumented(t *testing.T) {
+	example := read(t, "Caddyfile.example")
 	for _, block := range blocks {
 		_, err := adapt(block.caddyfile)
 		match := expected.FindStringSubmatch(fmt.Sprint(err))
@@ -58,6 +59,11 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 			}
 		}
 		same(t, block.heading, documented, strings.Split(match[1], ", "))
+		for _, option := range documented {
+			if !regexp.MustCompile(`(?m)^[^a-z\n]*(?:# )?` + option + `\b|[` + "`" + `{ ]` + option + `\b`).MatchString(example) {
+				t.Errorf("Caddyfile.example does not show %s", option)
+			}
+		}
 	}
 }
 
