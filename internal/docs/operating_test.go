@@ -117,3 +117,23 @@ func TestPathsAreThere(t *testing.T) {
 		}
 	}
 }
+
+// The pages name the versions that go.mod asks for.
+func TestVersionsAreThoseOfGoMod(t *testing.T) {
+	module := read(t, "go.mod")
+	caddy := regexp.MustCompile(`caddyserver/caddy/v2 (v[\d.]+)`).FindStringSubmatch(module)[1]
+	golang := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(module)[1]
+	for _, page := range pages(t) {
+		text := read(t, page)
+		for _, match := range regexp.MustCompile(`(?:caddy/v2@|xcaddy build )(v2\.[\d.]+)`).FindAllStringSubmatch(text, -1) {
+			if match[1] != caddy {
+				t.Errorf("%s speaks of Caddy %s, want %s", page, match[1], caddy)
+			}
+		}
+		for _, match := range regexp.MustCompile(`(?:Go|https://go\.dev/dl/\)) (1\.\d+)\b`).FindAllStringSubmatch(text, -1) {
+			if match[1] != golang {
+				t.Errorf("%s speaks of Go %s, want %s", page, match[1], golang)
+			}
+		}
+	}
+}
