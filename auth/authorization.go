@@ -5,7 +5,11 @@ import "strings"
 // MaxTokenBytes is the longest token that is looked at.
 const MaxTokenBytes = 16 << 10
 
-const bearerScheme = "bearer"
+// The schemes that tokens come with, in lower case.
+const (
+	bearerScheme = "bearer"
+	dpopScheme   = "dpop"
+)
 
 // ParseAuthorization takes the bearer token out of a request's Authorization
 // header fields (RFC 6750, section 2.1): the scheme in any case, a space or more,
@@ -14,6 +18,21 @@ const bearerScheme = "bearer"
 // the form. The token is a part of the field: nothing is copied. Whether it is a
 // b64token is left to [Verifier.Verify]: a token that is remembered was one.
 func ParseAuthorization(fields []string) (string, *Refusal) {
+	return parseAuthorization(fields, bearerScheme)
+}
+
+// ParseCredentials is [ParseAuthorization] for the schemes Bearer and DPoP (RFC 9449,
+// section 7.1), and tells which it was.
+func ParseCredentials(fields []string) (token string, dpop bool, refusal *Refusal) {
+	if len(fields) == 1 && hasScheme(fields[0], dpopScheme) {
+		token, refusal = parseAuthorization(fields, dpopScheme)
+		return token, true, refusal
+	}
+	token, refusal = parseAuthorization(fields, bearerScheme)
+	return token, false, refusal
+}
+
+func parseAuthorization(fields []string, scheme string) (string, *Refusal) {
 	if len(fields) == 0 {
 		return "", ErrNoToken
 	}
@@ -21,13 +40,13 @@ func ParseAuthorization(fields []string) (string, *Refusal) {
 		return "", ErrSeveralHeaders
 	}
 	field := fields[0]
-	if !hasBearerScheme(field) {
+	if !hasScheme(field, scheme) {
 		return "", ErrNoToken
 	}
-	if len(field) == len(bearerScheme) || field[len(bearerScheme)] != ' ' {
+	if len(field) == len(scheme) || field[len(scheme)] != ' ' {
 		return "", ErrMalformedHeader
 	}
-	token := strings.TrimLeft(field[len(bearerScheme):], " ")
+	token := strings.TrimLeft(field[len(scheme):], " ")
 	if token == "" {
 		return "", ErrMalformedHeader
 	}
@@ -49,17 +68,18 @@ func CheckToken(token string) *Refusal {
 	return nil
 }
 
-// hasBearerScheme tells whether the field's first word is "Bearer".
-func hasBearerScheme(field string) bool {
-	if len(field) < len(bearerScheme) {
+// hasScheme tells whether the field's first word is the scheme, which has letters
+// only and is given in lower case.
+func hasScheme(field, scheme string) bool {
+	if len(field) < len(scheme) {
 		return false
 	}
-	for i := range len(bearerScheme) {
-		if field[i]|0x20 != bearerScheme[i] {
+	for i := range len(scheme) {
+		if field[i]|0x20 != scheme[i] {
 			return false
 		}
 	}
-	return len(field) == len(bearerScheme) || !isSchemeByte(field[len(bearerScheme)])
+	return len(field) == len(scheme) || !isSchemeByte(field[len(scheme)])
 }
 
 // isSchemeByte tells whether c may stand in an authentication scheme's name: a

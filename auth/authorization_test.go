@@ -153,3 +153,32 @@ func TestCheckToken(t *testing.T) {
 		}
 	}
 }
+
+func TestParseCredentials(t *testing.T) {
+	for _, tt := range []struct {
+		fields []string
+		token  string
+		dpop   bool
+		want   *Refusal
+	}{
+		{[]string{"DPoP a.b.c"}, "a.b.c", true, nil},
+		{[]string{"dpop   a.b.c"}, "a.b.c", true, nil},
+		{[]string{"Bearer a.b.c"}, "a.b.c", false, nil},
+		{[]string{"DPoP"}, "", true, ErrMalformedHeader},
+		{[]string{"DPoP "}, "", true, ErrMalformedHeader},
+		{[]string{"DPoP\ta.b.c"}, "", true, ErrMalformedHeader},
+		{[]string{"DPoP " + strings.Repeat("a", MaxTokenBytes+1)}, "", true, ErrTooLong},
+		{[]string{"DPoPx a.b.c"}, "", false, ErrNoToken},
+		{[]string{"Basic a"}, "", false, ErrNoToken},
+		{nil, "", false, ErrNoToken},
+		{[]string{"DPoP a", "DPoP a"}, "", false, ErrSeveralHeaders},
+		{[]string{"DPoP a", "Bearer a"}, "", false, ErrSeveralHeaders},
+	} {
+		if token, dpop, refusal := ParseCredentials(tt.fields); token != tt.token || dpop != tt.dpop || refusal != tt.want {
+			t.Errorf("%.40q: got %q, %t, %v", tt.fields, token, dpop, refusal)
+		}
+	}
+	if _, refusal := ParseAuthorization([]string{"DPoP a.b.c"}); refusal != ErrNoToken {
+		t.Errorf("a bearer's token: %v", refusal)
+	}
+}

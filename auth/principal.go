@@ -3,6 +3,8 @@ package auth
 import (
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
 
 // Kind is what a caller is.
@@ -46,6 +48,12 @@ func (p *Principal) ID() string {
 
 // Token is the token that the caller brought.
 func (p *Principal) Token() *Token { return p.token }
+
+// Bound is what the caller's token is bound to; the zero value for a bearer's.
+func (p *Principal) Bound() bound.Confirmation {
+	confirmation, _ := p.token.confirmation() // it was verified
+	return confirmation
+}
 
 // Subject is the caller's name at its issuer; never empty.
 func (p *Principal) Subject() string { return p.token.Subject() }

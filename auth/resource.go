@@ -27,6 +27,12 @@ type Resource struct {
 
 	// Methods are the ways a token may be sent: header, body, query.
 	Methods []string
+
+	// ProofAlgorithms are those that DPoP proofs may be signed by; DPoPOnly tells that
+	// tokens must be bound by DPoP, Certificates that they may be bound to client
+	// certificates.
+	ProofAlgorithms        []string
+	DPoPOnly, Certificates bool
 }
 
 // CheckResource is an error that says what a resource identifier must look
@@ -78,6 +84,9 @@ func (r Resource) Metadata() ([]byte, error) {
 		Servers  []string `json:"authorization_servers,omitzero"`
 		Scopes   []string `json:"scopes_supported,omitzero"`
 		Methods  []string `json:"bearer_methods_supported,omitzero"`
-	}{r.Identifier, r.Issuers, r.Scopes, r.Methods}
+		Proofs   []string `json:"dpop_signing_alg_values_supported,omitzero"`
+		DPoP     bool     `json:"dpop_bound_access_tokens_required,omitzero"`
+		MTLS     bool     `json:"tls_client_certificate_bound_access_tokens,omitzero"`
+	}{r.Identifier, r.Issuers, r.Scopes, r.Methods, r.ProofAlgorithms, r.DPoPOnly, r.Certificates}
 	return json.Marshal(document, json.Deterministic(true))
 }

@@ -62,8 +62,12 @@ func TestMetadata(t *testing.T) {
 	}{
 		{Resource{Identifier: "https://a.example"}, `{"resource":"https://a.example"}`},
 		{
-			Resource{"https://a.example", []string{"https://i.example"}, []string{"read"}, []string{"header"}},
+			Resource{Identifier: "https://a.example", Issuers: []string{"https://i.example"}, Scopes: []string{"read"}, Methods: []string{"header"}},
 			`{"resource":"https://a.example","authorization_servers":["https://i.example"],"scopes_supported":["read"],"bearer_methods_supported":["header"]}`,
+		},
+		{
+			Resource{Identifier: "https://a.example", ProofAlgorithms: []string{"ES256"}, DPoPOnly: true, Certificates: true},
+			`{"resource":"https://a.example","dpop_signing_alg_values_supported":["ES256"],"dpop_bound_access_tokens_required":true,"tls_client_certificate_bound_access_tokens":true}`,
 		},
 	}
 	for _, tt := range tests {

@@ -191,7 +191,14 @@ func TestEachProofIsChecked(t *testing.T) {
 	}
 	// A plan that grows makes the token anew, and it is bound as before.
 	verdict := v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), ""))
-	unregistered(t, verdict.Token).Text("claims.of.a.new.path")
+	caller := unregistered(t, verdict.Token)
+	if got := caller.Bound(); got != (bound.Confirmation{Thumbprint: me.thumbprint}) {
+		t.Errorf("bound to %+v", got)
+	}
+	if got := letIn(t, v, g.idp.Mint(nil)).Bound(); got != (bound.Confirmation{}) {
+		t.Errorf("a bearer token is bound to %+v", got)
+	}
+	caller.Text("claims.of.a.new.path")
 	if again := v.Verify(t.Context(), token); again.Refusal != ErrBound || !again.IsBound() {
 		t.Errorf("after the plan has grown: %v", again.Refusal)
 	}
