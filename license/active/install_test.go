@@ -101,6 +101,7 @@ func TestInstallBusy(t *testing.T) {
 				h := newFaultStorage(t)
 				k, _ := started(t, Installed(), h)
 				must(t, k.Install(t.Context(), signed(t, "Acme")))
+				synctest.Wait() // until the lock is given back
 				h.do(func() { c.spoil(h) })
 				began := time.Now()
 				err := k.Install(t.Context(), signed(t, "Other"))
@@ -118,6 +119,7 @@ func TestInstallBusy(t *testing.T) {
 				time.Sleep(time.Minute) // abandoned calls end, and give back what they get
 				must(t, k.Install(t.Context(), signed(t, "Third")))
 				wantCustomer(t, k, "Third")
+				synctest.Wait()
 				if h.isHeld() {
 					t.Error("the lock is still held")
 				}
@@ -138,6 +140,7 @@ func TestInstallAfterTheKilled(t *testing.T) {
 				time.AfterFunc(6*time.Second, func() { _ = h.Unlock(t.Context(), lockName) })
 				must(t, k.Install(t.Context(), signed(t, "Acme")))
 				wantCustomer(t, k, "Acme")
+				synctest.Wait()
 				if h.isHeld() {
 					t.Error("the lock is still held")
 				}
