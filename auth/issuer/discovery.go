@@ -102,20 +102,6 @@ func (e *Engine) knownMetadata() *Metadata {
 	return e.metadata.known
 }
 
-// jwksAddress is where the key set is, discovered if need be.
-func (e *Engine) jwksAddress(ctx context.Context) (string, error) {
-	if e.cfg.JWKSURI != "" {
-		return e.cfg.JWKSURI, nil
-	}
-	if known := e.knownMetadata(); known != nil {
-		return known.JWKSURI, nil
-	}
-	if err := e.fetchMetadata(ctx); err != nil {
-		return "", err
-	}
-	return e.knownMetadata().JWKSURI, nil
-}
-
 // renewMetadata fetches the metadata again where the address of the key set comes
 // from it, so that a moved key set is followed. Where nothing is known yet, the
 // fetch of the keys will see to it.

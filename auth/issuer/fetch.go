@@ -143,9 +143,14 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	if e.cfg.JWKSFile != "" {
 		return e.readJWKSFile(f)
 	}
-	address, err := e.jwksAddress(ctx)
-	if err != nil {
-		return err
+	address := e.cfg.JWKSURI
+	if e.cfg.discovers() {
+		if e.knownMetadata() == nil {
+			if err := e.fetchMetadata(ctx); err != nil {
+				return err
+			}
+		}
+		address = e.knownMetadata().JWKSURI
 	}
 	u, err := e.cfg.parseURL(address)
 	if err == nil && e.cfg.discovers() {

@@ -13,9 +13,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
-// FuzzParseSet holds what must be true of any set that is taken: bounded, found
+// FuzzParseJWKS holds what must be true of any set that is taken: bounded, found
 // by its ids, only sound keys, and the same after being kept.
-func FuzzParseSet(f *testing.F) {
+func FuzzParseJWKS(f *testing.F) {
 	f.Add(setOf())
 	f.Add(setOf(rsaKey("r"), ecKey("e", elliptic.P256()), edKey("d")))
 	f.Add(setOf(ecKey("e", elliptic.P384()).with("crv", "P-256"), edKey("").with("kid", nil)))
