@@ -33,7 +33,7 @@ type By string
 // The ways of finding an account.
 const (
 	// ByEither: by the subject or the client id of a caller that is known to be a
-	// machine. So are accounts that do not say.
+	// machine. This is the default.
 	ByEither By = "either"
 	// BySubject: by the subject, whatever the caller is.
 	BySubject By = "subject"
@@ -52,7 +52,7 @@ func (k Key) compare(other Key) int {
 	return cmp.Or(cmp.Compare(k.Subject, other.Subject), cmp.Compare(k.Issuer, other.Issuer))
 }
 
-// State is what an account is worth at a moment.
+// State says whether an account lets its machine in at a moment.
 type State uint8
 
 // The states. The zero value is none of them.
@@ -79,9 +79,9 @@ func (s State) String() string {
 // Account is one known machine. It never changes once made: a change makes
 // another one in its place, so it may be kept and shared freely.
 //
-// A node may hold a million of them, and the collector lets memory grow to twice
-// what they take. So an account is 48 bytes and one text, and the id is worked
-// out when somebody asks.
+// A node may hold a million accounts, and the garbage collector lets memory grow to
+// twice what they take. So an account is 48 bytes and one text, and its id is
+// computed when it is asked for.
 type Account struct {
 	text    string // the subject, a line feed and the name; neither holds another
 	traits  unique.Handle[traits]
@@ -90,8 +90,8 @@ type Account struct {
 	updated int64
 }
 
-// traits are what many accounts have alike. Each is in memory once for all of
-// them: a handle takes 8 bytes, what it stands for some 80.
+// traits are what many accounts have in common. Equal traits are in memory once: a
+// handle takes 8 bytes, the traits some 80.
 type traits struct {
 	issuer     string
 	identifier string // of that issuer; empty: not known, as in older records
@@ -119,13 +119,11 @@ func (k Key) qualifiedID() uuid.UUID { return plainID(k.Issuer + "\n" + k.Subjec
 func (a *Account) ID() string { return a.uuid().String() }
 
 func (a *Account) uuid() uuid.UUID {
-	if a.qualified() {
+	if a.traits.Value().qualified {
 		return a.Key().qualifiedID()
 	}
 	return plainID(a.Subject())
 }
-
-func (a *Account) qualified() bool { return a.traits.Value().qualified }
 
 // Key is the issuer's name and the subject. It never changes.
 func (a *Account) Key() Key { return Key{a.Issuer(), a.Subject()} }
@@ -181,7 +179,7 @@ func (a *Account) Status() Status {
 	return StatusActive
 }
 
-// ExpiresAt is when the account stops being good; zero: never.
+// ExpiresAt is when the account expires; zero: never.
 func (a *Account) ExpiresAt() time.Time { return fromUnix(a.expires) }
 
 // CreatedAt is zero for declared accounts.
@@ -190,7 +188,7 @@ func (a *Account) CreatedAt() time.Time { return fromUnix(a.created) }
 // UpdatedAt is zero for declared accounts.
 func (a *Account) UpdatedAt() time.Time { return fromUnix(a.updated) }
 
-// State tells what the account is worth at that time. Only [Active] is good.
+// State is the account's at that time. Only [Active] lets in.
 func (a *Account) State(now time.Time) State {
 	switch {
 	case a.inactive():
@@ -201,22 +199,6 @@ func (a *Account) State(now time.Time) State {
 	return Active
 }
 
-// wire is the JSON of the API; the order of members is part of it.
-type wire struct {
-	ID         string   `json:"id"`
-	OrgID      string   `json:"org_id"`
-	Subject    string   `json:"subject"`
-	Name       string   `json:"name"`
-	Status     Status   `json:"status"`
-	Groups     []string `json:"groups"`
-	Issuer     string   `json:"issuer"`
-	Identifier string   `json:"issuer_identifier,omitzero"`
-	By         By       `json:"by,omitzero"`
-	ExpiresAt  string   `json:"expires_at,omitzero"`
-	CreatedAt  string   `json:"created_at,omitzero"`
-	UpdatedAt  string   `json:"updated_at,omitzero"`
-}
-
 // MarshalJSON writes the account as the API shows it: groups is never null,
 // times are RFC 3339 in UTC and left out when they are zero. [Decode] takes the
 // result.
@@ -225,15 +207,34 @@ func (a *Account) MarshalJSON() ([]byte, error) {
 	if groups == nil {
 		groups = []string{}
 	}
-	return json.Marshal(wire{
+	stamp := func(seconds int64) string {
+		if seconds == 0 {
+			return ""
+		}
+		return fromUnix(seconds).Format(time.RFC3339)
+	}
+	return json.Marshal(struct { // the order of members is part of the API
+		ID         string   `json:"id"`
+		OrgID      string   `json:"org_id"`
+		Subject    string   `json:"subject"`
+		Name       string   `json:"name"`
+		Status     Status   `json:"status"`
+		Groups     []string `json:"groups"`
+		Issuer     string   `json:"issuer"`
+		Identifier string   `json:"issuer_identifier,omitzero"`
+		By         By       `json:"by,omitzero"`
+		ExpiresAt  string   `json:"expires_at,omitzero"`
+		CreatedAt  string   `json:"created_at,omitzero"`
+		UpdatedAt  string   `json:"updated_at,omitzero"`
+	}{
 		ID: a.ID(), OrgID: OrgID, Subject: a.Subject(), Name: a.Name(), Status: a.Status(), Groups: groups,
 		Issuer: a.Issuer(), Identifier: a.Identifier(), By: a.By(),
 		ExpiresAt: stamp(a.expires), CreatedAt: stamp(a.created), UpdatedAt: stamp(a.updated),
 	})
 }
 
-// Tag changes whenever anything of the account does, and is never empty: 32
-// hexadecimal digits.
+// Tag is another one whenever anything of the account changes: 32 hexadecimal
+// digits.
 func (a *Account) Tag() string {
 	text, err := a.MarshalJSON()
 	if err != nil {
@@ -251,13 +252,6 @@ func (a *Account) same(b *Account) bool {
 // equal reports whether all is equal.
 func (a *Account) equal(b *Account) bool {
 	return a.same(b) && a.created == b.created && a.updated == b.updated
-}
-
-func stamp(seconds int64) string {
-	if seconds == 0 {
-		return ""
-	}
-	return fromUnix(seconds).Format(time.RFC3339)
 }
 
 func fromUnix(seconds int64) time.Time {

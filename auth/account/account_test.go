@@ -100,5 +100,5 @@ func TestNoObserver(t *testing.T) {
 	t.Cleanup(func() { _ = quiet.Close() })
 	quiet.Attach(account.Host{Storage: e.Node(), Refresh: refresh})
 	create(t, writer, "sa")
-	eventually(t, "it is seen", func() bool { _, ok := quiet.Get("sa"); return ok })
+	eventually(t, "it is seen", func() bool { _, err := quiet.Find("", "sa"); return err == nil })
 }

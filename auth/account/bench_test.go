@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 const million = 1_000_000
@@ -196,7 +197,7 @@ func upserts(from, to int) []account.Change {
 	return changes
 }
 
-func millionStorage(b *testing.B) account.Storage {
+func millionStorage(b *testing.B) storage.Storage {
 	b.Helper()
 	folder, err := millionFolder()
 	if err != nil {
@@ -205,7 +206,7 @@ func millionStorage(b *testing.B) account.Storage {
 	return &certmagic.FileStorage{Path: folder}
 }
 
-func sizedStorage(b *testing.B, size int) account.Storage {
+func sizedStorage(b *testing.B, size int) storage.Storage {
 	b.Helper()
 	if size == million {
 		return millionStorage(b)

@@ -86,14 +86,16 @@ type Result struct {
 	Err error
 }
 
-func refused(err error) Result { return Result{Outcome: Refused, Err: err} }
-
 // work is a change of the accounts in the making.
 type work struct {
 	base    *snapshot
 	changed map[Key]*Account // nil: deleted
 	touched map[string][]Key // those of changed, by subject
 	blocked map[int]string   // shards that must not be written, with the damaged record
+}
+
+func newWork(base *snapshot, blocked map[int]string) *work {
+	return &work{base: base, changed: map[Key]*Account{}, touched: map[string][]Key{}, blocked: blocked}
 }
 
 func (w *work) get(key Key) *Account {
@@ -122,8 +124,8 @@ func (w *work) named(subject string) []*Account {
 // only in the making is not found.
 func (w *work) find(c Change) (*Account, error) {
 	named := w.named(c.Key)
-	if len(named) == 0 {
-		if a := w.base.findID(c.Key); a != nil {
+	if id, ok := parseID(c.Key); ok && len(named) == 0 {
+		if a := w.base.findID(id); a != nil {
 			if a = w.get(a.Key()); a != nil {
 				named = append(named, a)
 			}
@@ -163,9 +165,6 @@ func (w *work) set(key Key, a *Account) error {
 		return fmt.Errorf("%w: %s holds the account or would; restore the record, or write what is known of it: caddy gatehouse service-account repair", ErrDamaged, record)
 	}
 	if _, again := w.changed[key]; !again {
-		if w.touched == nil {
-			w.touched = map[string][]Key{}
-		}
 		w.touched[key.Subject] = append(w.touched[key.Subject], key)
 	}
 	w.changed[key] = a
@@ -178,7 +177,10 @@ func (w *work) apply(c Change, now int64) Result {
 	var err error
 	switch {
 	case c.Op == Delete:
-		result, err = w.remove(c)
+		var old *Account
+		if old, err = w.find(c); err == nil {
+			result, err = Result{Outcome: Deleted, Account: old}, w.set(old.Key(), nil)
+		}
 	case c.Draft == nil || c.Op < Create || c.Op > Confirm:
 		err = invalid("", "the change names no known operation, or has no draft")
 	case c.Op == Replace:
@@ -189,7 +191,7 @@ func (w *work) apply(c Change, now int64) Result {
 		result, err = w.create(c, now)
 	}
 	if err != nil {
-		return refused(err)
+		return Result{Outcome: Refused, Err: err}
 	}
 	return result
 }
@@ -212,20 +214,13 @@ func (w *work) create(c Change, now int64) (Result, error) {
 	if err := d.checkIdentifier(nil); err != nil {
 		return Result{}, err
 	}
-	plain := func(a *Account) bool { return !a.qualified() }
+	plain := func(a *Account) bool { return !a.traits.Value().qualified }
 	qualified, err := d.chooseID(slices.ContainsFunc(w.named(d.Subject), plain))
 	if err != nil {
 		return Result{}, err
 	}
-	return w.put(d.create(now, qualified), Created)
-}
-
-func (w *work) remove(c Change) (Result, error) {
-	old, err := w.find(c)
-	if err != nil {
-		return Result{}, err
-	}
-	return Result{Outcome: Deleted, Account: old}, w.set(old.Key(), nil)
+	a := d.create(now, qualified)
+	return Result{Outcome: Created, Account: a}, w.set(a.Key(), a)
 }
 
 func (w *work) replace(c Change, now int64) (Result, error) {
@@ -279,9 +274,5 @@ func (w *work) exchange(old, next *Account) (Result, error) {
 	if next.same(old) {
 		return Result{Outcome: Unchanged, Account: old}, nil
 	}
-	return w.put(next, Replaced)
-}
-
-func (w *work) put(a *Account, o Outcome) (Result, error) {
-	return Result{Outcome: o, Account: a}, w.set(a.Key(), a)
+	return Result{Outcome: Replaced, Account: next}, w.set(next.Key(), next)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // Declared are the accounts that a configuration declares. It never changes. The
@@ -48,28 +47,13 @@ func (d *Declared) find(key Key) *Account {
 	return d.known.find(hash(key.Subject), key)
 }
 
-func (d *Declared) named(subject string) []*Account {
-	if d == nil {
-		return nil
-	}
-	return d.known.named(hash(subject), subject)
-}
-
-func (d *Declared) findID(text string) *Account {
-	id, ok := parseID(text)
-	if d == nil || !ok {
-		return nil
-	}
-	return d.known.findID(id)
-}
-
 // View is what one configuration sees: the accounts that it declares, laid over
 // those of the registry. Declared accounts cannot be changed, and hide a stored
 // one with the same issuer and subject. Both fields may be shared; Declared may
-// be nil.
+// be nil. What has nothing to do with declared accounts is the registry's own.
 type View struct {
 	Declared *Declared
-	Registry *Registry
+	*Registry
 }
 
 // Lookup is [Registry.Lookup], declared accounts first.
@@ -80,35 +64,25 @@ func (v View) Lookup(issuer, subject string) (*Account, bool) {
 	return v.Registry.Lookup(issuer, subject)
 }
 
-// Loaded is [Registry.Loaded]. Until then declared accounts are known already.
-func (v View) Loaded() bool { return v.Registry.Loaded() }
-
-// AwaitReading is [Registry.AwaitReading].
-func (v View) AwaitReading(ctx context.Context) bool { return v.Registry.AwaitReading(ctx) }
-
 // Find is [Registry.Find] among both.
-func (v View) Find(issuer, key string) (*Account, error) { return choose(v.matches(key), issuer) }
-
-// matches are the accounts that a subject or an id may mean.
-func (v View) matches(key string) []*Account {
+func (v View) Find(issuer, key string) (*Account, error) {
+	var found []*Account
 	stored := v.Registry.current.Load()
-	matches := merge(v.Declared.named(key), stored.named(key))
-	if len(matches) > 0 {
-		return matches
+	if v.Declared != nil {
+		found = v.Declared.known.named(hash(key), key)
 	}
-	if a := v.Declared.findID(key); a != nil {
-		matches = append(matches, a)
+	found = merge(found, stored.named(key))
+	if id, ok := parseID(key); ok && len(found) == 0 {
+		if v.Declared != nil {
+			if a := v.Declared.known.findID(id); a != nil {
+				found = append(found, a)
+			}
+		}
+		if a := stored.findID(id); a != nil && v.Declared.find(a.Key()) == nil {
+			found = append(found, a)
+		}
 	}
-	if a := stored.findID(key); a != nil && v.Declared.find(a.Key()) == nil {
-		matches = append(matches, a)
-	}
-	return matches
-}
-
-// Get is Find where the issuer need not be said.
-func (v View) Get(key string) (*Account, bool) {
-	a, err := v.Find("", key)
-	return a, err == nil
+	return choose(found, issuer)
 }
 
 // Page is [Registry.Page] of both.
@@ -128,11 +102,6 @@ func (v View) Page(q Query) []*Account {
 		listed = listed[:q.Limit]
 	}
 	return listed
-}
-
-// List is Page for those of all issuers after a subject.
-func (v View) List(after string, limit int) []*Account {
-	return v.Page(Query{After: after, Limit: limit})
 }
 
 // merge merges two sorted lists; of two with the same key the first counts.
@@ -160,42 +129,15 @@ func (v View) Counts() Counts {
 	if v.Declared == nil {
 		return c
 	}
-	now := v.Registry.now()
+	now := v.now()
+	number := map[State]*int{Active: &c.Active, Inactive: &c.Inactive, Expired: &c.Expired}
 	for _, a := range v.Declared.accounts {
-		c.add(a.State(now), 1)
+		*number[a.State(now)]++
 		if hidden, ok := v.Registry.Lookup(a.Issuer(), a.Subject()); ok {
-			c.add(hidden.State(now), -1)
+			*number[hidden.State(now)]--
 		}
 	}
 	return c
-}
-
-// Unconfirmed counts the stored accounts that are for an issuer which had the name
-// of a configured one. They let nobody in until they are confirmed.
-func (v View) Unconfirmed(configured Issuers) map[Issuer]int {
-	counts := map[Issuer]int{}
-	for _, s := range v.Registry.current.Load().shards {
-		if s == nil {
-			continue
-		}
-		for was, n := range s.issuers() {
-			if now := configured.Identifier(was.Name); now != "" && was.Identifier != "" && was.Identifier != now {
-				counts[was] += n
-			}
-		}
-	}
-	return counts
-}
-
-func (c *Counts) add(s State, n int) {
-	switch s {
-	case Active:
-		c.Active += n
-	case Inactive:
-		c.Inactive += n
-	default:
-		c.Expired += n
-	}
 }
 
 // Apply is [Registry.Apply]; changes of declared accounts are refused with
@@ -206,7 +148,7 @@ func (v View) Apply(ctx context.Context, changes []Change, progress func(done in
 	var at []int
 	for i, c := range changes {
 		if err := v.refuse(c); err != nil {
-			results[i] = refused(err)
+			results[i] = Result{Outcome: Refused, Err: err}
 			continue
 		}
 		passed, at = append(passed, c), append(at, i)
@@ -248,34 +190,11 @@ func (v View) refuse(c Change) error {
 	return nil // what is not known here may be stored all the same
 }
 
-// Create is [Registry.Create]; see [View.Apply].
-func (v View) Create(ctx context.Context, d *Draft) (*Account, error) {
-	return single(v.Apply(ctx, []Change{{Op: Create, Draft: d}}, nil))
+// Version is [Registry.Version], and that of the declared accounts.
+func (v View) Version() Version {
+	version := v.Registry.Version()
+	if v.Declared != nil {
+		version |= Version(v.Declared.version << storedBits)
+	}
+	return version
 }
-
-// Replace is [Registry.Replace]; see [View.Apply].
-func (v View) Replace(ctx context.Context, key string, d *Draft) (*Account, error) {
-	return single(v.Apply(ctx, []Change{{Op: Replace, Key: key, Draft: d}}, nil))
-}
-
-// Delete is [Registry.Delete]; see [View.Apply].
-func (v View) Delete(ctx context.Context, key string) (*Account, error) {
-	return single(v.Apply(ctx, []Change{{Op: Delete, Key: key}}, nil))
-}
-
-// Synced is [Registry.Synced].
-func (v View) Synced() time.Time { return v.Registry.Synced() }
-
-// Compare is [Registry.Compare].
-func (v View) Compare() (*Comparison, error) { return v.Registry.Compare() }
-
-// Repair is [Registry.Repair].
-func (v View) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
-	return v.Registry.Repair(ctx, keep)
-}
-
-// Standing is [Registry.Standing].
-func (v View) Standing() Standing { return v.Registry.Standing() }
-
-// Unavailable is [Registry.Unavailable].
-func (v View) Unavailable() bool { return v.Registry.Unavailable() }

@@ -27,7 +27,7 @@ func TestView(t *testing.T) {
 	v := account.View{Declared: declare(t, draft("d"), disabled("hidden"), draft("b")), Registry: n.Registry}
 
 	want := []string{"a", "b", "c", "d", "e", "hidden"}
-	if got := subjects(v.List("", 0)); !slices.Equal(got, want) {
+	if got := subjects(v.Page(account.Query{})); !slices.Equal(got, want) {
 		t.Errorf("lists %q", got)
 	}
 	for after := range len(want) {
@@ -36,7 +36,7 @@ func TestView(t *testing.T) {
 			if limit > 0 {
 				expect = expect[:min(limit, len(expect))]
 			}
-			if got := subjects(v.List(want[after], limit)); !slices.Equal(got, expect) {
+			if got := subjects(v.Page(account.Query{After: want[after], Limit: limit})); !slices.Equal(got, expect) {
 				t.Errorf("List(%q, %d) = %q; want %q", want[after], limit, got, expect)
 			}
 		}
@@ -51,7 +51,7 @@ func TestView(t *testing.T) {
 	if a, ok := v.Lookup("acme", "c"); !ok || a.Subject() != "c" {
 		t.Error("a stored account is not found")
 	}
-	if a, ok := v.Get(account.ID("d")); !ok || a.Subject() != "d" {
+	if a, err := v.Find("", account.ID("d")); err != nil || a.Subject() != "d" {
 		t.Error("a declared account is not found by its id")
 	}
 	if c := v.Counts(); c != (account.Counts{Active: 5, Inactive: 1}) {
@@ -66,14 +66,14 @@ func TestViewRefusesDeclared(t *testing.T) {
 	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
 	create(t, n, "stored")
 	v := account.View{Declared: declare(t, draft("d")), Registry: n.Registry}
-	_, err := v.Create(t.Context(), draft("d"))
+	_, err := one(t.Context(), v, account.Change{Op: account.Create, Draft: draft("d")})
 	wantError(t, err, account.ErrExists)
 	wantError(t, err, account.ErrDeclared)
-	_, err = v.Replace(t.Context(), account.ID("d"), disabled("d"))
+	_, err = one(t.Context(), v, account.Change{Op: account.Replace, Key: account.ID("d"), Draft: disabled("d")})
 	wantError(t, err, account.ErrDeclared)
-	_, err = v.Delete(t.Context(), "d")
+	_, err = one(t.Context(), v, account.Change{Op: account.Delete, Key: "d"})
 	wantError(t, err, account.ErrDeclared)
-	_, err = v.Create(t.Context(), nil)
+	_, err = one(t.Context(), v, account.Change{Op: account.Create})
 	if err == nil {
 		t.Error("created nothing")
 	}
@@ -88,7 +88,7 @@ func TestViewRefusesDeclared(t *testing.T) {
 		t.Errorf("results are %+v", results)
 	}
 	holds(t, n, []string{"new"})
-	if _, err := v.Delete(t.Context(), "new"); err != nil {
+	if _, err := one(t.Context(), v, account.Change{Op: account.Delete, Key: "new"}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -108,7 +108,7 @@ func TestNewDeclaredRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := account.View{Declared: none, Registry: account.New(account.Options{})}
-	if _, ok := v.Get("x"); ok || len(v.List("", 5)) != 0 || v.Loaded() {
+	if _, err := v.Find("", "x"); err == nil || len(v.Page(account.Query{Limit: 5})) != 0 || v.Loaded() {
 		t.Error("found something in nothing")
 	}
 }

@@ -2,6 +2,7 @@ package account
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -187,3 +188,43 @@ func asInput(err error) error {
 	}
 	return malformed("the body is not valid JSON (RFC 8259, in UTF-8)")
 }
+
+// Class says what is wrong with an input.
+type Class uint8
+
+// The classes.
+const (
+	// Malformed: not a JSON object, or with unknown or repeated members.
+	Malformed Class = iota + 1
+	// Invalid: a member is missing, of the wrong type or out of range.
+	Invalid
+)
+
+// InputError is the error of [Decode], and of a change with a [Draft] that does
+// not hold.
+type InputError struct {
+	Class Class
+	// Member is the name of the member at fault; empty if it is the whole.
+	Member string
+	text   string
+}
+
+// Error says what was found and what would be right. It quotes no more than a
+// few characters of the input.
+func (e *InputError) Error() string {
+	if e.Member == "" {
+		return e.text
+	}
+	return e.Member + " " + e.text
+}
+
+func malformed(format string, args ...any) error {
+	return &InputError{Class: Malformed, text: fmt.Sprintf(format, args...)}
+}
+
+func invalid(member, format string, args ...any) error {
+	return &InputError{Class: Invalid, Member: member, text: fmt.Sprintf(format, args...)}
+}
+
+// quote shows the beginning of s in an error.
+func quote(s string) string { return strictjson.Quote(s, 48) }

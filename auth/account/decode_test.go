@@ -103,7 +103,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Get("<ü&>")
+	a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Lookup("acme", "<ü&>")
 	got, err := a.MarshalJSON()
 	want := `{"id":"` + a.ID() + `","org_id":"` + account.OrgID + `","subject":"<ü&>","name":"","status":"active","groups":[],"issuer":"acme","by":"either"}`
 	if err != nil || string(got) != want {
@@ -162,7 +162,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decoded, but does not hold: %v", err)
 		}
-		a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Get(d.Subject)
+		a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Find("", d.Subject)
 		shown, err := a.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)

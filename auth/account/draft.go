@@ -20,7 +20,7 @@ const (
 	MaxGroups = 100
 )
 
-// Times outside of these years are slips, like milliseconds taken for seconds.
+// Times outside of these years are mistakes, such as milliseconds given as seconds.
 const firstYear, lastYear = 2000, 9999
 
 // Draft is an account as somebody wants it. See [Decode] for one from JSON.
@@ -37,9 +37,9 @@ type Draft struct {
 	// Issuer is a configured name; see [Draft.SetIssuer]. Required for a new
 	// account, which is known by it as by the subject: neither ever changes.
 	Issuer string
-	// Identifier is what Issuer stands for. Empty: what Issuers say, or else what
-	// the account has. Given: either of these two, so that what was registered for
-	// one issuer is not taken for another's that has its name now.
+	// Identifier is the identifier of the issuer with that name. Empty: as in Issuers,
+	// or else as the account has it. If it is given it must be one of these two, so
+	// that an account of one issuer is not taken for another's that has its name now.
 	Identifier string
 	// By says whose name Subject is. Empty: as it was; for a new account
 	// [ByEither].
@@ -76,10 +76,6 @@ func (i Issuers) Identifier(name string) string {
 	return ""
 }
 
-func (i Issuers) has(name string) bool {
-	return slices.ContainsFunc(i, func(known Issuer) bool { return known.Name == name })
-}
-
 func (i Issuers) names() string {
 	names := make([]string, len(i))
 	for n, known := range i {
@@ -96,7 +92,7 @@ func (d *Draft) SetIssuer(known Issuers) error {
 		d.Issuer = known[0].Name
 	case d.Issuer == "":
 		return invalid("issuer", "is missing; want one of the configured: %s", known.names())
-	case !known.has(d.Issuer):
+	case !slices.ContainsFunc(known, func(one Issuer) bool { return one.Name == d.Issuer }):
 		return invalid("issuer", "is %s; want one of the configured: %s", quote(d.Issuer), known.names())
 	}
 	d.Issuers = known
@@ -116,19 +112,14 @@ func (d *Draft) validateRest() error {
 	if err := checkText("name", d.Name); err != nil {
 		return err
 	}
-	if err := checkStatus(d.Status); err != nil {
-		return err
+	switch d.Status {
+	case StatusActive, StatusInactive:
+	case "":
+		return invalid("status", `is missing or empty; want "active" or "inactive"`)
+	default:
+		return invalid("status", `is %s; want "active" or "inactive"`, quote(string(d.Status)))
 	}
-	if err := checkGroups(d.Groups); err != nil {
-		return err
-	}
-	if err := checkIssuer(d.Issuer); err != nil {
-		return err
-	}
-	if err := checkIdentifier(d.Identifier); err != nil {
-		return err
-	}
-	if err := checkBy(d.By); err != nil {
+	if err := checkTraits(d.Groups, d.Issuer, d.Identifier, d.By); err != nil {
 		return err
 	}
 	for _, t := range []struct {
@@ -187,7 +178,7 @@ func (d *Draft) create(now int64, qualified bool) *Account {
 // replace makes the account that takes the place of old.
 func (d *Draft) replace(old *Account, now int64) *Account {
 	identifier := cmp.Or(d.Identifier, d.Issuers.Identifier(old.Issuer()), old.Identifier())
-	a := d.account(identifier, cmp.Or(d.By, old.By()), old.qualified())
+	a := d.account(identifier, cmp.Or(d.By, old.By()), old.traits.Value().qualified)
 	a.created, a.updated = old.created, max(now, old.updated)
 	return a
 }
@@ -251,17 +242,11 @@ func checkSubject(s string) error {
 	return checkText("subject", s)
 }
 
-func checkStatus(s Status) error {
-	switch s {
-	case StatusActive, StatusInactive:
-		return nil
-	case "":
-		return invalid("status", `is missing or empty; want "active" or "inactive"`)
-	}
-	return invalid("status", `is %s; want "active" or "inactive"`, quote(string(s)))
-}
+// maxIdentifier bounds an issuer's identifier, in bytes.
+const maxIdentifier = 2048
 
-func checkGroups(groups []string) error {
+// checkTraits checks what becomes the account's traits.
+func checkTraits(groups []string, issuer, identifier string, by By) error {
 	if len(groups) > MaxGroups {
 		return invalid("groups", "has %d elements; want at most %d", len(groups), MaxGroups)
 	}
@@ -276,27 +261,18 @@ func checkGroups(groups []string) error {
 			return invalid("groups", "holds %s twice; want each once", quote(g))
 		}
 	}
-	return nil
-}
-
-func checkIssuer(s string) error {
-	if s == "" {
+	if issuer == "" {
 		return invalid("issuer", "is missing; want the name of a configured issuer")
 	}
-	return checkText("issuer", s)
-}
-
-// maxIdentifier bounds an issuer's identifier, in bytes.
-const maxIdentifier = 2048
-
-func checkIdentifier(s string) error {
-	if len(s) > maxIdentifier {
-		return invalid("issuer_identifier", "has %d bytes; want at most %d", len(s), maxIdentifier)
+	if err := checkText("issuer", issuer); err != nil {
+		return err
 	}
-	return checkCharacters("issuer_identifier", s)
-}
-
-func checkBy(by By) error {
+	if len(identifier) > maxIdentifier {
+		return invalid("issuer_identifier", "has %d bytes; want at most %d", len(identifier), maxIdentifier)
+	}
+	if err := checkCharacters("issuer_identifier", identifier); err != nil {
+		return err
+	}
 	switch by {
 	case "", ByEither, BySubject, ByClient:
 		return nil

@@ -1,6 +1,11 @@
 package account
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+)
 
 // EventKind says what happened. The set is closed.
 type EventKind string
@@ -9,26 +14,26 @@ type EventKind string
 const (
 	// Loaded: the accounts were read for the first time.
 	Loaded EventKind = "loaded"
-	// Updated: accounts are others than before, by this node or another one;
-	// Changes tells which.
+	// Updated: accounts were changed, by this node or another one; Changes tells
+	// which.
 	Updated EventKind = "updated"
 	// Lapsed: the expires_at of accounts has come; Changes tells whose.
 	Lapsed EventKind = "lapsed"
-	// Unavailable: storage cannot be read, or not be written, or holds something
-	// else; Standing and Err say which. Said once an outage, and when it turns out
-	// to be another. The last known accounts stay.
+	// Unavailable: storage cannot be read or written, or holds something else;
+	// Standing and Err say which. It is sent once for each outage, and again when
+	// that turns into one of another kind. The last known accounts stay in use.
 	Unavailable EventKind = "unavailable"
 	// Recovered: storage answers again.
 	Recovered EventKind = "recovered"
-	// Damaged: Record cannot be used; Err says why. Said once a record.
+	// Damaged: Record cannot be used; Err says why. It is sent once for each record.
 	Damaged EventKind = "damaged"
 	// Mended: Record is well again, or no longer needed.
 	Mended EventKind = "mended"
-	// Overwritten: changes that were acknowledged were overwritten by another
-	// node that held the lock at the same time; they were made again.
+	// Overwritten: another node, which held the lock at the same time, overwrote
+	// changes that had been acknowledged; they were made again.
 	Overwritten EventKind = "overwritten"
-	// Older: storage showed an older state than was known, which was written again
-	// from what this node or the storage's second copy held.
+	// Older: storage showed an older state than was known; the newer one was written
+	// again from what this node or the second copy in storage held.
 	Older EventKind = "older"
 	// Healed: records that were gone from storage were written again; Records tells
 	// how many.
@@ -60,44 +65,97 @@ type Changed struct {
 }
 
 // Subject is the account's.
-func (c Changed) Subject() string { return c.either().Subject() }
+func (c Changed) Subject() string { return c.Key().Subject }
 
 // Key is the account's.
-func (c Changed) Key() Key { return c.either().Key() }
-
-func (c Changed) either() *Account {
+func (c Changed) Key() Key {
 	if c.After != nil {
-		return c.After
+		return c.After.Key()
 	}
-	return c.Before
+	return c.Before.Key()
 }
 
 // note queues an event. Changes are never lost: where many events wait they join
 // the last ones.
 func (r *Registry) note(ev Event) {
 	if r.leases.Newest() == nil && len(ev.Changes) > 0 {
-		return // nothing was let in that could end
+		return // no configuration runs, so nobody was let in
 	}
 	ev.Time = r.now()
 	r.events.Note(ev)
 }
 
-func (ev Event) hasChanges() bool { return len(ev.Changes) > 0 }
-
-// join adds the changes of an event to an older one of its kind.
-func (ev *Event) join(next Event) bool {
-	if ev.Kind != next.Kind {
-		return false
-	}
-	ev.Changes = append(ev.Changes, next.Changes...)
-	return true
-}
-
-// observer is who is told now.
+// observer receives the events now.
 func (r *Registry) observer() (func(Event), bool) {
 	lease := r.leases.Newest()
 	if lease == nil {
 		return nil, false
 	}
 	return lease.Host.Observe, true
+}
+
+// Standing is how a registry stands to its storage.
+type Standing string
+
+// The standings.
+const (
+	// Ready: storage confirms what is known.
+	Ready Standing = "ready"
+	// Unread: nothing was read yet, and nothing is known to be wrong.
+	Unread Standing = "unread"
+	// Away: storage cannot be read, or not be written.
+	Away Standing = "away"
+	// Emptied: storage answers, and holds nothing of what it held.
+	Emptied Standing = "emptied"
+	// Diverged: storage holds accounts that were begun without those known here.
+	Diverged Standing = "diverged"
+)
+
+// outage reports once that storage is out of reach, and once that it is back.
+type outage struct {
+	r        *Registry
+	reading  Standing // as it was reported last
+	writing  Standing
+	readable time.Time // since when reading has been possible again
+}
+
+// reads notes how reading went. It reports whether that is possible again.
+func (o *outage) reads(err error) (again bool) {
+	if again = err == nil && o.reading != Ready; again {
+		o.readable = time.Now()
+		o.r.blame(storage.ErrLockSlow)
+	}
+	o.say(&o.reading, err)
+	return again
+}
+
+// writes notes how writing went. Nothing is reported while the cause is that
+// storage cannot be read.
+func (o *outage) writes(err error) {
+	if err == nil || o.reading == Ready {
+		o.say(&o.writing, err)
+	}
+}
+
+func (o *outage) say(said *Standing, err error) {
+	now := Away
+	switch {
+	case err == nil:
+		now = Ready
+	case errors.Is(err, ErrDiverged):
+		now = Diverged
+	case errors.Is(err, ErrEmptied):
+		now = Emptied
+	}
+	if now != *said && now != Ready {
+		o.r.note(Event{Kind: Unavailable, Standing: now, Err: err})
+	} else if now != *said {
+		o.r.note(Event{Kind: Recovered})
+	}
+	*said = now
+	worst := o.reading
+	if worst == Ready {
+		worst = o.writing
+	}
+	o.r.standing.Store(&worst)
 }

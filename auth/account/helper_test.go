@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 func TestMain(m *testing.M) {
@@ -46,7 +47,7 @@ type node struct {
 const refresh = 20 * time.Millisecond
 
 // start attaches a registry to the storage and closes it with the test.
-func start(t testing.TB, s account.Storage, opts account.Options) *node {
+func start(t testing.TB, s storage.Storage, opts account.Options) *node {
 	t.Helper()
 	n := &node{Registry: account.New(opts), heard: make(chan struct{}, 1)}
 	n.attach(s)
@@ -54,7 +55,7 @@ func start(t testing.TB, s account.Storage, opts account.Options) *node {
 	return n
 }
 
-func (n *node) attach(s account.Storage) (detach func()) {
+func (n *node) attach(s storage.Storage) (detach func()) {
 	return n.Attach(account.Host{Storage: s, Refresh: refresh, Observe: n.observe})
 }
 
@@ -197,4 +198,39 @@ func wantError(t testing.TB, err, want error) {
 	if !errors.Is(err, want) {
 		t.Fatalf("error is %v; want %v", err, want)
 	}
+}
+
+// one does one change.
+func one(ctx context.Context, v changer, c account.Change) (*account.Account, error) {
+	results, err := v.Apply(ctx, []account.Change{c}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return results[0].Account, results[0].Err
+}
+
+// changer is a registry, or a view of one.
+type changer interface {
+	Apply(context.Context, []account.Change, func(int)) ([]account.Result, error)
+}
+
+func (n *node) Create(ctx context.Context, d *account.Draft) (*account.Account, error) {
+	return one(ctx, n, account.Change{Op: account.Create, Draft: d})
+}
+
+func (n *node) Replace(ctx context.Context, key string, d *account.Draft) (*account.Account, error) {
+	return one(ctx, n, account.Change{Op: account.Replace, Key: key, Draft: d})
+}
+
+func (n *node) Delete(ctx context.Context, key string) (*account.Account, error) {
+	return one(ctx, n, account.Change{Op: account.Delete, Key: key})
+}
+
+func (n *node) Get(key string) (*account.Account, bool) {
+	a, err := n.Find("", key)
+	return a, err == nil
+}
+
+func (n *node) List(after string, limit int) []*account.Account {
+	return n.Page(account.Query{After: after, Limit: limit})
 }

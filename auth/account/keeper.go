@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,50 +10,27 @@ import (
 )
 
 // keeper is the one goroutine that deals with storage, from the first Attach to
-// Close. All its state is its own.
+// Close. It knows what is to be done when; its parts know how. All their state is
+// its own.
 type keeper struct {
-	r *Registry
-	h *lease // the newest
+	r         *Registry
+	loader    *loader
+	committer *committer
+	outage    *outage
 
-	head    *revision // what the accounts are of; nil: nothing is stored yet
-	raw     []byte    // the revision record as it was read last; nil: it cannot be
-	read    *revision // what that holds
-	mend    bool      // the revision record must be written anew
-	copyDue bool      // the copy is not yet what the revision record is
-	damaged map[int]string
-	said    map[string]bool // damaged records that were reported
-	past    past
-	fork    *fork     // what storage shows, if that must be joined with what is known
-	staleAt time.Time // since when storage shows a revision of the past
-
-	refreshAt time.Time
-	recheckAt time.Time // of damaged records
-	lapsed    time.Time // expiry is reported up to here
-	unread    Standing  // an outage was reported: of reading
-	readable  time.Time // since when it is over
-	unwritten Standing  // and of writing
-
-	lock     *locking // asked for, held or being given back; nil: none of these
-	retryAt  time.Time
-	failures int
-	cause    error // of the last failure; until there is one, the lock
-
-	garbage map[string]time.Time // records that nothing names, with when they may go
-	sweepAt time.Time
-	healAt  time.Time
+	lock      *locking  // asked for, held or being given back; nil: none of these
+	refreshAt time.Time // of the next look at storage
+	retryAt   time.Time // before that the lock is not asked for
+	failures  int       // since it was last held
 }
 
 func newKeeper(r *Registry) *keeper {
+	l := &loader{r: r, damaged: map[int]string{}, reported: map[string]bool{}, expiredTo: r.now()}
 	return &keeper{
-		r: r, damaged: map[int]string{}, said: map[string]bool{}, garbage: map[string]time.Time{},
-		lapsed: r.now(), cause: storage.ErrLockSlow, unread: Ready, unwritten: Ready,
+		r: r, loader: l,
+		committer: &committer{loader: l, garbage: garbage{until: map[string]time.Time{}}},
+		outage:    &outage{r: r, reading: Ready, writing: Ready},
 	}
-}
-
-// blame notes what stands in the way of what waits.
-func (k *keeper) blame(cause error) {
-	k.cause = cause
-	k.r.trouble.Store(&cause)
 }
 
 func (k *keeper) run() {
@@ -78,62 +56,88 @@ func (k *keeper) run() {
 
 // turn does what is due.
 func (k *keeper) turn() {
-	k.lapse()
-	newest := k.r.leases.Newest()
-	if newest != k.h {
-		k.h, k.refreshAt, k.retryAt = newest, time.Time{}, time.Time{}
+	k.loader.reportExpired()
+	if newest := k.r.leases.Newest(); newest != k.loader.lease {
+		k.loader.lease, k.refreshAt, k.retryAt = newest, time.Time{}, time.Time{}
 		k.r.beginReading()
 	}
-	k.heed()
-	if k.r.expire(k.readable) > 0 {
-		k.reportWriting(k.cause)
+	k.heedLock()
+	if k.r.expire(k.outage.readable) > 0 {
+		k.outage.writes(*k.r.trouble.Load())
 		k.failures, k.retryAt = 0, time.Time{} // the next request gets its tries
 	}
-	if k.h == nil || !k.h.HasStorage() {
+	if !k.hasStorage() {
 		k.r.failReading()
 		return
 	}
 	if !time.Now().Before(k.refreshAt) {
-		saw, err := k.pull()
-		k.reportReading(err)
-		if err == nil && saw == current {
-			k.heal()
+		if saw, err := k.look(); err == nil && saw == current {
+			k.committer.heal()
 		}
-		k.refreshAt = time.Now().Add(storage.Spread(k.h.Host.Refresh, 0.1))
+		k.refreshAt = time.Now().Add(storage.Spread(k.loader.lease.Host.Refresh, 0.1))
 	}
-	k.write()
+	if k.lock == nil && k.pending() && !time.Now().Before(k.retryAt) {
+		k.askForLock()
+	}
 }
+
+func (k *keeper) hasStorage() bool { return k.loader.lease != nil && k.loader.lease.HasStorage() }
 
 // untilNext is how long the keeper may sleep if nothing wakes it.
 func (k *keeper) untilNext() time.Duration {
-	if k.h == nil || !k.h.HasStorage() {
+	if !k.hasStorage() {
 		return DefaultRefresh
 	}
 	next := k.refreshAt
-	switch {
-	case k.lock == nil && k.pending():
-		next = earlier(next, k.retryAt)
+	if k.lock == nil && k.retryAt.Before(next) && k.pending() {
+		next = k.retryAt
 	}
-	if n, _, deadline := k.r.queued(); n > 0 {
-		next = earlier(next, deadline)
+	if n, _, deadline := k.r.queued(); n > 0 && deadline.Before(next) {
+		next = deadline
 	}
 	return max(time.Until(next), 0)
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
+// pending reports whether there is something to write.
+func (k *keeper) pending() bool {
+	n, _, _ := k.r.queued()
+	return n > 0 || k.committer.isDue()
 }
 
-// heed deals with what became of the lock: all that waits is written once it is
-// granted. That of a lease which is not in use any more is given back.
-func (k *keeper) heed() {
+// look brings what is known to what storage holds, and says so if it cannot.
+func (k *keeper) look() (sight, error) {
+	saw, err := k.loader.pull()
+	if err != nil && k.loader.lease.Context().Err() == nil { // else the next lease is read at once
+		k.r.failReading()
+	}
+	if k.outage.reads(err) {
+		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
+	}
+	return saw, err
+}
+
+// askForLock begins to wait for the lock. It first makes sure that there is
+// something to lock: taking the lock would make the folder of a storage that is
+// gone. An operator can say what is to become of one that does not hold what is
+// known here.
+func (k *keeper) askForLock() {
+	_, err := k.look()
+	_, repair, _ := k.r.queued()
+	decidable := errors.Is(err, errGone) || errors.Is(err, ErrEmptied) || errors.Is(err, ErrDiverged)
+	if err != nil && !(repair && decidable) {
+		k.failed(err)
+		return
+	}
+	k.lock = k.r.beginLock(k.loader.lease)
+}
+
+// heedLock deals with what became of the lock. That of a lease which is not in use
+// any more is given back.
+func (k *keeper) heedLock() {
 	if k.lock == nil {
 		return
 	}
-	if k.lock.h != k.h {
+	if k.lock.h != k.loader.lease {
 		k.lock.giveBack()
 	}
 	select {
@@ -143,7 +147,7 @@ func (k *keeper) heed() {
 		released := k.lock.released
 		switch {
 		case err == nil && !released:
-			k.granted()
+			k.write()
 		case err != nil:
 			k.lock = nil
 			if !released {
@@ -154,80 +158,82 @@ func (k *keeper) heed() {
 	}
 }
 
-// write asks for the lock when there is something to write.
+// write writes all that waits, under the lock.
 func (k *keeper) write() {
-	if k.lock == nil && k.pending() && !time.Now().Before(k.retryAt) {
-		k.ask()
-	}
-}
-
-// pending reports whether there is something to write.
-func (k *keeper) pending() bool {
-	if n, _, _ := k.r.queued(); n > 0 {
-		return true
-	}
-	return k.head != nil && (k.mend || k.copyDue || k.fork != nil || k.isOlder() || k.garbageDue())
-}
-
-// isOlder reports whether storage has shown a state of the past for long.
-func (k *keeper) isOlder() bool {
-	return !k.staleAt.IsZero() && time.Since(k.staleAt) >= staleLimit
-}
-
-// ask begins to wait for the lock. It first makes sure that there is something
-// to lock: taking the lock would make the folder of a storage that is gone.
-func (k *keeper) ask() {
-	_, err := k.pull()
-	_, repair, _ := k.r.queued()
-	k.reportReading(err)
-	if err != nil && !(repair && decidable(err)) {
-		k.failed(err)
-		return
-	}
-	k.lock = k.r.beginLock(k.h)
-}
-
-// decidable reports whether an operator can say what is to become of a storage that
-// does not hold what is known here.
-func decidable(err error) bool {
-	return errors.Is(err, errGone) || errors.Is(err, ErrEmptied) || errors.Is(err, ErrDiverged)
-}
-
-// granted writes under the lock.
-func (k *keeper) granted() {
 	defer k.lock.giveBack()
-	if !k.h.Use() {
+	if !k.lock.h.Use() {
 		return
 	}
-	defer k.h.Done()
+	defer k.lock.h.Done()
 	begun := time.Now()
 	reqs := k.r.take()
-	left, err := k.commit(reqs)
+	left, err := k.committer.commit(reqs)
 	k.r.putBack(left)
 	if err != nil {
 		k.failed(err)
 		return
 	}
 	k.failures = 0
-	k.blame(storage.ErrLockSlow)
-	k.reportWriting(nil)
+	k.r.blame(storage.ErrLockSlow)
+	k.outage.writes(nil)
 	// A storage that polls a held lock would never give it to another node while
 	// this one takes it again at once.
 	k.retryAt = time.Now().Add(min(time.Since(begun), 250*time.Millisecond))
 }
 
-// failed notes a failed attempt, and when to try again.
+// failed notes a failed attempt to write, and when to try again.
 func (k *keeper) failed(err error) {
-	k.blame(err)
+	k.r.blame(err)
 	if k.failures++; errors.Is(err, storage.ErrLockSlow) {
 		k.failures = 0 // it was waited for already
 	}
 	wait := min(25*time.Millisecond<<min(k.failures, 6), time.Second)
 	k.retryAt = time.Now().Add(storage.Spread(wait, 0.5))
-	if lasting(err) {
+	if isLasting(err) {
 		for _, req := range k.r.take() {
-			req.fail(fmt.Errorf("%w: %w", ErrBusy, err))
+			req.finish(nil, fmt.Errorf("%w: %w", ErrBusy, err))
 		}
-		k.reportWriting(err)
+		k.outage.writes(err)
+	}
+}
+
+// locking is one try to get the lock and, if that succeeds, the time until it is
+// given back. It runs beside the keeper, which must not wait for either. The lock is
+// asked for anew only once it has ended: giving back is tried several times, and
+// would else take away the next one.
+type locking struct {
+	h        *lease
+	cancel   context.CancelFunc
+	answer   chan error    // one; nil: the lock is held
+	release  chan struct{} // closed when the lock is not needed any more
+	released bool          // the keeper's
+	ended    chan struct{} // closed once a lock that was held is given back
+}
+
+// beginLock asks for the lock of that lease; the answer comes over the channel.
+func (r *Registry) beginLock(h *lease) *locking {
+	ctx, cancel := context.WithCancel(h.Context())
+	l := &locking{h: h, cancel: cancel, answer: make(chan error, 1), release: make(chan struct{}), ended: make(chan struct{})}
+	r.work.Go(func() {
+		defer r.poke()
+		err := h.Lock(ctx, lockName)
+		l.answer <- err
+		if err != nil {
+			return
+		}
+		r.poke()
+		<-l.release
+		h.UnlockSurely(r.ctx, lockName) // also once the lease has ended
+		close(l.ended)
+	})
+	return l
+}
+
+// giveBack ends the need for the lock, whether it is held or still waited for.
+func (l *locking) giveBack() {
+	if !l.released {
+		l.released = true
+		l.cancel()
+		close(l.release)
 	}
 }

@@ -1,3 +1,47 @@
+// Package account knows service accounts: machines that an operator registered
+// by the subject of their tokens, gave groups, and can switch off.
+//
+// A [Registry] holds the accounts that are kept in a storage which several
+// nodes may share. It answers a request from memory ([Registry.Lookup]: no lock,
+// no allocation, no waiting), writes changes in the background of whoever asked
+// for them, and sees the changes of other nodes within the refresh interval. It
+// is meant to outlive a change of configuration: see [Registry.Attach]. A [View]
+// lays the accounts that the configuration declares over it.
+//
+// # How the accounts are kept
+//
+// Under gatehouse/accounts/. The accounts are dealt to 256 shards by a hash of
+// the subject. A record of a shard is never overwritten: its name holds the
+// digest of its content, and a change writes a new record beside the old one.
+// The revision record names the current record of every shard, so that writing
+// it is what makes a change happen, the whole of it at once; a writer that dies
+// before has changed nothing. A second copy of the revision record is written
+// before a change is acknowledged, for storages that can leave half a record.
+// Records that are no longer named are deleted a minute later.
+//
+// Other nodes load the revision record at every refresh, compare it by content,
+// and load the shards that it names anew.
+//
+// # What is believed of a storage
+//
+// Little. "Not found" is not taken for "empty" where something was before, nor
+// at all until a listing agrees. A lock may be held by two: the revision is
+// compared before it is replaced and read back after, and a node whose
+// acknowledged change was overwritten all the same (the revision record holds
+// the ids of those before it) makes it again. No call is waited for longer than
+// a few seconds, whatever it does about its context.
+//
+// # Damaged records
+//
+// A record whose checksum does not fit is reported by name and left as it is.
+// The other shards serve; of this one a node keeps the last good content it
+// had. Changes of accounts in that shard are refused with [ErrDamaged], because
+// they would drop what the damaged record held, until the record is back or an
+// operator decides with [Registry.Repair].
+//
+// # What never lives here
+//
+// HTTP, tokens, and who may change an account.
 package account
 
 import (
@@ -21,18 +65,19 @@ const (
 
 // Host is what the running configuration lends a registry.
 type Host struct {
-	// Storage keeps the accounts. nil: nothing is ever loaded or written.
-	Storage Storage
+	// Storage keeps the accounts; every certmagic.Storage is one. nil: nothing is
+	// ever loaded or written.
+	Storage storage.Storage
 	// Refresh is the time between two looks at what other nodes changed, varied
 	// by a tenth. Zero: one second.
 	Refresh time.Duration
-	// Observe is told what happens, one event at a time and in order. It must
-	// return soon and must not change accounts, nor call Close or detach. May be
+	// Observe receives what happens, one event at a time and in order. It must
+	// return soon and must not change accounts, nor call Close or detach. It may be
 	// nil.
 	Observe func(Event)
 }
 
-// Options are for tests.
+// Options are for tests and measurements.
 type Options struct {
 	// Now is the clock for expiry and time stamps; nil: time.Now.
 	Now func() time.Time
@@ -60,7 +105,7 @@ type Registry struct {
 	synced   atomic.Int64             // Unix nanoseconds; 0: never
 	head     atomic.Pointer[revision] // of current, as far as one is stored
 	standing atomic.Pointer[Standing] // see Standing; nil: nothing was tried yet
-	trouble  atomic.Pointer[error]    // what stands in the way of changes that wait
+	trouble  atomic.Pointer[error]    // what hinders the changes that wait
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -95,17 +140,23 @@ func New(opts Options) *Registry {
 	if r.linger <= 0 {
 		r.linger = time.Minute
 	}
-	r.events.Keep, r.events.Join = Event.hasChanges, (*Event).join
+	// Changes are never lost: where many events wait they join the last ones.
+	r.events.Keep = func(ev Event) bool { return len(ev.Changes) > 0 }
+	r.events.Join = func(old *Event, ev Event) bool {
+		if old.Kind == ev.Kind {
+			old.Changes = append(old.Changes, ev.Changes...)
+		}
+		return old.Kind == ev.Kind
+	}
 	r.current.Store(&snapshot{version: storedVersions.Add(1)})
-	slow := storage.ErrLockSlow
-	r.trouble.Store(&slow)
+	r.blame(storage.ErrLockSlow)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.beginReading()
 	return r
 }
 
 // Attach tells the registry that a configuration started: from now on it uses
-// that storage and tells that observer. detach ends that, and the configuration
+// that storage and that observer. detach ends that, and the configuration
 // attached before is used again; it may be called repeatedly. It waits, two
 // seconds at most, for a write that is under way. The first Attach starts the
 // background work.
@@ -143,13 +194,15 @@ func (r *Registry) Close() error {
 	r.mu.Unlock()
 	r.cancel()
 	r.work.Wait()
-	r.failAll(ErrClosed)
+	for _, req := range r.remove(func(*request) bool { return true }) {
+		req.finish(nil, ErrClosed)
+	}
 	return nil
 }
 
 // Lookup finds the account of a subject, or of a client id, with that issuer. It
-// takes no lock and allocates nothing. Whether the account is good tells
-// [Account.State]; whether a missing one is unknown, [Registry.Loaded].
+// takes no lock and allocates nothing. [Account.State] tells whether the account
+// lets in, and [Registry.Loaded] whether one that is not found is unknown.
 func (r *Registry) Lookup(issuer, subject string) (*Account, bool) {
 	a := r.current.Load().find(Key{issuer, subject})
 	return a, a != nil
@@ -162,19 +215,8 @@ func (r *Registry) Find(issuer, key string) (*Account, error) {
 	return View{Registry: r}.Find(issuer, key)
 }
 
-// Get is Find where the issuer need not be said.
-func (r *Registry) Get(key string) (*Account, bool) {
-	a, err := r.Find("", key)
-	return a, err == nil
-}
-
 // Page returns the accounts that are asked for, in order. It is never nil.
 func (r *Registry) Page(q Query) []*Account { return r.current.Load().list(q) }
-
-// List is Page for those of all issuers after a subject.
-func (r *Registry) List(after string, limit int) []*Account {
-	return r.Page(Query{After: after, Limit: limit})
-}
 
 // Counts counts the accounts by their state now.
 func (r *Registry) Counts() Counts { return r.current.Load().counts(r.now()) }
@@ -196,6 +238,55 @@ func (r *Registry) Await(ctx context.Context) error {
 	}
 }
 
+const (
+	// readingLimit is how long a caller waits for the first reading.
+	readingLimit = 5 * time.Second
+	// maxWaiters bounds the callers that wait at a time.
+	maxWaiters = 1000
+)
+
+// AwaitReading waits until the accounts are loaded, and tells whether they are.
+// It waits for five seconds at most, with no more than 1000 callers at a time, and
+// only while a first reading is under way: once one has failed, callers are
+// answered at once until storage answers again.
+func (r *Registry) AwaitReading(ctx context.Context) bool {
+	under := r.reading.Load()
+	if r.Loaded() || under == nil {
+		return r.Loaded()
+	}
+	defer r.waiters.Add(-1)
+	if r.waiters.Add(1) > maxWaiters {
+		return false
+	}
+	limit := time.NewTimer(readingLimit)
+	defer limit.Stop()
+	select {
+	case <-r.ready:
+	case <-*under:
+	case <-limit.C:
+	case <-ctx.Done():
+	case <-r.ctx.Done():
+	}
+	return r.Loaded()
+}
+
+// beginReading makes callers wait for the first reading. Only New and the keeper
+// call it.
+func (r *Registry) beginReading() {
+	if r.reading.Load() == nil && !r.Loaded() {
+		failed := make(chan struct{})
+		r.reading.Store(&failed)
+	}
+}
+
+// failReading answers those who wait for the first reading. Only the keeper calls
+// it.
+func (r *Registry) failReading() {
+	if failed := r.reading.Swap(nil); failed != nil {
+		close(*failed)
+	}
+}
+
 // Synced is when storage last confirmed what is known here; zero: never.
 func (r *Registry) Synced() time.Time {
 	at := r.synced.Load()
@@ -205,8 +296,8 @@ func (r *Registry) Synced() time.Time {
 	return time.Unix(0, at)
 }
 
-// Standing is how storage was found when it was last read or written: unless it
-// is [Ready], what is known here is the last known.
+// Standing is what came of the last reading and writing of storage. Unless it is
+// [Ready], the accounts are the last known ones.
 func (r *Registry) Standing() Standing {
 	standing := r.standing.Load()
 	if standing == nil || *standing == Ready && !r.Loaded() {
@@ -226,3 +317,21 @@ func (r *Registry) poke() {
 	default:
 	}
 }
+
+// blame notes what hinders the changes that wait.
+func (r *Registry) blame(cause error) { r.trouble.Store(&cause) }
+
+// Version stands for all that look-ups answer: as long as it stays the same, so
+// do their answers. Those of different registries, and of views with different
+// declared accounts, differ too. Its upper 24 bits number the declared accounts,
+// the others the stored ones: enough for a reload a second, half a year long, and
+// a thousand changes a second for decades.
+type Version uint64
+
+const storedBits = 40
+
+// What was numbered so far in this process.
+var declaredVersions, storedVersions atomic.Uint64
+
+// Version is the one of the accounts known now.
+func (r *Registry) Version() Version { return Version(r.current.Load().version) }

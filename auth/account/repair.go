@@ -2,15 +2,117 @@ package account
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
+
+// Comparison is what storage holds beside what a registry knows.
+type Comparison struct {
+	// Standing is that of the registry.
+	Standing Standing
+	// Node is what is known, Storage what storage holds; nil: nothing.
+	Node, Storage *Side
+	// OnlyNode and OnlyStorage count the accounts of one side, Different those of
+	// both that are not alike.
+	OnlyNode, OnlyStorage, Different int
+	// Differences are the first of all those, by issuer and subject.
+	Differences []Changed // Before: in storage; After: here
+	// Damaged are the records that storage lacks though it names them, or that
+	// cannot be read; their accounts are left out of the comparison.
+	Damaged []string
+}
+
+// Side is one of two states of the accounts.
+type Side struct {
+	Revision uint64 // the number of its revision
+	ID       string // and its id
+	Counts   Counts
+}
+
+// maxDifferences bounds those that a [Comparison] lists.
+const maxDifferences = 100
+
+// Compare reads all of storage anew. Its error is [ErrBusy] if that is not
+// possible.
+func (r *Registry) Compare() (*Comparison, error) {
+	h := r.leases.Newest()
+	if h == nil || !h.HasStorage() {
+		return nil, fmt.Errorf("%w: %w", ErrBusy, storage.ErrNoStorage)
+	}
+	known, head := r.current.Load(), r.head.Load()
+	c := &Comparison{Standing: r.Standing(), Node: r.side(head, known)}
+	rev, err := anyRevision(h)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	held, lost, err := fetch(h, rev, known)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	c.Storage = r.side(rev, held)
+	for i := range held.shards {
+		if lost[i] != nil {
+			c.Damaged = append(c.Damaged, shardKey(i, rev.digests[i]))
+			continue
+		}
+		differences := difference(held.shards[i], known.shards[i])
+		for _, d := range differences {
+			switch {
+			case d.Before == nil:
+				c.OnlyNode++
+			case d.After == nil:
+				c.OnlyStorage++
+			default:
+				c.Different++
+			}
+		}
+		room := min(maxDifferences-len(c.Differences), len(differences))
+		c.Differences = append(c.Differences, differences[:room]...)
+	}
+	slices.SortFunc(c.Differences, func(a, b Changed) int {
+		return cmp.Or(strings.Compare(a.Key().Issuer, b.Key().Issuer), strings.Compare(a.Subject(), b.Subject()))
+	})
+	return c, nil
+}
+
+func (r *Registry) side(rev *revision, accounts *snapshot) *Side {
+	if rev == nil {
+		return nil
+	}
+	return &Side{rev.Seq, rev.ID, accounts.counts(r.now())}
+}
+
+// anyRevision reads the revision record or, if that cannot be used, its copy. It is
+// nil if storage holds neither.
+func anyRevision(h *lease) (*revision, error) {
+	var why error
+	for _, key := range []string{revisionKey, copyKey} {
+		raw, err := h.Load(h.Context(), key)
+		if err == nil {
+			var rev *revision
+			if rev, err = parseRevision(raw); err == nil {
+				return rev, nil
+			}
+		}
+		why = cmp.Or(why, fmt.Errorf("%s: %w", key, err))
+	}
+	keys, err := list(h)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(keys) == 0:
+		return nil, nil
+	}
+	return nil, why
+}
 
 // Keep says what [Registry.Repair] keeps where storage and node differ.
 type Keep string
@@ -35,8 +137,18 @@ func kept(reqs []*request) (keep Keep) {
 }
 
 // basisOfNothing is for a storage that holds no revision any more.
-func (k *keeper) basisOfNothing(b *basis, keep Keep) (*basis, error) {
-	if err := k.proveEmptied(); err != nil {
+func (c *committer) basisOfNothing(b *basis, keep Keep) (*basis, error) {
+	if err := c.probe(func() error {
+		found, err := c.read()
+		if err == nil {
+			return errRaced // it is there after all
+		}
+		if !errors.Is(err, errGone) && !errors.Is(err, ErrEmptied) {
+			return err
+		}
+		c.shown = reading{raw: found.raw, mend: true}
+		return nil
+	}); err != nil {
 		return nil, err
 	}
 	b.due = true
@@ -50,26 +162,27 @@ func (k *keeper) basisOfNothing(b *basis, keep Keep) (*basis, error) {
 
 // basisOfTwo is for a storage that holds something else than is known here. The
 // next revision follows both, so that the nodes that know either adopt it.
-func (k *keeper) basisOfTwo(b *basis, keep Keep) (*basis, error) {
-	b.also, b.due = k.read, true
+func (c *committer) basisOfTwo(b *basis, keep Keep) (*basis, error) {
+	shown := c.shown.rev
+	b.also, b.due = shown, true
 	if keep == KeepNode {
 		return b, nil
 	}
-	theirs, lost, err := fetch(k.h, k.read, b.snapshot)
+	theirs, lost, err := fetch(c.lease, shown, b.snapshot)
 	if err != nil {
 		return nil, err
 	}
 	for i, why := range lost {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, shardKey(i, k.read.digests[i]), why)
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, shardKey(i, shown.digests[i]), why)
 	}
-	b.rev, b.also, b.snapshot, b.blocked = k.read, b.rev, theirs, nil
+	b.rev, b.also, b.snapshot, b.blocked = shown, b.rev, theirs, nil
 	return b, nil
 }
 
 // restore writes again the records of the basis that are damaged or gone in
 // storage, and gives their keys. Of those whose content is not known here, lost are
 // the shards; what can be read of them is kept aside if an operator asked for it.
-func (k *keeper) restore(b *basis, asked bool) (mended []string, lost []int, err error) {
+func (c *committer) restore(b *basis, asked bool) (mended []string, lost []int, err error) {
 	if b.rev == nil {
 		return nil, nil, nil
 	}
@@ -80,7 +193,7 @@ func (k *keeper) restore(b *basis, asked bool) (mended []string, lost []int, err
 			return nil
 		}
 		key := shardKey(i, digest)
-		if _, err := loadShard(k.h, i, digest, nil); err == nil {
+		if _, err := loadShard(c.lease, i, digest, nil); err == nil {
 			return nil
 		}
 		known := b.snapshot.shards[i]
@@ -90,9 +203,9 @@ func (k *keeper) restore(b *basis, asked bool) (mended []string, lost []int, err
 		}
 		var err error
 		if isLost {
-			err = k.keepAside(i, digest)
+			err = c.keepAside(i, digest)
 		} else {
-			err = k.storeSurely(key, known.encode(i))
+			err = c.storeSurely(key, known.encode(i))
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -102,11 +215,21 @@ func (k *keeper) restore(b *basis, asked bool) (mended []string, lost []int, err
 		}
 		return err
 	})
-	if k.mend {
+	if c.shown.mend {
 		mended = append(mended, revisionKey)
 	}
 	slices.Sort(mended)
 	return mended, lost, err
+}
+
+// keepAside copies what can be read of a damaged record, for people to look at.
+func (c *committer) keepAside(i int, digest string) error {
+	ctx := c.lease.Context()
+	damaged, err := c.lease.Load(ctx, shardKey(i, digest))
+	if err != nil || len(damaged) == 0 {
+		return nil // nothing to keep
+	}
+	return c.lease.StoreChecked(ctx, folder+"/damaged-"+shardName(i)+"-"+digest+".json", damaged)
 }
 
 // healEvery is how often lost records are looked for, in refreshes.
@@ -116,23 +239,23 @@ const healEvery = 30
 // holds, names them: a storage may have lost, or evicted, some. It needs no lock, as
 // their names say what they hold. A second copy of the revision that is gone, or
 // another one's, is written under the lock.
-func (k *keeper) heal() {
-	if k.head == nil || k.raw == nil || k.mend || time.Now().Before(k.healAt) {
+func (c *committer) heal() {
+	if c.head == nil || c.shown.raw == nil || c.shown.mend || time.Now().Before(c.healAt) {
 		return
 	}
-	k.healAt = time.Now().Add(storage.Spread(healEvery*k.h.Host.Refresh, 0.1))
-	listed, err := list(k.h)
+	c.healAt = time.Now().Add(storage.Spread(healEvery*c.lease.Host.Refresh, 0.1))
+	listed, err := list(c.lease)
 	if err != nil {
 		return // the next look will find them
 	}
-	copied, copyErr := k.h.Load(k.h.Context(), copyKey)
-	if k.compare() != nil {
+	copied, copyErr := c.lease.Load(c.lease.Context(), copyKey)
+	if c.unchanged() != nil {
 		return // perhaps all is gone
 	}
-	k.copyDue = k.copyDue || copyErr != nil || !bytes.Equal(copied, k.raw)
-	known := k.r.current.Load()
+	c.copyDue = c.copyDue || copyErr != nil || !bytes.Equal(copied, c.shown.raw)
+	known := c.r.current.Load()
 	var missing []int
-	for i, digest := range k.head.digests {
+	for i, digest := range c.head.digests {
 		if _, found := slices.BinarySearch(listed, shardKey(i, digest)); digest != "" && !found && known.shards[i].digest() == digest {
 			missing = append(missing, i)
 		}
@@ -140,52 +263,16 @@ func (k *keeper) heal() {
 	var healed atomic.Int32
 	_ = storage.Each(len(missing), parallel, func(n int) error {
 		i := missing[n]
-		if _, err := loadShard(k.h, i, k.head.digests[i], nil); err == nil {
+		if _, err := loadShard(c.lease, i, c.head.digests[i], nil); err == nil {
 			return nil // it was not listed, and is there
 		}
-		if err := k.storeSurely(shardKey(i, k.head.digests[i]), known.shards[i].encode(i)); err != nil {
+		if err := c.storeSurely(shardKey(i, c.head.digests[i]), known.shards[i].encode(i)); err != nil {
 			return err // the next look will find it
 		}
 		healed.Add(1)
 		return nil
 	})
 	if n := healed.Load(); n > 0 {
-		k.r.note(Event{Kind: Healed, Records: int(n)})
+		c.r.note(Event{Kind: Healed, Records: int(n)})
 	}
-}
-
-// encode makes the record that the shard was read from.
-func (s *shard) encode(i int) []byte {
-	record, _ := encodeShard(i, s.origin.Seq, s.origin.Revision, s.accounts)
-	return record
-}
-
-// keepAside copies what can be read of a damaged record, for people to look at.
-func (k *keeper) keepAside(i int, digest string) error {
-	damaged, err := k.h.Load(k.h.Context(), shardKey(i, digest))
-	if err != nil || len(damaged) == 0 {
-		return nil // nothing to keep
-	}
-	return k.h.StoreChecked(k.h.Context(), asideKey(i, digest), damaged)
-}
-
-// proveEmptied makes sure that a storage without the revision record is not just
-// down: a record of its own can be read before and after that one cannot.
-func (k *keeper) proveEmptied() error {
-	if err := k.h.StoreChecked(k.h.Context(), probeKey, []byte("ok\n")); err != nil {
-		return err
-	}
-	found, err := k.readHead()
-	if err == nil {
-		return errRaced // it is there after all
-	}
-	if !errors.Is(err, errGone) && !errors.Is(err, ErrEmptied) {
-		return err
-	}
-	if _, err := k.h.Load(k.h.Context(), probeKey); err != nil {
-		return fmt.Errorf("reading %s: %w", probeKey, err)
-	}
-	_ = k.h.Delete(k.h.Context(), probeKey) // of no use any more, and no harm
-	k.raw, k.read, k.mend = found.raw, nil, true
-	return nil
 }

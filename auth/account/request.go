@@ -2,12 +2,45 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+)
+
+// Errors that callers tell apart. The text of the first two is that of the API.
+var (
+	// ErrExists: there is an account with that issuer and subject already.
+	ErrExists = errors.New("resource already exists")
+	// ErrNotFound: there is no account with that subject or id.
+	ErrNotFound = errors.New("resource not found")
+	// ErrAmbiguous: several issuers have an account of that subject; the error
+	// lists them.
+	ErrAmbiguous = errors.New("several issuers have an account of that subject")
+	// ErrChanged: the account is not any more what the change was made for.
+	ErrChanged = errors.New("the account was changed meanwhile; read it again")
+	// ErrDeclared: the account is declared in the configuration, and can only be
+	// changed there.
+	ErrDeclared = errors.New("the account is declared in the configuration; change it there")
+	// ErrBusy: storage could not be written in time, or not at all. What was
+	// asked for was not acknowledged; in rare cases it happens all the same. It
+	// wraps the storage's own error, which is for logs and not for callers.
+	ErrBusy = errors.New("storage cannot be written now")
+	// ErrDamaged: the change would drop what a damaged record holds. The error
+	// names the record.
+	ErrDamaged = errors.New("a record in storage is damaged")
+	// ErrUnread: the accounts were not read from storage yet.
+	ErrUnread = errors.New("the service accounts have not been read from storage yet")
+	// ErrEmptied: storage answers, and holds nothing of what it held.
+	ErrEmptied = errors.New("storage holds no service accounts any more: it was emptied, or is another one; caddy gatehouse service-account repair shows what is known and writes it again")
+	// ErrDiverged: storage holds accounts that were begun without those that this
+	// node knows. None of the two is given up until an operator decides.
+	ErrDiverged = errors.New("storage holds other service accounts than this node, begun without them; caddy gatehouse service-account repair shows both and keeps the one that is named")
+	// ErrClosed: the registry was closed.
+	ErrClosed = errors.New("the registry of service accounts is closed")
 )
 
 // maxQueue bounds the changes of one process that wait together.
@@ -24,9 +57,9 @@ type request struct {
 	stage    atomic.Uint32
 	results  []Result
 	mended   []string
-	doubts   []doubt
-	progress chan int      // how many changes are written; a newer number replaces an older one
-	done     chan struct{} // closed when results or err are there
+	doubts   map[string][]Result // of attempts that may have succeeded, by the id of their revision
+	progress chan int            // how many changes are written; a newer number replaces an older one
+	done     chan struct{}       // closed when results or err are there
 	err      error
 }
 
@@ -36,12 +69,6 @@ const (
 	taken            // by the keeper, which will answer soon
 	abandoned        // by its caller; it must not happen any more
 )
-
-// doubt is an attempt that may have succeeded.
-type doubt struct {
-	id      string // of its revision
-	results []Result
-}
 
 // Apply does changes, all in one revision: either all that are not refused
 // happen, or none. Changes that are refused do not hinder the others; their
@@ -56,38 +83,11 @@ func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(do
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	req := r.newRequest()
-	req.changes = changes
-	req.deadline = req.deadline.Add(time.Duration(len(changes)) * time.Millisecond)
+	req := &request{changes: changes}
 	if err := r.perform(ctx, req, progress); err != nil {
 		return nil, err
 	}
 	return req.results, nil
-}
-
-// Create makes an account. Errors beside those of Apply: [ErrExists],
-// [ErrDamaged] or an [*InputError].
-func (r *Registry) Create(ctx context.Context, d *Draft) (*Account, error) {
-	return single(r.Apply(ctx, []Change{{Op: Create, Draft: d}}, nil))
-}
-
-// Replace makes the account with that subject or id what the draft says. Errors
-// beside those of Apply: [ErrNotFound], [ErrDamaged] or an [*InputError].
-func (r *Registry) Replace(ctx context.Context, key string, d *Draft) (*Account, error) {
-	return single(r.Apply(ctx, []Change{{Op: Replace, Key: key, Draft: d}}, nil))
-}
-
-// Delete removes the account with that subject or id, and returns what it was.
-// Errors beside those of Apply: [ErrNotFound] or [ErrDamaged].
-func (r *Registry) Delete(ctx context.Context, key string) (*Account, error) {
-	return single(r.Apply(ctx, []Change{{Op: Delete, Key: key}}, nil))
-}
-
-func single(results []Result, err error) (*Account, error) {
-	if err != nil {
-		return nil, err
-	}
-	return results[0].Account, results[0].Err
 }
 
 // Repair puts storage right, because an operator asks for it, and gives the keys of
@@ -108,24 +108,18 @@ func (r *Registry) Repair(ctx context.Context, keep Keep) (mended []string, err 
 	if keep != KeepNode && keep != KeepStorage {
 		return nil, invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
 	}
-	req := r.newRequest()
-	req.keep = keep
+	req := &request{keep: keep}
 	if err := r.perform(ctx, req, nil); err != nil {
 		return nil, err
 	}
 	return req.mended, nil
 }
 
-func (r *Registry) newRequest() *request {
-	begun := time.Now()
-	return &request{
-		now: r.now().Unix(), begun: begun, deadline: begun.Add(r.writeLimit),
-		progress: make(chan int, 1), done: make(chan struct{}),
-	}
-}
-
 // perform hands the request to the keeper and waits for its end.
 func (r *Registry) perform(ctx context.Context, req *request, progress func(done int)) error {
+	req.now, req.begun = r.now().Unix(), time.Now()
+	req.deadline = req.begun.Add(r.writeLimit + time.Duration(len(req.changes))*time.Millisecond)
+	req.doubts, req.progress, req.done = map[string][]Result{}, make(chan int, 1), make(chan struct{})
 	if err := r.enqueue(req); err != nil {
 		return err
 	}
@@ -219,16 +213,10 @@ func (r *Registry) expire(since time.Time) (expired int) {
 			expired++
 		}
 		if req.stage.CompareAndSwap(waiting, abandoned) {
-			req.fail(fmt.Errorf("%w: %w", ErrBusy, *r.trouble.Load()))
+			req.finish(nil, fmt.Errorf("%w: %w", ErrBusy, *r.trouble.Load()))
 		}
 	}
 	return expired
-}
-
-func (r *Registry) failAll(err error) {
-	for _, req := range r.remove(func(*request) bool { return true }) {
-		req.fail(err)
-	}
 }
 
 // remove takes those out of the queue that match.
@@ -245,18 +233,14 @@ func (r *Registry) remove(match func(*request) bool) (removed []*request) {
 	return removed
 }
 
-func (req *request) fail(err error) {
-	req.err = err
+// finish answers the request.
+func (req *request) finish(results []Result, err error) {
+	req.results, req.err = results, err
 	close(req.done)
 }
 
-func (req *request) succeed(results []Result) {
-	req.results = results
-	close(req.done)
-}
-
-// tell reports progress without waiting for the caller.
-func (req *request) tell(n int) {
+// report reports progress without waiting for the caller.
+func (req *request) report(n int) {
 	select {
 	case <-req.progress:
 	default:

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"iter"
+	"math/bits"
 	"slices"
 	"sort"
 	"sync"
@@ -53,8 +55,16 @@ func newShard(accounts []*Account, from origin) *shard {
 	s := &shard{
 		origin: from, accounts: accounts,
 		subjects: newTable(accounts, func(a *Account) uint64 { return hash(a.Subject()) }),
-		ids:      sync.OnceValue(func() table { return newTable(accounts, func(a *Account) uint64 { return idHash(a.uuid()) }) }),
-		issuers:  sync.OnceValue(func() map[Issuer]int { return countIssuers(accounts) }),
+		ids: sync.OnceValue(func() table {
+			return newTable(accounts, func(a *Account) uint64 { id := a.uuid(); return binary.BigEndian.Uint64(id[:]) })
+		}),
+		issuers: sync.OnceValue(func() map[Issuer]int {
+			counts := map[Issuer]int{}
+			for _, a := range accounts {
+				counts[Issuer{a.Issuer(), a.Identifier()}]++
+			}
+			return counts
+		}),
 	}
 	for _, a := range accounts {
 		if !a.inactive() {
@@ -66,14 +76,6 @@ func newShard(accounts []*Account, from origin) *shard {
 	}
 	slices.SortFunc(s.expiring, func(a, b *Account) int { return cmp.Compare(a.expires, b.expires) })
 	return s
-}
-
-func countIssuers(accounts []*Account) map[Issuer]int {
-	counts := map[Issuer]int{}
-	for _, a := range accounts {
-		counts[Issuer{a.Issuer(), a.Identifier()}]++
-	}
-	return counts
 }
 
 // find returns the account with the key, whose subject's hash is h; nil: none.
@@ -108,16 +110,13 @@ func (s *shard) findID(id uuid.UUID) *Account {
 	if s == nil {
 		return nil
 	}
-	for a := range s.ids().at(idHash(id)) {
+	for a := range s.ids().at(binary.BigEndian.Uint64(id[:])) { // the id is a digest already
 		if a.uuid() == id {
 			return a
 		}
 	}
 	return nil
 }
-
-// idHash: the id is a digest already.
-func idHash(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) }
 
 // expiredBetween are the accounts that expire after from, until to.
 func (s *shard) expiredBetween(from, to time.Time) []*Account {
@@ -170,4 +169,73 @@ func share(fresh []*Account, old *shard) {
 			fresh[i] = known
 		}
 	}
+}
+
+// digest names the record of a shard that may be nil.
+func (s *shard) digest() string {
+	if s == nil {
+		return ""
+	}
+	return s.origin.Digest
+}
+
+// encode makes the record that the shard was read from.
+func (s *shard) encode(i int) []byte {
+	record, _ := encodeShard(i, s.origin.Seq, s.origin.Revision, s.accounts)
+	return record
+}
+
+// table finds accounts by a hash of each: open addressing with linear probing,
+// by buckets. What a look-up among very many accounts costs is the memory that it
+// touches for the first time; here that is one bucket, the account and its text,
+// and hardly ever an account that is not meant. It takes 11 bytes an account,
+// where slots of a hash and a pointer take 24.
+type table []bucket
+
+// bucket is as long as a line of a processor's cache.
+type bucket struct {
+	marks    [bucketSize]uint8 // a part of each hash
+	accounts [bucketSize]*Account
+}
+
+const bucketSize = 7
+
+func newTable(accounts []*Account, hashOf func(*Account) uint64) table {
+	t := make(table, len(accounts)/(bucketSize-1)+1) // at least one place is free
+	for _, a := range accounts {
+		at, mark := t.begin(hashOf(a))
+		for slices.Index(t[at].accounts[:], nil) < 0 {
+			at = t.after(at)
+		}
+		i := slices.Index(t[at].accounts[:], nil)
+		t[at].marks[i], t[at].accounts[i] = mark, a
+	}
+	return t
+}
+
+// at yields the accounts that may have that hash.
+func (t table) at(h uint64) iter.Seq[*Account] {
+	return func(yield func(*Account) bool) {
+		for at, mark := t.begin(h); ; at = t.after(at) {
+			for i, a := range &t[at].accounts {
+				if a == nil || t[at].marks[i] == mark && !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// begin is where a hash is looked for first, and the mark that it leaves. The
+// hash's first byte, which is the same in all of a shard, is for neither.
+func (t table) begin(h uint64) (at int, mark uint8) {
+	first, _ := bits.Mul64(h<<8, uint64(len(t))) // spreads all of 64 bits over the buckets
+	return int(first), uint8(h)                  //nolint:gosec // below len(t); the last byte is meant
+}
+
+func (t table) after(at int) int {
+	if at++; at < len(t) {
+		return at
+	}
+	return 0
 }

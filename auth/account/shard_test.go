@@ -352,7 +352,7 @@ func TestOlderBlankEnds(t *testing.T) {
 	}
 	base := &snapshot{}
 	base.shards[i] = newShard(accounts, from)
-	w := &work{base: base, changed: map[Key]*Account{}}
+	w := newWork(base, nil)
 	off := &Draft{Subject: " a ", Issuer: "acme", Status: StatusInactive}
 	for _, op := range []Op{Replace, Upsert, Delete} {
 		if r := w.apply(Change{Op: op, Key: " a ", Draft: off}, 1); r.Err != nil {

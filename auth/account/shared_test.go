@@ -11,10 +11,11 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // Every storage of Caddy will do.
-var _ account.Storage = certmagic.Storage(nil)
+var _ storage.Storage = certmagic.Storage(nil)
 
 // TestTwoNodesOnOneFolder creates 60 accounts at once from both of two nodes.
 func TestTwoNodesOnOneFolder(t *testing.T) {

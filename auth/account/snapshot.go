@@ -26,11 +26,7 @@ func (s *snapshot) named(subject string) []*Account {
 }
 
 // findID finds an account by its id.
-func (s *snapshot) findID(text string) *Account {
-	id, ok := parseID(text)
-	if !ok {
-		return nil
-	}
+func (s *snapshot) findID(id uuid.UUID) *Account {
 	for _, sh := range s.shards {
 		if a := sh.findID(id); a != nil {
 			return a
@@ -69,6 +65,23 @@ func (s *snapshot) counts(now time.Time) Counts {
 	return c
 }
 
+// Unconfirmed counts the stored accounts that are for an issuer which had the name
+// of a configured one. They let nobody in until they are confirmed.
+func (r *Registry) Unconfirmed(configured Issuers) map[Issuer]int {
+	counts := map[Issuer]int{}
+	for _, s := range r.current.Load().shards {
+		if s == nil {
+			continue
+		}
+		for was, n := range s.issuers() {
+			if now := configured.Identifier(was.Name); now != "" && was.Identifier != "" && was.Identifier != now {
+				counts[was] += n
+			}
+		}
+	}
+	return counts
+}
+
 // Query asks for accounts in their order: by subject, and those of one subject by
 // issuer. The zero value asks for all.
 type Query struct {
@@ -82,27 +95,22 @@ type Query struct {
 	Limit int
 }
 
-// isAfter reports whether the account is behind where the query begins.
-func (q Query) isAfter(a *Account) bool {
-	if q.AfterIssuer == "" {
-		return a.Subject() > q.After
-	}
-	return a.Key().compare(Key{q.AfterIssuer, q.After}) > 0
-}
-
-func (q Query) wants(a *Account) bool { return q.Issuer == "" || a.Issuer() == q.Issuer }
-
 // begin is the part of sorted accounts that begins with the first one wanted.
 func (q Query) begin(run []*Account) []*Account {
 	if q.After != "" {
-		run = run[sort.Search(len(run), func(i int) bool { return q.isAfter(run[i]) }):]
+		run = run[sort.Search(len(run), func(i int) bool {
+			if q.AfterIssuer == "" {
+				return run[i].Subject() > q.After
+			}
+			return run[i].Key().compare(Key{q.AfterIssuer, q.After}) > 0
+		}):]
 	}
 	return q.next(run)
 }
 
 // next passes over what is not wanted.
 func (q Query) next(run []*Account) []*Account {
-	for len(run) > 0 && !q.wants(run[0]) {
+	for len(run) > 0 && q.Issuer != "" && run[0].Issuer() != q.Issuer {
 		run = run[1:]
 	}
 	return run

@@ -91,7 +91,7 @@ func TestAwkwardSubjects(t *testing.T) {
 			t.Errorf("%q: deleting it gave %d %s", subject, got.status, got.body)
 		}
 	}
-	if left := s.registry.List("", 0); len(left) != 0 {
+	if left := s.registry.Page(account.Query{}); len(left) != 0 {
 		t.Errorf("%d accounts are left", len(left))
 	}
 }
@@ -187,7 +187,7 @@ func TestConfirm(t *testing.T) {
 	was := account.Issuers{{Name: "acme", Identifier: "https://was.example"}, {Name: "other", Identifier: "https://other.example"}}
 	for _, subject := range []string{"a", "b", "c"} {
 		for _, issuer := range was {
-			if _, err := s.registry.Create(t.Context(), &account.Draft{Subject: subject, Status: account.StatusActive, Issuer: issuer.Name, Issuers: was}); err != nil {
+			if _, err := s.registry.Apply(t.Context(), []account.Change{{Op: account.Create, Draft: &account.Draft{Subject: subject, Status: account.StatusActive, Issuer: issuer.Name, Issuers: was}}}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -202,7 +202,7 @@ func TestConfirm(t *testing.T) {
 	s.send("POST", confirm, `{"issuer":"acme","subject":"b"}`).wants(t, 200, `{"confirmed":1}`+"\n")
 	s.send("POST", confirm, `{"issuer":"acme"}`).wants(t, 200, `{"confirmed":2}`+"\n")
 	s.send("POST", confirm, `{"issuer":"acme"}`).wants(t, 200, `{"confirmed":0}`+"\n")
-	for _, a := range s.registry.List("", 0) {
+	for _, a := range s.registry.Page(account.Query{}) {
 		if want := "https://" + a.Issuer() + ".example"; a.Identifier() != want {
 			t.Errorf("%s of %s is for %s, want %s", a.Subject(), a.Issuer(), a.Identifier(), want)
 		}

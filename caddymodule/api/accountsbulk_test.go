@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 )
 
@@ -61,7 +62,7 @@ func TestImportRefusesAll(t *testing.T) {
 		s.send("POST", "/api/serviceaccounts:import", good, header("Content-Type", kind)).fails(t, 400, "content type")
 	}
 	s.send("POST", "/api/serviceaccounts:import", strings.Repeat("\n", 64<<20+1)).fails(t, 413, "64 MiB")
-	if list := s.registry.List("", 0); len(list) != 0 || s.trail() != "" {
+	if list := s.registry.Page(account.Query{}); len(list) != 0 || s.trail() != "" {
 		t.Errorf("%d accounts were stored; the audit log has %q", len(list), s.trail())
 	}
 }
@@ -92,7 +93,7 @@ func TestCallerWhoGoesAway(t *testing.T) {
 			t.Fatalf("the audit log has %q", s.trail())
 		}
 	}
-	if _, ok := s.registry.Get("late"); !ok {
+	if _, err := s.registry.Find("", "late"); err != nil {
 		t.Error("the account is not there")
 	}
 }
@@ -120,7 +121,7 @@ func TestBodiesThatDoNotEnd(t *testing.T) {
 			}
 		})
 	}
-	if list := s.registry.List("", 0); len(list) != 0 {
+	if list := s.registry.Page(account.Query{}); len(list) != 0 {
 		t.Errorf("%d accounts were stored", len(list))
 	}
 }
@@ -232,7 +233,7 @@ func TestImportOfTooManyLines(t *testing.T) {
 	s := newSite(t)
 	body := strings.Repeat(`{"subject":"a","status":"active"}`+"\n", 1_000_001)
 	s.send("POST", "/api/serviceaccounts:import", body).fails(t, 413, "more than 1000000 accounts")
-	if list := s.registry.List("", 0); len(list) != 0 {
+	if list := s.registry.Page(account.Query{}); len(list) != 0 {
 		t.Errorf("%d accounts were stored", len(list))
 	}
 }

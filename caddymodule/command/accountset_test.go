@@ -62,7 +62,7 @@ func TestAccountSet(t *testing.T) {
 		{[]string{"--groups", "", "--by", "either", "--json"}, "", "", "0001-01-01", "either"},
 	} {
 		s.account(append([]string{"set", "ci"}, c.args...)...)
-		a, _ := registry.Get("ci")
+		a, _ := registry.Find("", "ci")
 		if a.Name() != c.name || strings.Join(a.Groups(), " ") != c.groups || a.ExpiresAt().Format("2006-01-02") != c.expires || string(a.By()) != c.by {
 			t.Errorf("%v: it became %q, %q, %s, by %s", c.args, a.Name(), a.Groups(), a.ExpiresAt(), a.By())
 		}
@@ -124,12 +124,12 @@ func TestChangedInBetween(t *testing.T) {
 					return
 				}
 				d := account.Draft{Name: "theirs", Status: account.StatusActive, Groups: []string{"theirs", strings.Repeat("x", int(times.Load()))}}
-				if _, err := registry.Replace(t.Context(), "ci", &d); err != nil {
+				if _, err := registry.Apply(t.Context(), []account.Change{{Op: account.Replace, Key: "ci", Draft: &d}}, nil); err != nil {
 					t.Error(err)
 				}
 			}
 			s.account(args...)
-			a, _ := registry.Get("ci")
+			a, _ := registry.Find("", "ci")
 			if times.Load() != 3 || a.Name() != "theirs" || !slices.Contains(a.Groups(), "theirs") || a.Status() == account.StatusActive && !slices.Contains(a.Groups(), "mine") {
 				t.Errorf("read %d times it became %q, %q, %s", times.Load(), a.Name(), a.Groups(), a.Status())
 			}
@@ -144,7 +144,7 @@ func TestChangedAllTheTime(t *testing.T) {
 	var times atomic.Int32
 	accounts.between = func() {
 		d := account.Draft{Name: strings.Repeat("x", int(times.Add(1))), Status: account.StatusActive}
-		if _, err := registry.Replace(t.Context(), "ci", &d); err != nil {
+		if _, err := registry.Apply(t.Context(), []account.Change{{Op: account.Replace, Key: "ci", Draft: &d}}, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestAccountConfirm(t *testing.T) {
 	registry, s, _ := atTwo(t)
 	was := account.Issuers{{Name: "acme", Identifier: "https://was.example"}}
 	for _, subject := range []string{"a", "b", "c"} {
-		if _, err := registry.Create(t.Context(), &account.Draft{Subject: subject, Status: account.StatusActive, Issuer: "acme", Issuers: was}); err != nil {
+		if _, err := registry.Apply(t.Context(), []account.Change{{Op: account.Create, Draft: &account.Draft{Subject: subject, Status: account.StatusActive, Issuer: "acme", Issuers: was}}}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -109,7 +109,7 @@ func TestAccountsAgainstTheAPI(t *testing.T) {
 	s.must("service-account", "create", subject, "--groups", "deployers,readers", "--expires-at", "2199-01-31")
 	s.fails([]string{"HTTP 409 Conflict: resource already exists"}, "service-account", "create", subject)
 	s.must("service-account", "disable", subject)
-	if a, ok := registry.Get(subject); !ok || a.Status() != account.StatusInactive || strings.Join(a.Groups(), ",") != "deployers,readers" || a.ExpiresAt().Year() != 2199 {
+	if a, err := registry.Find("", subject); err != nil || a.Status() != account.StatusInactive || strings.Join(a.Groups(), ",") != "deployers,readers" || a.ExpiresAt().Year() != 2199 {
 		t.Errorf("after disable: %+v", a)
 	}
 	s.must("service-account", "enable", account.ID(subject))

@@ -1,0 +1,349 @@
+package account
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+)
+
+var (
+	errGone   = errors.New("the revision record cannot be had, though it could: storage is down, or lost it; if it stays so: caddy gatehouse service-account repair")
+	errOrphan = errors.New("storage holds accounts, but no revision record of them can be read")
+	errOlder  = errors.New("storage shows an older revision")
+)
+
+// loader reads what storage holds, and makes it what is known. The keeper and its
+// committer use it.
+type loader struct {
+	r     *Registry
+	lease *lease // in use; nil: there is none
+
+	head      *revision // of what is known; nil: nothing is stored yet
+	past      past      // how it came to be
+	shown     reading   // by storage, last
+	fork      *basis    // what storage shows, if that must be joined with what is known
+	staleAt   time.Time // since when storage shows an older revision; zero: it does not
+	damaged   map[int]string
+	recheckAt time.Time       // of the damaged records
+	reported  map[string]bool // those of them that were
+	expiredTo time.Time       // expiry was reported up to here
+}
+
+// reading is what storage holds as the revision.
+type reading struct {
+	raw  []byte    // of the revision record; nil: it cannot be read
+	rev  *revision // nil: nothing is stored yet
+	mend bool      // the record is to be written anew: rev is that of the copy
+}
+
+// sight is what storage shows beside what is known here.
+type sight uint8
+
+const (
+	// current: the same, or what is known now.
+	current sight = iota
+	// stale: an older state, perhaps for a moment only.
+	stale
+	// older: that, for longer than answers are stale.
+	older
+	// forked: a state that was made without all that is known here; see loader.fork.
+	forked
+)
+
+// staleLimit is how long an older revision is taken for a stale answer of the
+// storage. Then what is known here is written again.
+const staleLimit = 2 * time.Second
+
+// pull brings what this node knows to what storage holds, if that holds all that
+// is known here. Nothing else is ever adopted: what was switched off would come
+// back.
+func (l *loader) pull() (sight, error) {
+	found, err := l.read()
+	if err != nil {
+		return current, err
+	}
+	l.r.beginReading()
+	l.shown = found
+	saw, err := l.judge(found)
+	if saw != forked {
+		l.fork = nil
+	}
+	if saw != stale && saw != older {
+		l.staleAt = time.Time{}
+	}
+	if saw == current && err == nil {
+		l.r.synced.Store(time.Now().UnixNano())
+	}
+	return saw, err
+}
+
+// read reads the revision record, or its copy if that is damaged or gone.
+func (l *loader) read() (reading, error) {
+	found, why := l.readRecord()
+	if why == nil && l.head == nil {
+		// This node knows nothing yet. Where the copy follows the record, that is older
+		// than it was: a storage went back in time with one of them.
+		if rev, err := l.readCopy(); err == nil && rev.ID != found.rev.ID && rev.contains(found.rev) {
+			l.r.note(Event{Kind: Older})
+			found.rev, found.mend = rev, true
+		}
+		return found, nil
+	}
+	if why == nil || isNoAnswer(l.lease, why) {
+		return found, why
+	}
+	if rev, err := l.readCopy(); err == nil {
+		// The storage answers. If the record still cannot be had, it is lost.
+		if found, why = l.readRecord(); why != nil {
+			l.reportDamage(revisionKey, why)
+			found.rev, found.mend = rev, true
+		}
+		return found, nil
+	}
+	return found, l.confirmNone(found, why)
+}
+
+// readRecord reads the revision record itself. A storage that is not atomic
+// may show half of one for a moment, so a damaged one is looked at again.
+func (l *loader) readRecord() (found reading, why error) {
+	for try := range 3 {
+		raw, err := l.lease.Load(l.lease.Context(), revisionKey)
+		if err != nil {
+			return reading{}, err
+		}
+		if l.shown.rev != nil && !l.shown.mend && bytes.Equal(raw, l.shown.raw) {
+			return reading{raw: raw, rev: l.shown.rev}, nil
+		}
+		rev, damage := parseRevision(raw)
+		if damage == nil {
+			l.reportMended(revisionKey)
+			return reading{raw: raw, rev: rev}, nil
+		}
+		found, why = reading{raw: raw}, fmt.Errorf("%w: %w", ErrDamaged, damage)
+		if err := l.pause(try); err != nil {
+			return reading{}, err
+		}
+	}
+	return found, why
+}
+
+func (l *loader) readCopy() (*revision, error) {
+	raw, err := l.lease.Load(l.lease.Context(), copyKey)
+	if err != nil {
+		return nil, err
+	}
+	return parseRevision(raw)
+}
+
+// confirmNone returns nil only if nothing is stored yet. That a record is not
+// found says little: some storages answer so while they are down.
+func (l *loader) confirmNone(found reading, why error) error {
+	keys, err := list(l.lease)
+	switch {
+	case err != nil && l.head != nil:
+		return fmt.Errorf("%w (%w, and %w)", errGone, why, err)
+	case err != nil:
+		return fmt.Errorf("%w, and %w", why, err)
+	case l.head != nil && len(keys) == 0:
+		return fmt.Errorf("%w (%w)", ErrEmptied, why)
+	case l.head != nil:
+		return fmt.Errorf("%w (%w)", errGone, why)
+	}
+	for _, key := range keys {
+		if shardKeyForm.MatchString(key) || key == revisionKey && found.raw == nil {
+			return fmt.Errorf("%w (%w)", errOrphan, why)
+		}
+	}
+	return nil
+}
+
+// pause waits a moment, longer at each try; it fails when the lease has ended.
+func (l *loader) pause(try int) error {
+	return storage.Pause(l.lease.Context(), 20*time.Millisecond<<try)
+}
+
+// unchanged makes sure that nobody replaced the revision record meanwhile.
+func (l *loader) unchanged() error {
+	raw, err := l.lease.Load(l.lease.Context(), revisionKey)
+	switch {
+	case l.shown.raw == nil && err != nil:
+		return nil // it was not to be had before either, but its copy was
+	case err != nil:
+		return fmt.Errorf("comparing the revision record: %w", err)
+	case l.shown.raw == nil || !bytes.Equal(raw, l.shown.raw):
+		return errRaced
+	}
+	return nil
+}
+
+// judge compares a revision with what is known, and adopts it if it may.
+func (l *loader) judge(found reading) (sight, error) {
+	switch {
+	case found.rev == nil:
+		l.markLoaded()
+		return current, nil
+	case l.head != nil && l.head.ID == found.rev.ID:
+		if len(l.damaged) == 0 || time.Now().Before(l.recheckAt) {
+			return current, nil
+		}
+		return current, l.adopt(found)
+	case l.head == nil || found.rev.contains(l.head):
+		return current, l.adopt(found)
+	case !l.head.contains(found.rev):
+		return l.weigh(found)
+	case found.mend:
+		// The copy was not written yet when the record was lost. This node knows
+		// what the record held.
+		return current, nil
+	}
+	if l.staleAt.IsZero() {
+		l.staleAt = time.Now()
+	}
+	if time.Since(l.staleAt) < staleLimit {
+		return stale, nil
+	}
+	return older, nil
+}
+
+// weigh deals with a revision that neither holds what is known here nor is held by
+// it. If it lacks nothing but the ids it is adopted; else the two must be joined.
+func (l *loader) weigh(found reading) (sight, error) {
+	steps, ok := l.past.since(found.rev)
+	if !ok {
+		return current, fmt.Errorf("%w: there revision %d, %s; here %d, %s",
+			ErrDiverged, found.rev.Seq, found.rev.ID, l.head.Seq, l.head.ID)
+	}
+	if l.fork == nil || l.fork.rev.ID != found.rev.ID || len(l.fork.blocked) > 0 {
+		base, lost, err := fetch(l.lease, found.rev, l.r.current.Load())
+		if err != nil {
+			return current, err
+		}
+		l.fork = &basis{rev: found.rev, also: l.head, snapshot: base, blocked: map[int]string{}, steps: steps, due: true}
+		for i := range lost {
+			l.fork.blocked[i] = shardKey(i, found.rev.digests[i])
+		}
+	}
+	w := newWork(l.fork.snapshot, l.fork.blocked)
+	if w.remake(steps); len(w.changed) == 0 && len(l.fork.blocked) == 0 {
+		l.publish(found.rev, l.fork.snapshot, nil)
+		return current, nil
+	}
+	return forked, nil
+}
+
+// maxMoves bounds how often a revision is looked for whose records stay, while
+// another node writes one after the other.
+const maxMoves = 20
+
+// adopt loads the shards that a revision names anew, and makes it what is known.
+func (l *loader) adopt(found reading) error {
+	next := l.r.current.Load()
+	for try, moved := 0, 0; ; try++ {
+		got, lost, err := fetch(l.lease, found.rev, next)
+		next = got // also what was had of a revision that was replaced meanwhile
+		if err != nil {
+			return err
+		}
+		if len(lost) == 0 || try == 3 {
+			l.publish(found.rev, next, lost)
+			return nil
+		}
+		// Perhaps the records were replaced, or the storage went away, meanwhile.
+		if err := l.pause(try); err != nil {
+			return err
+		}
+		again, err := l.read()
+		switch {
+		case err != nil:
+			return err
+		case again.rev == nil:
+			return errGone
+		case l.head != nil && !again.rev.contains(l.head):
+			return errOlder
+		case again.rev.ID != found.rev.ID && moved < maxMoves:
+			try, moved = -1, moved+1
+		}
+		found, l.shown = again, again
+	}
+}
+
+// publish makes next what is known, as of the revision. lost are its records that
+// cannot be used.
+func (l *loader) publish(rev *revision, next *snapshot, lost map[int]error) {
+	old := l.r.current.Load()
+	first := !l.r.loaded.Load()
+	if next.shards != old.shards {
+		next.version = storedVersions.Add(1)
+	}
+	l.r.current.Store(next)
+	l.head = rev
+	l.r.head.Store(rev)
+	var changed []Changed
+	for i := range next.shards {
+		if !first && old.shards[i] != next.shards[i] {
+			changed = append(changed, difference(old.shards[i], next.shards[i])...)
+		}
+	}
+	if first {
+		l.past = past{base: rev.ID}
+	} else {
+		l.past.add(rev.ID, changed)
+	}
+	damaged := map[int]string{}
+	for i, err := range lost {
+		damaged[i] = shardKey(i, rev.digests[i])
+		l.reportDamage(damaged[i], err)
+	}
+	for i, record := range l.damaged {
+		if damaged[i] != record {
+			l.reportMended(record)
+		}
+	}
+	l.damaged, l.recheckAt = damaged, time.Now().Add(10*l.lease.Host.Refresh)
+	l.markLoaded()
+	if len(changed) > 0 {
+		l.r.note(Event{Kind: Updated, Changes: changed})
+	}
+}
+
+// markLoaded is for the first time that it is known what is stored.
+func (l *loader) markLoaded() {
+	if l.r.loaded.CompareAndSwap(false, true) {
+		l.expiredTo = l.r.now()
+		close(l.r.ready)
+		l.r.note(Event{Kind: Loaded})
+	}
+}
+
+// reportDamage reports each damaged record once.
+func (l *loader) reportDamage(record string, why error) {
+	if !l.reported[record] {
+		l.reported[record] = true
+		l.r.note(Event{Kind: Damaged, Record: record, Err: fmt.Errorf("%s: %w", record, why)})
+	}
+}
+
+func (l *loader) reportMended(record string) {
+	if l.reported[record] {
+		delete(l.reported, record)
+		l.r.note(Event{Kind: Mended, Record: record})
+	}
+}
+
+// reportExpired reports accounts whose time has come since the last turn.
+func (l *loader) reportExpired() {
+	now := l.r.now()
+	var changed []Changed
+	for _, s := range l.r.current.Load().shards {
+		for _, a := range s.expiredBetween(l.expiredTo, now) {
+			changed = append(changed, Changed{Before: a, After: a})
+		}
+	}
+	l.expiredTo = now
+	if len(changed) > 0 {
+		l.r.note(Event{Kind: Lapsed, Changes: changed})
+	}
+}
