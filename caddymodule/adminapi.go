@@ -40,7 +40,7 @@ func (*AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	trusted := app.API != nil && app.API.TrustAdminEndpoint && reachedLocally(r)
-	if !app.api.ServeHTTP(w, r, api.Place{AdminEndpoint: true, Trusted: trusted}) {
+	if !app.api.ServeHTTP(w, r, trusted) {
 		api.Fail(w, http.StatusNotFound, "there is no such route")
 	}
 	return nil
@@ -113,7 +113,7 @@ func (g *GatehouseAPI) Provision(ctx caddy.Context) error {
 
 // ServeHTTP answers the API's routes.
 func (g *GatehouseAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if g.api.ServeHTTP(w, asSent(r), api.Place{}) {
+	if g.api.ServeHTTP(w, asSent(r), false) {
 		return nil
 	}
 	return next.ServeHTTP(w, r)

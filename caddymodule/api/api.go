@@ -17,16 +17,6 @@ import (
 	"sync/atomic"
 )
 
-// Place is where a request reached the API.
-type Place struct {
-	// AdminEndpoint tells Caddy's admin endpoint from a site.
-	AdminEndpoint bool
-
-	// Trusted lets the caller act as an administrator without a token. Only
-	// ever true on the admin endpoint, where the configuration says so.
-	Trusted bool
-}
-
 // API answers the routes. It is safe for concurrent use.
 type API struct {
 	services Services
@@ -98,11 +88,11 @@ func (a *API) table() []route {
 
 // call is one request to the API.
 type call struct {
-	w      http.ResponseWriter
-	r      *http.Request
-	place  Place
-	caller Caller
-	rest   string // of the escaped path, behind the route's prefix
+	w       http.ResponseWriter
+	r       *http.Request
+	trusted bool // see ServeHTTP
+	caller  Caller
+	rest    string // of the escaped path, behind the route's prefix
 }
 
 // toTheEnd is the context of a change. A caller who goes away does not stop it
@@ -110,8 +100,9 @@ type call struct {
 func (c *call) toTheEnd() context.Context { return context.WithoutCancel(c.r.Context()) }
 
 // ServeHTTP answers the request if it is for one of the API's routes, and tells
-// whether it was. It never answers other paths.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ours bool) {
+// whether it was. It never answers other paths. On Caddy's admin endpoint, if the
+// configuration says so, a caller is trusted: they may do everything without a token.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, trusted bool) (ours bool) {
 	route, rest := a.find(r.URL.EscapedPath())
 	if route == nil && strings.HasPrefix(r.URL.Path, licenseAPI) {
 		route, _ = a.find(licenseAPI) // escaped in another way
@@ -119,7 +110,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, place Place) (ou
 	if route == nil {
 		return false
 	}
-	if err := a.serve(&call{w: w, r: r, place: place, rest: rest}, route); err != nil {
+	if err := a.serve(&call{w: w, r: r, trusted: trusted, rest: rest}, route); err != nil {
 		a.fail(w, route.path, err)
 	}
 	return true

@@ -127,7 +127,7 @@ func TestNoIssuerNamed(t *testing.T) {
 }
 
 func TestTrustedCaller(t *testing.T) {
-	s := newSite(t, func(_ *api.Services, s *site) { s.place = api.Place{AdminEndpoint: true, Trusted: true} })
+	s := newSite(t, func(_ *api.Services, s *site) { s.trusted = true })
 	anonymous := header("Authorization")
 	s.send("POST", "/api/serviceaccounts", `{"subject":"ci","status":"active"}`, anonymous).wants(t, 201,
 		s.send("GET", "/api/serviceaccounts/ci", "", anonymous).body)

@@ -33,7 +33,7 @@ type site struct {
 	issuer   *idp.Issuer
 	storage  *faultstorage.Engine
 	registry *account.Registry
-	place    api.Place
+	trusted  bool
 	relay    http.HandlerFunc // the API itself
 
 	mu      sync.Mutex
@@ -106,7 +106,7 @@ func (s *site) serveTokens(services *api.Services) {
 // handler answers 418 to what is not the API's.
 func (s *site) handler(a *api.API) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !a.ServeHTTP(w, r, s.place) {
+		if !a.ServeHTTP(w, r, s.trusted) {
 			w.WriteHeader(http.StatusTeapot)
 		}
 	}

@@ -153,7 +153,7 @@ func TestPage(t *testing.T) {
 	}
 	s.send(http.MethodPost, "/gatehouse/", "").fails(t, 405, "method not allowed")
 	const trusted = "<html data-trusted "
-	s.place = api.Place{AdminEndpoint: true, Trusted: true}
+	s.trusted = true
 	if known := s.send(http.MethodGet, "/gatehouse/", "", none).body; strings.Replace(known, trusted, "<html ", 1) != got.body || !strings.Contains(known, trusted) {
 		t.Errorf("who is trusted gets %.60q", known)
 	}

@@ -103,7 +103,7 @@ func TestSSOWithoutAnIssuerOfTheAPI(t *testing.T) {
 // Trust is for who comes without a token; a bad one is still bad.
 func TestSSOTrusted(t *testing.T) {
 	s := newSite(t, withSSO)
-	s.place = api.Place{AdminEndpoint: true, Trusted: true}
+	s.trusted = true
 	if got := s.send("GET", ssoPath+"good", "", none); got.status != http.StatusOK {
 		t.Errorf("got %d %q", got.status, got.body)
 	}

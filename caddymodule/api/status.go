@@ -117,7 +117,7 @@ func (a *API) page(c *call) error {
 	header.Set("Referrer-Policy", "same-origin") // Caddy's admin endpoint looks at it
 	c.w.WriteHeader(http.StatusOK)
 	body := statusPage
-	if c.place.Trusted {
+	if c.trusted {
 		body = trustedPage
 	}
 	_, _ = c.w.Write([]byte(body))

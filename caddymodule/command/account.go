@@ -89,7 +89,7 @@ func (p *program) printAccount(cmd *cobra.Command, s *server, text json.RawMessa
 		return err
 	}
 	if a.Subject == "" {
-		return errors.New("the answer of " + s.place + " holds no subject; is it Caddy's admin endpoint?")
+		return errors.New("the answer of " + s.name + " holds no subject; is it Caddy's admin endpoint?")
 	}
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), text)

@@ -137,7 +137,7 @@ func (i *importer) send(ctx context.Context, chunk []line) error {
 		return errors.Join(renumbered(err, chunk), i.out.Flush())
 	}
 	if answered != len(chunk) {
-		return fmt.Errorf("%s told of %d of %s; list the accounts to see what is written", i.server.place, answered, count(len(chunk), "line"))
+		return fmt.Errorf("%s told of %d of %s; list the accounts to see what is written", i.server.name, answered, count(len(chunk), "line"))
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (i *importer) result(text []byte, chunk []line) error {
 		return err
 	}
 	if r.Line < 1 || r.Line > len(chunk) {
-		return fmt.Errorf("%s told of a line %d, and there are %d", i.server.place, r.Line, len(chunk))
+		return fmt.Errorf("%s told of a line %d, and there are %d", i.server.name, r.Line, len(chunk))
 	}
 	r.Line = chunk[r.Line-1].number
 	r.Message = i.server.sanitize(r.Message)
@@ -157,7 +157,7 @@ func (i *importer) result(text []byte, chunk []line) error {
 	case "created", "updated", "unchanged", "refused":
 		i.counts[r.Result]++
 	default:
-		return fmt.Errorf("%s told of line %d that it was %.40q; want created, updated, unchanged or refused", i.server.place, r.Line, r.Result)
+		return fmt.Errorf("%s told of line %d that it was %.40q; want created, updated, unchanged or refused", i.server.name, r.Line, r.Result)
 	}
 	if i.asJSON {
 		text, err := json.Marshal(r)
@@ -273,7 +273,7 @@ func (s *server) issuerNames(ctx context.Context) (account.Issuers, error) {
 	names := make(account.Issuers, 0, len(issuers))
 	for _, issuer := range issuers {
 		if issuer.Name == "" {
-			return nil, errors.New("the answer of " + s.place + " holds an issuer without a name; is it Caddy's admin endpoint?")
+			return nil, errors.New("the answer of " + s.name + " holds an issuer without a name; is it Caddy's admin endpoint?")
 		}
 		names = append(names, account.Issuer{Name: issuer.Name, Identifier: issuer.Issuer})
 	}

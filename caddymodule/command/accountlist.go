@@ -147,7 +147,7 @@ func (s *server) accounts(ctx context.Context, from accountFrom, most int, each 
 			return err
 		}
 		if !from.advance(&last) {
-			return errors.New("the list of " + s.place + " does not go on from page to page")
+			return errors.New("the list of " + s.name + " does not go on from page to page")
 		}
 	}
 }

@@ -164,7 +164,7 @@ func (s *server) edited(text []byte, changed map[string]any) ([]byte, error) {
 		return nil, err
 	}
 	if len(all["subject"]) == 0 {
-		return nil, errors.New("the answer of " + s.place + " holds no subject; is it Caddy's admin endpoint?")
+		return nil, errors.New("the answer of " + s.name + " holds no subject; is it Caddy's admin endpoint?")
 	}
 	same := true
 	for name, value := range changed {
@@ -239,7 +239,7 @@ func (s *server) setStatus(ctx context.Context, cmd *cobra.Command, ref accountR
 		return nil, err
 	}
 	if after.Status != status {
-		return nil, fmt.Errorf("%s answered that %s is %.20q; want %s", s.place, plain(ref.key), after.Status, status)
+		return nil, fmt.Errorf("%s answered that %s is %.20q; want %s", s.name, plain(ref.key), after.Status, status)
 	}
 	if was == status {
 		note(cmd.ErrOrStderr(), "note: %s is %s already", after.Subject, status)

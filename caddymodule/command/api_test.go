@@ -38,7 +38,7 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 	set(&services)
 	whole := api.New(services)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !whole.ServeHTTP(w, r, api.Place{AdminEndpoint: true, Trusted: true}) {
+		if !whole.ServeHTTP(w, r, true) {
 			api.Fail(w, http.StatusNotFound, "there is no such route")
 		}
 	}))

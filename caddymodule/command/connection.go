@@ -33,7 +33,7 @@ func (c *connection) flags(f *pflag.FlagSet) {
 
 // server is a running Gatehouse.
 type server struct {
-	place       string // its name in messages
+	name        string // in messages
 	base        string // scheme, host and prefix of the path, no slash behind
 	origin      string // for Caddy's enforce_origin; empty: not sent
 	unencrypted bool   // requests go over a network as they are
@@ -69,7 +69,7 @@ func (p *program) connect(cmd *cobra.Command, c *connection) (*server, error) {
 		return nil, err
 	}
 	if s.unencrypted && s.token.text != "" {
-		note(cmd.ErrOrStderr(), "warning: the token goes to %s unencrypted; a site with gatehouse_api takes it over https", s.place)
+		note(cmd.ErrOrStderr(), "warning: the token goes to %s unencrypted; a site with gatehouse_api takes it over https", s.name)
 	}
 	return s, nil
 }
@@ -82,7 +82,7 @@ func newServer(address string) (*server, error) {
 	if err != nil || parsed.PortRangeSize() > 1 || parsed.IsFdNetwork() {
 		return nil, fmt.Errorf("%.200q is no address of an admin endpoint; want one such as localhost:2019 or unix//run/caddy.sock", address)
 	}
-	s := &server{place: address, client: &http.Client{CheckRedirect: noRedirect}}
+	s := &server{name: address, client: &http.Client{CheckRedirect: noRedirect}}
 	dialed := parsed.JoinHostPort(0)
 	if parsed.IsUnixNetwork() {
 		// Caddy writes the socket's mode behind its path.
@@ -111,7 +111,7 @@ func siteServer(address string) (*server, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // It is one.
 	transport.ExpectContinueTimeout = expectContinue
 	return &server{
-		place:       address,
+		name:        address,
 		base:        strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"),
 		unencrypted: u.Scheme == "http" && !isLocal(u.Hostname()),
 		client:      &http.Client{CheckRedirect: noRedirect, Transport: transport},

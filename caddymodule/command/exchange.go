@@ -104,18 +104,18 @@ func (s *server) unanswered(err error, wait time.Duration) error {
 		err = wrapped.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s did not answer within %s", s.place, wait)
+		return fmt.Errorf("%s did not answer within %s", s.name, wait)
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-		return fmt.Errorf("no Caddy answers at %s: %w\nStart it, or name another with --address or --config", s.place, err)
+		return fmt.Errorf("no Caddy answers at %s: %w\nStart it, or name another with --address or --config", s.name, err)
 	}
-	return fmt.Errorf("asking %s: %w", s.place, err)
+	return fmt.Errorf("asking %s: %w", s.name, err)
 }
 
 // fetch reads an answer as a whole.
 func (s *server) fetch(ctx context.Context, a request) (body []byte, err error) {
 	err = s.exchange(ctx, a, func(r io.Reader) error {
-		body, err = readBounded(r, "the answer of "+s.place, maxAnswer)
+		body, err = readBounded(r, "the answer of "+s.name, maxAnswer)
 		return err
 	})
 	return body, err
@@ -136,7 +136,7 @@ func (s *server) read(body []byte, document any) error {
 		err = errors.New("it is null")
 	}
 	if err != nil {
-		return fmt.Errorf("the answer of %s is not what Gatehouse answers (%w); is it Caddy's admin endpoint?", s.place, err)
+		return fmt.Errorf("the answer of %s is not what Gatehouse answers (%w); is it Caddy's admin endpoint?", s.name, err)
 	}
 	return nil
 }
@@ -205,9 +205,9 @@ func (s *server) sanitize(text string) string {
 func (s *server) hint(resp *http.Response, ours bool) string {
 	switch status := resp.StatusCode; {
 	case status == http.StatusNotFound && !ours:
-		return "Is Gatehouse built into the Caddy at " + s.place + ", and configured?"
+		return "Is Gatehouse built into the Caddy at " + s.name + ", and configured?"
 	case status < http.StatusBadRequest:
-		return s.place + " sends requests elsewhere; name the right address with --address"
+		return s.name + " sends requests elsewhere; name the right address with --address"
 	case resp.Header.Get("Retry-After") != "":
 		return "Try again in " + plain(clip(resp.Header.Get("Retry-After"))) + " s"
 	case !ours:

@@ -111,7 +111,7 @@ func (s *server) licenses(ctx context.Context, after string, most int) ([]json.R
 		}
 		var last licenseRecord
 		if json.Unmarshal(page[limit-1], &last) != nil || last.ID == "" || last.ID == after {
-			return nil, errors.New("the record of " + s.place + " does not go on from page to page; ask for less with --limit")
+			return nil, errors.New("the record of " + s.name + " does not go on from page to page; ask for less with --limit")
 		}
 		after = last.ID
 	}
@@ -125,7 +125,7 @@ func (s *server) licensePage(ctx context.Context, query url.Values) ([]json.RawM
 		return nil, err
 	}
 	if answer.Licenses == nil {
-		return nil, errors.New("the answer of " + s.place + " holds no licenses; is it Caddy's admin endpoint?")
+		return nil, errors.New("the answer of " + s.name + " holds no licenses; is it Caddy's admin endpoint?")
 	}
 	return *answer.Licenses, nil
 }

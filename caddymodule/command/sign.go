@@ -19,12 +19,12 @@ const passphraseVariable = "GATEHOUSE_PASSPHRASE" //nolint:gosec // A name, no s
 
 // signing holds the flags of sign.
 type signing struct {
-	key, keyEnv, passphraseFile         string
-	kind, description, ttl              string
-	hosts, features, limits             []string
-	version                             int
-	id, notBefore, grace, issuer, place string
-	asJSON                              bool
+	key, keyEnv, passphraseFile               string
+	kind, description, ttl                    string
+	hosts, features, limits                   []string
+	version                                   int
+	id, notBefore, grace, issuer, environment string
+	asJSON                                    bool
 }
 
 func (p *program) sign() *cobra.Command {
@@ -83,7 +83,7 @@ func (s *signing) flags(cmd *cobra.Command) {
 	f.StringVar(&s.grace, "grace", "", "How long after its end it is still honored, 0 included (default: the server's own)")
 	f.StringVar(&s.issuer, "issuer", "", "Who issues the license, for people to read")
 	f.StringArrayVar(&s.limits, "limits", nil, "Limits as name=integer, separated by commas or repeated")
-	f.StringVar(&s.place, "environment", "", "Where the license is meant to be used, such as production")
+	f.StringVar(&s.environment, "environment", "", "Where the license is meant to be used, such as production")
 	f.BoolVar(&s.asJSON, "json", false, "Print the license, which is JSON anyway, on one line")
 	suggest(cmd, "type", string(license.OSS), string(license.Enterprise))
 	suggest(cmd, "version", "1", "2")
@@ -118,7 +118,7 @@ func (p *program) signRequest(cmd *cobra.Command, s *signing) (r license.Request
 		Version:      s.version,
 		ID:           s.id,
 		Issuer:       s.issuer,
-		Environment:  s.place,
+		Environment:  s.environment,
 	}
 	if r.TTL, err = license.ParseTTL(s.ttl); err != nil {
 		return r, err

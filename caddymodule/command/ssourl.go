@@ -57,7 +57,7 @@ It needs a token of the group that may ask for it, by default the admin group.
 			return err
 		}
 		if answer.URL == "" {
-			return errors.New("the answer of " + s.place + " holds no url; is it Caddy's admin endpoint?")
+			return errors.New("the answer of " + s.name + " holds no url; is it Caddy's admin endpoint?")
 		}
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))

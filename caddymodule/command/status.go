@@ -72,16 +72,16 @@ It needs a token of the admin group.
 			return err
 		}
 		if status.Accounts == nil {
-			return errors.New("the answer of " + s.place + " tells of no accounts; is it Caddy's admin endpoint?")
+			return errors.New("the answer of " + s.name + " tells of no accounts; is it Caddy's admin endpoint?")
 		}
 		var away error
 		if status.Accounts.StorageAway {
-			away = errors.New(storageFault(status.Accounts.Storage, s.place) + "; the service accounts last known are in force")
+			away = errors.New(storageFault(status.Accounts.Storage, s.name) + "; the service accounts last known are in force")
 		}
 		if asJSON {
 			return errors.Join(away, printJSON(cmd.OutOrStdout(), json.RawMessage(text)))
 		}
-		return errors.Join(away, p.printStatus(cmd.OutOrStdout(), s.place, &status))
+		return errors.Join(away, p.printStatus(cmd.OutOrStdout(), s.name, &status))
 	})
 	return cmd
 }

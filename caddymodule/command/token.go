@@ -84,7 +84,7 @@ token of the admin group, besides the one on stdin.
 			return err
 		}
 		if e.Verdict == "" {
-			return errors.New("the answer of " + s.place + " holds no verdict; is it Caddy's admin endpoint?")
+			return errors.New("the answer of " + s.name + " holds no verdict; is it Caddy's admin endpoint?")
 		}
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
