@@ -27,7 +27,8 @@ Starts a throw-away issuer and a throw-away upstream on loopback, puts the gatew
 of Caddyfile.example between them, and prints curl lines to paste into another
 terminal, each with what it shows. Ctrl-C ends it and removes everything it made.
 
-Nothing has to be set up. The lines need curl.
+Nothing has to be set up. The lines need curl. They are in color on a terminal, unless
+NO_COLOR is set. Exits with 0 after Ctrl-C, and with 1 if it cannot start.
 `,
 		CobraFunc: demoCommand,
 	})
@@ -90,7 +91,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 	return nil
 }
 
-// isTerminal says whether to color; NO_COLOR (no-color.org) says no.
+// isTerminal tells whether to color: on a terminal, without NO_COLOR (no-color.org).
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))

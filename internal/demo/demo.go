@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
 )
 
-// Clients of the issuer. Their secrets are made anew for each Stage.
+// Clients of the issuer. Each Stage makes a new secret for them.
 const (
 	clientRobot = "robot" // a machine that may read
 	clientAdmin = "boss"  // one in the group admins
@@ -67,7 +67,7 @@ func New(o Options) (*Stage, error) {
 }
 
 func (s *Stage) start(o Options) (err error) {
-	// Both are held until issuer and upstream have ports of their own.
+	// Both are kept open until issuer and upstream have ports of their own.
 	site, err := reserve(o.Port)
 	if err != nil {
 		return err
