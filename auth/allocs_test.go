@@ -11,7 +11,7 @@ import (
 
 // A token that was verified before costs no allocation, whatever the route asks
 // and the upstream is told.
-func TestRememberedTokenCostsNoAllocation(t *testing.T) {
+func TestCachedTokenCostsNoAllocation(t *testing.T) {
 	g := newGate(t, "RS256")
 	v := g.verifier()
 	token := g.usualToken("RS256")
@@ -32,8 +32,8 @@ func TestRememberedTokenCostsNoAllocation(t *testing.T) {
 		token, _ := ParseAuthorization(fields)
 		verdict := v.Verify(ctx, token)
 		caller, refusal := registration.Admit(verdict.Token, verdict.At)
-		if !verdict.Remembered || refusal != nil || p.Check(caller) != nil {
-			t.Error("not remembered, or refused")
+		if !verdict.Cached || refusal != nil || p.Check(caller) != nil {
+			t.Error("not cached, or refused")
 		}
 		for _, key := range []string{"id", "groups", "scopes", "token_id", "claims.tenant.plan"} {
 			if text, _ := caller.Text(key); text.Value == "" {

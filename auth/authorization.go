@@ -16,7 +16,7 @@ const (
 // one token. It answers [ErrNoToken] for no field and for another scheme,
 // [ErrSeveralHeaders], [ErrMalformedHeader] and [ErrTooLong] for what breaks
 // the form. The token is a part of the field: nothing is copied. Whether it is a
-// b64token is left to [Verifier.Verify]: a token that is remembered was one.
+// b64token is left to [Verifier.Verify]: a cached token was one.
 func ParseAuthorization(fields []string) (string, *Refusal) {
 	return parseAuthorization(fields, bearerScheme)
 }

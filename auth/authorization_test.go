@@ -46,7 +46,7 @@ var (
 	b64Token    = regexp.MustCompile(`\A[A-Za-z0-9\-._~+/]+=*\z`)
 )
 
-// Whatever byte is put anywhere into a good token, remembered or not, the answer
+// Whatever byte is put anywhere into a good token, cached or not, the answer
 // is the strict rule's.
 func TestAlphabet(t *testing.T) {
 	g := newGate(t, "EdDSA")

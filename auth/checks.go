@@ -18,8 +18,7 @@ type examination struct {
 	sum      fingerprint
 	now      time.Time
 
-	desk      *desk
-	parts     *compact
+	parts     *parseBuffer // nil unless it has the form of a token
 	claims    claimSet
 	authority *authority
 	key       *issuer.Key
@@ -53,33 +52,32 @@ var checks = slices.Concat(
 // policyChecks hold everything about a token but its signature against the
 // issuer's policy. None depends on another.
 var policyChecks = []check{
-	{"algorithm", func(x *examination) *Refusal { return x.authority.checkAlgorithm(&x.parts.header) }, (*examination).showAlgorithm},
-	{"type", func(x *examination) *Refusal { return x.authority.checkType(&x.parts.header, x.claims) }, (*examination).showType},
-	{"expiry", func(x *examination) *Refusal { return x.authority.checkExpiry(x.claims, x.seconds()) }, (*examination).showExpiry},
-	{"begin", func(x *examination) *Refusal { return x.authority.checkBegin(x.claims, x.seconds()) }, (*examination).showBegin},
-	{"lifetime", func(x *examination) *Refusal { return x.authority.checkLifetime(x.claims) }, (*examination).showLifetime},
-	{"audience", func(x *examination) *Refusal { return x.authority.checkAudience(x.claims) }, (*examination).showAudience},
+	{"algorithm", (*examination).checkAlgorithm, (*examination).showAlgorithm},
+	{"type", func(x *examination) *Refusal {
+		return x.authority.checkType(&x.parts.header, x.claims, x.authority.AcceptIDTokens)
+	}, (*examination).showType},
+	{"expiry", (*examination).checkExpiry, (*examination).showExpiry},
+	{"begin", (*examination).checkBegin, (*examination).showBegin},
+	{"lifetime", (*examination).checkLifetime, (*examination).showLifetime},
+	{"audience", (*examination).checkAudience, (*examination).showAudience},
 	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, (*examination).showBinding},
 }
 
-// pass gives the first refusal of the checks, or nil. It leaves nothing on the
-// desk: what was found of the token is in known or made by then.
+// pass gives the first refusal of the checks, or nil. Then the buffer may be used
+// again: what was found of the token is in known or made by then.
 func (x *examination) pass(checks []check) *Refusal {
-	defer x.clear()
+	defer func() {
+		if x.parts != nil {
+			parseBuffers.Put(x.parts)
+			x.parts, x.claims = nil, nil
+		}
+	}()
 	for i := range checks {
 		if refusal := checks[i].run(x); refusal != nil {
 			return refusal
 		}
 	}
 	return nil
-}
-
-// clear lets the desk be used again.
-func (x *examination) clear() {
-	if x.desk != nil {
-		desks.Put(x.desk)
-		x.desk, x.parts, x.claims = nil, nil, nil
-	}
 }
 
 func (x *examination) seconds() float64 { return float64(x.now.UnixNano()) / float64(time.Second) }
@@ -96,19 +94,18 @@ func (x *examination) issuer() string {
 // alphabet, too: what could be decoded is of base64url and dots, so only what
 // could not needs to be looked at byte by byte.
 func (x *examination) takeApart() *Refusal {
-	x.desk = desks.Get().(*desk)
-	parts, refusal := x.desk.takeApart(x.token)
-	if refusal == ErrNotJWS && !isB64Token(x.token) {
-		return ErrMalformedHeader
+	parts := parseBuffers.Get().(*parseBuffer)
+	refusal := parts.takeApart(x.token)
+	if refusal == nil {
+		x.claims, refusal = parts.claims()
+	} else if refusal == ErrNotJWS && !isB64Token(x.token) {
+		refusal = ErrMalformedHeader
 	}
 	if refusal != nil {
+		parseBuffers.Put(parts)
 		return refusal
 	}
-	claims, ok := x.desk.claims()
-	if !ok {
-		return badJSON(parts.Payload)
-	}
-	x.parts, x.claims = parts, claims
+	x.parts = parts
 	return nil
 }
 
@@ -154,8 +151,8 @@ func (x *examination) lookAgain() *Refusal {
 	return nil
 }
 
-func (a *authority) checkAlgorithm(h *header) *Refusal {
-	if !slices.Contains(a.Algorithms, h.hint.Algorithm) {
+func (x *examination) checkAlgorithm() *Refusal {
+	if !slices.Contains(x.authority.Algorithms, x.parts.header.hint.Algorithm) {
 		return ErrAlgorithm
 	}
 	return nil
@@ -178,51 +175,49 @@ func (c claimSet) dates() (d dates, refusal *Refusal) {
 	return d, nil
 }
 
-func (a *authority) checkExpiry(c claimSet, now float64) *Refusal {
-	d, refusal := c.dates()
+func (x *examination) checkExpiry() *Refusal {
+	d, refusal := x.claims.dates()
 	switch {
 	case refusal != nil:
 		return refusal
 	case !d.hasExpiry:
 		return ErrNoExpiry
-	case now >= math.Floor(d.expiry)+a.leeway():
+	case x.seconds() >= math.Floor(d.expiry)+x.authority.leeway:
 		return ErrExpired
 	}
 	return nil
 }
 
 // checkBegin honors nbf and iat where they are there.
-func (a *authority) checkBegin(c claimSet, now float64) *Refusal {
-	d, refusal := c.dates()
+func (x *examination) checkBegin() *Refusal {
+	d, refusal := x.claims.dates()
 	if refusal != nil {
 		return refusal
 	}
-	now += a.leeway()
+	now := x.seconds() + x.authority.leeway
 	if d.hasNotBefore && now < d.notBefore || d.hasIssued && now < d.issued {
 		return ErrNotYetValid
 	}
 	return nil
 }
 
-func (a *authority) checkLifetime(c claimSet) *Refusal {
-	if a.MaxLifetime <= 0 {
+func (x *examination) checkLifetime() *Refusal {
+	if x.authority.MaxLifetime <= 0 {
 		return nil
 	}
-	d, refusal := c.dates()
+	d, refusal := x.claims.dates()
 	if refusal != nil {
 		return refusal
 	}
-	if !d.hasIssued || d.expiry-d.issued > a.MaxLifetime.Seconds() {
+	if !d.hasIssued || d.expiry-d.issued > x.authority.MaxLifetime.Seconds() {
 		return ErrLifetime
 	}
 	return nil
 }
 
-// leeway is the policy's, in seconds.
-func (a *authority) leeway() float64 { return float64(a.leewaySeconds) }
-
-func (a *authority) checkAudience(c claimSet) *Refusal {
-	audiences, ok := c.audiences()
+func (x *examination) checkAudience() *Refusal {
+	a := x.authority
+	audiences, ok := x.claims.audiences()
 	if !ok {
 		return ErrMalformedClaims
 	}
@@ -232,7 +227,7 @@ func (a *authority) checkAudience(c claimSet) *Refusal {
 	if audiences != nil || !a.preset.clientAsAudience {
 		return ErrAudience
 	}
-	client, ok := c.text("client_id")
+	client, ok := x.claims.text("client_id")
 	if !ok {
 		return ErrMalformedClaims
 	}

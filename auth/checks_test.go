@@ -108,7 +108,7 @@ func TestRefusedTokens(t *testing.T) {
 		})
 	}
 	if got, _ := v.Cached(); got != 16 {
-		t.Errorf("%d tokens are remembered, expected the 16 good ones", got)
+		t.Errorf("%d tokens are cached, expected the 16 good ones", got)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestForgedTokens(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) { refused(t, v, tt.token, tt.want) })
 	}
 	if got, _ := v.Cached(); got != 1 {
-		t.Errorf("%d tokens are remembered, expected the good one", got)
+		t.Errorf("%d tokens are cached, expected the good one", got)
 	}
 }
 

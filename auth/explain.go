@@ -50,7 +50,7 @@ type Rule struct {
 // Explain holds the verifier's own checks against a token, and then the
 // registration's. The first that does not hold decides, as it does in
 // [Verifier.Verify]; those of the issuer's policy are all shown, whatever the
-// others say. Nothing is remembered.
+// others say. The token does not come into the cache.
 func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration) Explanation {
 	return v.ExplainSender(ctx, token, registration, nil)
 }
@@ -63,7 +63,8 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
 	for i := range checks {
 		one := &checks[i]
-		if e.Refusal != nil && (x.authority == nil || !isPolicy(one)) {
+		isPolicy := slices.ContainsFunc(policyChecks, func(p check) bool { return p.name == one.name })
+		if e.Refusal != nil && (x.authority == nil || !isPolicy) {
 			e.Rules = append(e.Rules, Rule{Rule: one.name})
 			continue
 		}
@@ -84,10 +85,6 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
 	e.explainSender(x, sender)
 	return e
-}
-
-func isPolicy(c *check) bool {
-	return slices.ContainsFunc(policyChecks, func(p check) bool { return p.name == c.name })
 }
 
 func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
@@ -164,12 +161,12 @@ func (x *examination) showType() (any, any) {
 }
 
 func (x *examination) showExpiry() (any, any) {
-	return "exp after " + stamp(x.seconds()-x.authority.leeway()) + " (now, less leeway)", x.date("exp")
+	return "exp after " + stamp(x.seconds()-x.authority.leeway) + " (now, less leeway)", x.date("exp")
 }
 
 func (x *examination) showBegin() (any, any) {
 	found := fmt.Sprintf("nbf %v, iat %v", x.date("nbf"), x.date("iat"))
-	return "nbf and iat, if any, not after " + stamp(x.seconds()+x.authority.leeway()) + " (now, plus leeway)", found
+	return "nbf and iat, if any, not after " + stamp(x.seconds()+x.authority.leeway) + " (now, plus leeway)", found
 }
 
 func (x *examination) showLifetime() (any, any) {

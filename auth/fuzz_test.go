@@ -103,7 +103,7 @@ func FuzzClaims(f *testing.F) {
 		if !ok {
 			return
 		}
-		x := &examination{authority: a, claims: claims, parts: &compact{header: header{hint: issuer.Hint{Algorithm: "ES256"}}}, now: g.clock.now()}
+		x := &examination{authority: a, claims: claims, parts: &parseBuffer{header: header{hint: issuer.Hint{Algorithm: "ES256"}}}, now: g.clock.now()}
 		refusal := x.pass(policyChecks)
 		var r Token
 		if refusal != nil || a.describe(&r, &header{}, claims, nil) != nil {

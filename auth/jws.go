@@ -15,18 +15,51 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
-// compact is a token in JWS compact serialization, taken apart and decoded but not
-// verified.
-type compact struct {
+// parseBuffer is a token in JWS compact serialization, taken apart and decoded but
+// not verified, with all the memory that this takes unless the token is unusually
+// large. Buffers are used again and again: the making and collecting of 2.5 KB of
+// garbage would be a quarter of what refusing a request costs.
+type parseBuffer struct {
 	jose.Compact
-	header header
+	header  header
+	reader  jose.Reader
+	members [usualClaims]jose.Member // of the header, then of the payload
+	room    [parseBytes]byte         // the token, and behind it what its parts say
 }
+
+// parseBytes is room enough for a token of 2300 bytes.
+const parseBytes = 4096
+
+var parseBuffers = sync.Pool{New: func() any { return new(parseBuffer) }}
 
 // header is the JOSE header (RFC 7515, section 4.1) as far as it matters here.
 // Members that would bring a key along (jku, jwk, x5u, x5c) are never read.
 type header struct {
 	hint      issuer.Hint // of the key
 	mediaType string      // typ as section 4.1.9 reads it: lower case, without "application/"
+}
+
+// takeApart decodes a token's parts and reads its header. What the buffer holds is
+// good until it is used again.
+func (b *parseBuffer) takeApart(token string) (refusal *Refusal) {
+	if strings.Count(token, ".") != 2 || !b.Decode(append(b.room[:0], token...)) { // counted before a long one is copied
+		return ErrNotJWS
+	}
+	members, err := b.reader.Read(b.Header, b.members[:0])
+	if err != nil {
+		return badJSON(b.Header)
+	}
+	b.header, refusal = readHeader(claimSet(members))
+	return refusal
+}
+
+// claims reads the payload of the token that was taken apart.
+func (b *parseBuffer) claims() (claimSet, *Refusal) {
+	members, err := b.reader.Read(b.Payload, b.members[:0])
+	if err != nil {
+		return nil, badJSON(b.Payload)
+	}
+	return claimSet(members), nil
 }
 
 // readHeader refuses headers that ask for what is not understood here: any
@@ -73,54 +106,14 @@ func readOne(text []byte, options ...jsontext.Options) error {
 	return err
 }
 
-// desk is where a token is taken apart: all the memory that this takes, unless
-// the token is unusually large. Desks are used again and again, because a
-// quarter of what refusing a request costs would be the making and collecting of
-// 2.5 KB of garbage.
-type desk struct {
-	parts   compact
-	reader  jose.Reader
-	members [usualClaims]jose.Member // of the header, then of the payload
-	room    [deskBytes]byte          // the token, and behind it what its parts say
-}
-
-// deskBytes is room enough for a token of 2300 bytes.
-const deskBytes = 4096
-
-var desks = sync.Pool{New: func() any { return new(desk) }}
-
-// takeApart decodes a token's parts and reads its header. What it gives is good
-// until the desk is used again.
-func (d *desk) takeApart(token string) (*compact, *Refusal) {
-	if strings.Count(token, ".") != 2 {
-		return nil, ErrNotJWS // before a long one is copied
-	}
-	if !d.parts.Decode(append(d.room[:0], token...)) {
-		return nil, ErrNotJWS
-	}
-	members, err := d.reader.Read(d.parts.Header, d.members[:0])
-	if err != nil {
-		return nil, badJSON(d.parts.Header)
-	}
-	var refusal *Refusal
-	d.parts.header, refusal = readHeader(claimSet(members))
-	return &d.parts, refusal
-}
-
-// claims reads the payload of the token that was taken apart.
-func (d *desk) claims() (claimSet, bool) {
-	members, err := d.reader.Read(d.parts.Payload, d.members[:0])
-	return claimSet(members), err == nil
-}
-
 // signedBy finds the issuer's key that signed the token. A key id that is not
 // known, or a token without one that no key signed, waits once for the issuer's
 // current set. What fails under a known key id does not wait, but has the set
 // fetched in the background in case the key was replaced.
-func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, sum fingerprint) (*issuer.Key, *Refusal) {
+func (v *Verifier) signedBy(ctx context.Context, a *authority, b *parseBuffer, sum fingerprint) (*issuer.Key, *Refusal) {
 	before := a.keys.JWKS()
-	choice := before.Choose(parts.header.hint)
-	if key := v.verifySignature(choice.Keys, parts, sum); key != nil {
+	choice := before.Choose(b.header.hint)
+	if key := v.verifySignature(choice.Keys, b, sum); key != nil {
 		return key, nil
 	}
 	if choice.Known {
@@ -128,14 +121,14 @@ func (v *Verifier) signedBy(ctx context.Context, a *authority, parts *compact, s
 		return nil, noneSigned(choice)
 	}
 	jwks, err := a.keys.Await(ctx, func(s *issuer.JWKS) bool {
-		choice := s.Choose(parts.header.hint)
+		choice := s.Choose(b.header.hint)
 		return s != before && (choice.Known || len(choice.Keys) > 0)
 	})
 	if err != nil {
-		return nil, keyRefusal(err, choice, a.keys.JWKS(), parts.header.hint)
+		return nil, keyRefusal(err, choice, a.keys.JWKS(), b.header.hint)
 	}
-	choice = jwks.Choose(parts.header.hint)
-	if key := v.verifySignature(choice.Keys, parts, sum); key != nil {
+	choice = jwks.Choose(b.header.hint)
+	if key := v.verifySignature(choice.Keys, b, sum); key != nil {
 		return key, nil
 	}
 	return nil, noneSigned(choice)
@@ -171,24 +164,24 @@ func names(keys []*issuer.Key) string {
 // verifySignature gives the first of the keys under which the signature holds,
 // or nil. Requests with the same token share one attempt; one that failed may
 // have been made with other keys, so it convinces only who made it.
-func (v *Verifier) verifySignature(keys []*issuer.Key, parts *compact, sum fingerprint) *issuer.Key {
+func (v *Verifier) verifySignature(keys []*issuer.Key, b *parseBuffer, sum fingerprint) *issuer.Key {
 	if len(keys) == 0 {
 		return nil
 	}
 	flight := &v.flights[int(sum[0])%len(v.flights)]
 	found, _, shared := flight.Do(string(sum[:]), func() (any, error) {
-		return parts.verify(keys), nil
+		return b.verify(keys), nil
 	})
 	if key := found.(*issuer.Key); key != nil || !shared {
 		return key
 	}
-	return parts.verify(keys)
+	return b.verify(keys)
 }
 
 // verify tries the keys one by one.
-func (c *compact) verify(keys []*issuer.Key) *issuer.Key {
+func (b *parseBuffer) verify(keys []*issuer.Key) *issuer.Key {
 	for _, key := range keys {
-		if jose.Verify(c.header.hint.Algorithm, key.Public(), c.Signed, c.Signature) {
+		if jose.Verify(b.header.hint.Algorithm, key.Public(), b.Signed, b.Signature) {
 			return key
 		}
 	}

@@ -15,7 +15,10 @@ import (
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-func parseCompact(token string) (*compact, *Refusal) { return new(desk).takeApart(token) }
+func parseCompact(token string) (*parseBuffer, *Refusal) {
+	b := new(parseBuffer)
+	return b, b.takeApart(token)
+}
 
 func TestParseCompact(t *testing.T) {
 	const head, body, sig = `{"alg":"RS256"}`, `{"sub":"a"}`, "signature"
@@ -103,9 +106,9 @@ func TestReadHeader(t *testing.T) {
 	}
 }
 
-// Tokens of all sizes and kinds are examined at once on the same few desks, and
+// Tokens of all sizes and kinds are examined at once on the same few buffers, and
 // none is taken for another.
-func TestDesksDoNotMix(t *testing.T) {
+func TestParseBuffersDoNotMix(t *testing.T) {
 	g := newGate(t)
 	v := g.verifier(func(c *VerifierConfig) { c.CacheBytes = 0 })
 	good := func(subject string, more map[string]any) string {
@@ -122,7 +125,7 @@ func TestDesksDoNotMix(t *testing.T) {
 	}{
 		{good("short", map[string]any{}), "short", nil},
 		{good("many", many), "many", nil},
-		{good("long", map[string]any{"pad": strings.Repeat("x", 2*deskBytes)}), "long", nil},
+		{good("long", map[string]any{"pad": strings.Repeat("x", 2*parseBytes)}), "long", nil},
 		{good("escaped\n\u00e9", map[string]any{"aud": []string{"other", idp.DefaultAudience}}), "escaped\n\u00e9", nil},
 		{g.idp.Mint(map[string]any{"exp": at(-1), "pad": strings.Repeat("y", 1000)}), "", ErrExpired},
 		{g.idp.Mint(map[string]any{"iss": "https://other.example"}), "", ErrIssuer},

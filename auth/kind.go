@@ -2,7 +2,6 @@ package auth
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,16 +13,6 @@ type KindRule struct {
 	// Path and Values are those of a [ClaimRule].
 	Path   string
 	Values []string
-}
-
-func (r KindRule) validate() error {
-	if r.Kind != KindUser && r.Kind != KindServiceAccount {
-		return fmt.Errorf("kind: found %q, expected %s or %s", r.Kind, KindServiceAccount, KindUser)
-	}
-	if r.Path == "" || len(r.Values) == 0 {
-		return fmt.Errorf("kind %s when %s: expected a claim and at least one value", r.Kind, r.Path)
-	}
-	return nil
 }
 
 // traits are what marks are looked for in.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +94,32 @@ func TestHugeValues(t *testing.T) {
 		v := p.claim(name)
 		if got := slices.Collect(v.elements); !slices.Equal(got, list) || v.text.Value != strings.Join(list, ",") {
 			t.Errorf("%s reads wrong: %d elements, the first %.1q", name, len(got), got)
+		}
+	}
+}
+
+// A token that is extended says and depends on the same as before, whatever a field
+// more it has: only what is made of the plan differs.
+func TestExtendedTokenIsTheSame(t *testing.T) {
+	a := newTestAuthority(t, nil)
+	token := described(t, a, `{"sub":"alice","azp":"web","exp":9,"cnf":{"jkt":"x"},"groups":["a"]}`)
+	token.sum = fingerprint{1}
+	a.plan.place("azp")
+	again := token.extended()
+	if again.Subject() != "alice" || again.ClientID() != "web" || again.claims() != token.claims() || again.profile.claims != token.profile.claims {
+		t.Errorf("a token of %s became one of %s", token.Subject(), again.Subject())
+	}
+	old, extended := reflect.ValueOf(token).Elem(), reflect.ValueOf(again).Elem()
+	for i := range old.NumField() {
+		switch name := old.Type().Field(i).Name; name {
+		case "text", "json", "planned", "profile", "admitted", "asked":
+		default:
+			if !old.Field(i).Equal(extended.Field(i)) {
+				t.Errorf("%s is another one", name)
+			}
+			if old.Field(i).IsZero() {
+				t.Errorf("%s is not looked at here", name)
+			}
 		}
 	}
 }

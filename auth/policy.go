@@ -99,8 +99,11 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("kind: found %q, expected %s or %s", p.Kind, KindServiceAccount, KindUser)
 	}
 	for _, rule := range p.Kinds {
-		if err := rule.validate(); err != nil {
-			return err
+		if rule.Kind != KindUser && rule.Kind != KindServiceAccount {
+			return fmt.Errorf("kind: found %q, expected %s or %s", rule.Kind, KindServiceAccount, KindUser)
+		}
+		if rule.Path == "" || len(rule.Values) == 0 {
+			return fmt.Errorf("kind %s when %s: expected a claim and at least one value", rule.Kind, rule.Path)
 		}
 	}
 	return nil
@@ -114,13 +117,13 @@ const MaxLeeway = time.Hour
 // its keys.
 type authority struct {
 	Policy
-	preset        preset
-	keys          *issuer.Engine
-	leewaySeconds int64 // the policy's, rounded up
-	plan          plan
-	interner      interner
-	unclear       *Refusal      // of callers who cannot be told
-	unclearSeen   atomic.Uint64 // their tokens that were verified
+	preset      preset
+	keys        *issuer.Engine
+	leeway      float64 // the policy's, in seconds, rounded up
+	plan        plan
+	interner    interner
+	unclear     *Refusal      // of callers who cannot be told
+	unclearSeen atomic.Uint64 // their tokens that were verified
 }
 
 func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
@@ -129,7 +132,7 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 	}
 	a := &authority{
 		Policy: p, preset: presetOf(p), keys: keys,
-		leewaySeconds: int64(math.Ceil(p.Leeway.Seconds())),
+		leeway: math.Ceil(p.Leeway.Seconds()),
 	}
 	if len(a.Algorithms) == 0 {
 		a.Algorithms = Algorithms

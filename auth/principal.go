@@ -2,6 +2,7 @@ package auth
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
@@ -25,6 +26,7 @@ const (
 type Principal struct {
 	token   *Token
 	profile *profile
+	version atomic.Uint64 // an [account.Version] by which this is so
 }
 
 // Issuer is the configured name of the token's issuer.
@@ -82,7 +84,7 @@ func (p *Principal) Scopes() []string { return p.profile.scopes.list }
 
 // ExpiresAt is the token's exp, in UTC.
 func (p *Principal) ExpiresAt() time.Time {
-	return time.Unix(p.token.until-p.profile.authority.leewaySeconds, 0).UTC()
+	return time.Unix(p.token.until-int64(p.profile.authority.leeway), 0).UTC()
 }
 
 // Deadline is when the token stops to count: its expiry plus the issuer's

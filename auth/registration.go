@@ -2,7 +2,6 @@ package auth
 
 import (
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
@@ -40,27 +39,22 @@ var (
 	ErrAccountUnknown      = badToken("account_unknown", "the service account is not registered")
 	ErrAccountInactive     = badToken("account_inactive", "the service account is switched off")
 	ErrAccountExpired      = badToken("account_expired", "the service account has expired")
-	ErrAccountsUnavailable = retrySoon(define("accounts_unavailable", http.StatusServiceUnavailable, "", "the service accounts cannot be read at the moment"))
+	ErrAccountsUnavailable = define("accounts_unavailable", http.StatusServiceUnavailable, "", "the service accounts cannot be read at the moment")
 )
 
-func retrySoon(r *Refusal) *Refusal {
-	r.RetryAfter = time.Second
-	return r
-}
+func init() { ErrAccountsUnavailable.RetryAfter = time.Second }
 
 // Admit gives the principal that a token's caller is with what is registered
 // about it now, or the refusal.
 //
-// What the accounts say of a caller is kept with the remembered token until they
-// change: among a million, looking it up anew touches half a dozen places that
+// What the accounts say of a caller is kept with the cached token until they change: among a million, looking it up anew touches half a dozen places that
 // are in no processor's cache.
 func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal) {
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
-	last := token.admission.Load()
-	if last == nil || account.Version(last.version.Load()) != version {
-		last = g.admission(token, last, version)
+	p := token.admitted.Load()
+	if p == nil || account.Version(p.version.Load()) != version {
+		p = g.principal(token, p, version)
 	}
-	p := &last.principal
 	if now.Unix() >= p.profile.activeTill {
 		if refusal := g.refuse(p, now); refusal != nil {
 			return nil, refusal
@@ -103,25 +97,18 @@ func (g *Registration) refuseUnknown(p *Principal) *Refusal {
 	return ErrAccountUnknown
 }
 
-// admission is the principal that a token's caller is with what the accounts said
-// of it when they had the version.
-type admission struct {
-	version   atomic.Uint64 // an [account.Version]
-	principal Principal
-}
-
-// admission looks the accounts up: if they say the same as last time, the principal
+// principal looks the accounts up: if they say the same as last time, the principal
 // is still the same.
-func (g *Registration) admission(token *Token, last *admission, version account.Version) *admission {
+func (g *Registration) principal(token *Token, last *Principal, version account.Version) *Principal {
 	known := g.find(token)
-	if last != nil && last.principal.profile.registered == known {
+	if last != nil && last.profile.registered == known {
 		last.version.Store(uint64(version))
 		return last
 	}
-	made := &admission{principal: Principal{token: token, profile: token.profile.with(known)}}
-	made.version.Store(uint64(version))
-	token.admission.Store(made)
-	return made
+	p := &Principal{token: token, profile: token.profile.with(known)}
+	p.version.Store(uint64(version))
+	token.admitted.Store(p)
+	return p
 }
 
 // bond is what an account is to a caller: the more, the greater.

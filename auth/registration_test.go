@@ -196,7 +196,7 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	}
 }
 
-// A remembered token's account is looked up again only when the accounts change,
+// A cached token's account is looked up again only when the accounts change,
 // and whether it is good with every request.
 func TestLookedUpOnce(t *testing.T) {
 	g := newGate(t)

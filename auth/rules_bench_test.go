@@ -6,7 +6,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
-// BenchmarkRules is what each rule of a route costs a remembered token, beside a
+// BenchmarkRules is what each rule of a route costs a cached token, beside a
 // route without any.
 func BenchmarkRules(b *testing.B) {
 	g := newGate(b, "ES256")
@@ -38,7 +38,7 @@ func BenchmarkRules(b *testing.B) {
 	}
 }
 
-// BenchmarkAdmit is what asking for a remembered token's account costs, beside
+// BenchmarkAdmit is what asking for a cached token's account costs, beside
 // looking it up.
 func BenchmarkAdmit(b *testing.B) {
 	g := newGate(b, "ES256")

@@ -16,15 +16,15 @@ import (
 // There may be very many, so it is one struct and one text, whatever is asked of
 // it: each object more costs the garbage collector time with each of its rounds.
 type Token struct {
-	sum       fingerprint
-	text      string // a table, what it tells of, and the JSON of the token's own claims
-	until     int64  // when it stops to count, Unix seconds: exp and the leeway
-	profile   *profile
-	admission atomic.Pointer[admission]
-	asked     atomic.Bool // since the cache last looked
-	json      uint16      // where the JSON begins
-	planned   uint8       // how much of the plan the table holds
-	bound     bool        // to a key
+	sum      fingerprint
+	text     string // a table, what it tells of, and the JSON of the token's own claims
+	until    int64  // when it stops to count, Unix seconds: exp and the leeway
+	profile  *profile
+	admitted atomic.Pointer[Principal] // as whom it was last let in
+	asked    atomic.Bool               // since the cache last looked
+	json     uint16                    // where the JSON begins
+	planned  uint8                     // how much of the plan the table holds
+	bound    bool                      // to a key
 }
 
 // Issuer is the configured name of the token's issuer.
@@ -49,7 +49,7 @@ func (t *Token) holds(now int64) bool {
 // bytes is the memory that the token takes in a [cache] by itself. What it may be
 // registered as counts from the beginning: it takes as much as what the token says.
 func (t *Token) bytes() int64 {
-	registered := int64(unsafe.Sizeof(admission{})+unsafe.Sizeof(profile{})) + t.profile.groups.bytes()
+	registered := int64(unsafe.Sizeof(Principal{})+unsafe.Sizeof(profile{})) + t.profile.groups.bytes()
 	return cacheEntry + int64(unsafe.Sizeof(Token{})) + textBytes(t.text) + registered
 }
 
@@ -66,11 +66,12 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 		return ErrMalformedClaims
 	}
 	expiry, _, _ := c.date("exp")
-	t.until = int64(math.Floor(expiry)) + a.leewaySeconds
+	t.until = int64(math.Floor(expiry)) + int64(a.leeway)
 	own, shared := a.split(c)
 	plan := a.plan.list()
 	t.bound = c.present("cnf")
-	t.profile = a.profileOf(c, shared, plan, key, a.isLikeIDToken(h, c))
+	idToken := a.AcceptIDTokens && a.checkType(h, c, false) != nil // nothing but the option lets it in
+	t.profile = a.profileOf(c, shared, plan, key, idToken)
 	t.say(own.json(), subject, a.client(c), own.values(plan))
 	return nil
 }

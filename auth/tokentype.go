@@ -47,16 +47,7 @@ func makeTypeMarks() map[string]*typeMark {
 // checkType lets in what is known to be an access token, or at least not known to
 // be of another kind: the type at+jwt, or one that the operator named, is good; JWT
 // or none is good without any mark of another kind; any other type is not.
-func (a *authority) checkType(h *header, c claimSet) *Refusal {
-	return a.otherType(h, c, a.AcceptIDTokens)
-}
-
-// isLikeIDToken tells whether only the option to accept ID tokens lets the token in.
-func (a *authority) isLikeIDToken(h *header, c claimSet) bool {
-	return a.AcceptIDTokens && a.otherType(h, c, false) != nil
-}
-
-func (a *authority) otherType(h *header, c claimSet, acceptIDTokens bool) *Refusal {
+func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refusal {
 	said := h.mediaType != anyJWTType && h.mediaType != "" // by the header that it is an access token
 	switch {
 	case a.TokenType != "" && h.mediaType != a.TokenType, a.TokenType == "" && said && h.mediaType != accessTokenType:

@@ -11,7 +11,7 @@
 //
 // What an issuer publishes (metadata, key set) is kept by the sub-package
 // issuer. Nothing here knows Caddy, HTTP routing, logs or metrics: callers
-// lend a clock, a storage and plain callbacks.
+// bring a clock, a storage and plain callbacks.
 package auth
 
 import (
@@ -113,15 +113,15 @@ type Verdict struct {
 	// if it is none of them. Of a refused token it is no more than a claim.
 	Issuer string
 
-	// Remembered tells that the token had been verified before.
-	Remembered bool
+	// Cached tells that the token had been verified before.
+	Cached bool
 
 	// At is when the token was looked at; with a good one, when it was found to
 	// be still good.
 	At time.Time
 
 	// Took is how long verifying the token took, with any wait for keys; zero
-	// for a remembered one.
+	// for a cached one.
 	Took time.Duration
 
 	// Nonce is for a DPoP-Nonce header beside the answer; empty: none.
@@ -152,7 +152,7 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 			known = known.extended()
 			v.cache.add(known)
 		}
-		return Verdict{Token: known, Issuer: known.Issuer(), Remembered: true, At: now}
+		return Verdict{Token: known, Issuer: known.Issuer(), Cached: true, At: now}
 	}
 	began := time.Now()
 	verdict := v.verifyNew(ctx, token, sum, now)
@@ -175,7 +175,7 @@ func (v *Verifier) UnclearCallers(issuer string) uint64 {
 	return 0
 }
 
-// verifyNew verifies a token that is not remembered.
+// verifyNew verifies a token that is not cached.
 func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint, now time.Time) Verdict {
 	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}
 	refusal := x.pass(checks)

@@ -19,11 +19,11 @@ func TestVerify(t *testing.T) {
 	v := g.verifier()
 	token := g.idp.Mint(nil)
 	first := v.Verify(t.Context(), token)
-	if first.Refusal != nil || first.Remembered || first.Issuer != "acme" {
+	if first.Refusal != nil || first.Cached || first.Issuer != "acme" {
 		t.Fatalf("the first time: %+v", first)
 	}
 	second := v.Verify(t.Context(), token)
-	if second.Refusal != nil || !second.Remembered || second.Issuer != "acme" || second.Token != first.Token {
+	if second.Refusal != nil || !second.Cached || second.Issuer != "acme" || second.Token != first.Token {
 		t.Errorf("the second time: %+v", second)
 	}
 }
@@ -33,12 +33,12 @@ func TestWithoutMemory(t *testing.T) {
 	v := g.verifier(func(c *VerifierConfig) { c.CacheBytes = 0 })
 	token := g.idp.Mint(nil)
 	for range 3 {
-		if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || verdict.Remembered {
+		if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || verdict.Cached {
 			t.Errorf("got %+v", verdict)
 		}
 	}
 	if n, _ := v.Cached(); n != 0 {
-		t.Errorf("%d tokens are remembered", n)
+		t.Errorf("%d tokens are cached", n)
 	}
 }
 
@@ -53,19 +53,19 @@ func TestAlgorithmOfAnotherKey(t *testing.T) {
 }
 
 // A hit still looks at the clock.
-func TestRememberedTokenExpires(t *testing.T) {
+func TestCachedTokenExpires(t *testing.T) {
 	g := newGate(t)
 	v := g.verifier(with(func(p *Policy) { p.Leeway = 10 * time.Second }))
 	token := g.idp.Mint(map[string]any{"exp": at(time.Minute)})
 	letIn(t, v, token)
 	g.clock.advance(70*time.Second - 1)
-	if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || !verdict.Remembered {
+	if verdict := v.Verify(t.Context(), token); verdict.Refusal != nil || !verdict.Cached {
 		t.Errorf("in the last moment: %+v", verdict)
 	}
 	g.clock.advance(1)
 	refused(t, v, token, ErrExpired)
 	if n, _ := v.Cached(); n != 0 {
-		t.Errorf("%d tokens are remembered, expected the expired one to be forgotten", n)
+		t.Errorf("%d tokens are cached, expected the expired one to be forgotten", n)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestWithdrawnKey(t *testing.T) {
 	g.idp.Rotate("ES256", idp.KeepOld)
 	g.publish()
 	g.refresh()
-	if verdict := v.Verify(t.Context(), token); !verdict.Remembered {
+	if verdict := v.Verify(t.Context(), token); !verdict.Cached {
 		t.Error("a token was forgotten though its key is still there")
 	}
 	g.idp.Rotate("ES256", idp.WithdrawOld)
@@ -270,8 +270,8 @@ func TestSameNewTokenTogether(t *testing.T) {
 		}
 		close(begin)
 		group.Wait()
-		if verdict := v.Verify(t.Context(), token); !verdict.Remembered {
-			t.Error("not remembered afterwards")
+		if verdict := v.Verify(t.Context(), token); !verdict.Cached {
+			t.Error("not cached afterwards")
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (m *meters) of(issuer string) *issuerMeters {
 
 // verified counts what the verifier did for a token.
 func (m *meters) verified(v *auth.Verdict) {
-	if v.Remembered {
+	if v.Cached {
 		m.hit.Inc()
 		return
 	}

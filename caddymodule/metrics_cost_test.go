@@ -34,7 +34,7 @@ func letIn(tb testing.TB) (*meters, *auth.Principal, auth.Verdict) {
 	token := provider.Mint(nil)
 	verifier.Verify(tb.Context(), token)
 	verdict := verifier.Verify(tb.Context(), token)
-	if !verdict.Remembered {
+	if !verdict.Cached {
 		tb.Fatalf("got %+v, want a remembered token", verdict)
 	}
 	registry := account.New(account.Options{})
