@@ -11,8 +11,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +125,37 @@ func TestCertificateHeaders(t *testing.T) {
 	}
 	if want := []string{"pem", "rfc9440", "xfcc"}; !slices.Equal(CertificateFormats(), want) {
 		t.Errorf("formats: %q", CertificateFormats())
+	}
+}
+
+// The hash of a certificate by OpenSSL is what OpenSSL says:
+//
+//	openssl x509 -in openssl.pem -outform der | openssl dgst -sha256 -binary | basenc --base64url
+func TestCertificateByOpenSSL(t *testing.T) {
+	const x5t = "roC-PAUCqYfhFQv8iN3DSpYDtcpzqnoTFQVsKLXOXAo"
+	text, err := os.ReadFile("testdata/openssl.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	sum, err := hex.DecodeString("AE80BE3C0502A987E1150BFC88DDC34A9603B5CA73AA7A1315056C28B5CE5C0A") // -fingerprint
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, value := range map[string]string{
+		"rfc9440": ":" + base64.StdEncoding.EncodeToString(block.Bytes) + ":",
+		"pem":     url.PathEscape(string(text)),
+		"xfcc":    fmt.Sprintf(`Hash=%x;Cert="%s"`, sum, url.QueryEscape(string(text))),
+	} {
+		if format == "xfcc" {
+			value = strings.ReplaceAll(value, "+", "%20")
+		}
+		got, err := ParseCertificate(format, []string{value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &Request{Token: theToken, Bound: Confirmation{Certificate: x5t}, Certificate: got}
+		refuses(t, newChecker(t), q, nil)
 	}
 }
 
