@@ -75,7 +75,7 @@ func TestFullMemory(t *testing.T) {
 		t.Errorf("%d proofs are remembered, of at most %d", memory.Len(), memory.Limit())
 	}
 	now = now.Add(2 * time.Minute) // those are too old now
-	for range 20 { // as much room as at first
+	for range 20 {                 // as much room as at first
 		refuses(t, c, me.request(me.proof(t, nil, map[string]any{"iat": now.Unix()})), nil)
 	}
 }

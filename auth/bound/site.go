@@ -1,0 +1,77 @@
+package bound
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Site tells what a [Checker] needs to know of the requests to a site.
+type Site struct {
+	// Bases are the addresses at which clients reach the site, from [ParseBase];
+	// empty: what the connection says, or a trusted proxy. They are needed where
+	// the site takes requests for any host, as the request's host is then whatever
+	// its sender wants it to be.
+	Bases []string
+
+	// CertificateHeader is where a trusted proxy hands on the certificate of its
+	// client, in a format of [CertificateFormats]; empty: clients show theirs in
+	// the TLS handshake.
+	CertificateHeader, CertificateFormat string
+}
+
+// Validate is an error that says what would be right, or nil.
+func (s *Site) Validate() error {
+	if s.CertificateHeader != "" && !slices.Contains(CertificateFormats(), s.CertificateFormat) {
+		return fmt.Errorf("format of the header %s: found %q, expected one of %s",
+			s.CertificateHeader, s.CertificateFormat, strings.Join(CertificateFormats(), ", "))
+	}
+	return nil
+}
+
+// Request gives what is to be checked of a request, which must be as it was sent:
+// its method, target, host and headers must not have been rewritten. Trusted tells
+// that it comes from a proxy whose headers can be believed.
+func (s *Site) Request(r *http.Request, token string, dpop, trusted bool) *Request {
+	q := &Request{
+		Token: token, DPoP: dpop, Proofs: r.Header["Dpop"], Method: r.Method, Target: r.RequestURI, Bases: s.Bases,
+	}
+	if len(q.Bases) == 0 {
+		q.Bases = basesOf(r, trusted)
+	}
+	switch {
+	case s.CertificateHeader != "" && trusted:
+		q.Certificate, q.CertificateFault = ParseCertificate(s.CertificateFormat, r.Header.Values(s.CertificateHeader))
+	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
+		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+		q.Certificate = sum[:]
+	}
+	return q
+}
+
+// basesOf gives the one base that a request may have; none if nothing says it
+// clearly, so that no proof is good.
+func basesOf(r *http.Request, trusted bool) []string {
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if trusted {
+		for name, of := range map[string]*string{"X-Forwarded-Proto": &scheme, "X-Forwarded-Host": &host} {
+			switch values := r.Header[name]; len(values) {
+			case 0:
+			case 1:
+				*of = values[0]
+			default:
+				return nil
+			}
+		}
+	}
+	base, err := Base(scheme, host)
+	if err != nil {
+		return nil
+	}
+	return []string{base}
+}
