@@ -57,7 +57,12 @@ func reachedLocally(r *http.Request) bool {
 	if address.Network() == "unix" {
 		return true
 	}
-	return loopback.Net(address) && namesLoopback(r.Host)
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	// A name that its owner lets point here (DNS rebinding) does not mean this machine.
+	return loopback.Net(address) && loopback.Host(host)
 }
 
 // onBehalf tells whether the request was passed on by a proxy, or made by a page
@@ -75,15 +80,6 @@ func onBehalf(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// namesLoopback tells whether a Host header means this machine. A name that its
-// owner lets point here (DNS rebinding) does not.
-func namesLoopback(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return loopback.Host(host)
 }
 
 // GatehouseAPI serves Gatehouse's HTTP API on a site: the same routes as on

@@ -86,7 +86,7 @@ func newAPI(p apiParts) (*api.API, error) {
 		LogError: func(problem *api.Problem) {
 			p.logger.Error("the API failed", zap.Int("status", problem.Status), zap.String("message", problem.Message), zap.NamedError("cause", problem.Cause))
 		},
-		SigningGroup: p.signing.group(admins),
+		SigningGroup: admins,
 		Sign:         p.signing.sign,
 		Signed:       active.NewRecord(p.storage, active.Options{}),
 		OnSigned: func(actor string, e active.Entry) {
@@ -94,11 +94,17 @@ func newAPI(p apiParts) (*api.API, error) {
 			p.events.licenseSigned(actor, e.ID, e.KeyID, &e.License.Payload)
 		},
 	}
+	if p.signing != nil && p.signing.Group != "" {
+		services.SigningGroup = api.Group{Name: p.signing.Group}
+	}
 	if p.licensing != nil {
 		services.License, services.Operation.License = p.licensing, p.licensing.status
 	}
 	if p.sso != nil {
-		services.SSO, services.SSOGroup = p.sso.taken.Service, p.sso.group(admins)
+		services.SSO, services.SSOGroup = p.sso.taken.Service, admins
+		if p.sso.Group != "" {
+			services.SSOGroup = api.Group{Name: p.sso.Group}
+		}
 	}
 	if issuer != "" {
 		services.Authenticate, err = p.authenticate(issuer)

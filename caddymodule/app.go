@@ -75,10 +75,15 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the configuration. It reads no network and no storage.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
-	if err := a.provisionParts(ctx.Storage()); err != nil {
+	err := a.provisionParts(ctx.Storage())
+	if err != nil {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
-	return a.provisionAPI(ctx.Storage())
+	a.api, err = newAPI(apiParts{
+		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, authenticator: a.authenticator,
+		licensing: a.licensing, signing: a.Signing, sso: a.SSO, events: a.events, storage: ctx.Storage(), logger: a.logger,
+	})
+	return err
 }
 
 // provisionParts makes the parts, each from those that it needs.
@@ -111,14 +116,6 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 		shown.license = a.licensing.reading
 	}
 	return registerMetrics(a.ctx, shown)
-}
-
-func (a *App) provisionAPI(storage certmagic.Storage) (err error) {
-	a.api, err = newAPI(apiParts{
-		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, authenticator: a.authenticator,
-		licensing: a.licensing, signing: a.Signing, sso: a.SSO, events: a.events, storage: storage, logger: a.logger,
-	})
-	return err
 }
 
 // Start looks at the routes, which are all made by now, gives storage and log to
@@ -174,7 +171,7 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup lets go of what outlives a configuration. It is called too when
+// Cleanup gives back what outlives a configuration. It is called too when
 // provisioning failed half-way.
 func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {

@@ -174,9 +174,9 @@ func (b *BearerAuth) check() error {
 // ServeHTTP lets the request pass or refuses it. The client's own identity
 // headers are removed whatever comes of it.
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	b.identity.clean(r)
+	b.identity.clean(r, nil)
 	if b.Preflight == preflightPass && isPreflight(r, b.TokenFrom) {
-		bare(r.Header)
+		stripPreflight(r.Header)
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
@@ -184,7 +184,11 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if refusal == nil {
 		token, refusal = findToken(r, b.TokenFrom, b.CookieOrigins)
 	}
-	if refusal == auth.ErrNoToken && b.Optional || refusal == nil && passes(r, token, b.PassOther, b.TokenFrom) {
+	forUpstream := refusal == nil && isForUpstream(r, token, b.PassOther)
+	if forUpstream {
+		forwardToken(r, token, b.TokenFrom, false)
+	}
+	if forUpstream || refusal == auth.ErrNoToken && b.Optional {
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
@@ -215,7 +219,7 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	if refusal := b.identity.set(r, caller); refusal != nil {
 		return refusal
 	}
-	handOn(r, token, b.TokenFrom, b.StripToken)
+	forwardToken(r, token, b.TokenFrom, b.StripToken)
 	return nil
 }
 
@@ -321,7 +325,8 @@ func (p *BearerProvider) Provision(ctx caddy.Context) error {
 // Authenticate tells who is calling. A missing or bad token is no error: it is
 // answered with a challenge.
 func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	// Rules first: another provider may let in somebody else.
+	// The rules come before others know of the caller: another provider may let in
+	// somebody else.
 	caller, refusal := p.authenticator.fromHeader(r, p.logger, p.predicate.Check)
 	if refusal == nil {
 		refusal = setPrincipal(r, caller)

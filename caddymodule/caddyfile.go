@@ -180,19 +180,15 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration, least, most caddy.Du
 	if err != nil {
 		return d.Errf("%s: found %q, expected %s", option, text, expected)
 	}
+	expectedSpan := "at least " + time.Duration(least).String()
+	if most > 0 {
+		expectedSpan += " and at most " + time.Duration(most).String()
+	}
 	if caddy.Duration(value) < least || most > 0 && caddy.Duration(value) > most {
-		return d.Errf("%s: found %s, expected %s", option, text, bounds(least, most))
+		return d.Errf("%s: found %s, expected %s", option, text, expectedSpan)
 	}
 	*into = caddy.Duration(value)
 	return nil
-}
-
-func bounds(least, most caddy.Duration) string {
-	text := "at least " + time.Duration(least).String()
-	if most > 0 {
-		text += " and at most " + time.Duration(most).String()
-	}
-	return text
 }
 
 // number reads a whole number between two bounds.

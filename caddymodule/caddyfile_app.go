@@ -115,13 +115,16 @@ func (i *Issuer) options() options {
 	word := func(into *string) option { return once(func(d *d) error { return oneWord(d, into) }) }
 	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
 	return options{
-		"name":             word(&i.Name),
-		"preset":           once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()) }),
-		"audience":         list(&i.Audiences),
-		"jwks_uri":         word(&i.JWKSURI),
-		"jwks_file":        word(&i.JWKSFile),
-		"algorithms":       once(i.parseAlgorithms),
-		"leeway":           once(i.parseLeeway),
+		"name":       word(&i.Name),
+		"preset":     once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()) }),
+		"audience":   list(&i.Audiences),
+		"jwks_uri":   word(&i.JWKSURI),
+		"jwks_file":  word(&i.JWKSFile),
+		"algorithms": once(i.parseAlgorithms),
+		"leeway": once(func(d *d) error {
+			i.Leeway = new(caddy.Duration)
+			return duration(d, i.Leeway, 0, caddy.Duration(auth.MaxLeeway))
+		}),
 		"max_lifetime":     once(func(d *d) error { return duration(d, &i.MaxLifetime, caddy.Duration(time.Second), 0) }),
 		"token_type":       word(&i.TokenType),
 		"id_tokens":        once(func(d *d) error { return oneOf(d, &i.IDTokens, idTokens) }),
@@ -172,11 +175,6 @@ func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
-}
-
-func (i *Issuer) parseLeeway(d *caddyfile.Dispenser) error {
-	i.Leeway = new(caddy.Duration)
-	return duration(d, i.Leeway, 0, caddy.Duration(auth.MaxLeeway))
 }
 
 // checkSource checks where the keys come from, as far as that is written out: a
@@ -338,5 +336,3 @@ func checkDirective(h httpcaddyfile.Helper, name string, needs func(*App) bool) 
 	}
 	return h.Errf("%s: no issuer is configured: %s", name, addIssuer)
 }
-
-func hasNoIssuer(a *App) bool { return len(a.Issuers) == 0 }

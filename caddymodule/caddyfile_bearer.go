@@ -48,7 +48,7 @@ func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error
 		return nil, err
 	}
 	h.Next() // the directive's name
-	if err := checkDirective(h, "bearer_auth", hasNoIssuer); err != nil {
+	if err := checkDirective(h, "bearer_auth", func(a *App) bool { return len(a.Issuers) == 0 }); err != nil {
 		return nil, err
 	}
 	if err := noMore(h.Dispenser, "bearer_auth"); err != nil {

@@ -52,26 +52,23 @@ func newEmitter(ctx caddy.Context) (*emitter, error) {
 	return e, nil
 }
 
-// emit tells those who listen; data is made only if somebody does. Listeners
-// are called before it returns, so it has no place on the path of a request.
+// emit calls the listeners; data is made only if there are any. It waits for them,
+// so it must not be called on the path of a request. Before all apps have started,
+// the event is kept until then.
 func (e *emitter) emit(name string, data func() map[string]any) {
-	if !e.ready(name, data) || e.ctx.Err() != nil || !e.app.ShouldEmit(name) {
+	e.mu.Lock()
+	started := e.started
+	if !started && len(e.waiting) < maxWaitingEvents {
+		e.waiting = append(e.waiting, func() { e.emit(name, data) })
+	}
+	e.mu.Unlock()
+	if !started || e.ctx.Err() != nil || !e.app.ShouldEmit(name) {
 		return
 	}
 	e.app.Emit(e.ctx, name, data())
 }
 
-// ready tells whether all apps have started; if not, the event waits.
-func (e *emitter) ready(name string, data func() map[string]any) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.started && len(e.waiting) < maxWaitingEvents {
-		e.waiting = append(e.waiting, func() { e.emit(name, data) })
-	}
-	return e.started
-}
-
-// startListener hears that all apps have started.
+// startListener is called when all apps have started.
 type startListener struct{ emitter *emitter }
 
 // Handle emits what waited.

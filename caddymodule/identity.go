@@ -205,7 +205,7 @@ func (h *IdentityHeaders) Provision(caddy.Context) error {
 
 // ServeHTTP hands the request on without the client's identity headers.
 func (h *IdentityHeaders) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.identity.cleanBut(r, func(name string) bool { return isTrue(r, name) })
+	h.identity.clean(r, func(name string) bool { return isTrue(r, name) })
 	if _, asked := principalOf(r); !asked { // else a bearer_auth has looked at it
 		if refusal := checkUpgrade(r, h.Upgrade); refusal != nil {
 			return handlerError(refusal)
@@ -250,10 +250,8 @@ func (h *identityHeaders) sets(name string) bool {
 // clean removes what the client sent under the names of identity headers, in
 // every spelling, in trailers too; and keeps the client from having the true
 // ones removed later by naming them in Connection (RFC 9110, section 7.6.1).
-func (h *identityHeaders) clean(r *http.Request) { h.cleanBut(r, nil) }
-
-// cleanBut is clean, but for the headers that kept names.
-func (h *identityHeaders) cleanBut(r *http.Request, kept func(name string) bool) {
+// Headers that kept names stay.
+func (h *identityHeaders) clean(r *http.Request, kept func(name string) bool) {
 	h.drop(r.Header, kept)
 	h.dropTrailers(r)
 	fields, ok := r.Header["Connection"]
@@ -288,7 +286,7 @@ type trailedBody struct {
 	headers *identityHeaders
 }
 
-// Read reads on; whoever sees the end of the body finds the trailers clean.
+// Read reads on. At the end of the body the trailers are clean.
 func (b *trailedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {

@@ -46,7 +46,7 @@ type pooledKeeper struct {
 }
 
 // Destruct ends the keeper's background work. Requests that are still being
-// served go on being judged by what was known.
+// served are judged by what was known.
 func (k pooledKeeper) Destruct() error { return k.Close() }
 
 // takeLicensing gives what the configuration makes of the license, nil if it
@@ -89,7 +89,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 }
 
 // knownBefore is the license of the configuration that runs, if it comes from
-// the same place: a change of the other options does not lose it.
+// the same source and storage: a change of other options must not lose it.
 func knownBefore(source active.Source, storage string) (text []byte) {
 	keepers.Range(func(_, value any) bool {
 		k, ok := value.(pooledKeeper)
@@ -180,7 +180,7 @@ func (l *licensing) grants(ctx context.Context, features []string) bool {
 	return l.keeper.Standing().Grants(features...)
 }
 
-// await waits for the first look. However it ends, what is known then decides.
+// await waits for the first look, for a limited time. What is known then decides.
 func (l *licensing) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
@@ -202,18 +202,15 @@ func (l *licensing) status() api.LicenseStatus {
 // reading is what the metrics show.
 func (l *licensing) reading() licenseReading {
 	standing := l.keeper.Standing()
+	state := standing.State()
 	r := licenseReading{
-		State: standing.State(), Refuses: l.refuses(standing.State()), SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
+		State: state, SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
+		Refuses: !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow),
 	}
 	if held := genuine(standing); held != nil {
 		r.ExpiresAt = time.Unix(held.Payload.ExpireAt, 0)
 	}
 	return r
-}
-
-// refuses tells whether all requests are refused in a state.
-func (l *licensing) refuses(state license.State) bool {
-	return !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow)
 }
 
 // licensePlaceholder begins the placeholders that tell of the license.
@@ -256,7 +253,7 @@ func (l *licensing) resolve(key string) (any, bool) {
 	return strings.Join(standing.Status("").Features, ","), true
 }
 
-// Standing is where the deployment stands.
+// Standing is what is known of the license now.
 func (l *licensing) Standing() *license.Standing { return l.keeper.Standing() }
 
 // Host is the host that a status is about where none is asked for.

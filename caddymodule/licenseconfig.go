@@ -32,7 +32,7 @@ type LicenseConfig struct {
 	// build with sealed keys, where none may be given.
 	TrustedKeys []*TrustedKey `json:"trusted_keys,omitempty"`
 
-	// The ids of licenses that are good no more. Default: none.
+	// The ids of licenses that are revoked. Default: none.
 	RevokedIDs []string `json:"revoked_ids,omitempty"`
 
 	// How long before its end a license is `expiring`; 0 for never. Default:
@@ -168,7 +168,7 @@ func (c *LicenseConfig) source() (active.Source, error) {
 	return active.File(path), r.err
 }
 
-// keys are the trusted keys: those of the build, or those configured.
+// keys are the trusted keys: those of a sealed build, or else those configured.
 func (c *LicenseConfig) keys() ([]license.TrustedKey, error) {
 	if sealedBuild() {
 		return sealedKeys()

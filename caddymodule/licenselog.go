@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,7 +81,7 @@ func (l *licenseLog) stateChanged(e active.Event, source zap.Field) {
 	}
 }
 
-// describeLicense tells a genuine license from others.
+// describeLicense is what the log says of a genuine license.
 func describeLicense(standing *license.Standing) []zap.Field {
 	held := genuine(standing)
 	if held == nil {
@@ -93,7 +94,7 @@ func describeLicense(standing *license.Standing) []zap.Field {
 	}
 }
 
-// genuine is the license if it is to be believed, whatever the time, else nil.
+// genuine is the license if a trusted key signed it, whatever the time, else nil.
 func genuine(standing *license.Standing) *license.License {
 	if standing == nil || !standing.Genuine() {
 		return nil
@@ -130,8 +131,8 @@ func (l *refusalLog) tell(fault *license.Error, host string) {
 	}
 }
 
-// first tells whether a reason and a host are new, and there is room for them. last
-// is true for the host that fills it.
+// first tells whether a reason and a host are new and there is room to note them.
+// last is true for the host that takes the last room.
 func (l *refusalLog) first(code, host string) (first, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,14 +151,16 @@ func (l *refusalLog) first(code, host string) (first, last bool) {
 	return true, len(hosts) == maxTold
 }
 
-// compare warns once of the sites that a license does not cover, and of patterns
-// of its own that are of no use.
+// compare warns once of the sites that a license does not cover, and of its
+// patterns that match nothing.
 func (l *licenseLog) compare(standing *license.Standing) {
 	held := genuine(standing)
 	if held == nil {
 		return
 	}
-	missed := l.sites.uncovered(standing.Hosts())
+	missed := slices.DeleteFunc(slices.Clone(l.sites.names), func(name string) bool {
+		return standing.Hosts().Covers(sitePattern(name))
+	})
 	about := held.Signature + strings.Join(missed, " ")
 	if before := l.compared.Swap(&about); before != nil && *before == about {
 		return

@@ -34,7 +34,7 @@ func (s *sites) add(around []caddyhttp.Route) {
 	s.open = true
 }
 
-// pattern is what a site's address is as a pattern of a license. An address with
+// sitePattern is what a site's address is as a pattern of a license. An address with
 // a wildcard elsewhere than in front may be any host.
 func sitePattern(name string) host.Pattern {
 	pattern, err := host.Parse(name)
@@ -42,13 +42,6 @@ func sitePattern(name string) host.Pattern {
 		pattern, _ = host.Parse("*")
 	}
 	return pattern
-}
-
-// uncovered are the addresses that a license does not wholly cover.
-func (s *sites) uncovered(covers *host.Matcher) []string {
-	return slices.DeleteFunc(slices.Clone(s.names), func(name string) bool {
-		return covers.Covers(sitePattern(name))
-	})
 }
 
 // served tells whether a license is of any use here: it covers a site, or
@@ -94,7 +87,9 @@ func (s *sites) main(covers *host.Matcher) string {
 		if strings.Contains(name, "*") {
 			continue
 		}
-		name = authority(name)
+		if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
+			name = "[" + name + "]" // an IPv6 address, as a Host header has it
+		}
 		if covers.Match(name) {
 			return name
 		}
@@ -103,13 +98,4 @@ func (s *sites) main(covers *host.Matcher) string {
 		}
 	}
 	return first
-}
-
-// authority writes a site's host as a Host header has it: an IPv6 address in
-// brackets.
-func authority(name string) string {
-	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
-		return "[" + name + "]"
-	}
-	return name
 }

@@ -41,7 +41,7 @@ func (MatchPrincipal) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the rules.
 func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
-	if !mayBeAsked(ctx) {
+	if !hasAuthentication(ctx) {
 		return fmt.Errorf("principal: no bearer_auth stands in front of it, nor anywhere: add one, inside a `route` block if the matcher's directive sorts before it")
 	}
 	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes}

@@ -75,27 +75,20 @@ func (m *meters) verified(v *auth.Verdict) {
 	}
 }
 
-// letIn counts a request that was let in on a token.
-func (m *meters) letIn(issuer string) { m.of(issuer).letIn.Inc() }
-
-// refused counts a request that was refused, whether for its token or the lack
-// of one.
-func (m *meters) refused(issuer string, refusal *auth.Refusal) {
-	if refused, ok := m.of(issuer).refused[refusal.Reason]; ok {
+// outcome counts what became of a request, whether it was refused for its token or
+// for want of one, and adds it to the request's trace.
+func (m *meters) outcome(r *http.Request, issuer string, caller *auth.Principal, refusal *auth.Refusal) {
+	counters := m.of(issuer)
+	if refusal == nil {
+		counters.letIn.Inc()
+		traceCaller(r.Context(), caller)
+		return
+	}
+	if refused, ok := counters.refused[refusal.Reason]; ok {
 		refused.Inc()
 	}
 	recentRefusals.add(refusal.Reason)
-}
-
-// outcome counts what became of a request and tells its trace.
-func (m *meters) outcome(r *http.Request, issuer string, caller *auth.Principal, refusal *auth.Refusal) {
-	if refusal != nil {
-		m.refused(issuer, refusal)
-		traceRefusal(r.Context(), issuer, refusal)
-		return
-	}
-	m.letIn(issuer)
-	traceCaller(r.Context(), caller)
+	traceRefusal(r.Context(), issuer, refusal)
 }
 
 // recentRefusals are those of the last hour, over all configurations.

@@ -230,12 +230,10 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(storageSynced, unixOf(g.accounts.Synced()))
 	standing := g.accounts.Standing()
 	show(storageConflict, oneIf(standing == account.Emptied || standing == account.Diverged))
-	if g.license != nil {
-		collectLicense(g.license(), show)
+	if g.license == nil {
+		return
 	}
-}
-
-func collectLicense(now licenseReading, show func(*prometheus.Desc, float64, ...string)) {
+	now := g.license()
 	for _, state := range licenseStates {
 		show(licenseState, oneIf(state == now.State), string(state))
 	}

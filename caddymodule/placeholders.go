@@ -49,8 +49,8 @@ func setPrincipal(r *http.Request, caller *auth.Principal) *auth.Refusal {
 	return nil
 }
 
-// admitAnonymous, where nobody is known yet, makes the placeholders empty, and fills them from a caller
-// whom an inner bearer_auth may still let in.
+// admitAnonymous makes the placeholders empty where no caller is known yet. They are
+// filled if an inner bearer_auth lets one in.
 func admitAnonymous(r *http.Request) {
 	if _, asked := principalOf(r); asked {
 		return
@@ -93,11 +93,11 @@ func isPrincipalKey(name string) bool {
 // ourPlaceholder finds the placeholders that are Gatehouse's, or look like it.
 var ourPlaceholder = regexp.MustCompile(`\{(http\.(?:auth|license)\.[^{}\s]*)\}`)
 
-// licenseKeys are the placeholders of the license, without what begins them.
+// licenseKeys are the placeholders of the license, without their prefix.
 var licenseKeys = []string{"state", "code", "type", "description", "expire_at", "key_id", "features"}
 
-// checkHeaderValue finds placeholders that are misspelt: they would be empty, and
-// the upstream would take everybody for nobody.
+// checkHeaderValue refuses misspelt placeholders: they would be empty, and the upstream
+// would take every caller for anonymous.
 func checkHeaderValue(value string) error {
 	for _, found := range ourPlaceholder.FindAllStringSubmatch(value, -1) {
 		if name, auths := strings.CutPrefix(found[1], "http.auth."); auths {

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
 
-// What a request says of itself, any client can say. These checks hold it against
-// what only facts can tell, before the token is looked at.
+// These checks come before the token is looked at. They rely on what a client cannot
+// forge, not on what a request claims.
 
 // isPreflight tells a CORS preflight request (Fetch, section 4.8): it asks, can do
 // nothing else, and browsers send no credentials with it.
@@ -53,9 +53,9 @@ var preflightHeaders = map[string]bool{
 	"X-Real-Ip": true, "X-Request-Id": true, "Traceparent": true, "Tracestate": true,
 }
 
-// bare takes from a preflight, which nobody has authenticated, all that is no part
-// of one: the upstream cannot take it for anything else.
-func bare(header http.Header) {
+// stripPreflight removes from a preflight, which nobody has authenticated, all headers
+// that are no part of one, so that the upstream cannot take it for anything else.
+func stripPreflight(header http.Header) {
 	for name := range header {
 		known := preflightHeaders[name] || strings.HasPrefix(name, "Access-Control-Request-") ||
 			strings.HasPrefix(name, "Sec-Fetch-") || strings.HasPrefix(name, "Sec-Ch-")
@@ -66,8 +66,8 @@ func bare(header http.Header) {
 }
 
 // checkProtocol refuses, where headers tell the upstream who is calling, to hand on
-// a request for another protocol than WebSocket: what is sent after it would pass
-// by whatever cleans such headers, and by all rules.
+// a request for another protocol than WebSocket: what is sent after the switch passes
+// neither the cleaning of such headers nor any rule.
 func checkProtocol(r *http.Request, identity bool, allowed []string) *auth.Refusal {
 	if !identity {
 		return nil

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -98,7 +99,7 @@ const metadataMethods = "GET, HEAD, OPTIONS"
 // start would.
 func (m *ResourceMetadata) checkAround(ctx caddy.Context) error {
 	for _, parent := range ctx.Modules() {
-		around := routesInTheMaking(parent, "gatehouse_resource_metadata")
+		around := unprovisionedRoutes(parent, "gatehouse_resource_metadata")
 		if len(around) > 0 && !slices.ContainsFunc(around, func(r caddyhttp.Route) bool { return letsPathThrough(r, m.path) }) {
 			return m.errUnreachable()
 		}
@@ -107,16 +108,8 @@ func (m *ResourceMetadata) checkAround(ctx caddy.Context) error {
 }
 
 func (m *ResourceMetadata) errUnreachable() error {
+	path := cmp.Or(strings.TrimPrefix(m.path, "/.well-known/oauth-protected-resource"), "/") // of the resource
 	return fmt.Errorf("protected_resource %s: its metadata at %s cannot be reached, because a route around it takes other paths only; "+
 		"put bearer_auth outside of the `handle`, with the path as its matcher: `bearer_auth %s* { protected_resource … }`",
-		m.Resource, m.path, resourcePath(m.path))
-}
-
-// resourcePath is the path of the resource whose metadata are at a path.
-func resourcePath(metadataPath string) string {
-	path := strings.TrimPrefix(metadataPath, "/.well-known/oauth-protected-resource")
-	if path == "" {
-		return "/"
-	}
-	return path
+		m.Resource, m.path, path)
 }

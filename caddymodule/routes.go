@@ -52,10 +52,10 @@ func walkRoutes(routes caddyhttp.RouteList, around []caddyhttp.Route, visit func
 	return nil
 }
 
-// routesInTheMaking gives those routes of a module whose handlers are being made
+// unprovisionedRoutes gives those routes of a module whose handlers are being made
 // and may be, or hold, a handler: Caddy makes the matchers of a list of routes
 // first, and then the handlers, route by route.
-func routesInTheMaking(module caddy.Module, handler string) (found []caddyhttp.Route) {
+func unprovisionedRoutes(module caddy.Module, handler string) (found []caddyhttp.Route) {
 	var lists []caddyhttp.RouteList
 	switch m := module.(type) {
 	case *caddyhttp.Subroute:
@@ -98,12 +98,7 @@ func letsPathThrough(route caddyhttp.Route, path string) bool {
 	if len(route.MatcherSets) == 0 {
 		return true
 	}
-	for _, set := range route.MatcherSets {
-		if setLetsPathThrough(set, path) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool { return setLetsPathThrough(set, path) })
 }
 
 func setLetsPathThrough(set caddyhttp.MatcherSet, path string) bool {

@@ -165,7 +165,7 @@ func storageID(storage certmagic.Storage) string {
 type pooledRegistry struct{ *account.Registry }
 
 // Destruct ends the registry's background work. Requests that are still being
-// served go on finding what was known.
+// served find what was known.
 func (r pooledRegistry) Destruct() error { return r.Close() }
 
 // accountLog writes one line for each change of state, and has the
@@ -182,7 +182,7 @@ func (l accountLog) observe(e account.Event) {
 	switch e.Kind {
 	case account.Loaded:
 		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
-		l.recheck() // of who is registered, nobody could tell before
+		l.recheck() // before, nobody could tell who is registered
 		l.warn()
 	case account.Updated, account.Lapsed:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
@@ -205,8 +205,8 @@ func (l accountLog) observe(e account.Event) {
 	}
 }
 
-// storageLost tells of an outage, and of a storage that answers with something
-// else, which no time mends.
+// storageLost logs an outage, or that storage answers with something else, which
+// only an operator can resolve.
 func (l accountLog) storageLost(e account.Event) {
 	switch e.Standing {
 	case account.Emptied, account.Diverged:
@@ -217,7 +217,7 @@ func (l accountLog) storageLost(e account.Event) {
 	}
 }
 
-// warn tells of accounts that are not this configuration's issuer's.
+// warn logs which accounts were registered for another issuer of the same name.
 func (l accountLog) warn() {
 	for was, n := range l.view.Unconfirmed(l.issuers) {
 		l.logger.Warn("service accounts are for another issuer that had this name, and let nobody in; if this one is meant: caddy gatehouse service-account confirm --issuer NAME",

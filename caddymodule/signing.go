@@ -11,7 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
@@ -78,9 +77,13 @@ func (s *Signing) provision(logger *zap.Logger) error {
 
 // privateKey is nil where there is none.
 func (s *Signing) privateKey() (crypto.Signer, error) {
-	passphrase, err := s.passphrase()
-	if err != nil {
-		return nil, err
+	passphrase := ""
+	if s.Passphrase != "" {
+		var r resolver
+		passphrase = strings.TrimRight(r.secret("passphrase", s.Passphrase), "\r\n")
+		if r.err != nil {
+			return nil, r.err
+		}
 	}
 	if s.Key != "" {
 		return s.keyFromFile(passphrase)
@@ -94,15 +97,6 @@ func (s *Signing) privateKey() (crypto.Signer, error) {
 		return nil, fmt.Errorf("key env %s: %w", s.KeyEnv, err)
 	}
 	return key, nil
-}
-
-func (s *Signing) passphrase() (string, error) {
-	if s.Passphrase == "" {
-		return "", nil
-	}
-	var r resolver
-	text := r.secret("passphrase", s.Passphrase)
-	return strings.TrimRight(text, "\r\n"), r.err
 }
 
 // keyFromFile names the path as it is configured: who puts the key itself where
@@ -132,12 +126,4 @@ func (s *Signing) sign(request license.Request) (*license.License, error) {
 		return nil, license.ErrMissingKey
 	}
 	return s.signer.Sign(request)
-}
-
-// group is who may sign.
-func (s *Signing) group(admins api.Group) api.Group {
-	if s == nil || s.Group == "" {
-		return admins
-	}
-	return api.Group{Name: s.Group}
 }

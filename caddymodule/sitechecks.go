@@ -19,7 +19,7 @@ import (
 // called from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, warnOfTwoLocks, warnOfUncleaned, warnOfMisspelt,
+		checkResourceRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfMisspelt,
 	} {
 		if err := check(ctx, logger); err != nil {
 			return err
@@ -28,20 +28,20 @@ func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	return alignErrorBodies(ctx)
 }
 
-// mayBeAsked tells whether the HTTP app that is in the making has anything that
-// finds out who is calling. Where there is no such app, nobody can say.
-func mayBeAsked(ctx caddy.Context) bool {
+// hasAuthentication tells whether the HTTP app that is in the making has anything that
+// authenticates out who is calling. Where there is no such app, nobody can say.
+func hasAuthentication(ctx caddy.Context) bool {
 	for _, parent := range ctx.Modules() {
 		app, ok := parent.(*caddyhttp.App)
 		if !ok {
 			continue
 		}
 		for _, server := range app.Servers {
-			if finds(server.Routes) || server.Errors != nil && finds(server.Errors.Routes) {
+			if authenticates(server.Routes) || server.Errors != nil && authenticates(server.Errors.Routes) {
 				return true
 			}
 			for _, route := range server.NamedRoutes {
-				if finds(caddyhttp.RouteList{*route}) {
+				if authenticates(caddyhttp.RouteList{*route}) {
 					return true
 				}
 			}
@@ -51,9 +51,9 @@ func mayBeAsked(ctx caddy.Context) bool {
 	return true
 }
 
-// finds tells whether routes, made or not, have a bearer_auth, or Caddy's own
+// authenticates tells whether routes, made or not, have a bearer_auth, or Caddy's own
 // authentication, which may have the provider bearer.
-func finds(routes caddyhttp.RouteList) bool {
+func authenticates(routes caddyhttp.RouteList) bool {
 	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
 		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool {
 			return bytes.Contains(raw, []byte(`"bearer_auth"`)) || bytes.Contains(raw, []byte(`"authentication"`))
@@ -62,22 +62,22 @@ func finds(routes caddyhttp.RouteList) bool {
 			case *BearerAuth, *caddyauth.Authentication:
 				return true
 			case *caddyhttp.Subroute:
-				return finds(h.Routes)
+				return authenticates(h.Routes)
 			}
 			return false
 		})
 	})
 }
 
-// warnOfTwoLocks warns where a request would have to pass bearer_auth and
+// warnOfBasicAuth warns where a request would have to pass bearer_auth and
 // basic_auth: it has one Authorization header, so none can.
-func warnOfTwoLocks(ctx caddy.Context, logger *zap.Logger) error {
-	type locks struct{ bearer, basic [][]caddyhttp.Route }
-	sites := make(map[*caddyhttp.MiddlewareHandler]*locks)
+func warnOfBasicAuth(ctx caddy.Context, logger *zap.Logger) error {
+	type guards struct{ bearer, basic [][]caddyhttp.Route }
+	sites := make(map[*caddyhttp.MiddlewareHandler]*guards)
 	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		site := &around[0].Handlers[0]
 		if sites[site] == nil {
-			sites[site] = new(locks)
+			sites[site] = new(guards)
 		}
 		switch h := handler.(type) {
 		case *BearerAuth:
@@ -234,8 +234,7 @@ func findSites(ctx caddy.Context) (*sites, error) {
 }
 
 // warnOfMisspelt warns of placeholders in other handlers that look like ours and
-// stand for nothing: a rule or header there would be as good as empty. Those of the
-// user may be another provider's where Caddy's own authentication is in use.
+// stand for nothing: a rule or header there would be empty. Those of the user may be another provider's where Caddy's own authentication is in use.
 func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
 	others := false
 	found := map[string]bool{}

@@ -19,7 +19,6 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // SSO answers `GET /api/v4/sso_url`: the address of the login page of a
@@ -133,14 +132,6 @@ func (s *SSO) provision(logger *zap.Logger, issuers issuerList) error {
 	}
 	s.taken, err = takeSSO(plan)
 	return err
-}
-
-// group is who may ask with a bearer token.
-func (s *SSO) group(admins api.Group) api.Group {
-	if s.Group == "" {
-		return admins
-	}
-	return api.Group{Name: s.Group}
 }
 
 // attach gives the engines that are asked for metadata a configuration's storage
@@ -352,8 +343,8 @@ func (a *SSOAccount) account(text func(option, value string) string) sso.Account
 	return account
 }
 
-// metadataSource says how an issuer's metadata are had: as the gate has them,
-// if it knows the issuer.
+// metadataSource says how an issuer's metadata are fetched: as it is configured, if
+// the issuer is one of issuers.
 func metadataSource(identifier string, issuers issuerList) (*issuer.Config, error) {
 	source := issuer.Config{Issuer: identifier}
 	for _, i := range issuers {

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
 
-// stream is a response that is cut when its caller is let in no more.
+// stream is a response that is cut when its caller is no longer let in.
 type stream struct {
 	caller *auth.Principal
 	cancel func()
@@ -107,7 +107,7 @@ func (set *streamSet) add(s *stream) *auth.Refusal {
 	set.open[s] = struct{}{}
 	registration := set.registration
 	set.mu.Unlock()
-	return ended(registration, s.caller)
+	return refusalNow(registration, s.caller)
 }
 
 func (set *streamSet) remove(s *stream) {
@@ -125,15 +125,15 @@ func (set *streamSet) recheck(current func() *auth.Registration) {
 	all := slices.Collect(maps.Keys(set.open))
 	set.mu.Unlock()
 	for _, s := range all {
-		if refusal := ended(registration, s.caller); refusal != nil {
+		if refusal := refusalNow(registration, s.caller); refusal != nil {
 			s.end(refusal)
 		}
 	}
 }
 
-// ended gives the refusal of a caller who was let in and would not be now. That
-// nobody can tell at the moment is no reason to cut a stream.
-func ended(registration *auth.Registration, caller *auth.Principal) *auth.Refusal {
+// refusalNow gives the refusal of a caller who was let in and would not be now. A
+// stream is not cut only because nobody can tell at the moment.
+func refusalNow(registration *auth.Registration, caller *auth.Principal) *auth.Refusal {
 	if registration == nil {
 		return nil
 	}
@@ -236,7 +236,7 @@ func (t *tunnel) sayWhy(why *auth.Refusal) {
 		return
 	}
 	_ = t.CloseWrite()
-	t.reading.Lock() // whoever reads still reads to the end, too
+	t.reading.Lock() // until then somebody else reads to the end
 	defer t.reading.Unlock()
 	_, _ = io.Copy(io.Discard, t.Conn)
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 )
 
-// A stream outlives the moment at which its token was looked at, so it is closed
-// when the token expires, or when its service account is let in no more. What a
-// stream is, the response alone says: a request may claim anything of itself, and
-// clients that ask for events often do not say so. So the response to everybody
-// who came with a token passes a guard. It costs an ordinary response one
-// allocation; timer, lock and all else are made when the head is a stream's.
+// A stream lasts longer than the check of its token, so it is cut when the token
+// expires, or when its service account is no longer let in. Only the response says
+// whether it is a stream: a request may claim anything, and clients that ask for
+// events often do not say so. So every response to a caller with a token passes a
+// guard. It costs an ordinary response one allocation; timer, lock and the rest are
+// made when the head is a stream's.
 
-// guard is the response writer of a request that was let in. It waits for the
+// guard is the response writer of a request that was let in. It looks at the
 // response's head.
 type guard struct {
 	caddyhttp.ResponseWriterWrapper
@@ -112,8 +112,8 @@ func (g *guard) seeHead(status int) {
 	}
 }
 
-// Hijack hands out the connection, which is watched from then on. Who takes it
-// without a head before will write one that nobody sees.
+// Hijack hands out the connection, which is watched from then on. Whoever takes it
+// before there was a head will write the head unseen.
 func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(g.ResponseWriter).Hijack()
 	if err != nil {
@@ -159,8 +159,8 @@ func (g *guard) limitWrites(until time.Time) {
 }
 
 // finish ends a response that was cut, in the goroutine that wrote it: with the
-// reason, where its kind has a form for that, in good order where any end is one,
-// and else such that nobody takes what came for the whole.
+// reason where its kind has a form for one, in good order where any end will do,
+// and otherwise by an abort, so that nobody takes what came for the whole.
 func (g *guard) finish() {
 	s := g.stream
 	if s.hijacked() || s.kind == tunnelStream || s.kind == eventStream {

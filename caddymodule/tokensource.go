@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -86,26 +87,21 @@ func (s TokenSource) check(found string) *auth.Refusal {
 	return auth.ErrMalformedQuery
 }
 
-// passes tells whether a token is one that the upstream alone can judge. Every
-// JWT has dots, so whatever has one is held for a JWT and never passes. The token
-// goes on in exactly the form that an upstream reads.
-func passes(r *http.Request, token string, prefixes []string, sources []TokenSource) bool {
+// isForUpstream tells whether a token in the Authorization header is one that only
+// the upstream can judge. Every JWT has dots, so whatever has one is taken for a JWT
+// and judged here.
+func isForUpstream(r *http.Request, token string, prefixes []string) bool {
 	if len(prefixes) == 0 || strings.Contains(token, ".") || auth.CheckToken(token) != nil {
 		return false
 	}
 	if fromHeader, _ := auth.ParseAuthorization(r.Header["Authorization"]); fromHeader != token {
 		return false
 	}
-	for _, prefix := range prefixes {
-		if strings.HasPrefix(token, prefix) {
-			handOn(r, token, sources, false)
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(token, prefix) })
 }
 
-// checkPassOther wants a beginning that tells tokens apart, and none of a JWT.
+// checkPassOther refuses a beginning that is too short to distinguish tokens, or that
+// a JWT may have.
 func checkPassOther(prefix string) error {
 	if len(prefix) < 3 || strings.Contains(prefix, ".") || auth.CheckToken(prefix) != nil {
 		return fmt.Errorf("found %q, expected the beginning of the tokens, such as hpk_: three characters or more, without dots, which JWTs have", prefix)
@@ -146,9 +142,9 @@ func (s TokenSource) remove(r *http.Request) {
 	r.RequestURI = r.URL.RequestURI()
 }
 
-// handOn gives the token to the upstream as "Authorization: Bearer <token>", in
+// forwardToken gives the token to the upstream as "Authorization: Bearer <token>", in
 // exactly that form, or not at all.
-func handOn(r *http.Request, token string, sources []TokenSource, strip bool) {
+func forwardToken(r *http.Request, token string, sources []TokenSource, strip bool) {
 	for _, source := range sources {
 		if len(source.values(r)) > 0 {
 			source.remove(r)
