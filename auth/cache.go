@@ -57,7 +57,7 @@ func newCache(limit int64, now func() time.Time) *cache {
 }
 
 func (c *cache) shard(sum fingerprint) *cacheShard {
-	return &c.shards[sum.place()%cacheShards]
+	return &c.shards[binary.LittleEndian.Uint64(sum[:8])%cacheShards]
 }
 
 // find gives a token that still holds, or nil. One that does not is dropped.
@@ -99,7 +99,7 @@ func (c *cache) add(t *Token) {
 	c.look(s, now, t)
 	t.asked.Store(true) // so that the next look spares it
 	s.tokens[t.sum] = t
-	c.used.Add(t.bytes() + t.profile.hold())
+	c.used.Add(t.bytes() + t.profile.counted(1))
 	s.mu.Unlock()
 	for c.used.Load() > c.limit && (c.evict(now, t) || c.evict(now, nil)) { // the one in use goes last
 	}
@@ -154,7 +154,7 @@ func (c *cache) drop(s *cacheShard, t *Token) bool {
 		return false
 	}
 	delete(s.tokens, t.sum)
-	c.used.Add(-(t.bytes() + t.profile.release()))
+	c.used.Add(-(t.bytes() + t.profile.counted(-1)))
 	return true
 }
 
@@ -171,7 +171,7 @@ func (c *cache) size() (tokens int, bytes int64) {
 	return tokens, c.used.Load()
 }
 
-// fingerprint stands for a token in the cache.
+// fingerprint stands for a token in the cache. It is spread evenly over tokens.
 type fingerprint [16]byte
 
 // fingerprinter makes fingerprints: GMAC under a random key of the process, a
@@ -205,6 +205,3 @@ func (f *fingerprinter) of(token string) fingerprint {
 	defer f.pool.Put(s)
 	return fingerprint(f.gmac.Seal(s[12:12], s[:12], nil, unsafe.Slice(unsafe.StringData(token), len(token))))
 }
-
-// place is a number spread evenly over tokens, to pick a shard by.
-func (f fingerprint) place() uint64 { return binary.LittleEndian.Uint64(f[:8]) }

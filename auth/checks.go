@@ -2,8 +2,10 @@ package auth
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -109,15 +111,26 @@ func (x *examination) takeApart() *Refusal {
 	return nil
 }
 
+// pickIssuer refuses a token of an issuer that is not configured, and tells the
+// operator if only the slash at the end differs, which is the usual slip.
 func (x *examination) pickIssuer() *Refusal {
 	identifier, ok := x.claims.text("iss")
 	if !ok {
 		return ErrMalformedClaims
 	}
-	if x.authority = x.verifier.authorities[identifier]; x.authority == nil {
-		return x.verifier.unknownIssuer(identifier)
+	if x.authority = x.verifier.authorities[identifier]; x.authority != nil {
+		return nil
 	}
-	return nil
+	twin, hadSlash := strings.CutSuffix(identifier, "/")
+	if !hadSlash {
+		twin = identifier + "/"
+	}
+	if x.verifier.authorities[twin] == nil {
+		return ErrIssuer
+	}
+	refusal := *ErrIssuer
+	refusal.Cause = fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin)
+	return &refusal
 }
 
 // findKey lets the signature decide. Requests with the same new token share one

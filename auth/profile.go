@@ -3,6 +3,7 @@ package auth
 import (
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -72,7 +73,13 @@ func (p *profile) with(found registered) *profile {
 	return p.authority.interner.take(k, func() *profile {
 		groups := p.groups
 		if own != nil {
-			groups = listOf(join(groups.list, own.Groups()))
+			list := slices.Clone(groups.list)
+			for _, group := range own.Groups() {
+				if !slices.Contains(list, group) {
+					list = append(list, group)
+				}
+			}
+			groups = listOf(list)
 		}
 		return p.authority.newProfile(k, groups, p.scopes, p.values)
 	})
@@ -100,39 +107,27 @@ func activeTill(a *account.Account) int64 {
 	return a.ExpiresAt().Unix()
 }
 
-// join gives the elements of both lists, each once.
-func join(a, b []string) []string {
-	joined := slices.Clone(a)
-	for _, s := range b {
-		if !slices.Contains(joined, s) {
-			joined = append(joined, s)
-		}
-	}
-	return joined
-}
-
-// hold gives the bytes to count for one more token of the cache that has it.
-func (p *profile) hold() int64 {
-	if p.holders.Add(1) > 1 {
+// counted gives the bytes to count for one more token of the cache that has it, or
+// not to count any more for one less.
+func (p *profile) counted(change int64) int64 {
+	if others := p.holders.Add(change) - max(change, 0); others > 0 {
 		return 0
 	}
 	return p.bytes
 }
 
-// release gives the bytes not to count any more for one token less.
-func (p *profile) release() int64 {
-	if p.holders.Add(-1) > 0 {
-		return 0
-	}
-	return p.bytes
-}
-
-// split parts a token's claims into its own and those that many tokens share: who
-// issued it for whom, and the groups and scopes.
+// split parts a token's claims into its own and those that tokens of an issuer say
+// alike: who issued it for whom, and the groups and scopes. A claim that is taken for
+// such, and is not, costs memory and nothing else.
 func (a *authority) split(c claimSet) (own, shared claimSet) {
 	own, shared = make(claimSet, 0, len(c)), make(claimSet, 0, len(c))
 	for i := range c {
-		if a.isShared(c[i].Name) {
+		name := string(c[i].Name)
+		leads := func(path string) bool {
+			rest, found := strings.CutPrefix(path, name)
+			return found && (rest == "" || rest[0] == '.')
+		}
+		if slices.Contains(alwaysShared, name) || slices.ContainsFunc(a.preset.groups, leads) || slices.ContainsFunc(a.preset.scopes, leads) {
 			shared = append(shared, c[i])
 		} else {
 			own = append(own, c[i])
@@ -141,19 +136,7 @@ func (a *authority) split(c claimSet) (own, shared claimSet) {
 	return own, shared
 }
 
-// isShared tells the claims that tokens of an issuer say alike. One that is taken
-// for such, and is not, costs memory and nothing else.
-func (a *authority) isShared(name []byte) bool {
-	switch string(name) {
-	case "iss", "aud", "tid", "ver", "typ":
-		return true
-	}
-	leads := func(path string) bool { // it begins with that top-level claim
-		return len(path) >= len(name) && path[:len(name)] == string(name) &&
-			(len(path) == len(name) || path[len(name)] == '.')
-	}
-	return slices.ContainsFunc(a.preset.groups, leads) || slices.ContainsFunc(a.preset.scopes, leads)
-}
+var alwaysShared = []string{"iss", "aud", "tid", "ver", "typ"}
 
 // interner keeps one copy of each profile, so that a hundred thousand cached tokens
 // take little memory, and what requests need of them stays in the processor's cache.

@@ -78,20 +78,12 @@ func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
 			return ErrAccountExpired
 		}
 	}
-	if registered.bond < registers {
-		return g.refuseUnknown(p)
-	}
-	return nil
-}
-
-func (g *Registration) refuseUnknown(p *Principal) *Refusal {
-	if !g.Required || p.Kind() == KindUser {
+	switch {
+	case registered.bond >= registers, !g.Required, p.Kind() == KindUser:
 		return nil
-	}
-	if !g.Accounts.Loaded() {
+	case !g.Accounts.Loaded():
 		return ErrAccountsUnavailable
-	}
-	if p.Kind() == KindUnclear {
+	case p.Kind() == KindUnclear:
 		return p.profile.authority.unclear
 	}
 	return ErrAccountUnknown

@@ -75,20 +75,16 @@ func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {
 	case "token_use":
 		return c.is(m.name, "access")
 	case "typ":
-		return isAccessTyp(c)
+		// Keycloak's, or the header's once more. That a token is bound to a key is
+		// looked at later.
+		typ, ok := c.text("typ")
+		media := mediaType(typ)
+		return ok && (strings.EqualFold(typ, "Bearer") || media == accessTokenType || media == anyJWTType ||
+			strings.EqualFold(typ, "DPoP") && c.present("cnf"))
 	case "at_hash":
 		return said && !c.present("nonce") // with both it is an ID token, whatever it says
 	case "nonce":
 		return said || a.preset.nonceInBearer && c.is("typ", "Bearer")
 	}
 	return said && m.idToken
-}
-
-// isAccessTyp tells whether the claim typ is one of access tokens: Keycloak's, or
-// the header's once more. A token bound to a key is refused as such, later.
-func isAccessTyp(c claimSet) bool {
-	typ, ok := c.text("typ")
-	media := mediaType(typ)
-	return ok && (strings.EqualFold(typ, "Bearer") || media == accessTokenType || media == anyJWTType ||
-		strings.EqualFold(typ, "DPoP") && c.present("cnf"))
 }

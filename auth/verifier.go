@@ -15,9 +15,9 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -155,7 +155,15 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 		return Verdict{Token: known, Issuer: known.Issuer(), Cached: true, At: now}
 	}
 	began := time.Now()
-	verdict := v.verifyNew(ctx, token, sum, now)
+	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}
+	refusal := x.pass(checks)
+	verdict := Verdict{Refusal: refusal, Issuer: x.issuer(), At: x.now}
+	if refusal == nil {
+		verdict.Token = cmp.Or(x.known, x.made)
+		if x.known == nil {
+			v.cache.add(x.made)
+		}
+	}
 	verdict.Took = time.Since(began)
 	return verdict
 }
@@ -173,36 +181,4 @@ func (v *Verifier) UnclearCallers(issuer string) uint64 {
 		}
 	}
 	return 0
-}
-
-// verifyNew verifies a token that is not cached.
-func (v *Verifier) verifyNew(ctx context.Context, token string, sum fingerprint, now time.Time) Verdict {
-	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}
-	refusal := x.pass(checks)
-	verdict := Verdict{Refusal: refusal, Issuer: x.issuer(), At: x.now}
-	if refusal != nil {
-		return verdict
-	}
-	if x.known == nil {
-		x.known = x.made
-		v.cache.add(x.made)
-	}
-	verdict.Token = x.known
-	return verdict
-}
-
-// unknownIssuer refuses a token of an issuer that is not configured, and tells
-// the operator if only the slash at the end differs, which is the usual slip.
-func (v *Verifier) unknownIssuer(name string) *Refusal {
-	twin, hadSlash := strings.CutSuffix(name, "/")
-	if !hadSlash {
-		twin = name + "/"
-	}
-	a, ok := v.authorities[twin]
-	if !ok {
-		return ErrIssuer
-	}
-	refusal := *ErrIssuer
-	refusal.Cause = fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", a.Issuer)
-	return &refusal
 }
