@@ -111,7 +111,7 @@ const maxAccountEvents = 1000
 // accountEvent tells of each account that changed, by this node or another one.
 // Of more than a thousand at once, the last event says how many more there are.
 func (e *emitter) accountEvent(ev account.Event) {
-	if ev.Kind != account.Updated && ev.Kind != account.Lapsed {
+	if ev.Kind != account.Updated && ev.Kind != account.AccountsExpired {
 		return
 	}
 	for i, changed := range ev.Changes {
@@ -128,7 +128,7 @@ func (e *emitter) accountEvent(ev account.Event) {
 func accountData(ev account.Event, changed account.Changed) map[string]any {
 	data := map[string]any{"subject": changed.Subject(), "change": "updated"}
 	switch {
-	case ev.Kind == account.Lapsed:
+	case ev.Kind == account.AccountsExpired:
 		data["change"] = "expired"
 	case changed.Before == nil:
 		data["change"] = "created"

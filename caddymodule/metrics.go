@@ -228,8 +228,8 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(serviceAccounts, float64(counts.Inactive), "inactive")
 	show(serviceAccounts, float64(counts.Expired), "expired")
 	show(storageSynced, unixOf(g.accounts.Synced()))
-	standing := g.accounts.Standing()
-	show(storageConflict, oneIf(standing == account.Emptied || standing == account.Diverged))
+	found := g.accounts.StorageState()
+	show(storageConflict, oneIf(found == account.Emptied || found == account.Diverged))
 	if g.license == nil {
 		return
 	}

@@ -184,7 +184,7 @@ func (l accountLog) observe(e account.Event) {
 		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
 		l.recheck() // before, nobody could tell who is registered
 		l.warn()
-	case account.Updated, account.Lapsed:
+	case account.Updated, account.AccountsExpired:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
 		l.recheck()
 		l.events.accountEvent(e)
@@ -208,10 +208,10 @@ func (l accountLog) observe(e account.Event) {
 // storageLost logs an outage, or that storage answers with something else, which
 // only an operator can resolve.
 func (l accountLog) storageLost(e account.Event) {
-	switch e.Standing {
+	switch e.StorageState {
 	case account.Emptied, account.Diverged:
 		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
-			zap.String("storage", string(e.Standing)), zap.Error(e.Err))
+			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
 	default:
 		l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
 	}

@@ -48,7 +48,7 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					e, running, restarted, known := emptiedAndBegunAnew(t, f, revisions)
-					eventually(t, "it says so", func() bool { return running.Standing() == account.Diverged })
+					eventually(t, "it says so", func() bool { return running.StorageState() == account.Diverged })
 					_, err := running.Create(t.Context(), draft("other"))
 					wantError(t, err, account.ErrBusy)
 					wantError(t, err, account.ErrDiverged)
@@ -57,7 +57,7 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 						t.Error("switched on again")
 					}
 					told := running.kinds(account.Unavailable)
-					if last := told[len(told)-1]; last.Standing != account.Diverged || !errors.Is(last.Err, account.ErrDiverged) {
+					if last := told[len(told)-1]; last.StorageState != account.Diverged || !errors.Is(last.Err, account.ErrDiverged) {
 						t.Errorf("told %+v", last)
 					}
 
@@ -76,8 +76,8 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 					for _, n := range []*node{running, restarted, start(t, e.Clone().Node(), account.Options{}).loaded(t)} {
 						eventually(t, "both are known", func() bool { return n.Counts().Total() == len(want) })
 						holds(t, n, want)
-						if n.Standing() != account.Ready {
-							t.Errorf("it stands %s", n.Standing())
+						if n.StorageState() != account.Ready {
+							t.Errorf("it stands %s", n.StorageState())
 						}
 					}
 				})
@@ -93,19 +93,19 @@ func TestEmptiedHasItsWords(t *testing.T) {
 	n := start(t, e.Node(), account.Options{WriteLimit: time.Second}).loaded(t)
 	create(t, n, "known")
 	e.SetDown(true)
-	eventually(t, "down is away", func() bool { return n.Standing() == account.Away })
+	eventually(t, "down is away", func() bool { return n.StorageState() == account.Away })
 	e.SetDown(false)
-	eventually(t, "up is well", func() bool { return n.Standing() == account.Ready })
+	eventually(t, "up is well", func() bool { return n.StorageState() == account.Ready })
 	e.Wipe()
-	eventually(t, "emptied is emptied", func() bool { return n.Standing() == account.Emptied })
+	eventually(t, "emptied is emptied", func() bool { return n.StorageState() == account.Emptied })
 	_, err := n.Create(t.Context(), draft("other"))
 	wantError(t, err, account.ErrEmptied)
 	if _, err := n.Repair(t.Context(), account.KeepStorage); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, n, nil)
-	if unread := account.New(account.Options{}); unread.Standing() != account.Unread {
-		t.Errorf("of a registry that read nothing: %s", unread.Standing())
+	if unread := account.New(account.Options{}); unread.StorageState() != account.Unread {
+		t.Errorf("of a registry that read nothing: %s", unread.StorageState())
 	}
 }
 
@@ -200,8 +200,8 @@ func TestOlderStoreGoesOn(t *testing.T) {
 	create(t, nodes[1], "most")
 	for _, n := range nodes {
 		eventually(t, "both are known", func() bool { return n.Counts().Total() == 5 })
-		if n.Standing() != account.Ready {
-			t.Errorf("it stands %s", n.Standing())
+		if n.StorageState() != account.Ready {
+			t.Errorf("it stands %s", n.StorageState())
 		}
 	}
 }
@@ -236,7 +236,7 @@ func TestLostRecordsAreHealed(t *testing.T) {
 			eventually(t, "it is told", func() bool { told := n.kinds(account.Healed); return len(told) == 1 && told[0].Records > 20 })
 			holds(t, start(t, e.Node(), account.Options{}).loaded(t), numbered("sa", 137))
 			e.Wipe()
-			eventually(t, "an emptied storage is no such thing", func() bool { return n.Standing() == account.Emptied })
+			eventually(t, "an emptied storage is no such thing", func() bool { return n.StorageState() == account.Emptied })
 			if keys := e.Keys(); len(keys) > 0 {
 				t.Errorf("%d records were written to it", len(keys))
 			}

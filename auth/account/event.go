@@ -17,10 +17,10 @@ const (
 	// Updated: accounts were changed, by this node or another one; Changes tells
 	// which.
 	Updated EventKind = "updated"
-	// Lapsed: the expires_at of accounts has come; Changes tells whose.
-	Lapsed EventKind = "lapsed"
+	// AccountsExpired: the expires_at of accounts has come; Changes tells whose.
+	AccountsExpired EventKind = "expired"
 	// Unavailable: storage cannot be read or written, or holds something else;
-	// Standing and Err say which. It is sent once for each outage, and again when
+	// StorageState and Err say which. It is sent once for each outage, and again when
 	// that turns into one of another kind. The last known accounts stay in use.
 	Unavailable EventKind = "unavailable"
 	// Recovered: storage answers again.
@@ -44,14 +44,14 @@ const (
 type Event struct {
 	Kind EventKind
 	Time time.Time
-	// Changes are those of Updated and Lapsed, never empty there.
+	// Changes are those of Updated and AccountsExpired, never empty there.
 	Changes []Changed
 	// Record is the storage key of Damaged and Mended.
 	Record string
 	// Records counts those of Healed.
 	Records int
-	// Standing is that of Unavailable.
-	Standing Standing
+	// StorageState is that of Unavailable.
+	StorageState StorageState
 	// Err is the reason of Unavailable and Damaged: possibly the storage's own
 	// error, which is for logs and not for callers.
 	Err error
@@ -94,28 +94,28 @@ func (r *Registry) observer() (func(Event), bool) {
 	return lease.Host.Observe, true
 }
 
-// Standing is how a registry stands to its storage.
-type Standing string
+// StorageState says how a registry found its storage.
+type StorageState string
 
-// The standings.
+// The states of a storage.
 const (
 	// Ready: storage confirms what is known.
-	Ready Standing = "ready"
+	Ready StorageState = "ready"
 	// Unread: nothing was read yet, and nothing is known to be wrong.
-	Unread Standing = "unread"
+	Unread StorageState = "unread"
 	// Away: storage cannot be read, or not be written.
-	Away Standing = "away"
+	Away StorageState = "away"
 	// Emptied: storage answers, and holds nothing of what it held.
-	Emptied Standing = "emptied"
+	Emptied StorageState = "emptied"
 	// Diverged: storage holds accounts that were begun without those known here.
-	Diverged Standing = "diverged"
+	Diverged StorageState = "diverged"
 )
 
 // outage reports once that storage is out of reach, and once that it is back.
 type outage struct {
 	r        *Registry
-	reading  Standing // as it was reported last
-	writing  Standing
+	reading  StorageState // as it was reported last
+	writing  StorageState
 	readable time.Time // since when reading has been possible again
 }
 
@@ -137,7 +137,7 @@ func (o *outage) writes(err error) {
 	}
 }
 
-func (o *outage) say(said *Standing, err error) {
+func (o *outage) say(said *StorageState, err error) {
 	now := Away
 	switch {
 	case err == nil:
@@ -148,7 +148,7 @@ func (o *outage) say(said *Standing, err error) {
 		now = Emptied
 	}
 	if now != *said && now != Ready {
-		o.r.note(Event{Kind: Unavailable, Standing: now, Err: err})
+		o.r.note(Event{Kind: Unavailable, StorageState: now, Err: err})
 	} else if now != *said {
 		o.r.note(Event{Kind: Recovered})
 	}
@@ -157,5 +157,5 @@ func (o *outage) say(said *Standing, err error) {
 	if worst == Ready {
 		worst = o.writing
 	}
-	o.r.standing.Store(&worst)
+	o.r.storageState.Store(&worst)
 }

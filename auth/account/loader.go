@@ -344,6 +344,6 @@ func (l *loader) reportExpired() {
 	}
 	l.expiredTo = now
 	if len(changed) > 0 {
-		l.r.note(Event{Kind: Lapsed, Changes: changed})
+		l.r.note(Event{Kind: AccountsExpired, Changes: changed})
 	}
 }

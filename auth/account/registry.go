@@ -100,12 +100,12 @@ type Registry struct {
 	leases storage.Leases[Host]
 	events storage.Mailbox[Event]
 
-	current  atomic.Pointer[snapshot]
-	loaded   atomic.Bool
-	synced   atomic.Int64             // Unix nanoseconds; 0: never
-	head     atomic.Pointer[revision] // of current, as far as one is stored
-	standing atomic.Pointer[Standing] // see Standing; nil: nothing was tried yet
-	trouble  atomic.Pointer[error]    // what hinders the changes that wait
+	current      atomic.Pointer[snapshot]
+	loaded       atomic.Bool
+	synced       atomic.Int64                 // Unix nanoseconds; 0: never
+	head         atomic.Pointer[revision]     // of current, as far as one is stored
+	storageState atomic.Pointer[StorageState] // see StorageState; nil: nothing was tried yet
+	trouble      atomic.Pointer[error]        // what hinders the changes that wait
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -296,19 +296,19 @@ func (r *Registry) Synced() time.Time {
 	return time.Unix(0, at)
 }
 
-// Standing is what came of the last reading and writing of storage. Unless it is
+// StorageState is what came of the last reading and writing of storage. Unless it is
 // [Ready], the accounts are the last known ones.
-func (r *Registry) Standing() Standing {
-	standing := r.standing.Load()
-	if standing == nil || *standing == Ready && !r.Loaded() {
+func (r *Registry) StorageState() StorageState {
+	state := r.storageState.Load()
+	if state == nil || *state == Ready && !r.Loaded() {
 		return Unread
 	}
-	return *standing
+	return *state
 }
 
 // Unavailable reports whether storage could not be read or written when that was
 // last tried, or holds something else.
-func (r *Registry) Unavailable() bool { return r.Standing() != Ready && r.Standing() != Unread }
+func (r *Registry) Unavailable() bool { return r.StorageState() != Ready && r.StorageState() != Unread }
 
 // poke wakes the keeper to look at what came in.
 func (r *Registry) poke() {

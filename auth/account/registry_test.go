@@ -272,15 +272,15 @@ func TestExpiry(t *testing.T) {
 	if soon.State(c.Now()) != account.Expired || soon.State(c.Now().Add(-time.Second)) != account.Active {
 		t.Error("expiry is not at the second")
 	}
-	eventually(t, "its lapse is told", func() bool { return len(n.kinds(account.Lapsed)) == 1 })
-	if lapsed := n.kinds(account.Lapsed)[0].Changes; len(lapsed) != 1 || lapsed[0].Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
+	eventually(t, "its lapse is told", func() bool { return len(n.kinds(account.AccountsExpired)) == 1 })
+	if lapsed := n.kinds(account.AccountsExpired)[0].Changes; len(lapsed) != 1 || lapsed[0].Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
 		t.Errorf("lapsed are %+v", lapsed)
 	}
 	if got := n.Counts(); got != (account.Counts{Active: 2, Inactive: 1, Expired: 1}) {
 		t.Errorf("counts are %+v", got)
 	}
 	c.add(100 * time.Hour)
-	eventually(t, "the next lapse is told", func() bool { return len(n.kinds(account.Lapsed)) == 2 })
+	eventually(t, "the next lapse is told", func() bool { return len(n.kinds(account.AccountsExpired)) == 2 })
 }
 
 func TestExportImportRoundTrip(t *testing.T) {

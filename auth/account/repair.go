@@ -16,8 +16,8 @@ import (
 
 // Comparison is what storage holds beside what a registry knows.
 type Comparison struct {
-	// Standing is that of the registry.
-	Standing Standing
+	// StorageState is that of the registry.
+	StorageState StorageState
 	// Node is what is known, Storage what storage holds; nil: nothing.
 	Node, Storage *Side
 	// OnlyNode and OnlyStorage count the accounts of one side, Different those of
@@ -48,7 +48,7 @@ func (r *Registry) Compare() (*Comparison, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, storage.ErrNoStorage)
 	}
 	known, head := r.current.Load(), r.head.Load()
-	c := &Comparison{Standing: r.Standing(), Node: r.side(head, known)}
+	c := &Comparison{StorageState: r.StorageState(), Node: r.side(head, known)}
 	rev, err := anyRevision(h)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)

@@ -26,7 +26,7 @@ type Accounts interface {
 	Unconfirmed(configured account.Issuers) map[account.Issuer]int
 	Synced() time.Time
 	Unavailable() bool
-	Standing() account.Standing
+	StorageState() account.StorageState
 	Compare() (*account.Comparison, error)
 	Repair(ctx context.Context, keep account.Keep) (mended []string, err error)
 }

@@ -178,14 +178,14 @@ func (a *API) confirm(c *call, changes []account.Change) error {
 
 // comparison is what storage holds beside what this node knows.
 type comparison struct {
-	StorageState account.Standing `json:"storage_state"`
-	Node         *side            `json:"node"`    // null: nothing
-	Storage      *side            `json:"storage"` // null: nothing
-	OnlyNode     int              `json:"only_node"`
-	OnlyStorage  int              `json:"only_storage"`
-	Different    int              `json:"different"`
-	Differences  []difference     `json:"differences"` // the first hundred of those
-	Damaged      []string         `json:"damaged"`     // records that storage lacks, or that cannot be read
+	StorageState account.StorageState `json:"storage_state"`
+	Node         *side                `json:"node"`    // null: nothing
+	Storage      *side                `json:"storage"` // null: nothing
+	OnlyNode     int                  `json:"only_node"`
+	OnlyStorage  int                  `json:"only_storage"`
+	Different    int                  `json:"different"`
+	Differences  []difference         `json:"differences"` // the first hundred of those
+	Damaged      []string             `json:"damaged"`     // records that storage lacks, or that cannot be read
 }
 
 // side is one of the two: storage, or this node.
@@ -219,7 +219,7 @@ func (a *API) compareAccounts(c *call) error {
 		return err
 	}
 	shown := comparison{
-		StorageState: found.Standing, Node: sideOf(found.Node), Storage: sideOf(found.Storage),
+		StorageState: found.StorageState, Node: sideOf(found.Node), Storage: sideOf(found.Storage),
 		OnlyNode: found.OnlyNode, OnlyStorage: found.OnlyStorage, Different: found.Different,
 		Differences: make([]difference, len(found.Differences)), Damaged: append([]string{}, found.Damaged...),
 	}

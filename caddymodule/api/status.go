@@ -50,7 +50,7 @@ type accountState struct {
 	SyncedAt    *time.Time `json:"synced_at"`    // when storage last confirmed them; null: never
 	StorageAway bool       `json:"storage_away"` // or it holds something else
 	// Storage is ready, unread, away, emptied or diverged.
-	Storage account.Standing `json:"storage"`
+	Storage account.StorageState `json:"storage"`
 }
 
 // getStatus answers with license, issuers, accounts and recent refusals.
@@ -62,7 +62,7 @@ func (a *API) getStatus(c *call) error {
 		Accounts: accountState{
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
 			Loaded: accounts.Loaded(), SyncedAt: momentOf(accounts.Synced()),
-			StorageAway: accounts.Unavailable(), Storage: accounts.Standing(),
+			StorageAway: accounts.Unavailable(), Storage: accounts.StorageState(),
 		},
 	}
 	for _, n := range accounts.Unconfirmed(a.services.Issuers) {

@@ -15,12 +15,12 @@ import (
 
 // comparison is what storage holds beside what the server knows.
 type comparison struct {
-	StorageState account.Standing `json:"storage_state"`
-	Node         *side            `json:"node"`    // nil: nothing
-	Storage      *side            `json:"storage"` // nil: nothing
-	OnlyNode     int              `json:"only_node"`
-	OnlyStorage  int              `json:"only_storage"`
-	Different    int              `json:"different"`
+	StorageState account.StorageState `json:"storage_state"`
+	Node         *side                `json:"node"`    // nil: nothing
+	Storage      *side                `json:"storage"` // nil: nothing
+	OnlyNode     int                  `json:"only_node"`
+	OnlyStorage  int                  `json:"only_storage"`
+	Different    int                  `json:"different"`
 	Differences  []struct {
 		Issuer  string       `json:"issuer"`
 		Subject string       `json:"subject"`
@@ -139,7 +139,7 @@ func (s *side) words() string {
 }
 
 // storageWords describes the state of storage.
-func storageWords(s account.Standing) string {
+func storageWords(s account.StorageState) string {
 	switch s {
 	case account.Ready:
 		return "well"

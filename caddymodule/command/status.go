@@ -39,7 +39,7 @@ type serverStatus struct {
 		SyncedAt    moment `json:"synced_at"`
 		StorageAway bool   `json:"storage_away"`
 		// Storage is its state; empty from older servers.
-		Storage account.Standing `json:"storage"`
+		Storage account.StorageState `json:"storage"`
 	} `json:"accounts"`
 }
 
@@ -171,7 +171,7 @@ func (p *program) accountRows(s *serverStatus) table {
 }
 
 // storageFault says briefly what is wrong.
-func storageFault(s account.Standing, place string) string {
+func storageFault(s account.StorageState, place string) string {
 	switch s {
 	case account.Emptied:
 		return "storage of " + place + " was emptied"
