@@ -52,12 +52,12 @@ type Rule struct {
 // [Verifier.Verify]; those of the issuer's policy are all shown, whatever the
 // others say. The token does not come into the cache.
 func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration) Explanation {
-	return v.ExplainSender(ctx, token, registration, nil)
+	return v.ExplainSender(ctx, token, registration, nil, nil)
 }
 
 // ExplainSender is [Verifier.Explain] of a request with a proof or a certificate: it
-// adds the checks of [Verifier.CheckSender]. No proof is used up.
-func (v *Verifier) ExplainSender(ctx context.Context, token string, registration *Registration, sender *bound.Request) Explanation {
+// adds the checks of [Verdict.CheckSender]. No proof is used up.
+func (v *Verifier) ExplainSender(ctx context.Context, token string, registration *Registration, senders *bound.Checker, q *bound.Request) Explanation {
 	x := &examination{verifier: v, ctx: ctx, token: token, now: v.now(), sum: v.prints.of(token)}
 	e := Explanation{}
 	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
@@ -78,12 +78,12 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 	}
 	if e.Refusal != nil {
 		e.Rules = append(e.Rules, Rule{Rule: "kind"}, Rule{Rule: "account"})
-		e.explainSender(x, sender)
+		e.explainSender(x, senders, q)
 		return e
 	}
 	e.explainKind(x.authority, e.Claims)
 	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
-	e.explainSender(x, sender)
+	e.explainSender(x, senders, q)
 	return e
 }
 

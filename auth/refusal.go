@@ -101,7 +101,7 @@ var (
 )
 
 // Refusals lists every refusal that this package can give, once, but for those of
-// [Verifier.CheckSender], which [SenderRefusals] lists.
+// [Verdict.CheckSender], which [SenderRefusals] lists.
 func Refusals() []*Refusal { return slices.Clone(refusals) }
 
 var refusals []*Refusal

@@ -40,7 +40,7 @@ func Bindings() (list []string) {
 func (b Binding) takesBound() bool { return b != "" && b != BoundOff }
 
 // checkBinding holds what a token says of its binding against the policy. Whether
-// its sender holds the key is for [Verifier.CheckSender].
+// its sender holds the key is for [Verdict.CheckSender].
 func (a *authority) checkBinding(c claimSet) *Refusal {
 	cnf, present := c.get("cnf")
 	if !present {
@@ -57,35 +57,38 @@ func (a *authority) checkBinding(c claimSet) *Refusal {
 }
 
 // IsBound tells whether a token was refused for nothing but that it is bound to a
-// key, so that [Verifier.CheckSender] may let it in.
+// key, so that [Verdict.CheckSender] may let it in.
 func (v Verdict) IsBound() bool { return v.bound != nil }
 
 // CheckSender decides whether who sent a token may use it: it is due where the token
 // is bound to a key, where it came with the scheme DPoP, and where the route asks for
 // bound tokens. The request must be filled in but for Bound and Leeway, which the
-// token tells. A proof that is taken cannot be used again, so this comes last.
-func (v *Verifier) CheckSender(verdict Verdict, q *bound.Request) Verdict {
-	token := verdict.Token
+// token tells. A proof that is taken cannot be used again, so this comes last. Without
+// a checker, only bearer tokens are let in.
+func (v Verdict) CheckSender(senders *bound.Checker, q *bound.Request) Verdict {
+	token := v.Token
 	if token == nil {
-		token = verdict.bound
+		token = v.bound
 	}
 	if token == nil {
-		return verdict
+		return v
 	}
 	confirmation, refusal := token.confirmation()
-	if refusal == nil && v.senders != nil {
+	switch {
+	case refusal != nil:
+	case senders != nil:
 		q.Bound, q.Leeway = confirmation, token.profile.authority.Leeway
-		refusal, verdict.Nonce = v.senders.Check(q)
-	} else if refusal == nil && (q.DPoP || q.Require != 0) {
+		refusal, v.Nonce = senders.Check(q)
+	case token.bound:
+		refusal = bound.ErrBearer
+	case q.DPoP || q.Require != 0:
 		refusal = bound.ErrNotBound
 	}
-	verdict.bound = nil
-	if verdict.Refusal = senderRefusal(refusal); refusal != nil {
-		verdict.Token = nil
-		return verdict
+	v.bound, v.Token, v.Refusal = nil, nil, senderRefusal(refusal)
+	if refusal == nil {
+		v.Token = token
 	}
-	verdict.Token = token
-	return verdict
+	return v
 }
 
 // confirmation reads what a verified token is bound to.
@@ -102,18 +105,9 @@ func (t *Token) confirmation() (bound.Confirmation, *bound.Refusal) {
 	return bound.Confirmation{}, bound.ErrConfirmation
 }
 
-// SenderNonce is for a DPoP-Nonce header beside a refusal of a request without a
-// proof; empty where proofs need no nonce.
-func (v *Verifier) SenderNonce() string {
-	if v.senders == nil {
-		return ""
-	}
-	return v.senders.Nonce()
-}
-
 // explainSender adds the checks of the sender to what was found of a token. Of a
 // bearer, for whom q is nil, nothing but whether the token is for bearers.
-func (e *Explanation) explainSender(x *examination, q *bound.Request) {
+func (e *Explanation) explainSender(x *examination, senders *bound.Checker, q *bound.Request) {
 	claims, ok := parseClaims(e.Claims)
 	cnf, isBound := claims.get("cnf")
 	switch {
@@ -122,7 +116,7 @@ func (e *Explanation) explainSender(x *examination, q *bound.Request) {
 	case q == nil && isBound && e.Refusal == nil:
 		e.add("sender", ErrBound, "a proof of the key, which was not given", string(cnf))
 		return
-	case q == nil || x.verifier.senders == nil:
+	case q == nil || senders == nil:
 		return
 	}
 	asked := *q
@@ -133,7 +127,7 @@ func (e *Explanation) explainSender(x *examination, q *bound.Request) {
 			return // the rule binding says so
 		}
 	}
-	rules, refusal := x.verifier.senders.Explain(&asked)
+	rules, refusal := senders.Explain(&asked)
 	for _, rule := range rules {
 		e.Rules = append(e.Rules, Rule(rule))
 	}
@@ -153,7 +147,7 @@ var senderRefusals = func() map[*bound.Refusal]*Refusal {
 	return all
 }()
 
-// SenderRefusals lists every refusal of [Verifier.CheckSender], once.
+// SenderRefusals lists every refusal of [Verdict.CheckSender], once.
 func SenderRefusals() []*Refusal { return slices.Collect(maps.Values(senderRefusals)) }
 
 func senderRefusal(r *bound.Refusal) *Refusal { return senderRefusals[r] }

@@ -73,8 +73,8 @@ func (h *holder) request(t testing.TB, token string, now time.Time, nonce string
 	}
 }
 
-// senders lets bound tokens in, as the binding says.
-func (g *gate) senders(binding Binding, changes ...func(*bound.Config)) func(*VerifierConfig) {
+// senders makes a checker.
+func (g *gate) senders(changes ...func(*bound.Config)) *bound.Checker {
 	g.tb.Helper()
 	config := bound.Config{Replays: bound.NewReplays(100, time.Minute), Now: g.clock.now}
 	for _, change := range changes {
@@ -84,7 +84,12 @@ func (g *gate) senders(binding Binding, changes ...func(*bound.Config)) func(*Ve
 	if err != nil {
 		g.tb.Fatal(err)
 	}
-	return func(c *VerifierConfig) { c.Senders, c.Issuers[0].Policy.Bound = checker, binding }
+	return checker
+}
+
+// binds lets tokens in as the binding says.
+func binds(binding Binding) func(*VerifierConfig) {
+	return with(func(p *Policy) { p.Bound = binding })
 }
 
 func TestBoundTokens(t *testing.T) {
@@ -104,7 +109,7 @@ func TestBoundTokens(t *testing.T) {
 		binding Binding
 		cnf     map[string]any
 		verify  string // the reason of [Verifier.Verify]
-		check   string // and that of [Verifier.CheckSender], with proof and certificate of mine
+		check   string // and that of [Verdict.CheckSender], with proof and certificate of mine
 	}{
 		{"off, plain", BoundOff, nil, "", "not_bound"},
 		{"off, bound", BoundOff, jkt, "bound", "bound"},
@@ -121,7 +126,7 @@ func TestBoundTokens(t *testing.T) {
 		{"mtls, by key", BoundMTLS, jkt, "mtls_only", "mtls_only"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			v := g.verifier(g.senders(tt.binding))
+			v, senders := g.verifier(binds(tt.binding)), g.senders()
 			token := mint(tt.cnf)
 			for range 2 { // new, and out of the cache
 				verdict := v.Verify(t.Context(), token)
@@ -133,8 +138,8 @@ func TestBoundTokens(t *testing.T) {
 				}
 				q := me.request(t, token, g.clock.now(), "")
 				q.Certificate = certificate[:]
-				explained := v.ExplainSender(t.Context(), token, &Registration{Accounts: nobody{}}, q)
-				verdict = v.CheckSender(verdict, q)
+				explained := v.ExplainSender(t.Context(), token, &Registration{Accounts: nobody{}}, senders, q)
+				verdict = verdict.CheckSender(senders, q)
 				if reason(verdict.Refusal) != tt.check || (verdict.Token == nil) != (tt.check != "") || verdict.IsBound() {
 					t.Errorf("checked: %v", verdict.Refusal)
 				}
@@ -147,20 +152,20 @@ func TestBoundTokens(t *testing.T) {
 			}
 		})
 	}
-	v := g.verifier(g.senders(BoundOptional))
+	v, senders := g.verifier(binds(BoundOptional)), g.senders()
 	token := mint(x5t)
-	if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token, Certificate: certificate[:]}); verdict.Token == nil {
+	if verdict := v.Verify(t.Context(), token).CheckSender(senders, &bound.Request{Token: token, Certificate: certificate[:]}); verdict.Token == nil {
 		t.Errorf("by certificate: %v", verdict.Refusal)
 	}
-	if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token}); reason(verdict.Refusal) != "no_certificate" {
+	if verdict := v.Verify(t.Context(), token).CheckSender(senders, &bound.Request{Token: token}); reason(verdict.Refusal) != "no_certificate" {
 		t.Errorf("without a certificate: %v", verdict.Refusal)
 	}
 	plain := mint(nil)
-	if verdict := v.CheckSender(v.Verify(t.Context(), plain), &bound.Request{Token: plain, Require: bound.Required}); reason(verdict.Refusal) != "bound_only" {
+	if verdict := v.Verify(t.Context(), plain).CheckSender(senders, &bound.Request{Token: plain, Require: bound.Required}); reason(verdict.Refusal) != "bound_only" {
 		t.Errorf("a plain token where the route asks for more: %v", verdict.Refusal)
 	}
 	bad := v.Verify(t.Context(), "garbage")
-	if verdict := v.CheckSender(bad, me.request(t, "garbage", g.clock.now(), "")); verdict.Token != nil || verdict.Refusal != bad.Refusal {
+	if verdict := bad.CheckSender(senders, me.request(t, "garbage", g.clock.now(), "")); verdict.Token != nil || verdict.Refusal != bad.Refusal {
 		t.Errorf("a bad token: %v", verdict.Refusal)
 	}
 }
@@ -176,21 +181,21 @@ func reason(r *Refusal) string {
 func TestEachProofIsChecked(t *testing.T) {
 	g := newGate(t)
 	me := newHolder(t)
-	v := g.verifier(g.senders(BoundOptional))
+	v, senders := g.verifier(binds(BoundOptional)), g.senders()
 	token := g.idp.Mint(map[string]any{"cnf": map[string]any{"jkt": me.thumbprint}})
 	q := me.request(t, token, g.clock.now(), "")
 	for i, want := range []string{"", "proof_repeated", "proof_repeated"} {
-		if verdict := v.CheckSender(v.Verify(t.Context(), token), q); reason(verdict.Refusal) != want {
+		if verdict := v.Verify(t.Context(), token).CheckSender(senders, q); reason(verdict.Refusal) != want {
 			t.Errorf("request %d: %v", i, verdict.Refusal)
 		}
 	}
 	other := *me.request(t, token, g.clock.now(), "")
 	other.Method = "POST"
-	if verdict := v.CheckSender(v.Verify(t.Context(), token), &other); reason(verdict.Refusal) != "proof_method" {
+	if verdict := v.Verify(t.Context(), token).CheckSender(senders, &other); reason(verdict.Refusal) != "proof_method" {
 		t.Errorf("another method: %v", verdict.Refusal)
 	}
 	// A plan that grows makes the token anew, and it is bound as before.
-	verdict := v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), ""))
+	verdict := v.Verify(t.Context(), token).CheckSender(senders, me.request(t, token, g.clock.now(), ""))
 	caller := unregistered(t, verdict.Token)
 	if got := caller.Bound(); got != (bound.Confirmation{Thumbprint: me.thumbprint}) {
 		t.Errorf("bound to %+v", got)
@@ -211,13 +216,13 @@ func TestSenderNonces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := g.verifier(g.senders(BoundOptional, func(c *bound.Config) { c.Nonces = nonces }))
+	v, senders := g.verifier(binds(BoundOptional)), g.senders(func(c *bound.Config) { c.Nonces = nonces })
 	token := g.idp.Mint(map[string]any{"cnf": map[string]any{"jkt": me.thumbprint}})
-	verdict := v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), "made up"))
-	if reason(verdict.Refusal) != "nonce" || verdict.Nonce == "" || verdict.Nonce != v.SenderNonce() {
+	verdict := v.Verify(t.Context(), token).CheckSender(senders, me.request(t, token, g.clock.now(), "made up"))
+	if reason(verdict.Refusal) != "nonce" || verdict.Nonce == "" || verdict.Nonce != senders.Nonce() {
 		t.Errorf("got %v, %q", verdict.Refusal, verdict.Nonce)
 	}
-	verdict = v.CheckSender(v.Verify(t.Context(), token), me.request(t, token, g.clock.now(), verdict.Nonce))
+	verdict = v.Verify(t.Context(), token).CheckSender(senders, me.request(t, token, g.clock.now(), verdict.Nonce))
 	if verdict.Token == nil || verdict.Nonce != "" {
 		t.Errorf("got %v, %q", verdict.Refusal, verdict.Nonce)
 	}
@@ -240,24 +245,33 @@ func TestSenderRefusals(t *testing.T) {
 	}
 }
 
-func TestBindingNeedsAChecker(t *testing.T) {
+// Without a checker nothing is let in but bearer tokens.
+func TestNoChecker(t *testing.T) {
 	g := newGate(t)
-	config := VerifierConfig{Issuers: []AcceptedIssuer{{Policy: g.policy(), Keys: g.engine}}, Now: g.clock.now}
-	for binding, words := range map[Binding]string{"": "", BoundOff: "", BoundOptional: "nothing that checks", BoundDPoP: "nothing that checks", "maybe": "expected one of dpop, mtls, off, optional, required"} {
-		config.Issuers[0].Policy.Bound = binding
-		v, err := NewVerifier(config)
-		if words == "" && err != nil || words != "" && (err == nil || !strings.Contains(err.Error(), words)) {
+	me := newHolder(t)
+	v := g.verifier(binds(BoundOptional))
+	plain, bearers := g.idp.Mint(nil), bound.Request{}
+	if verdict := v.Verify(t.Context(), plain).CheckSender(nil, &bearers); verdict.Token == nil {
+		t.Errorf("a bearer token: %v", verdict.Refusal)
+	}
+	for _, q := range []*bound.Request{me.request(t, plain, g.clock.now(), ""), {Require: bound.MTLS}} {
+		if verdict := v.Verify(t.Context(), plain).CheckSender(nil, q); verdict.Token != nil || reason(verdict.Refusal) != "not_bound" {
+			t.Errorf("a bearer token in another way: %v", verdict.Refusal)
+		}
+	}
+	token := g.idp.Mint(map[string]any{"cnf": map[string]any{"jkt": me.thumbprint}})
+	if verdict := v.Verify(t.Context(), token).CheckSender(nil, me.request(t, token, g.clock.now(), "")); verdict.Token != nil || verdict.Refusal != ErrBound {
+		t.Errorf("a bound token: %v", verdict.Refusal)
+	}
+}
+
+func TestBindings(t *testing.T) {
+	g := newGate(t)
+	for binding, good := range map[Binding]bool{"": true, BoundOff: true, BoundOptional: true, BoundRequired: true, BoundDPoP: true, BoundMTLS: true, "maybe": false} {
+		p := g.policy()
+		p.Bound = binding
+		if err := p.Validate(); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "expected one of dpop, mtls, off, optional, required") {
 			t.Errorf("%q: %v", binding, err)
-		}
-		if v == nil {
-			continue
-		}
-		token := g.idp.Mint(nil)
-		if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token, DPoP: true}); reason(verdict.Refusal) != "not_bound" {
-			t.Errorf("%q: a token under DPoP: %v", binding, verdict.Refusal)
-		}
-		if verdict := v.CheckSender(v.Verify(t.Context(), token), &bound.Request{Token: token}); verdict.Token == nil || v.SenderNonce() != "" {
-			t.Errorf("%q: a bearer token: %v", binding, verdict.Refusal)
 		}
 	}
 }

@@ -22,7 +22,6 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -35,10 +34,6 @@ type VerifierConfig struct {
 	// so that each is verified once; 0 means none. Go's garbage collector usually
 	// lets as much again wait to be collected.
 	CacheBytes int64
-
-	// Senders checks who sends tokens that are bound to a key. It is needed where a
-	// policy lets such tokens in.
-	Senders *bound.Checker
 
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -58,7 +53,6 @@ type Verifier struct {
 	cache       *cache
 	prints      *fingerprinter
 	flights     [64]singleflight.Group
-	senders     *bound.Checker
 	now         func() time.Time
 }
 
@@ -74,7 +68,6 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	v := &Verifier{
 		authorities: make(map[string]*authority, len(cfg.Issuers)),
 		prints:      prints,
-		senders:     cfg.Senders,
 		now:         cfg.Now,
 	}
 	if v.now == nil {
@@ -86,9 +79,6 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		a, err := newAuthority(accepted.Policy, accepted.Keys)
 		if err != nil {
 			return nil, fmt.Errorf("issuer %q: %w", accepted.Policy.Issuer, err)
-		}
-		if a.Bound.takesBound() && v.senders == nil {
-			return nil, fmt.Errorf("issuer %q: bound: found %q, and nothing that checks who sends such tokens", a.Issuer, a.Bound)
 		}
 		if _, twice := v.authorities[a.Issuer]; twice {
 			return nil, fmt.Errorf("issuer %q is configured twice", a.Issuer)
@@ -132,7 +122,7 @@ type Verdict struct {
 
 // Verify tells whose bearer token it is. It waits only for keys that are not at hand,
 // 5 seconds at most or until ctx ends. A token that is bound to a key is refused with
-// [ErrBound], however good it is: [Verifier.CheckSender] may let it in.
+// [ErrBound], however good it is: [Verdict.CheckSender] may let it in.
 func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	verdict := v.verify(ctx, token)
 	if t := verdict.Token; t != nil && t.bound {
