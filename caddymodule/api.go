@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -81,6 +84,7 @@ func newAPI(p apiParts) (*api.API, error) {
 		Operation:  p.operation(),
 		CountSSO:   countSSOURL,
 		Audit: func(e api.AuditEntry) {
+			lastChanges.add(e)
 			audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
 		},
 		LogError: func(problem *api.Problem) {
@@ -134,8 +138,9 @@ func (p *apiParts) operation() api.Operation {
 		Explain: func(ctx context.Context, token string) auth.Explanation {
 			return a.verifier.Explain(ctx, token, a.registration)
 		},
-		Refusals: recentRefusals.sums,
+		Hour: lastHour.hour, Changes: lastChanges.list,
 	}
+	o.Node, _ = os.Hostname() // empty: not known
 	for _, i := range p.issuers {
 		name := i.policy.Name
 		o.Issuers = append(o.Issuers, api.IssuerKeys{
@@ -144,6 +149,33 @@ func (p *apiParts) operation() api.Operation {
 		})
 	}
 	return o
+}
+
+// lastChanges are the last lines of the audit log of all configurations.
+var lastChanges changes
+
+const keptChanges = 100
+
+type changes struct {
+	mu   sync.Mutex
+	kept []api.Change // the newest last
+}
+
+func (c *changes) add(e api.AuditEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.kept) == keptChanges {
+		c.kept = append(c.kept[:0], c.kept[1:]...)
+	}
+	c.kept = append(c.kept, api.Change{At: time.Now().UTC().Truncate(time.Second), AuditEntry: e})
+}
+
+func (c *changes) list() []api.Change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	listed := slices.Clone(c.kept)
+	slices.Reverse(listed)
+	return listed
 }
 
 // authenticate tells whose token of one issuer a request carries, and whether the

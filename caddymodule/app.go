@@ -143,7 +143,7 @@ func (a *App) attach() bool {
 		storage := a.ctx.Storage()
 		detach := a.verifier.attach(storage, a.logger, a.events)
 		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
-		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams))
+		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), lastHour.keep())
 	})
 }
 

@@ -1,16 +1,21 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // meters are the counters that a request touches, looked up beforehand.
@@ -87,57 +92,148 @@ func (m *meters) outcome(r *http.Request, issuer string, caller *auth.Principal,
 	if refused, ok := counters.refused[refusal.Reason]; ok {
 		refused.Inc()
 	}
-	recentRefusals.add(refusal.Reason)
 	traceRefusal(r.Context(), issuer, refusal)
 }
 
-// recentRefusals are those of the last hour, over all configurations.
-var recentRefusals = newTally(time.Now)
+// lastHour is what became of requests in the last hour, over all configurations.
+var lastHour = &history{now: time.Now, read: readCounters, marks: []reading{{at: time.Now()}}}
 
-const tallyMinutes = 60
+const historyMinutes = 60
 
-// tally counts words of a closed set by the minute, and forgets them after an
-// hour.
-type tally struct {
-	now func() time.Time
+// history tells how counters rose in each minute. It reads them once a minute, so
+// that counting itself costs nothing more. While a configuration runs, one goroutine
+// does so, which the first begins and the last ends.
+type history struct {
+	now  func() time.Time
+	read func() map[outcomeLabels]int
 
-	mu      sync.Mutex
-	minutes [tallyMinutes]tallyMinute
+	mu    sync.Mutex
+	marks []reading // the newest last; the first may be older than an hour
+	users int
+	end   func()
 }
 
-type tallyMinute struct {
-	minute int64 // since 1970
-	counts map[string]int
+// reading is what the counters had reached when a minute began. Those at zero are left
+// out.
+type reading struct {
+	at     time.Time
+	counts map[outcomeLabels]int
 }
 
-func newTally(now func() time.Time) *tally { return &tally{now: now} }
+type outcomeLabels struct{ issuer, result string }
 
-func (t *tally) add(word string) {
-	minute := t.now().Unix() / 60
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	slot := &t.minutes[minute%tallyMinutes]
-	if slot.minute != minute || slot.counts == nil {
-		*slot = tallyMinute{minute, make(map[string]int)}
+// keep marks each minute until it is let go of.
+func (h *history) keep() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users++; h.users == 1 {
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { h.run(ctx) })
+		h.end = func() { cancel(); running.Wait() }
 	}
-	slot.counts[word]++
+	return func() {
+		h.mu.Lock()
+		h.users--
+		end, last := h.end, h.users == 0
+		h.mu.Unlock()
+		if last {
+			end()
+		}
+	}
 }
 
-// sums gives how often each word came in the last hour; never nil.
-func (t *tally) sums() map[string]int {
-	oldest := t.now().Unix()/60 - tallyMinutes
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sums := make(map[string]int)
-	for i := range t.minutes {
-		if t.minutes[i].minute <= oldest {
+func (h *history) run(ctx context.Context) {
+	for {
+		now := h.now()
+		next := time.NewTimer(now.Truncate(time.Minute).Add(time.Minute).Sub(now))
+		select {
+		case <-next.C:
+			h.mark()
+		case <-ctx.Done():
+			next.Stop()
+			return
+		}
+	}
+}
+
+// mark notes where the counters stand, and forgets what is older than an hour but
+// for the newest of these, from which the first minute is counted.
+func (h *history) mark() {
+	made := reading{h.now(), h.read()}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.marks) > 1 && h.marks[len(h.marks)-1].at.After(made.at) {
+		h.marks = h.marks[:len(h.marks)-1] // the clock was set back
+	}
+	h.marks = append(h.marks, made)
+	oldest := made.at.Add(-historyMinutes * time.Minute)
+	for len(h.marks) > 2*historyMinutes || len(h.marks) > 1 && h.marks[1].at.Before(oldest) {
+		h.marks = h.marks[1:]
+	}
+}
+
+// hour gives the minutes up to the one that runs; the first began an hour less a
+// minute before it.
+func (h *history) hour() api.Hour {
+	counts := h.read()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := h.now().UTC().Truncate(time.Minute)
+	hour := api.Hour{Begin: last.Add(-(historyMinutes - 1) * time.Minute), Series: []api.Minutes{}}
+	// How far the counters had come at the beginning of each minute, and now.
+	var reached [historyMinutes + 1]map[outcomeLabels]int
+	reached[historyMinutes] = counts
+	for i, next := 0, 0; i < historyMinutes; i++ {
+		// A mark is made a moment after its minute has begun.
+		for next+1 < len(h.marks) && h.marks[next+1].at.Before(hour.Begin.Add(time.Duration(i)*time.Minute+30*time.Second)) {
+			next++
+		}
+		reached[i] = h.marks[next].counts
+	}
+	for labels, count := range counts {
+		if count <= reached[0][labels] {
 			continue
 		}
-		for word, n := range t.minutes[i].counts {
-			sums[word] += n
+		minutes := make([]int, historyMinutes)
+		for i := range minutes {
+			minutes[i] = max(0, reached[i+1][labels]-reached[i][labels])
+		}
+		hour.Series = append(hour.Series, api.Minutes{Issuer: labels.issuer, Result: labels.result, Counts: minutes})
+	}
+	slices.SortFunc(hour.Series, func(a, b api.Minutes) int {
+		return cmp.Or(strings.Compare(a.Issuer, b.Issuer), strings.Compare(a.Result, b.Result))
+	})
+	return hour
+}
+
+// readCounters reads what became of requests: the refusals for their token, for the
+// license, and the others.
+func readCounters() map[outcomeLabels]int {
+	counts := make(map[outcomeLabels]int)
+	for _, counters := range []*prometheus.CounterVec{tokensTotal, licenseDenialsTotal} {
+		metrics := make(chan prometheus.Metric)
+		go func() {
+			defer close(metrics)
+			counters.Collect(metrics)
+		}()
+		for metric := range metrics {
+			var read dto.Metric
+			if err := metric.Write(&read); err != nil || read.GetCounter().GetValue() == 0 {
+				continue
+			}
+			var labels outcomeLabels
+			for _, label := range read.GetLabel() {
+				if label.GetName() == "issuer" {
+					labels.issuer = label.GetValue()
+				} else {
+					labels.result = label.GetValue()
+				}
+			}
+			counts[labels] = int(read.GetCounter().GetValue())
 		}
 	}
-	return sums
+	return counts
 }
 
 // Attributes on the span of Caddy's own handler `tracing`, where it is on. None
@@ -168,7 +264,6 @@ func traceCaller(ctx context.Context, caller *auth.Principal) {
 // is [license.Error.Code]'s.
 func countLicenseDenial(code string) {
 	licenseDenialsTotal.WithLabelValues(known(licenseCodes, code)).Inc()
-	recentRefusals.add(known(licenseCodes, code))
 }
 
 // countLicenseWaived counts a request that passed although the license did not

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -68,24 +69,80 @@ func BenchmarkMeters(b *testing.B) {
 	}
 }
 
-func TestTallyForgetsAfterAnHour(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	tally := newTally(func() time.Time { return now })
-	tally.add("expired")
-	now = now.Add(30 * time.Minute)
-	tally.add("expired")
-	tally.add("scope")
-	if sums := tally.sums(); sums["expired"] != 2 || sums["scope"] != 1 {
-		t.Errorf("got %v, want 2 expired and 1 scope", sums)
+// Each minute of the last hour has what was counted in it, and older ones are gone.
+func TestHistoryCountsByMinute(t *testing.T) {
+	begin := time.Unix(1_000_020, 0).Truncate(time.Minute)
+	now, counts := begin, map[outcomeLabels]int{}
+	h := &history{now: func() time.Time { return now }, read: func() map[outcomeLabels]int { return maps.Clone(counts) }, marks: []reading{{at: now}}}
+	minute := func(n int, rises map[string]int) {
+		for range n {
+			for result, by := range rises {
+				counts[outcomeLabels{"acme", result}] += by
+			}
+			now = now.Add(time.Minute)
+			h.mark()
+		}
 	}
-	now = now.Add(31 * time.Minute)
-	if sums := tally.sums(); sums["expired"] != 1 {
-		t.Errorf("got %v, want 1 expired after an hour", sums)
+	wants := func(result string, sum int, at map[int]int) {
+		t.Helper()
+		hour := h.hour()
+		if want := now.UTC().Truncate(time.Minute).Add(-59 * time.Minute); !hour.Begin.Equal(want) {
+			t.Errorf("the hour begins at %v, want %v", hour.Begin, want)
+		}
+		for _, one := range hour.Series {
+			if one.Result != result {
+				continue
+			}
+			for i, n := range one.Counts {
+				if n != at[i] && at != nil {
+					t.Errorf("%s: %d in minute %d, want %d", result, n, i, at[i])
+				}
+				sum -= n
+			}
+		}
+		if sum != 0 {
+			t.Errorf("%s: %d of them are missing", result, sum)
+		}
 	}
-	now = now.Add(24 * time.Hour)
-	if sums := tally.sums(); len(sums) != 0 {
-		t.Errorf("got %v, want nothing after a day", sums)
+	minute(2, map[string]int{"let_in": 5, "expired": 1})
+	counts[outcomeLabels{"acme", "expired"}] += 3
+	wants("let_in", 10, map[int]int{57: 5, 58: 5})
+	wants("expired", 5, map[int]int{57: 1, 58: 1, 59: 3}) // those of the minute that runs, too
+	minute(57, nil)
+	wants("expired", 5, map[int]int{0: 1, 1: 1, 2: 3})
+	minute(1, nil)
+	wants("expired", 4, map[int]int{0: 1, 1: 3})
+	minute(10_000, map[string]int{"let_in": 1})
+	wants("expired", 0, nil)
+	wants("let_in", 59, nil)
+	if len(h.marks) > historyMinutes+2 {
+		t.Errorf("%d marks are kept", len(h.marks))
 	}
+	now = now.Add(24 * time.Hour) // nothing ran meanwhile
+	h.mark()
+	wants("let_in", 0, nil)
+	now = now.Add(-24 * time.Hour) // set back
+	minute(3, map[string]int{"let_in": 1})
+	wants("let_in", 3, map[int]int{56: 1, 57: 1, 58: 1})
+}
+
+// The goroutine that marks the minutes ends with the last configuration.
+func TestHistoryEnds(t *testing.T) {
+	marked := make(chan struct{}, 8)
+	h := &history{now: func() time.Time { return time.Unix(119, 990_000_000) }, read: func() map[outcomeLabels]int {
+		select {
+		case marked <- struct{}{}:
+		default:
+		}
+		return nil
+	}, marks: []reading{{}}}
+	first := h.keep()
+	second := h.keep()
+	<-marked
+	first()
+	<-marked
+	second()
+	h.keep()()
 }
 
 // Every reason of a license that is refused has a code that is a label, and the

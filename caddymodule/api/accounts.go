@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,10 +50,38 @@ func (a *API) listAccounts(c *call) error {
 		return err
 	}
 	given := c.r.URL.Query()
-	writeList(c.w, a.services.Accounts.Page(account.Query{
-		After: given.Get("after"), AfterIssuer: given.Get("after_issuer"), Issuer: issuer, Limit: limit,
-	}))
+	query := account.Query{After: given.Get("after"), AfterIssuer: given.Get("after_issuer"), Issuer: issuer, Limit: limit}
+	if search := given.Get("search"); search != "" {
+		writeList(c.w, a.search(query, search))
+		return nil
+	}
+	writeList(c.w, a.services.Accounts.Page(query))
 	return nil
+}
+
+// search gives the accounts of a query of which the subject, the name, the id or a
+// group holds the text, in any case.
+func (a *API) search(query account.Query, text string) (found []*account.Account) {
+	text = strings.ToLower(text)
+	holds := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
+	limit := query.Limit
+	query.Limit = maxPage
+	for {
+		page := a.services.Accounts.Page(query)
+		for _, one := range page {
+			if holds(one.Subject()) || holds(one.Name()) || len(text) == 36 && one.ID() == text || slices.ContainsFunc(one.Groups(), holds) {
+				found = append(found, one)
+			}
+			if limit > 0 && len(found) == limit {
+				return found
+			}
+		}
+		if len(page) < maxPage {
+			return found
+		}
+		last := page[len(page)-1].Key()
+		query.After, query.AfterIssuer = last.Subject, last.Issuer
+	}
 }
 
 // awaitAccounts waits for the first reading of the accounts. Without it, what is

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -144,7 +145,7 @@ func TestSeveralIssuers(t *testing.T) {
 			t.Errorf("got %d %s", got.status, got.body)
 		}
 	}
-	for query, want := range map[string]int{"": 2, "?issuer=acme": 1, "?after=a&after_issuer=acme": 1, "?after=a": 0, "?limit=1": 1} {
+	for query, want := range map[string]int{"": 2, "?issuer=acme": 1, "?after=a&after_issuer=acme": 1, "?after=a": 0, "?limit=1": 1, "?search=A": 2, "?search=a&issuer=other": 1, "?search=a&limit=1": 1, "?search=b": 0} {
 		if got := s.send("GET", all+query, ""); strings.Count(got.body, `"subject"`) != want {
 			t.Errorf("%s: got %s, want %d", query, got.body, want)
 		}
@@ -153,6 +154,29 @@ func TestSeveralIssuers(t *testing.T) {
 	s.send("DELETE", one, "").wants(t, 204, "") // the only one that is left
 	if trail := s.trail(); !strings.Contains(trail, "service_account.delete acme/a done") || !strings.Contains(trail, "service_account.delete other/a done") {
 		t.Errorf("the audit log does not tell the accounts apart:\n%s", trail)
+	}
+}
+
+// Accounts are found by what is in their subject, name or groups, and by their id,
+// over all pages.
+func TestSearchAccounts(t *testing.T) {
+	s := newSite(t)
+	const all = "/api/serviceaccounts"
+	s.send("POST", all, `{"subject":"z:builder","status":"active","name":"Nightly Émile","groups":["deploy"]}`)
+	var lines strings.Builder
+	for i := range 1500 {
+		fmt.Fprintf(&lines, "{\"subject\":\"m%04d\",\"status\":\"active\"}\n", i)
+	}
+	if got := s.send("POST", all+":import", lines.String(), header("Content-Type", "application/x-ndjson")); got.status != 200 {
+		t.Fatal(got.body)
+	}
+	id := s.send("GET", all+"/z:builder", "").object(t)["id"].(string)
+	for search, want := range map[string]int{
+		"Builder": 1, "nightly+%C3%A9mile": 1, "DEPLOY": 1, id: 1, id[:35]: 0, "m0": 1000, "m": 1501, "m&limit=7": 7, "m&after=m1498": 2, "nobody": 0,
+	} {
+		if got := s.send("GET", all+"?search="+search, ""); strings.Count(got.body, `"subject"`) != want {
+			t.Errorf("%s: got %d, want %d", search, strings.Count(got.body, `"subject"`), want)
+		}
 	}
 }
 

@@ -196,7 +196,7 @@ func (a *API) explainToken(c *call) error {
 		return problem(http.StatusUnprocessableEntity, "token: expected the token, without the word Bearer")
 	}
 	e := a.services.Operation.Explain(c.r.Context(), token)
-	answer := explanation{Verdict: "let_in", Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
+	answer := explanation{Verdict: letIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
 	if e.Refusal != nil {
 		answer.Verdict, answer.Reason, answer.Message = "refused", e.Refusal.Reason, e.Refusal.Message
 	}

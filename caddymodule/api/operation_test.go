@@ -33,7 +33,13 @@ func operating(k *keys) setting {
 	return func(s *api.Services, site *site) {
 		s.Operation = api.Operation{
 			Version: "v1.2.3", Issuers: []api.IssuerKeys{{Name: "a/b", Keys: k}},
-			Refusals: func() map[string]int { return map[string]int{"expired": 12} },
+			Node:    "gw-1",
+			Changes: func() []api.Change { return nil },
+			Hour: func() api.Hour {
+				return api.Hour{Series: []api.Minutes{
+					{Issuer: "a/b", Result: "expired", Counts: []int{0, 7}}, {Result: "expired", Counts: []int{5, 0}}, {Issuer: "a/b", Result: "let_in", Counts: []int{1, 1}},
+				}}
+			},
 			Explain: func(_ context.Context, token string) auth.Explanation {
 				if token == "good" {
 					return auth.Explanation{Issuer: "acme", Claims: []byte(`{"sub":"a"}`)}
@@ -91,7 +97,8 @@ func TestStatus(t *testing.T) {
 	s := newSite(t, operating(new(keys)))
 	status := s.send(http.MethodGet, "/api/status", "").object(t)
 	accounts := status["accounts"].(map[string]any)
-	if status["version"] != "v1.2.3" || status["license"] != nil || status["refusals"].(map[string]any)["expired"] != 12.0 ||
+	refusals := status["refusals"].(map[string]any)
+	if status["version"] != "v1.2.3" || status["node"] != "gw-1" || len(status["changes"].([]any)) != 0 || status["license"] != nil || len(refusals) != 1 || refusals["expired"] != 12.0 ||
 		accounts["loaded"] != true || accounts["active"] != 0.0 || accounts["synced_at"] == nil {
 		t.Errorf("got %v", status)
 	}

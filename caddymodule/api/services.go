@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
@@ -78,16 +79,29 @@ type Operation struct {
 	// License is the license's status. Nil: no license is asked for.
 	License func() LicenseStatus
 
-	// Refusals counts those of the last hour by reason.
-	Refusals func() map[string]int
+	// Node is this machine's name; empty: not known.
+	Node string
+
+	// Changes are the last lines of the audit log that this node wrote, the newest
+	// first.
+	Changes func() []Change
+
+	// Hour is what became of requests in the last hour.
+	Hour func() Hour
 }
 
 // AuditEntry is one line of the audit log.
 type AuditEntry struct {
-	Actor   string // who: issuer/subject, or admin-endpoint
-	Action  string // what: service_account.create, …
-	Target  string // to what: a subject, a license id, …
-	Outcome string // done, refused or, where it is the server's fault, failed
+	Actor   string `json:"actor"`   // who: issuer/subject, or admin-endpoint
+	Action  string `json:"action"`  // what: service_account.create, …
+	Target  string `json:"target"`  // to what: a subject, a license id, …
+	Outcome string `json:"outcome"` // done, refused or, where it is the server's fault, failed
+}
+
+// Change is a line of the audit log that this node wrote.
+type Change struct {
+	At time.Time `json:"at"`
+	AuditEntry
 }
 
 // The outcomes in the audit log.

@@ -33,10 +33,42 @@ type LicenseStatus struct {
 // status is the answer of /api/status.
 type status struct {
 	Version  string         `json:"version"`
+	Node     string         `json:"node"`    // this machine's name; empty: not known
 	License  *LicenseStatus `json:"license"` // null: no license is asked for
 	Issuers  []issuerState  `json:"issuers"`
 	Accounts accountState   `json:"accounts"`
 	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
+	Hour     Hour           `json:"hour"`
+	Changes  []Change       `json:"changes"` // the last ones at this node, the newest first
+}
+
+// Hour is what became of requests in the last hour.
+type Hour struct {
+	Begin  time.Time `json:"begin"` // of the first of 60 minutes; the last is the one that runs
+	Series []Minutes `json:"series"`
+}
+
+// Minutes count one result of the requests with tokens of one issuer.
+type Minutes struct {
+	Issuer string `json:"issuer"` // the configured name that the token claims; empty: none
+	Result string `json:"result"` // let_in, or the reason of the refusal
+	Counts []int  `json:"counts"` // by minute, the oldest first
+}
+
+const letIn = "let_in"
+
+// refusals counts them by reason, over all issuers.
+func (h Hour) refusals() map[string]int {
+	sums := make(map[string]int)
+	for _, one := range h.Series {
+		if one.Result == letIn {
+			continue
+		}
+		for _, n := range one.Counts {
+			sums[one.Result] += n
+		}
+	}
+	return sums
 }
 
 type accountState struct {
@@ -57,8 +89,10 @@ type accountState struct {
 func (a *API) getStatus(c *call) error {
 	accounts := a.services.Accounts
 	counts := accounts.Counts()
+	hour := a.services.Operation.Hour()
 	s := status{
-		Version: a.services.Operation.Version, Issuers: a.issuerStates(), Refusals: a.services.Operation.Refusals(),
+		Version: a.services.Operation.Version, Node: a.services.Operation.Node, Issuers: a.issuerStates(),
+		Refusals: hour.refusals(), Hour: hour, Changes: append([]Change{}, a.services.Operation.Changes()...),
 		Accounts: accountState{
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
 			Loaded: accounts.Loaded(), SyncedAt: momentOf(accounts.Synced()),

@@ -34,7 +34,8 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 		Audit:    func(api.AuditEntry) {},
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
 	}
-	services.Operation.Refusals = func() map[string]int { return nil }
+	services.Operation.Hour = func() api.Hour { return api.Hour{} }
+	services.Operation.Changes = func() []api.Change { return nil }
 	set(&services)
 	whole := api.New(services)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,7 +64,9 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 		o.License = func() api.LicenseStatus {
 			return api.LicenseStatus{Status: license.Missing("none was installed").Status(""), Sealed: true}
 		}
-		o.Refusals = func() map[string]int { return map[string]int{"expired": 7} }
+		o.Hour = func() api.Hour {
+			return api.Hour{Series: []api.Minutes{{Issuer: "acme", Result: "expired", Counts: []int{3, 4}}}}
+		}
 		held := false
 		o.Explain = func(context.Context, string) auth.Explanation {
 			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []auth.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
