@@ -22,6 +22,7 @@ var faults = map[string]faultstorage.Faults{
 	"folders listed":            {ListFolders: true},
 	"siblings listed":           {ListSiblings: true},
 	"all listed":                {ListAll: true},
+	"listings break":            {ListBreaks: true},
 	"delete leaves children":    {DeleteLeavesChildren: true},
 	"raw errors":                {RawMissing: true},
 	"raw errors, empty listing": {RawMissing: true, ListMissing: faultstorage.ListEmpty},
@@ -41,7 +42,7 @@ var faults = map[string]faultstorage.Faults{
 	},
 	"together": {
 		MissingWhileDown: true, TemporaryNames: true, ListMissing: faultstorage.ListFails, ListFolders: true, ListSiblings: true,
-		ListAll: true, DeleteLeavesChildren: true, RawMissing: true, LockNeverReturns: true, LockExpires: true,
+		ListAll: true, ListBreaks: true, DeleteLeavesChildren: true, RawMissing: true, LockNeverReturns: true, LockExpires: true,
 		NotAtomic: true, Flaky: true, LateWrites: true, ClockRunsBack: true, Slow: time.Millisecond,
 	},
 }
