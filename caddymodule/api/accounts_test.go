@@ -296,7 +296,7 @@ func TestDeclaredAccountsAreReadOnly(t *testing.T) {
 func TestStorageThatCannotBeWritten(t *testing.T) {
 	s := newSite(t)
 	s.send("POST", "/api/serviceaccounts", `{"subject":"known","status":"active"}`)
-	s.storage.SetDown(true)
+	s.takeStorageDown()
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/api/serviceaccounts", `{"subject":"new","status":"active"}`},
 		{"PUT", "/api/serviceaccounts/known", `{"status":"inactive"}`},

@@ -77,7 +77,7 @@ func TestCallerWhoGoesAway(t *testing.T) {
 		s.relay(w, r)
 	}))
 	defer inner.Close()
-	s.storage.SetDown(true)
+	s.takeStorageDown()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(inner.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestWorkMayTakeLongerThanArriving(t *testing.T) {
 	inner.Config.ReadTimeout = 50 * time.Millisecond
 	inner.Start()
 	defer inner.Close()
-	s.storage.SetDown(true)
+	s.takeStorageDown()
 	s.url = inner.URL
 	started := time.Now()
 	s.send("POST", "/api/serviceaccounts", `{"subject":"a","status":"active"}`).fails(t, 503, "")

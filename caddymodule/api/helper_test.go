@@ -124,6 +124,18 @@ func (s *site) logError(p *api.Problem) {
 	s.failed = append(s.failed, p)
 }
 
+// takeStorageDown waits until the lock of the last change is given back, which is
+// after the answer: else nobody could have it while storage is down.
+func (s *site) takeStorageDown() {
+	s.t.Helper()
+	for end := time.Now().Add(10 * time.Second); s.storage.Held("gatehouse-accounts"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatal("the lock of the accounts is not given back")
+		}
+	}
+	s.storage.SetDown(true)
+}
+
 // trail is the audit log so far, a line an entry.
 func (s *site) trail() string {
 	s.mu.Lock()

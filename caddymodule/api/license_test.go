@@ -330,7 +330,7 @@ func TestSignAsksForKeyGroupAndStorage(t *testing.T) {
 	if got := s.send(http.MethodGet, signPath, ""); got.status != 405 || got.header.Get("Allow") != "POST" {
 		t.Errorf("got %d, Allow %q", got.status, got.header.Get("Allow"))
 	}
-	s.storage.SetDown(true)
+	s.takeStorageDown()
 	got := s.send(http.MethodPost, signPath, signBody(), s.signer())
 	got.fails(t, 503, "storage is out of reach")
 	if got.header.Get("Retry-After") == "" {
