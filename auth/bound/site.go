@@ -31,9 +31,10 @@ func (s *Site) Validate() error {
 	return nil
 }
 
-// Request gives what is to be checked of a request, which must be as it was sent:
-// its method, target, host and headers must not have been rewritten. Trusted tells
-// that it comes from a proxy whose headers can be believed.
+// Request gives what is to be checked of a request. Its method and its target, which
+// is RequestURI, must be those that were sent, and not what a handler rewrote them to;
+// so must host and headers, as far as the server still knows them. Trusted tells that
+// it comes from a proxy whose headers can be believed.
 func (s *Site) Request(r *http.Request, token string, dpop, trusted bool) *Request {
 	q := &Request{
 		Token: token, DPoP: dpop, Proofs: r.Header["Dpop"], Method: r.Method, Target: r.RequestURI, Bases: s.Bases,
