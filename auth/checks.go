@@ -133,13 +133,6 @@ func (x *examination) pickIssuer() *Refusal {
 	return &refusal
 }
 
-// findKey lets the signature decide. Requests with the same new token share one
-// verification.
-func (x *examination) findKey() (refusal *Refusal) {
-	x.key, refusal = x.verifier.signedBy(x.ctx, x.authority, x.parts, x.sum)
-	return refusal
-}
-
 // describe reads who the caller is, now that the token is believed.
 func (x *examination) describe() *Refusal {
 	x.now = x.verifier.now() // waiting for a key takes time

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -106,32 +105,33 @@ func readOne(text []byte, options ...jsontext.Options) error {
 	return err
 }
 
-// signedBy finds the issuer's key that signed the token. A key id that is not
-// known, or a token without one that no key signed, waits once for the issuer's
-// current set. What fails under a known key id does not wait, but has the set
-// fetched in the background in case the key was replaced.
-func (v *Verifier) signedBy(ctx context.Context, a *authority, b *parseBuffer, sum fingerprint) (*issuer.Key, *Refusal) {
-	before := a.keys.JWKS()
-	choice := before.Choose(b.header.hint)
-	if key := v.verifySignature(choice.Keys, b, sum); key != nil {
-		return key, nil
+// findKey finds the issuer's key that signed the token. A key id that is not known,
+// or a token without one that no key signed, waits once for the issuer's current
+// set. What fails under a known key id does not wait, but has the set fetched in the
+// background in case the key was replaced.
+func (x *examination) findKey() *Refusal {
+	keys, hint := x.authority.keys, x.parts.header.hint
+	before := keys.JWKS()
+	choice := before.Choose(hint)
+	if x.key = x.signedBy(choice.Keys); x.key != nil {
+		return nil
 	}
 	if choice.Known {
-		a.keys.Suspect()
-		return nil, noneSigned(choice)
+		keys.Suspect()
+		return noneSigned(choice)
 	}
-	jwks, err := a.keys.Await(ctx, func(s *issuer.JWKS) bool {
-		choice := s.Choose(b.header.hint)
+	jwks, err := keys.Await(x.ctx, func(s *issuer.JWKS) bool {
+		choice := s.Choose(hint)
 		return s != before && (choice.Known || len(choice.Keys) > 0)
 	})
 	if err != nil {
-		return nil, keyRefusal(err, choice, a.keys.JWKS(), b.header.hint)
+		return keyRefusal(err, choice, keys.JWKS(), hint)
 	}
-	choice = jwks.Choose(b.header.hint)
-	if key := v.verifySignature(choice.Keys, b, sum); key != nil {
-		return key, nil
+	choice = jwks.Choose(hint)
+	if x.key = x.signedBy(choice.Keys); x.key != nil {
+		return nil
 	}
-	return nil, noneSigned(choice)
+	return noneSigned(choice)
 }
 
 // noneSigned is the refusal where the issuer has keys that the token may mean, and
@@ -161,21 +161,19 @@ func names(keys []*issuer.Key) string {
 	return strings.Join(list, ", ")
 }
 
-// verifySignature gives the first of the keys under which the signature holds,
-// or nil. Requests with the same token share one attempt; one that failed may
-// have been made with other keys, so it convinces only who made it.
-func (v *Verifier) verifySignature(keys []*issuer.Key, b *parseBuffer, sum fingerprint) *issuer.Key {
+// signedBy gives the first of the keys under which the signature holds, or nil.
+// Requests with the same token share one attempt; one that failed may have been made
+// with other keys, so it convinces only who made it.
+func (x *examination) signedBy(keys []*issuer.Key) *issuer.Key {
 	if len(keys) == 0 {
 		return nil
 	}
-	flight := &v.flights[int(sum[0])%len(v.flights)]
-	found, _, shared := flight.Do(string(sum[:]), func() (any, error) {
-		return b.verify(keys), nil
-	})
+	attempts := &x.verifier.attempts[int(x.sum[0])%len(x.verifier.attempts)]
+	found, _, shared := attempts.Do(string(x.sum[:]), func() (any, error) { return x.parts.verify(keys), nil })
 	if key := found.(*issuer.Key); key != nil || !shared {
 		return key
 	}
-	return b.verify(keys)
+	return x.parts.verify(keys)
 }
 
 // verify tries the keys one by one.

@@ -52,7 +52,7 @@ type Verifier struct {
 	authorities map[string]*authority
 	cache       *cache
 	prints      *fingerprinter
-	flights     [64]singleflight.Group
+	attempts    [64]singleflight.Group // to verify a signature
 	now         func() time.Time
 }
 
