@@ -150,12 +150,6 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 	return p.claim(path).text, true
 }
 
-// Claim gives the texts of the claim at a path: one for a string, a number or a
-// boolean, one for each such element of an array; none if it is absent.
-func (p *Principal) Claim(path string) []string {
-	return p.readClaim(path).list
-}
-
 // claim gives what the token says at a path: at hand if the plan had the path when
 // the token was verified, else read anew.
 func (p *Principal) claim(path string) value {

@@ -21,6 +21,9 @@ func richPrincipal(t *testing.T) *Principal {
 	}))
 }
 
+// Claim gives a claim's texts as the JSON has them.
+func (p *Principal) Claim(path string) []string { return p.readClaim(path).list }
+
 func TestPrincipalText(t *testing.T) {
 	p := richPrincipal(t)
 	tests := []struct {
