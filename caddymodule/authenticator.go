@@ -35,7 +35,7 @@ func newAuthenticator(issuers issuerList, verifier *auth.Verifier, accounts *acc
 	return &authenticator{
 		issuers:      issuers,
 		verifier:     verifier,
-		registration: &auth.Registration{Accounts: accounts.view, Required: accounts.config.required()},
+		registration: &auth.Registration{Accounts: accounts.view, Required: accounts.config == nil || accounts.config.Registration != registrationOptional},
 		known:        accounts.view,
 		meters:       newMeters(issuers.names()),
 		attach:       attach,

@@ -177,26 +177,21 @@ func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkSource checks where the keys come from, as far as that is written out: a
-// placeholder can only be checked once it is resolved.
-func (i *Issuer) checkSource() error {
-	if hasPlaceholder(i.Issuer) || hasPlaceholder(i.JWKSURI) || slices.ContainsFunc(i.FetchTokenHosts, hasPlaceholder) {
-		return nil
-	}
-	return issuer.Config{
-		Issuer: i.Issuer, JWKSURI: i.JWKSURI, JWKSFile: i.JWKSFile, InsecureHTTP: i.InsecureHTTP,
-		FetchTokenFile: i.FetchTokenFile, FetchTokenHosts: i.FetchTokenHosts,
-	}.Validate()
-}
-
 // checkWhole checks what no single line shows, and says the line on which the
 // issuer begins.
 func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 	if len(i.Audiences) == 0 && !auth.PresetHasNoAudience(i.Preset) {
 		return d.Errf("issuer %s: expected at least one audience: without it, tokens meant for other services would be let in", i.Issuer)
 	}
-	if err := i.checkSource(); err != nil {
-		return d.WrapErr(err)
+	// What holds a placeholder can only be checked once it is resolved.
+	if !hasPlaceholder(i.Issuer) && !hasPlaceholder(i.JWKSURI) && !slices.ContainsFunc(i.FetchTokenHosts, hasPlaceholder) {
+		err := issuer.Config{
+			Issuer: i.Issuer, JWKSURI: i.JWKSURI, JWKSFile: i.JWKSFile, InsecureHTTP: i.InsecureHTTP,
+			FetchTokenFile: i.FetchTokenFile, FetchTokenHosts: i.FetchTokenHosts,
+		}.Validate()
+		if err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	for _, other := range others {
 		if other.Issuer == i.Issuer {

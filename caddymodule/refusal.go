@@ -79,7 +79,7 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Ve
 		setGRPCStatus(header, refusal)
 	}
 	if f.json {
-		return writeMessage(w, refusal.Status, refusal.Message)
+		return writeMessage(w, refusal.Status, refusal.Message, "")
 	}
 	if refusal.Status >= http.StatusInternalServerError {
 		// Caddy would log every single one of these as an error.
@@ -140,11 +140,12 @@ func retryAfter(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// writeMessage answers with {"message": "…"}.
-func writeMessage(w http.ResponseWriter, status int, message string) error {
+// writeMessage answers with {"message": "…", "code": "…"}; an empty code is left out.
+func writeMessage(w http.ResponseWriter, status int, message, code string) error {
 	body, err := json.Marshal(struct {
 		Message string `json:"message"`
-	}{message})
+		Code    string `json:"code,omitempty"`
+	}{message, code})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -145,7 +144,7 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 		setGRPCStatus(w.Header(), asGRPC)
 	}
 	if l.json.Load() {
-		return writeCode(w, http.StatusForbidden, message, code)
+		return writeMessage(w, http.StatusForbidden, message, code)
 	}
 	if l.licensing.sealed {
 		http.Error(w, message, http.StatusForbidden)
@@ -165,22 +164,6 @@ func refusalWords(fault *license.Error) string {
 		return "the license is not valid"
 	}
 	return fault.Error()
-}
-
-// writeCode answers with {"message": "…", "code": "…"}.
-func writeCode(w http.ResponseWriter, status int, message, code string) error {
-	body, err := json.Marshal(struct {
-		Message string `json:"message"`
-		Code    string `json:"code"`
-	}{message, code})
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, err = w.Write(append(body, '\n'))
-	return err
 }
 
 var featureName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)

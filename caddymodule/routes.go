@@ -102,25 +102,21 @@ func letsPathThrough(route caddyhttp.Route, path string) bool {
 }
 
 func setLetsPathThrough(set caddyhttp.MatcherSet, path string) bool {
+	request := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: make(http.Header)}
+	request = caddyhttp.PrepareRequest(request, caddy.NewReplacer(), nil, new(caddyhttp.Server))
 	for _, matcher := range set {
 		byPath, ok := matcher.(*caddyhttp.MatchPath)
-		if !ok {
-			if value, isValue := matcher.(caddyhttp.MatchPath); isValue {
-				byPath, ok = &value, true
-			}
+		if value, isValue := matcher.(caddyhttp.MatchPath); isValue {
+			byPath, ok = &value, true
 		}
-		if ok && !pathMatches(byPath, path) {
+		if !ok {
+			continue
+		}
+		if matches, err := byPath.MatchWithError(request); err != nil || !matches {
 			return false
 		}
 	}
 	return true
-}
-
-func pathMatches(matcher *caddyhttp.MatchPath, path string) bool {
-	request := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: make(http.Header)}
-	request = caddyhttp.PrepareRequest(request, caddy.NewReplacer(), nil, new(caddyhttp.Server))
-	matches, err := matcher.MatchWithError(request)
-	return err == nil && matches
 }
 
 // routeHosts are the hosts that a route takes; narrows is false if it takes any.

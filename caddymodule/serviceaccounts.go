@@ -57,10 +57,6 @@ var registrations = choice{"required", registrationOptional}
 
 const registrationOptional = "optional"
 
-func (s *ServiceAccounts) required() bool {
-	return s == nil || s.Registration != registrationOptional
-}
-
 func (s *ServiceAccounts) refresh() time.Duration {
 	if s == nil || s.Refresh == 0 {
 		return account.DefaultRefresh
