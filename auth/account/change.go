@@ -25,8 +25,8 @@ const (
 	Upsert
 	// Delete removes the account of Key; [ErrNotFound] if there is none.
 	Delete
-	// Confirm says that the account of Key is meant for what its issuer's name
-	// stands for now, by the Issuers of Draft; [ErrNotFound] if there is none.
+	// Confirm gives the account of Key the identifier that its issuer has now, by the
+	// Issuers of Draft; [ErrNotFound] if there is none.
 	Confirm
 )
 
@@ -35,11 +35,11 @@ type Change struct {
 	Op Op
 	// Key is the subject or the id for Replace, Delete and Confirm.
 	Key string
-	// Issuer is the name of the account's issuer. It may be empty where one issuer
-	// only has an account of that subject; else the change is [ErrAmbiguous].
+	// Issuer is the name of the account's issuer. It may be empty where only one
+	// issuer has an account of that subject; else the change is [ErrAmbiguous].
 	Issuer string
-	// Tags, if not nil, are those that [Account.Tag] of the account may be; else the
-	// change is [ErrChanged].
+	// Tags, if not nil, must hold the account's [Account.Tag]; else the change is
+	// [ErrChanged].
 	Tags []string
 	// Draft is for all but Delete. For Replace its subject and its issuer may be
 	// empty; if they are not, they must be the account's, which never change.
@@ -78,7 +78,8 @@ func (o Outcome) String() string {
 // Result is what came of one [Change].
 type Result struct {
 	Outcome Outcome
-	// Account is what there is now or, if it was deleted, was; nil if refused.
+	// Account is the account after the change or, if it was deleted, before; nil if
+	// the change was refused.
 	Account *Account
 	// Err says why the change was refused: [ErrExists], [ErrNotFound],
 	// [ErrAmbiguous], [ErrChanged], [ErrDeclared], [ErrDamaged] or an
@@ -86,7 +87,7 @@ type Result struct {
 	Err error
 }
 
-// work is a change of the accounts in the making.
+// work collects changes of the accounts that are not written yet.
 type work struct {
 	base    *snapshot
 	changed map[Key]*Account // nil: deleted
@@ -120,8 +121,8 @@ func (w *work) named(subject string) []*Account {
 	return named
 }
 
-// find finds the account that a change is about. An id of an account that is
-// only in the making is not found.
+// find finds the account that a change is about. An account that is not written yet
+// is not found by its id.
 func (w *work) find(c Change) (*Account, error) {
 	named := w.named(c.Key)
 	if id, ok := parseID(c.Key); ok && len(named) == 0 {
@@ -159,7 +160,7 @@ func choose(named []*Account, issuer string) (*Account, error) {
 	return nil, fmt.Errorf("%w: %s; say which is meant by ?issuer= or --issuer", ErrAmbiguous, strings.Join(issuers, ", "))
 }
 
-// set makes an account another one, unless its shard is damaged.
+// set replaces an account, or deletes it (nil), unless its shard is damaged.
 func (w *work) set(key Key, a *Account) error {
 	if record := w.blocked[shardOf(key.Subject)]; record != "" {
 		return fmt.Errorf("%w: %s holds the account or would; restore the record, or write what is known of it: caddy gatehouse service-account repair", ErrDamaged, record)
@@ -255,7 +256,7 @@ func (w *work) update(old *Account, d *Draft, now int64) (Result, error) {
 	return w.exchange(old, d.replace(old, now))
 }
 
-// confirm changes nothing but what the issuer's name stands for.
+// confirm changes nothing but the issuer's identifier.
 func (w *work) confirm(c Change, now int64) (Result, error) {
 	old, err := w.find(c)
 	if err != nil {

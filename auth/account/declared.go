@@ -15,8 +15,8 @@ type Declared struct {
 	known    *shard
 }
 
-// NewDeclared makes them of drafts. It fails if one does not hold ([*InputError])
-// or two have the same issuer and subject ([ErrExists]).
+// NewDeclared makes them of drafts. It fails if one is not valid ([*InputError]) or
+// two have the same issuer and subject ([ErrExists]).
 func NewDeclared(drafts []Draft) (*Declared, error) {
 	d := &Declared{version: declaredVersions.Add(1), accounts: make([]*Account, 0, len(drafts))}
 	plain := map[string]bool{} // subjects whose plain id is taken

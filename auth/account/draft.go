@@ -23,7 +23,7 @@ const (
 // Times outside of these years are mistakes, such as milliseconds given as seconds.
 const firstYear, lastYear = 2000, 9999
 
-// Draft is an account as somebody wants it. See [Decode] for one from JSON.
+// Draft says how an account is to be. See [Decode] for one from JSON.
 type Draft struct {
 	// Subject: 1 to 255 bytes of UTF-8 without control characters, and neither
 	// "." nor "..".
@@ -46,9 +46,9 @@ type Draft struct {
 	By By
 	// ExpiresAt: zero: never. Fractions of a second are dropped.
 	ExpiresAt time.Time
-	// CreatedAt and UpdatedAt are honored when the account is created, so that an
-	// export can be restored, unless they lie in the future. Zero: now. They mean
-	// nothing for an account that exists.
+	// CreatedAt and UpdatedAt are kept when the account is created, so that an export
+	// can be restored, unless they lie in the future. Zero: now. For an account that
+	// exists they mean nothing.
 	CreatedAt, UpdatedAt time.Time
 
 	// Issuers are the configured ones, if they are known.
@@ -66,7 +66,7 @@ type Issuer struct {
 // Issuers are those of the configuration, in its order.
 type Issuers []Issuer
 
-// Identifier is what the name stands for; empty: nothing.
+// Identifier is that of the issuer with the name; empty: it is not known.
 func (i Issuers) Identifier(name string) string {
 	for _, known := range i {
 		if known.Name == name {
@@ -84,8 +84,8 @@ func (i Issuers) names() string {
 	return strings.Join(names, ", ")
 }
 
-// SetIssuer holds the issuer of a new account against the configured ones. An
-// empty one becomes the only one; with several it is an [*InputError].
+// SetIssuer checks that the issuer of a new account is a configured one. If it is
+// empty it becomes the only one there is; with several that is an [*InputError].
 func (d *Draft) SetIssuer(known Issuers) error {
 	switch {
 	case d.Issuer == "" && len(known) == 1:
@@ -133,7 +133,7 @@ func (d *Draft) validateRest() error {
 	return nil
 }
 
-// validateNew is Validate, and refuses what older accounts may hold.
+// validateNew is Validate, and also refuses what only older accounts may hold.
 func (d *Draft) validateNew() error {
 	if err := d.Validate(); err != nil {
 		return err
@@ -195,8 +195,8 @@ func (d *Draft) account(identifier string, by By, qualified bool) *Account {
 	}
 }
 
-// checkIdentifier holds an identifier that was given against what the issuer's
-// name stands for now, and what it did when old was written (nil: no account).
+// checkIdentifier checks that an identifier which was given is the one that the
+// issuer has now, or had when old was written (nil: there is no account yet).
 func (d *Draft) checkIdentifier(old *Account) error {
 	now := d.Issuers.Identifier(d.Issuer)
 	if d.Identifier == "" || d.Identifier == now || now == "" && old == nil || old != nil && d.Identifier == old.Identifier() {
@@ -209,9 +209,9 @@ func (d *Draft) checkIdentifier(old *Account) error {
 // isFirst reports whether the issuer is the first one, as far as that is known.
 func (d *Draft) isFirst() bool { return len(d.Issuers) == 0 || d.Issuers[0].Name == d.Issuer }
 
-// chooseID tells which of its two ids a new account gets; taken: another account
-// of that subject has the plain one. An id that is given must be one of them, so
-// that what was exported comes back as it was.
+// chooseID tells which of its two possible ids a new account gets; taken: another
+// account of that subject has the plain one. An id that is given must be one of the
+// two; so an account that is exported and imported keeps its id.
 func (d *Draft) chooseID(taken bool) (qualified bool, err error) {
 	switch plain := plainID(d.Subject); d.id {
 	case uuid.Nil:

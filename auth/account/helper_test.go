@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -233,4 +235,26 @@ func (n *node) Get(key string) (*account.Account, bool) {
 
 func (n *node) List(after string, limit int) []*account.Account {
 	return n.Page(account.Query{After: after, Limit: limit})
+}
+
+// storeErrors are what a disk that is full, or may not be written, answers.
+var storeErrors = []error{syscall.ENOSPC, syscall.EROFS, fs.ErrPermission}
+
+// hanging is a storage that answers nothing until it is released.
+type hanging struct {
+	release chan struct{}
+}
+
+func (h *hanging) hang() error {
+	<-h.release
+	return faultstorage.ErrDown
+}
+
+func (h *hanging) Lock(context.Context, string) error           { return h.hang() }
+func (h *hanging) Unlock(context.Context, string) error         { return h.hang() }
+func (h *hanging) Store(context.Context, string, []byte) error  { return h.hang() }
+func (h *hanging) Load(context.Context, string) ([]byte, error) { return nil, h.hang() }
+func (h *hanging) Delete(context.Context, string) error         { return h.hang() }
+func (h *hanging) List(context.Context, string, bool) ([]string, error) {
+	return nil, h.hang()
 }

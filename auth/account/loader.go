@@ -15,20 +15,20 @@ var (
 	errOlder  = errors.New("storage shows an older revision")
 )
 
-// loader reads what storage holds, and makes it what is known. The keeper and its
-// committer use it.
+// loader reads what storage holds, and publishes it as what is known. The keeper and
+// its committer use it.
 type loader struct {
 	r     *Registry
 	lease *lease // in use; nil: there is none
 
-	head      *revision // of what is known; nil: nothing is stored yet
-	past      past      // how it came to be
-	shown     reading   // by storage, last
-	fork      *basis    // what storage shows, if that must be joined with what is known
-	staleAt   time.Time // since when storage shows an older revision; zero: it does not
-	damaged   map[int]string
-	recheckAt time.Time       // of the damaged records
-	reported  map[string]bool // those of them that were
+	head      *revision       // of what is known; nil: nothing is stored yet
+	past      past            // what led to it
+	shown     reading         // the last one
+	fork      *basis          // what storage shows, if that must be joined with what is known
+	staleAt   time.Time       // since when storage shows an older revision; zero: it does not
+	damaged   map[int]string  // shards whose records cannot be used, with the record
+	recheckAt time.Time       // when they are looked at again
+	reported  map[string]bool // damaged records of which an event was sent
 	expiredTo time.Time       // expiry was reported up to here
 }
 
@@ -43,7 +43,7 @@ type reading struct {
 type sight uint8
 
 const (
-	// current: the same, or what is known now.
+	// current: what is known.
 	current sight = iota
 	// stale: an older state, perhaps for a moment only.
 	stale
@@ -54,12 +54,12 @@ const (
 )
 
 // staleLimit is how long an older revision is taken for a stale answer of the
-// storage. Then what is known here is written again.
+// storage. After that, what is known here is written again.
 const staleLimit = 2 * time.Second
 
 // pull brings what this node knows to what storage holds, if that holds all that
-// is known here. Nothing else is ever adopted: what was switched off would come
-// back.
+// is known here. Nothing else is ever adopted: accounts that were switched off would
+// be let in again.
 func (l *loader) pull() (sight, error) {
 	found, err := l.read()
 	if err != nil {
@@ -309,7 +309,7 @@ func (l *loader) publish(rev *revision, next *snapshot, lost map[int]error) {
 	}
 }
 
-// markLoaded is for the first time that it is known what is stored.
+// markLoaded ends the first reading.
 func (l *loader) markLoaded() {
 	if l.r.loaded.CompareAndSwap(false, true) {
 		l.expiredTo = l.r.now()

@@ -2,44 +2,51 @@
 // by the subject of their tokens, gave groups, and can switch off.
 //
 // A [Registry] holds the accounts that are kept in a storage which several
-// nodes may share. It answers a request from memory ([Registry.Lookup]: no lock,
-// no allocation, no waiting), writes changes in the background of whoever asked
-// for them, and sees the changes of other nodes within the refresh interval. It
-// is meant to outlive a change of configuration: see [Registry.Attach]. A [View]
-// lays the accounts that the configuration declares over it.
+// nodes may share. It answers requests from memory ([Registry.Lookup]: no lock,
+// no allocation, no waiting), writes changes in one background goroutine, and sees
+// the changes of other nodes within the refresh interval. It outlives changes of
+// the configuration: see [Registry.Attach]. A [View] lays the accounts that a
+// configuration declares over it.
 //
 // # How the accounts are kept
 //
-// Under gatehouse/accounts/. The accounts are dealt to 256 shards by a hash of
-// the subject. A record of a shard is never overwritten: its name holds the
-// digest of its content, and a change writes a new record beside the old one.
-// The revision record names the current record of every shard, so that writing
-// it is what makes a change happen, the whole of it at once; a writer that dies
-// before has changed nothing. A second copy of the revision record is written
-// before a change is acknowledged, for storages that can leave half a record.
-// Records that are no longer named are deleted a minute later.
+// In storage, below gatehouse/accounts/. A hash of the subject assigns each account
+// to one of 256 shards. The record of a shard is never overwritten: its name holds
+// the digest of its content, and a change writes a new record beside the old one.
+// The revision record names the current record of every shard, so writing it makes
+// a change happen, the whole change at once; a writer that dies before that has
+// changed nothing. A second copy of the revision record is written before a change
+// is acknowledged, for storages that can leave half a record. Records that are no
+// longer named are deleted a little later.
 //
 // Other nodes load the revision record at every refresh, compare it by content,
-// and load the shards that it names anew.
+// and load the records that are new in it.
 //
 // # What is believed of a storage
 //
-// Little. "Not found" is not taken for "empty" where something was before, nor
-// at all until a listing agrees. A lock may be held by two: the revision is
-// compared before it is replaced and read back after, and a node whose
-// acknowledged change was overwritten all the same (the revision record holds
-// the ids of those before it) makes it again. No call is waited for longer than
-// a few seconds, whatever it does about its context.
+// Little. "Not found" does not mean "empty" where something was before, nor
+// elsewhere until a listing agrees. Two nodes may hold the lock at once: so the
+// revision is compared before it is replaced and read back afterwards, and a node
+// whose acknowledged change was overwritten all the same makes it again (the
+// revision record holds the ids of those before it). See also internal/storage,
+// which makes the calls.
 //
 // # Damaged records
 //
-// A record whose checksum does not fit is reported by name and left as it is.
-// The other shards serve; of this one a node keeps the last good content it
-// had. Changes of accounts in that shard are refused with [ErrDamaged], because
+// A shard's record whose checksum does not fit is reported by name and left as it
+// is. The other shards go on; of this one a node keeps the last good content that
+// it had. Changes of accounts in that shard are refused with [ErrDamaged], because
 // they would drop what the damaged record held, until the record is back or an
-// operator decides with [Registry.Repair].
+// operator decides with [Registry.Repair]. A damaged revision record is written
+// anew from its copy.
 //
-// # What never lives here
+// # In which file is what
+//
+// A change goes from request.go to keeper.go, which waits for the lock and calls
+// commit.go; that asks change.go what comes of it and writes it by store.go. What
+// storage shows goes through loader.go into the snapshot that look-ups read.
+//
+// # What is not here
 //
 // HTTP, tokens, and who may change an account.
 package account
@@ -89,8 +96,8 @@ type Options struct {
 	Linger time.Duration
 }
 
-// Registry holds the accounts that one storage keeps. Its methods are safe for
-// concurrent use.
+// Registry holds the accounts of one storage. Its methods are safe for concurrent
+// use.
 type Registry struct {
 	now        func() time.Time
 	writeLimit time.Duration

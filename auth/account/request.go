@@ -20,14 +20,14 @@ var (
 	// ErrAmbiguous: several issuers have an account of that subject; the error
 	// lists them.
 	ErrAmbiguous = errors.New("several issuers have an account of that subject")
-	// ErrChanged: the account is not any more what the change was made for.
+	// ErrChanged: the account was changed since whoever asks read it.
 	ErrChanged = errors.New("the account was changed meanwhile; read it again")
 	// ErrDeclared: the account is declared in the configuration, and can only be
 	// changed there.
 	ErrDeclared = errors.New("the account is declared in the configuration; change it there")
 	// ErrBusy: storage could not be written in time, or not at all. What was
-	// asked for was not acknowledged; in rare cases it happens all the same. It
-	// wraps the storage's own error, which is for logs and not for callers.
+	// asked for is not acknowledged; in rare cases it happens all the same. The error
+	// wraps the storage's own, which is for logs and not for callers.
 	ErrBusy = errors.New("storage cannot be written now")
 	// ErrDamaged: the change would drop what a damaged record holds. The error
 	// names the record.
@@ -37,7 +37,7 @@ var (
 	// ErrEmptied: storage answers, and holds nothing of what it held.
 	ErrEmptied = errors.New("storage holds no service accounts any more: it was emptied, or is another one; caddy gatehouse service-account repair shows what is known and writes it again")
 	// ErrDiverged: storage holds accounts that were begun without those that this
-	// node knows. None of the two is given up until an operator decides.
+	// node knows. Neither is given up until an operator decides.
 	ErrDiverged = errors.New("storage holds other service accounts than this node, begun without them; caddy gatehouse service-account repair shows both and keeps the one that is named")
 	// ErrClosed: the registry was closed.
 	ErrClosed = errors.New("the registry of service accounts is closed")
@@ -63,7 +63,7 @@ type request struct {
 	err      error
 }
 
-// The stages of a request. From waiting it goes either way, once.
+// The stages of a request, which leaves the first of them once.
 const (
 	waiting   uint32 = iota
 	taken            // by the keeper, which will answer soon
@@ -71,11 +71,11 @@ const (
 )
 
 // Apply does changes, all in one revision: either all that are not refused
-// happen, or none. Changes that are refused do not hinder the others; their
-// results say why. The results are in the order of the changes.
+// happen, or none. Refused changes do not hinder the others; their results say why.
+// The results are in the order of the changes.
 //
-// progress, if not nil, is told now and then how many changes are written; it is
-// called by the caller's own goroutine.
+// progress, if not nil, is called now and then with the number of changes that are
+// written, by the caller's own goroutine.
 //
 // The error is [ErrBusy] when storage could not be written in time (15 seconds,
 // and a little more for very many changes), [ErrClosed], or the context's.
@@ -90,8 +90,8 @@ func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(do
 	return req.results, nil
 }
 
-// Repair puts storage right, because an operator asks for it, and gives the keys of
-// the records at fault.
+// Repair puts storage right at an operator's request, and returns the keys of the
+// records at fault.
 //
 // With [KeepNode] storage comes to hold what this node knows: records that are
 // damaged or gone are written again and, where this node never had their content,
@@ -201,9 +201,9 @@ func (r *Registry) queued() (n int, repair bool, deadline time.Time) {
 	return len(r.queue), repair, deadline
 }
 
-// expire answers those whose time is over with what stood in their way, drops
-// those that were given up, and counts the former as far as they began since a
-// time: the others waited for something else, too.
+// expire answers the requests whose time is over with what hindered them, and drops
+// those that their callers gave up. It counts the former if they began since a time:
+// older ones waited for something else, too.
 func (r *Registry) expire(since time.Time) (expired int) {
 	now := time.Now()
 	for _, req := range r.remove(func(req *request) bool {

@@ -16,14 +16,14 @@ type revision struct {
 	Seq uint64 `json:"seq"`
 	// ID is random, so that two writers never make the same revision.
 	ID string `json:"id"`
-	// Root is the id of the revision that all began with, so that a registry that
-	// is begun anew is another one. Empty in those that older versions wrote.
+	// Root is the id of the first revision, so that a registry that is begun anew can
+	// be told from this one. It is empty in what older versions wrote.
 	Root string `json:"root,omitempty"`
 	// History holds the ids before this one, the latest first. It tells a node
 	// whether what it knows is in this revision.
 	History []string `json:"history"`
-	// Landmarks are the ids of some before those, about every 64th, the latest
-	// first: for a node that did not look for longer than the history reaches.
+	// Landmarks are the ids of some revisions before those, about every 64th, the
+	// latest first: for a node that last looked before the history begins.
 	Landmarks []string `json:"landmarks,omitempty"`
 	// Shards maps the name of each shard that has a record to its digest.
 	Shards map[string]string `json:"shards"`
@@ -36,7 +36,7 @@ const (
 	maxLandmarks = 64
 )
 
-// newRevision is the first one of a registry that begins.
+// newRevision makes the first revision of a registry.
 func newRevision() *revision {
 	id := newRevisionID()
 	return &revision{Seq: 1, ID: id, Root: id}
@@ -56,9 +56,9 @@ func (v *revision) next() *revision {
 	return n.trim(v.Seq)
 }
 
-// join is the revision that follows both, with this one's records. Its number
-// leaves room for all that it follows: what lies within the length of the history
-// is in it.
+// join is the revision that follows both, with this one's records. Its number leaves
+// room for all that it follows: as in any other revision, those whose numbers are at
+// most 64 lower are in the history.
 func (v *revision) join(other *revision) *revision {
 	n := v.next()
 	theirs := slices.DeleteFunc(append([]string{other.ID}, other.History...), v.follows)
@@ -76,8 +76,8 @@ func (v *revision) join(other *revision) *revision {
 	return n.trim(v.Seq)
 }
 
-// trim keeps to the bounds, and makes the revision a landmark if it is time for
-// one since the number given.
+// trim keeps history and landmarks within their bounds, and makes the revision a
+// landmark if the time for one came after the revision with the number since.
 func (v *revision) trim(since uint64) *revision {
 	v.History = v.History[:min(len(v.History), historySize)]
 	if v.Seq/historySize != since/historySize && !slices.Contains(v.Landmarks, v.ID) {
@@ -87,7 +87,7 @@ func (v *revision) trim(since uint64) *revision {
 	return v
 }
 
-// landmark is the last of those that all revisions after this one hold, for long.
+// landmark is one that all later revisions hold, for thousands of them.
 func (v *revision) landmark() string {
 	if len(v.Landmarks) > 0 {
 		return v.Landmarks[0]
@@ -167,12 +167,10 @@ func parseRevision(record []byte) (*revision, error) {
 	return v, nil
 }
 
-// The revision record may come to be one that does not hold what this node knows:
-// the lock of a storage may be held by two writers at once, a write may come late,
-// a storage may return with an older state. What was acknowledged is then put into
-// the next revision again, by any node that saw it.
-
-// past is what this node saw happen to the accounts, the latest last.
+// past is what this node saw happen to the accounts, the latest last. It is needed
+// when storage shows a revision that lacks something of it: two writers may hold the
+// lock at once, a write may come late, a storage may come back with an older state.
+// Any node that saw what was acknowledged then puts it into the next revision again.
 type past struct {
 	base  string // the id of the revision before the first step; empty: none was stored
 	steps []step
@@ -205,7 +203,7 @@ func (p *past) add(id string, changes []Changed) {
 }
 
 // since are the steps that the revision was made without. It reports false if the
-// past does not reach back to where the two have gone different ways.
+// past does not reach back to where the two parted.
 func (p *past) since(rev *revision) ([]step, bool) {
 	for i, s := range slices.Backward(p.steps) {
 		if rev.follows(s.id) {

@@ -15,14 +15,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// shardCount is part of the stored form. More shards make one change cheaper
-// (it rewrites one) and loading dearer (it reads all). With a million accounts
-// 256 make records of about half a megabyte, written in some 20 ms.
+// shardCount is part of the stored format. More shards make a change cheaper, which
+// rewrites one of them, and loading dearer, which reads all. Of a million accounts
+// each of 256 records takes about half a megabyte, written in some 20 ms.
 const shardCount = 256
 
-// hash deals subjects to shards, so it is part of the stored form too: the top
-// byte is the shard. The rest finds the account in the shard's index. Accounts of
-// one subject are together, whatever their issuers.
+// hash assigns subjects to shards by its top byte, so it is part of the stored
+// format, too. The rest finds the account in the shard's table. Accounts of one
+// subject are in one shard, whatever their issuers.
 func hash(subject string) uint64 { return xxhash.Sum64String(subject) }
 
 func shardOf(subject string) int { return int(hash(subject) >> 56) }
@@ -48,9 +48,9 @@ type origin struct {
 	Digest   string // of the record; part of its key
 }
 
-// newShard takes over accounts, which are sorted. The index by id is
-// made when an account is first asked for by its id, which only people do: a
-// million ids take a second to work out, and 11 MB.
+// newShard makes a shard of sorted accounts, which it keeps. The table of ids is
+// made when an account is first looked for by its id, which only people do: for a
+// million accounts that takes a second and 11 MB.
 func newShard(accounts []*Account, from origin) *shard {
 	s := &shard{
 		origin: from, accounts: accounts,
@@ -160,8 +160,8 @@ func (s *shard) with(changes map[Key]*Account) []*Account {
 
 func byKey(a, b *Account) int { return a.Key().compare(b.Key()) }
 
-// share keeps the accounts of old that are equal, so that whoever holds one
-// shares it, and unchanged accounts cost no memory twice.
+// share replaces accounts by equal ones of old, so that unchanged accounts are in
+// memory once.
 func share(fresh []*Account, old *shard) {
 	for i, a := range fresh {
 		key := a.Key()
@@ -185,11 +185,12 @@ func (s *shard) encode(i int) []byte {
 	return record
 }
 
-// table finds accounts by a hash of each: open addressing with linear probing,
-// by buckets. What a look-up among very many accounts costs is the memory that it
-// touches for the first time; here that is one bucket, the account and its text,
-// and hardly ever an account that is not meant. It takes 11 bytes an account,
-// where slots of a hash and a pointer take 24.
+// table finds accounts by a hash of each: open addressing with linear probing, in
+// buckets. Among very many accounts, what a look-up costs is reading memory that is
+// in no cache of the processor: here that is one bucket, the account and its text,
+// and hardly ever another account. (A binary search in the sorted accounts reads a
+// dozen of each.) It takes 11 bytes an account, where slots of a hash and a pointer
+// take 24.
 type table []bucket
 
 // bucket is as long as a line of a processor's cache.
@@ -205,7 +206,7 @@ func newTable(accounts []*Account, hashOf func(*Account) uint64) table {
 	for _, a := range accounts {
 		at, mark := t.begin(hashOf(a))
 		for slices.Index(t[at].accounts[:], nil) < 0 {
-			at = t.after(at)
+			at = (at + 1) % len(t)
 		}
 		i := slices.Index(t[at].accounts[:], nil)
 		t[at].marks[i], t[at].accounts[i] = mark, a
@@ -216,7 +217,7 @@ func newTable(accounts []*Account, hashOf func(*Account) uint64) table {
 // at yields the accounts that may have that hash.
 func (t table) at(h uint64) iter.Seq[*Account] {
 	return func(yield func(*Account) bool) {
-		for at, mark := t.begin(h); ; at = t.after(at) {
+		for at, mark := t.begin(h); ; at = (at + 1) % len(t) {
 			for i, a := range &t[at].accounts {
 				if a == nil || t[at].marks[i] == mark && !yield(a) {
 					return
@@ -226,16 +227,9 @@ func (t table) at(h uint64) iter.Seq[*Account] {
 	}
 }
 
-// begin is where a hash is looked for first, and the mark that it leaves. The
-// hash's first byte, which is the same in all of a shard, is for neither.
+// begin gives the first bucket for a hash, and its mark there. The first byte of the
+// hash, which is the same in all of a shard, is used for neither.
 func (t table) begin(h uint64) (at int, mark uint8) {
 	first, _ := bits.Mul64(h<<8, uint64(len(t))) // spreads all of 64 bits over the buckets
 	return int(first), uint8(h)                  //nolint:gosec // below len(t); the last byte is meant
-}
-
-func (t table) after(at int) int {
-	if at++; at < len(t) {
-		return at
-	}
-	return 0
 }

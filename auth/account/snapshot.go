@@ -1,7 +1,7 @@
 package account
 
 import (
-	"container/heap"
+	"slices"
 	"sort"
 	"time"
 
@@ -65,8 +65,9 @@ func (s *snapshot) counts(now time.Time) Counts {
 	return c
 }
 
-// Unconfirmed counts the stored accounts that are for an issuer which had the name
-// of a configured one. They let nobody in until they are confirmed.
+// Unconfirmed counts, by issuer, the stored accounts that were registered for another
+// issuer than the one which has its name now. They let nobody in until they are
+// confirmed.
 func (r *Registry) Unconfirmed(configured Issuers) map[Issuer]int {
 	counts := map[Issuer]int{}
 	for _, s := range r.current.Load().shards {
@@ -85,17 +86,17 @@ func (r *Registry) Unconfirmed(configured Issuers) map[Issuer]int {
 // Query asks for accounts in their order: by subject, and those of one subject by
 // issuer. The zero value asks for all.
 type Query struct {
-	// After begins behind the accounts with that subject.
+	// After: the accounts after those with that subject.
 	After string
-	// AfterIssuer begins behind the account of After with that issuer instead.
+	// AfterIssuer: those after the account of After with that issuer instead.
 	AfterIssuer string
-	// Issuer, if not empty, is the only one whose accounts are meant.
+	// Issuer, if not empty: only accounts of that one.
 	Issuer string
-	// Limit is how many are meant at most. Zero: all.
+	// Limit is the greatest number of accounts. Zero: all.
 	Limit int
 }
 
-// begin is the part of sorted accounts that begins with the first one wanted.
+// begin is the rest of sorted accounts from the first one that is meant.
 func (q Query) begin(run []*Account) []*Account {
 	if q.After != "" {
 		run = run[sort.Search(len(run), func(i int) bool {
@@ -108,7 +109,7 @@ func (q Query) begin(run []*Account) []*Account {
 	return q.next(run)
 }
 
-// next passes over what is not wanted.
+// next skips the accounts of other issuers.
 func (q Query) next(run []*Account) []*Account {
 	for len(run) > 0 && q.Issuer != "" && run[0].Issuer() != q.Issuer {
 		run = run[1:]
@@ -116,10 +117,11 @@ func (q Query) next(run []*Account) []*Account {
 	return run
 }
 
-// list answers a query. Its cost grows with what it returns and, where only one
-// issuer's are meant, passes over; not with what there is.
+// list answers a query. It costs as much as it returns and, where only one issuer's
+// accounts are meant, passes over, however many accounts there are.
 func (s *snapshot) list(q Query) []*Account {
-	var rest runs
+	var rest [][]*Account // of each shard, none empty, by the first account
+	byFirst := func(a, b []*Account) int { return byKey(a[0], b[0]) }
 	total := 0
 	for _, sh := range s.shards {
 		if run := q.begin(sh.members()); len(run) > 0 {
@@ -130,31 +132,20 @@ func (s *snapshot) list(q Query) []*Account {
 	if q.Limit > 0 {
 		total = min(total, q.Limit)
 	}
-	heap.Init(&rest)
+	slices.SortFunc(rest, byFirst)
 	listed := make([]*Account, 0, total)
 	for len(rest) > 0 && len(listed) < total {
 		listed = append(listed, rest[0][0])
-		if rest[0] = q.next(rest[0][1:]); len(rest[0]) == 0 {
-			heap.Pop(&rest)
+		run := q.next(rest[0][1:])
+		if len(run) == 0 {
+			rest = rest[1:]
 			continue
 		}
-		heap.Fix(&rest, 0)
+		at, _ := slices.BinarySearchFunc(rest[1:], run, byFirst)
+		copy(rest, rest[1:at+1])
+		rest[at] = run
 	}
 	return listed
-}
-
-// runs is a heap of sorted lists, none empty, by their first element.
-type runs [][]*Account
-
-func (r runs) Len() int           { return len(r) }
-func (r runs) Less(i, j int) bool { return byKey(r[i][0], r[j][0]) < 0 }
-func (r runs) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-func (r *runs) Push(x any)        { *r = append(*r, x.([]*Account)) }
-func (r *runs) Pop() any {
-	old := *r
-	last := old[len(old)-1]
-	*r = old[:len(old)-1]
-	return last
 }
 
 // difference lists what became of the accounts of one shard.
