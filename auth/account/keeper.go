@@ -217,13 +217,16 @@ func (r *Registry) beginLock(h *lease) *locking {
 	r.work.Go(func() {
 		defer r.poke()
 		err := h.Lock(ctx, lockName)
+		if err == nil && h.Use() {
+			defer h.Done() // Detach waits until the lock is given back: the storage may be gone after it
+		}
 		l.answer <- err
 		if err != nil {
 			return
 		}
 		r.poke()
 		<-l.release
-		h.UnlockSurely(r.ctx, lockName) // also once the lease has ended
+		h.UnlockSurely(r.ctx, lockName)
 		close(l.ended)
 	})
 	return l

@@ -219,3 +219,23 @@ func TestAnImportLeavesNoOldRecords(t *testing.T) {
 	})
 	t.Logf("%d records at most, 256 shards", most)
 }
+
+// TestLockIsGivenBackBeforeDetach: a change is acknowledged before the lock is given
+// back. A configuration that ends right after it takes its storage away, and other
+// nodes would have to wait until the lock is stale.
+func TestLockIsGivenBackBeforeDetach(t *testing.T) {
+	bubble(t, faultstorage.Faults{Trip: 100 * time.Millisecond}, func(t *testing.T, e *faultstorage.Engine) {
+		n := &node{Registry: account.New(account.Options{}), heard: make(chan struct{}, 1)}
+		detach := n.attach(e.Node())
+		n.loaded(t)
+		create(t, n, "sa")
+		if !e.Held(lockName) {
+			t.Error("the lock was given back before the change was acknowledged")
+		}
+		detach()
+		if e.Held(lockName) {
+			t.Error("the lock is held after the end of the configuration")
+		}
+		_ = n.Close()
+	})
+}
