@@ -72,7 +72,8 @@ func TestRegistration(t *testing.T) {
 	pod := verified(t, v, g.idp.Mint(map[string]any{"sub": "uuid-7", "azp": "ci", "gty": "client-credentials"}))
 	person := verified(t, v, g.idp.Mint(map[string]any{"sub": "ann", "azp": "ci"}))
 	unclear := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "spa"}))
-	unclear.profile = &profile{profileKey: profileKey{kind: KindUnclear}, authority: unclear.profile.authority}
+	unclear.profile = &profile{profileKey: unclear.profile.profileKey, authority: unclear.profile.authority}
+	unclear.profile.kind = KindUnclear
 	namesake := verified(t, v, g.idp.Mint(map[string]any{"sub": "ci", "azp": "spa"}))
 	at := func(d account.Draft, by account.By) account.Draft { d.By = by; return d }
 	moved := func(d account.Draft) account.Draft { d.Identifier = "https://was.example"; return d }
