@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	strictjson "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
 // FuzzAuthorization: what is taken is a part of the field, of the syntax and

@@ -5,8 +5,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 	"github.com/go-json-experiment/json"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 )
 
 // wellKnownResource is the well-known suffix of RFC 9728, section 3.
