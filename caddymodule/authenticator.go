@@ -87,10 +87,9 @@ func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, check fu
 
 // sharedVerifier is what outlives a reload: the verifier with its cache of tokens, and
 // the engines that keep the issuers' keys. Configurations that ask for the same
-// share one, so a reload that changes nothing about the issuers forgets
-// nothing; one that changes something starts with an empty cache, because what
-// was verified before was verified by other rules. Engines are shared even
-// then, issuer by issuer.
+// share one, so a reload that changes nothing about the issuers keeps the cache. One
+// that changes something starts with an empty cache, because the tokens in it were
+// verified by other rules; engines are shared even then, issuer by issuer.
 type sharedVerifier struct {
 	*auth.Verifier
 	key     string

@@ -53,8 +53,8 @@ func walkRoutes(routes caddyhttp.RouteList, around []caddyhttp.Route, visit func
 }
 
 // unprovisionedRoutes gives those routes of a module whose handlers are being made
-// and may be, or hold, a handler: Caddy makes the matchers of a list of routes
-// first, and then the handlers, route by route.
+// now, and which may hold a handler of a name. Caddy first makes the matchers of a
+// list of routes, and then the handlers, route by route.
 func unprovisionedRoutes(module caddy.Module, handler string) (found []caddyhttp.Route) {
 	var lists []caddyhttp.RouteList
 	switch m := module.(type) {

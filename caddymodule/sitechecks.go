@@ -13,10 +13,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// checkRoutes looks at the routes of the running HTTP app as a whole: it refuses
-// and warns of what no handler can see alone, and settles what one leaves to the
-// others of its site. Every app is provisioned before one starts, so it may be
-// called from Start on.
+// checkRoutes looks at the routes of the running HTTP app as a whole. It refuses and
+// warns of what no handler can see alone, and sets the error_body that depends on
+// other handlers. Every app is provisioned before one starts, so it may be called
+// from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
 		checkResourceRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfMisspelt,
@@ -28,8 +28,8 @@ func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	return alignErrorBodies(ctx)
 }
 
-// hasAuthentication tells whether the HTTP app that is in the making has anything that
-// authenticates out who is calling. Where there is no such app, nobody can say.
+// hasAuthentication tells whether the HTTP app that is being provisioned has anything
+// that finds out who is calling. Without such an app, the answer is yes.
 func hasAuthentication(ctx caddy.Context) bool {
 	for _, parent := range ctx.Modules() {
 		app, ok := parent.(*caddyhttp.App)
@@ -51,8 +51,8 @@ func hasAuthentication(ctx caddy.Context) bool {
 	return true
 }
 
-// authenticates tells whether routes, made or not, have a bearer_auth, or Caddy's own
-// authentication, which may have the provider bearer.
+// authenticates tells whether routes, provisioned or not, have a bearer_auth, or
+// Caddy's own authentication, which may have the provider bearer.
 func authenticates(routes caddyhttp.RouteList) bool {
 	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
 		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool {
@@ -219,7 +219,7 @@ func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {
 	})
 }
 
-// findSites looks for them in the routes of the running HTTP app.
+// findSites finds the sites behind require_license.
 func findSites(ctx caddy.Context) (*sites, error) {
 	found := new(sites)
 	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
@@ -234,7 +234,8 @@ func findSites(ctx caddy.Context) (*sites, error) {
 }
 
 // warnOfMisspelt warns of placeholders in other handlers that look like ours and
-// stand for nothing: a rule or header there would be empty. Those of the user may be another provider's where Caddy's own authentication is in use.
+// stand for nothing: a rule or header there would be empty. Where Caddy's own
+// authentication is in use, those of the user may be another provider's.
 func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
 	others := false
 	found := map[string]bool{}
