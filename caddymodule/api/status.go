@@ -110,12 +110,26 @@ func (a *API) getStatus(c *call) error {
 	return nil
 }
 
+// The parts of the page. What its reasons mean is taken from docs/troubleshooting.md
+// by a test.
+var (
+	//go:embed page/index.html
+	pageHTML string
+	//go:embed page/page.css
+	pageStyle string
+	//go:embed page/page.js
+	pageScript string
+	//go:embed page/reasons.json
+	pageReasons string
+)
+
 // statusPage is the page at /gatehouse/. It holds no data: it asks for a token, keeps
 // it in memory only, and fetches the API's routes by relative addresses, so that it
 // works under a prefix.
-//
-//go:embed page/index.html
-var statusPage string
+var statusPage = strings.NewReplacer(
+	"/* page.css */", pageStyle,
+	"/* page.js */", strings.Replace(pageScript, "{/* reasons.json */}", strings.TrimSpace(pageReasons), 1),
+).Replace(pageHTML)
 
 // trustedPage is the page for callers who need no token; it does not ask for one.
 var trustedPage = strings.Replace(statusPage, "<html ", "<html data-trusted ", 1)

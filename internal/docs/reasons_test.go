@@ -1,6 +1,12 @@
 package docs_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +44,42 @@ func TestEveryRefusalIsDocumented(t *testing.T) {
 	}
 	for reason := range messages {
 		t.Errorf("%s is documented, and is no refusal", reason)
+	}
+}
+
+var update = flag.Bool("update", false, "write the files that are made from the pages")
+
+// The status page explains every reason in the words of the page on troubleshooting.
+func TestTheStatusPageExplainsEveryReason(t *testing.T) {
+	type explained struct {
+		Message string `json:"message"`
+		Means   string `json:"means"`
+		Do      string `json:"do"`
+	}
+	link := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	plain := func(cell string) string { return strings.ReplaceAll(link.ReplaceAllString(cell, "$1"), "`", "") }
+	all := map[string]explained{}
+	for _, heading := range []string{"## The request", "## The token", "## The caller", "## Something is out of reach", "## The license"} {
+		for _, cells := range rows(section(t, "docs/troubleshooting.md", heading)) {
+			if reason := strings.Trim(cells[1], "`"); len(cells) == 4 && reason != "none" {
+				all[reason] = explained{cells[0], plain(cells[2]), plain(cells[3])}
+			}
+		}
+	}
+	const file = "caddymodule/api/page/reasons.json"
+	var want bytes.Buffer
+	encoder := json.NewEncoder(&want) // escapes <, as is right within a script
+	encoder.SetIndent("", "\t")
+	if err := encoder.Encode(all); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(filepath.Join(root, file), want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, file) != want.String() {
+		t.Errorf("%s is not what docs/troubleshooting.md says: go test ./internal/docs -run StatusPage -update", file)
 	}
 }
 

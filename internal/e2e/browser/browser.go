@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,13 +82,39 @@ func (p *Page) Type(ctx context.Context, selector, text string) error {
 	if err := p.Click(ctx, selector); err != nil {
 		return err
 	}
+	return p.Insert(ctx, text)
+}
+
+// Insert sends text to what has the focus, as if it were pasted.
+func (p *Page) Insert(ctx context.Context, text string) error {
 	_, err := chromedp.Call(ctx, input.InsertText, input.InsertTextParams{Text: text})
 	return err
 }
 
-// Click presses the mouse on what a selector finds.
+// keys are those that [Page.Press] knows, with their codes on Windows.
+var keys = map[string]int64{"Tab": 9, "Enter": 13, "Escape": 27}
+
+// Press presses a key and lets it go: Tab, Shift+Tab, Enter or Escape.
+func (p *Page) Press(ctx context.Context, key string) error {
+	name, shift := strings.CutPrefix(key, "Shift+")
+	press := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: name, Code: name, WindowsVirtualKeyCode: keys[name]}
+	if shift {
+		press.Modifiers = 8
+	}
+	if name == "Enter" {
+		press.Text = "\r"
+	}
+	if _, err := chromedp.Call(ctx, input.DispatchKeyEvent, press); err != nil {
+		return err
+	}
+	press.Type, press.Text = input.DispatchKeyEventTypeKeyUp, ""
+	_, err := chromedp.Call(ctx, input.DispatchKeyEvent, press)
+	return err
+}
+
+// Click presses the mouse on what a CSS selector finds.
 func (p *Page) Click(ctx context.Context, selector string) error {
-	return chromedp.Do(ctx, chromedp.Click(selector))
+	return chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)))
 }
 
 // Screenshot gives the page as it looks, a PNG.
