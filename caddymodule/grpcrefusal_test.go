@@ -2,7 +2,6 @@ package caddymodule_test
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 )
 
@@ -74,56 +73,5 @@ func TestOnlyGRPCIsAnsweredAsGRPC(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// forwardAuth is the recipe, as it stands in the documentation.
-func forwardAuth(t *testing.T) string {
-	t.Helper()
-	text := read(t, "../docs/recipes.md")
-	_, recipe, found := strings.Cut(text, "\n## Gatehouse as another proxy's check\n")
-	recipe, _, _ = strings.Cut(recipe, "\n## ")
-	blocks := strings.Split(recipe, "```")
-	if !found || len(blocks) != 5 {
-		t.Fatalf("the recipe has %d parts, want two Caddyfiles", len(blocks))
-	}
-	check, front := strings.TrimPrefix(blocks[1], "caddyfile\n"), strings.TrimPrefix(blocks[3], "caddyfile\n")
-	return strings.NewReplacer("http://127.0.0.1:9180 {", "http://SECOND {\n\tbind 127.0.0.1", "app.example.com {", "http://SITE {\n\tbind 127.0.0.1",
-		"127.0.0.1:9180", "SECOND", "127.0.0.1:8009", "UPSTREAM").Replace(check + front)
-}
-
-// Behind a real forward_auth nobody gets in by saying to be gRPC, nor as somebody
-// else by naming them.
-func TestForwardAuthRecipe(t *testing.T) {
-	issuer, up := newIssuer(t), newUpstream(t)
-	app := `{
-	GLOBALS
-	servers {
-		protocols h1 h2c
-	}
-	gatehouse {
-		issuer ISSUER {
-			audience https://gateway.example.com
-		}
-	}
-}
-`
-	g := start(t, app+forwardAuth(t), "ISSUER", issuer.URL, "UPSTREAM", strings.TrimPrefix(up.URL, "http://"))
-	token := mint(issuer, claims{"sub": "jane"})
-	spoofed := header("X-User", "admin")
-	for name, client := range map[string]*http.Client{"HTTP/1.1": g.client, "HTTP/2": g.h2c} {
-		for _, method := range []string{"GET", "POST"} {
-			for _, kind := range []string{"", "application/grpc", "application/grpc-web"} {
-				before := up.Count()
-				got := g.do(client, method, "http://"+g.site+"/x", spoofed, header("Content-Type", kind))
-				if got.status != http.StatusUnauthorized || up.Count() != before {
-					t.Errorf("%s %s %q without a token: got %d", name, method, kind, got.status)
-				}
-			}
-			got := g.do(client, method, "http://"+g.site+"/x", spoofed, bearer(token), header("Content-Type", "application/grpc"))
-			if seen := got.seen(t); seen.Headers.Get("X-User") != "jane" {
-				t.Errorf("%s %s: the upstream saw X-User %q, want jane", name, method, seen.Headers["X-User"])
-			}
-		}
 	}
 }

@@ -99,10 +99,16 @@ const nodeRefresh = 500 * time.Millisecond
 // startNode starts a node and waits until it knows the accounts.
 func startNode(t *testing.T, dir string, issuer *idp.Issuer) *node {
 	t.Helper()
+	return startNodeOf(t, dir, issuer, nodeConfig)
+}
+
+// startNodeOf is startNode with another Caddyfile.
+func startNodeOf(t *testing.T, dir string, issuer *idp.Issuer, caddyfile string) *node {
+	t.Helper()
 	site := freeAddress(t)
 	file := filepath.Join(dir, strings.ReplaceAll(site, ":", "-"))
 	n := &node{t: t, url: "http://" + site, log: file + ".log", issuer: issuer, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	config, err := adapt(strings.NewReplacer("DIR", dir, "LOG", n.log, "ISSUER", issuer.URL, "REFRESH", nodeRefresh.String(), "SITE", site).Replace(nodeConfig))
+	config, err := adapt(strings.NewReplacer("DIR", dir, "LOG", n.log, "ISSUER", issuer.URL, "REFRESH", nodeRefresh.String(), "SITE", site).Replace(caddyfile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package caddymodule_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,129 +36,11 @@ func TestNoRecipeExemptsByWhatAClientSends(t *testing.T) {
 	for _, page := range recipePages {
 		recipes += read(t, page)
 	}
+	for name := range examples {
+		recipes += exampleFile(t, name, "Caddyfile")
+	}
 	if found := regexp.MustCompile(`(?m)^\s*not\s+(header|header_regexp|query|protocol|vars|expression)\b.*$`).FindString(recipes); found != "" {
 		t.Errorf("a recipe exempts requests by what they say of themselves: %s", found)
-	}
-}
-
-// hoop answers as hoop's gateway does: pages for everybody, its public routes, agents
-// by HOOP_KEY on one route, and the rest by a bearer: a key of its own or a JWT, which
-// it would verify itself. It believes the header Api-Key, too.
-func hoop(w http.ResponseWriter, r *http.Request) {
-	public := regexp.MustCompile(`^/api/(healthz|publicserverinfo|openapiv[23]\.json|login|callback|saml/login|saml/callback|localauth/login|localauth/register|signup)$`)
-	download := regexp.MustCompile(`^/api/sessions/[^/]+/download(/input)?$`)
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	switch path := r.URL.Path; {
-	case path != "/api" && !strings.HasPrefix(path, "/api/"):
-		_, _ = w.Write([]byte("page"))
-	case public.MatchString(path):
-		_, _ = w.Write([]byte("public"))
-	case download.MatchString(path):
-		answerIf(w, r.URL.Query().Get("token") == "theirs", "download")
-	case path == "/api/ws":
-		answerIf(w, r.Header.Get("HOOP_KEY") == "agent", "agent")
-	case r.Header.Get("Api-Key") != "":
-		answerIf(w, r.Header.Get("Api-Key") == "xapi-1", "admin")
-	case scheme == "Bearer" && strings.HasPrefix(key, "hpk_"):
-		answerIf(w, key == "hpk_good", "api key")
-	default:
-		answerIf(w, scheme == "Bearer" && strings.Count(key, ".") == 2, "caller")
-	}
-}
-
-func answerIf(w http.ResponseWriter, good bool, text string) {
-	if !good {
-		http.Error(w, "access denied", http.StatusUnauthorized)
-		return
-	}
-	_, _ = w.Write([]byte(text))
-}
-
-func TestHoopBehindGatehouse(t *testing.T) {
-	issuer := newIssuer(t)
-	upstream := httptest.NewServer(http.HandlerFunc(hoop))
-	t.Cleanup(upstream.Close)
-	text := strings.Replace(recipe(t, "hoop behind Gatehouse", 1), "{\n\tservers {", "{\n\tGLOBALS\n\tservers {", 1)
-	g := start(t, text, "GLOBALS", globals, "hoop.example.com {", "http://SITE {\n\tbind 127.0.0.1",
-		"https://login.example.com/realms/acme", issuer.URL, "127.0.0.1:8009", strings.TrimPrefix(upstream.URL, "http://"))
-	agent, none := header("HOOP_KEY", "agent"), header("X", "y")
-	person := bearer(issuer.Mint(claims{"sub": "jane", "aud": "hoop", "typ": "Bearer", "sid": "1", "scope": "openid profile"}))
-	machine := bearer(issuer.Mint(claims{"sub": "5e7", "aud": "hoop", "typ": "Bearer", "azp": "ci", "client_id": "ci", "preferred_username": "service-account-ci"}))
-	gate := "" // of Gatehouse's own refusals
-	for _, c := range []struct {
-		method, path string
-		edit         edit
-		status       int
-		body         string
-	}{
-		{"GET", "/", none, 200, "page"},
-		{"GET", "/js/app.js", none, 200, "page"},
-		{"GET", "/auth/callback", none, 200, "page"},
-		{"GET", "/api/healthz", none, 200, "public"},
-		{"GET", "/api/publicserverinfo", none, 200, "public"},
-		{"GET", "/api/openapiv3.json", none, 200, "public"},
-		{"GET", "/api/login", none, 200, "public"},
-		{"GET", "/api/callback?code=1", none, 200, "public"},
-		{"POST", "/api/saml/callback", none, 200, "public"},
-		{"POST", "/api/localauth/login", none, 200, "public"},
-		{"POST", "/api/signup", none, 200, "public"},
-		{"GET", "/api/sessions/1/download?token=theirs", none, 200, "download"},
-		{"GET", "/api/sessions/1/download/input?token=theirs", none, 200, "download"},
-		{"GET", "/api/ws", agent, 200, "agent"},
-		{"GET", "/api/users", none, 401, gate},
-		{"GET", "/api", none, 401, gate},
-		{"GET", "/api/users", agent, 401, gate},
-		{"POST", "/api/serviceaccounts", both(agent, header("Api-Key", "xapi-1")), 401, gate},
-		{"GET", "/api/users", header("Api-Key", "xapi-1"), 401, gate},
-		{"GET", "/api/sessions/1", none, 401, gate},
-		{"GET", "/api/healthz/../users", header("Api-Key", "xapi-1"), 401, gate},
-		{"GET", "/api/ws/../users", header("Api-Key", "xapi-1"), 401, gate},
-		{"GET", "/%61pi/users", header("Api-Key", "xapi-1"), 401, gate},
-		{"GET", "/api%2Fusers", header("Api-Key", "xapi-1"), 401, gate},
-		{"GET", "//api/users", header("Api-Key", "xapi-1"), 401, gate},
-		{"GET", "/api/users", header("Authorization", "Bearer hpk_good"), 200, "api key"},
-		{"GET", "/api/users", header("Authorization", "Bearer hpk_bad"), 401, "access denied\n"},
-		{"GET", "/api/users", header("Authorization", "Bearer hpk_a.b.c"), 401, gate},
-		{"GET", "/api/users", person, 200, "caller"},
-		{"GET", "/api/users", machine, 401, gate}, // not registered
-		{"GET", "/api/users", both(machine, agent), 401, gate},
-	} {
-		if got := g.send(c.method, c.path, c.edit); got.status != c.status || got.body != c.body {
-			t.Errorf("%s %s: got %d %q, want %d %q (%s)", c.method, c.path, got.status, got.body, c.status, c.body, got.header.Get("WWW-Authenticate"))
-		}
-	}
-}
-
-func TestDeploysFromGitHubActionsRecipe(t *testing.T) {
-	issuer := newIssuer(t)
-	text := strings.Replace(recipe(t, "Deploys from GitHub Actions", 1), "{\n\tgatehouse {", "{\n\tGLOBALS\n\tgatehouse {", 1)
-	g := start(t, text, "GLOBALS", globals, "\ngateway.example.com {", "\nhttp://SITE {\n\tbind 127.0.0.1",
-		"https://token.actions.githubusercontent.com", issuer.URL, "127.0.0.1:8009", strings.TrimPrefix(newUpstream(t).URL, "http://"))
-	job := func(audience, repository, environment string) edit {
-		return bearer(issuer.Mint(claims{
-			"aud": audience, "sub": "repo:acme@65/shop@" + repository + ":environment:" + environment, "environment": environment,
-			"repository": "acme/shop", "repository_id": repository, "repository_owner": "acme", "repository_owner_id": "65",
-			"ref": "refs/heads/main", "workflow": "deploy", "run_id": "1", "actor": "jane", "event_name": "push",
-		}, idp.WithHeader("typ", "JWT")))
-	}
-	good := job("https://gateway.example.com", "74102345", "production")
-	for _, c := range []struct {
-		path   string
-		edit   edit
-		status int
-	}{
-		{"/deploy/shop", good, 200},
-		{"/deploy/shop", job("https://gateway.example.com", "74102346", "production"), 403}, // the name, taken by another
-		{"/deploy/shop", job("https://gateway.example.com", "74102345", "staging"), 403},
-		{"/deploy/shop", job("https://github.com/acme", "74102345", "production"), 401},
-		{"/deploy/shop", header("X", "y"), 401},
-		{"/", header("X", "y"), 404},
-		{"/admin", good, 404},
-		{"/deploy/../admin", header("X", "y"), 404},
-	} {
-		if got := g.send("GET", c.path, c.edit); got.status != c.status {
-			t.Errorf("%s: got %d %q, want %d", c.path, got.status, got.body, c.status)
-		}
 	}
 }
 
@@ -299,7 +180,7 @@ func TestIssuerRecipes(t *testing.T) {
 // testedRecipes are the documented recipes, each run by a test.
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
-	"Deploys from GitHub Actions", "GitLab CI", "Dex and authentik", "hoop behind Gatehouse",
+	"Deploys from GitHub Actions", "GitLab CI", "Dex and authentik",
 	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Health checks without a token",
 }
 

@@ -3,7 +3,6 @@ package caddymodule_test
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -159,58 +158,4 @@ http://SITE {
 			}
 		})
 	}
-}
-
-// What a page in a browser sees of the recipe: it may send its token, and
-// read the challenge of a refusal.
-func TestBrowsersReachAProtectedResource(t *testing.T) {
-	_, rest, _ := strings.Cut(read(t, "../docs/recipes.md"), "### Clients that run in a browser")
-	_, rest, _ = strings.Cut(rest, "```caddyfile\n")
-	recipe, _, found := strings.Cut(rest, "```")
-	if !found {
-		t.Fatal("the page has no such recipe")
-	}
-	const origin = "https://inspector.example.com"
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Mcp-Session-Id", "s1")
-	}))
-	t.Cleanup(upstream.Close)
-	issuer := newIssuer(t)
-	g := start(t, `{
-		GLOBALS
-		gatehouse {
-			issuer ISSUER {
-				audience https://mcp.example.com
-			}
-		}
-	}
-	`+recipe, "ISSUER", issuer.URL, "mcp.example.com {", "http://SITE {\n\tbind 127.0.0.1", "127.0.0.1:3000", strings.TrimPrefix(upstream.URL, "http://"))
-	url := "http://" + g.site + "/mcp"
-	from := header("Origin", origin)
-	allowed := func(got answer) {
-		t.Helper()
-		if values := got.header.Values("Access-Control-Allow-Origin"); len(values) != 1 || values[0] != origin {
-			t.Errorf("allowed origins are %q, want %q alone", values, origin)
-		}
-	}
-
-	got, err := try(g.client, "OPTIONS", url, from, header("Access-Control-Request-Method", "POST"), header("Access-Control-Request-Headers", "authorization"))
-	if err != nil || got.status != http.StatusNoContent || !strings.Contains(got.header.Get("Access-Control-Allow-Headers"), "Authorization") {
-		t.Errorf("the preflight got %d %v, %v", got.status, got.header, err)
-	}
-	allowed(got)
-
-	got, err = try(g.client, "POST", url, from)
-	if err != nil || got.status != http.StatusUnauthorized || !strings.Contains(got.header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {
-		t.Errorf("without a token: got %d %v, %v", got.status, got.header, err)
-	}
-	allowed(got)
-
-	token := mint(issuer, claims{"sub": "alice", "aud": "https://mcp.example.com", "scope": "mcp"})
-	got, err = try(g.client, "POST", url, from, bearer(token))
-	if err != nil || got.status != http.StatusOK || got.header.Get("Mcp-Session-Id") != "s1" {
-		t.Errorf("with a token: got %d %v, %v", got.status, got.header, err)
-	}
-	allowed(got)
 }

@@ -19,7 +19,7 @@ const root = "../.."
 func pages(t *testing.T) []string {
 	t.Helper()
 	names := []string{"README.md"}
-	for _, pattern := range []string{"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "xcaddy.md", "docs/*.md"} {
+	for _, pattern := range []string{"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "xcaddy.md", "docs/*.md", "examples/*/README.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
