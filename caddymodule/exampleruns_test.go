@@ -18,13 +18,15 @@ import (
 )
 
 // hoop answers as hoop's gateway does: pages for everybody, its public routes, agents
-// by HOOP_KEY on one route, and the rest by a bearer: a key of its own or a JWT, which
+// by HOOP_KEY on one route, AWS sessions by a signature, and the rest by a bearer: a key of its own or a JWT, which
 // it would verify itself. It believes the header Api-Key, too.
 func hoop(w http.ResponseWriter, r *http.Request) {
 	public := regexp.MustCompile(`^/api/(healthz|publicserverinfo|openapiv[23]\.json|login|callback|saml/login|saml/callback|localauth/login|localauth/register|signup)$`)
 	download := regexp.MustCompile(`^/api/sessions/[^/]+/download(/input)?$`)
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch path := r.URL.Path; {
+	case path == "/ssm/":
+		answerIf(w, scheme == "AWS4-HMAC-SHA256", "session")
 	case path != "/api" && !strings.HasPrefix(path, "/api/"):
 		_, _ = w.Write([]byte("page"))
 	case public.MatchString(path):
@@ -65,7 +67,7 @@ func hoopExample(t *testing.T) {
 	expectFrom(t, "hoop", map[string]edit{
 		"nothing": nothing, "a person's token": person, "a machine's token": machine, "an agent's `HOOP_KEY`": agent,
 		"one of hoop's API keys": header("Authorization", "Bearer hpk_good"), "a wrong API key": header("Authorization", "Bearer hpk_bad"),
-		"the header `Api-Key`": header("Api-Key", "xapi-1"),
+		"the header `Api-Key`": header("Api-Key", "xapi-1"), "an AWS signature": header("Authorization", "AWS4-HMAC-SHA256 Credential=theirs"),
 	}, func(method, path string, edits ...edit) answer {
 		if path == "/api/ws" {
 			dialSocket(t, "http://"+g.site+path, edits...)
