@@ -169,7 +169,7 @@ func TestBrowserShowsFaults(t *testing.T) {
 		}
 	}
 	// The worst comes first, with what follows from it and the way out.
-	if text := v.section("verdict"); !regexp.MustCompile(`^2 things to mend mend The clock is wrong .*Set the clock.* look Storage is out of reach No account can be changed.* Make storage reachable`).MatchString(text) {
+	if text := v.section("verdict"); !regexp.MustCompile(`^1 thing to mend, 1 to look at mend The clock is wrong .*Set the clock.* look Storage is out of reach No account can be changed.* Make storage reachable`).MatchString(text) {
 		t.Errorf("the verdict is %q", text)
 	}
 }
@@ -234,6 +234,8 @@ func TestBrowserSwitchesAnAccount(t *testing.T) {
 			t.Errorf("the account is %s, want %s", account.Status, c.is)
 		}
 	}
+	v.must(v.page.Show(v.ctx, browser.Screen{Width: 360, Height: 1200, Phone: true}))
+	v.fits("an account", browser.Screen{Width: 360, Phone: true})
 	if text := v.section("changes"); !strings.Contains(text, "service_account.update ci:<b>builder</b>") {
 		t.Errorf("the last changes are %q", text)
 	}
@@ -265,6 +267,8 @@ func TestBrowserExplainsAToken(t *testing.T) {
 			}
 		}
 		v.keptNothing(given)
+		v.must(v.page.Show(v.ctx, browser.Screen{Width: 360, Height: 740, Phone: true, Dark: true}))
+		v.fits("an explanation", browser.Screen{Width: 360, Phone: true, Dark: true})
 		v.must(v.page.Press(v.ctx, "Shift+Tab"))
 		v.must(v.page.Press(v.ctx, "Shift+Tab"))
 		v.must(v.page.Press(v.ctx, "Shift+Tab"))
@@ -357,6 +361,7 @@ func TestBrowserPictures(t *testing.T) {
 				{ issuer: "acme", result: "scope", counts: counts(i => i % 17 === 6 ? 2 : 0) },
 				{ issuer: "", result: "no_token", counts: counts(i => i % 5 === 0 ? 2 : 1) },
 			];
+			body.hour.series[2].counts[59] += window.later || 0;
 			body.refusals = {};
 			for (const one of body.hour.series.slice(1)) body.refusals[one.result] = one.counts.reduce((sum, n) => sum + n, 0);
 			body.issuers[0].ignored = ["key 2019-sig: RSA of 1024 bits"];
@@ -366,6 +371,25 @@ func TestBrowserPictures(t *testing.T) {
 	})()`, &done))
 	v.logInToThePage(v.stage.AdminToken())
 	v.must(v.page.Eval(v.ctx, `(() => { const at = document.querySelector("#minute"); at.value = 44; at.dispatchEvent(new Event("input")); document.activeElement.blur(); return true; })()`, &done))
+	// A reason opens what it means, and stays open and in focus over a refresh.
+	v.tabTo(`document.activeElement.closest("#refusals summary")?.dataset.key === "expired"`)
+	v.must(v.page.Press(v.ctx, "Enter"))
+	v.must(v.page.WaitFor(v.ctx, `document.querySelector("#refusals details[open]")`))
+	v.must(v.page.Eval(v.ctx, `(async () => {
+		const before = document.querySelector("#refusals details");
+		window.later = 1;
+		document.querySelector("#pause").click();
+		document.querySelector("#pause").click();
+		while (document.querySelector("#refusals details") === before) await new Promise(done => setTimeout(done, 20));
+		return document.activeElement.dataset.key === "expired" && document.activeElement.parentElement.open;
+	})()`, &done))
+	if text := v.section("refusals"); !done || !strings.Contains(text, "It means exp is over, and leeway too What to do get a new one") {
+		t.Errorf("the reason says %q, and in focus and open is %v", text, done)
+	}
+	v.must(v.page.Show(v.ctx, browser.Screen{Width: 360, Height: 740, Phone: true}))
+	v.fits("a reason", browser.Screen{Width: 360, Phone: true})
+	v.must(v.page.Press(v.ctx, "Enter"))
+	v.must(v.page.Eval(v.ctx, `(() => { document.activeElement.blur(); scrollTo(0, 0); return true; })()`, &done))
 	if text := v.section("in-chart"); !regexp.MustCompile(`\d+:\d+ UTC: \d+ let in, 1\d refused \(expired 14, no_token 1\)$`).MatchString(text) {
 		t.Errorf("the chart says %q", text)
 	}

@@ -125,7 +125,7 @@
 			await work();
 		} catch (fault) {
 			if (fault.status === 401 || fault.status === 403) ask(fault.message, true);
-			failed(fault.message);
+			else failed(fault.message);
 		}
 	};
 
@@ -191,7 +191,8 @@
 	const showVerdict = () => {
 		const found = problems();
 		const bad = found.filter(one => one.level === "bad").length;
-		const title = !found.length ? "All is well" : number(found.length, "thing") + (bad ? " to mend" : " to look at");
+		const look = found.length - bad;
+		const title = !found.length ? "All is well" : !bad ? number(look, "thing") + " to look at" : number(bad, "thing") + " to mend" + (look ? ", " + look + " to look at" : "");
 		element("verdict-card").className = "wide verdict" + (bad ? " has-bad" : found.length ? " has-warn" : "");
 		set(element("verdict-title"), title);
 		set(element("said"), [title, ...found.map(one => one.what)].join(". "));
@@ -296,17 +297,18 @@
 		for (const kind of ["active", "inactive", "expired"]) {
 			counts.append(put(make("div"), make("dt", kind), make("dd", status.accounts[kind].toLocaleString("en"))));
 		}
-		return [counts, make("br")];
+		return [counts];
 	});
+	// Each way out of the dialog answers at once: the event close comes later, when the
+	// dialog may be open again.
 	const confirmed = (title, what, yes) => new Promise(resolve => {
 		const sure = element("sure");
+		const answer = is => () => { resolve(is); sure.close(); };
 		element("sure-title").textContent = title;
 		element("sure-what").textContent = what;
 		element("sure-yes").textContent = yes;
-		element("sure-yes").onclick = () => sure.close("yes");
-		element("sure-no").onclick = () => sure.close("");
-		sure.onclose = () => resolve(sure.returnValue === "yes");
-		sure.returnValue = "";
+		element("sure-yes").onclick = answer(true);
+		element("sure-no").onclick = sure.oncancel = answer(false);
 		sure.showModal();
 		element("sure-no").focus();
 	});
@@ -463,7 +465,7 @@
 	const show = now => {
 		status = { ...now, at: Date.now() };
 		lost = "";
-		set(element("node"), [status.node, status.version].filter(Boolean).join(" · "));
+		set(element("node"), [status.node, status.version === "unknown" ? "" : status.version].filter(Boolean).join(" · "));
 		set(element("when"), "as of " + stamp(status.at));
 		for (const part of [showVerdict, showHour, showRefusals, showAccounts, showIssuers, showLicense, showStorage, showChanges]) part();
 		tick();
