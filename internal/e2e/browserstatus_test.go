@@ -151,8 +151,13 @@ func TestBrowserShowsFaults(t *testing.T) {
 		const real = window.fetch;
 		window.fetch = async (...asked) => {
 			const body = await (await real(...asked)).json();
-			body.license.clock_suspect = true;
-			body.accounts.storage_away = true;
+			if (asked[0].endsWith("/refresh")) {
+				window.fetched = true;
+			} else {
+				body.license.clock_suspect = true;
+				body.accounts.storage_away = true;
+				if (!window.fetched) Object.assign(body.issuers[0], { last_error: "connection refused", last_error_at: "2026-01-02T03:04:05Z", healthy: false });
+			}
 			return Response.json(body);
 		};
 		return true;
@@ -168,6 +173,10 @@ func TestBrowserShowsFaults(t *testing.T) {
 			t.Errorf("%s: the page shows the fault %q and a badge of %q", section, faults, badge)
 		}
 	}
+	// The way out is at hand; once it is taken, the focus is not lost.
+	v.tabTo(`document.activeElement.closest("#verdict button")`)
+	v.must(v.page.Press(v.ctx, "Enter"))
+	v.must(v.page.WaitFor(v.ctx, `document.activeElement.id === "verdict-title" && document.querySelector("#fetched").textContent === "The keys of acme were fetched."`))
 	// The worst comes first, with what follows from it and the way out.
 	if text := v.section("verdict"); !regexp.MustCompile(`^1 thing to mend, 1 to look at mend The clock is wrong .*Set the clock.* look Storage is out of reach No account can be changed.* Make storage reachable`).MatchString(text) {
 		t.Errorf("the verdict is %q", text)

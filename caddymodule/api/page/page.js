@@ -69,18 +69,20 @@
 	};
 
 	// draw fills a part of the page anew where its data changed. What was open stays
-	// open, and what had the focus keeps it.
+	// open, and what had the focus keeps it; if it is gone, the heading gets it.
 	const drawn = {};
 	const draw = (id, data, parts) => {
 		const text = JSON.stringify(data);
 		if (drawn[id] === text) return;
 		drawn[id] = text;
 		const at = element(id);
-		const focused = at.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+		const had = at.contains(document.activeElement), focused = document.activeElement.dataset.key;
 		const open = [...at.querySelectorAll("details[open]")].map(one => one.dataset.key);
 		at.replaceChildren(...parts());
 		for (const one of at.querySelectorAll("details")) one.open = open.includes(one.dataset.key);
-		if (focused) [...at.querySelectorAll("[data-key]")].find(one => one.dataset.key === focused && one.tagName !== "DETAILS")?.focus({ preventScroll: true });
+		if (!had || at.tagName === "SELECT") return;
+		const again = [...at.querySelectorAll("[data-key]")].find(one => one.dataset.key === focused && one.tagName !== "DETAILS");
+		(again || at.closest("section").querySelector("h2")).focus({ preventScroll: true });
 	};
 	const goTo = (text, id, before) => {
 		const link = make("a", text);
@@ -162,7 +164,7 @@
 		} else if (!issuer.healthy || issuer.restored) {
 			found.push({ level: "warn", what: "The keys of " + issuer.name + " are those that were kept", so: "They have not been fetched since this server started. A key that was withdrawn may still be among them.", out: ["See ", at], act: fetchNow });
 		}
-		if (issuer.ignored.length) found.push({ level: "warn", what: number(issuer.ignored.length, "key") + " of " + issuer.name + " cannot be used", so: "Tokens that they signed are refused.", out: ["The reasons: ", at] });
+		if (issuer.ignored.length) found.push({ level: "warn", what: number(issuer.ignored.length, "key") + " of " + issuer.name + " cannot be used", so: "Tokens with such a signature are refused.", out: ["The reasons: ", at] });
 		if (issuer.unclear_callers && !issuer.kinds_told) found.push({ level: "warn", what: "People and machines of " + issuer.name + " cannot be told apart", so: "It is so of " + number(issuer.unclear_callers, "token") + ".", out: ["Name the preset of the issuer, or write kind."] });
 		return found;
 	};
