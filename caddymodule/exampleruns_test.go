@@ -18,8 +18,9 @@ import (
 )
 
 // hoop answers as hoop's gateway does: pages for everybody, its public routes, agents
-// by HOOP_KEY on one route, AWS sessions by a signature, and the rest by a bearer: a key of its own or a JWT, which
-// it would verify itself. It believes the header Api-Key, too.
+// by HOOP_KEY on one route, AWS sessions by a signature, and the rest by a bearer: a
+// key of its own or a JWT, which it would verify itself. It believes the header
+// Api-Key, too.
 func hoop(w http.ResponseWriter, r *http.Request) {
 	public := regexp.MustCompile(`^/api/(healthz|publicserverinfo|openapiv[23]\.json|login|callback|saml/login|saml/callback|localauth/login|localauth/register|signup)$`)
 	download := regexp.MustCompile(`^/api/sessions/[^/]+/download(/input)?$`)
