@@ -152,11 +152,11 @@ func TestBrowserShowsFaults(t *testing.T) {
 		window.fetch = async (...asked) => {
 			const body = await (await real(...asked)).json();
 			if (asked[0].endsWith("/refresh")) {
-				window.fetched = true;
+				window.wasFetched = true;
 			} else {
 				body.license.clock_suspect = true;
 				body.accounts.storage_away = true;
-				if (!window.fetched) Object.assign(body.issuers[0], { last_error: "connection refused", last_error_at: "2026-01-02T03:04:05Z", healthy: false });
+				if (!window.wasFetched) Object.assign(body.issuers[0], { last_error: "connection refused", last_error_at: "2026-01-02T03:04:05Z", healthy: false });
 			}
 			return Response.json(body);
 		};
@@ -370,7 +370,7 @@ func TestBrowserPictures(t *testing.T) {
 				{ issuer: "acme", result: "scope", counts: counts(i => i % 17 === 6 ? 2 : 0) },
 				{ issuer: "", result: "no_token", counts: counts(i => i % 5 === 0 ? 2 : 1) },
 			];
-			body.hour.series[2].counts[59] += window.later || 0;
+			body.hour.series[2].counts[59] += window.laterOnes || 0;
 			body.refusals = {};
 			for (const one of body.hour.series.slice(1)) body.refusals[one.result] = one.counts.reduce((sum, n) => sum + n, 0);
 			body.issuers[0].ignored = ["key 2019-sig: RSA of 1024 bits"];
@@ -386,7 +386,7 @@ func TestBrowserPictures(t *testing.T) {
 	v.must(v.page.WaitFor(v.ctx, `document.querySelector("#refusals details[open]")`))
 	v.must(v.page.Eval(v.ctx, `(async () => {
 		const before = document.querySelector("#refusals details");
-		window.later = 1;
+		window.laterOnes = 1;
 		document.querySelector("#pause").click();
 		document.querySelector("#pause").click();
 		while (document.querySelector("#refusals details") === before) await new Promise(done => setTimeout(done, 20));
