@@ -217,7 +217,10 @@ func newTable(accounts []*Account, hashOf func(*Account) uint64) table {
 // at yields the accounts that may have that hash.
 func (t table) at(h uint64) iter.Seq[*Account] {
 	return func(yield func(*Account) bool) {
-		for at, mark := t.begin(h); ; at = (at + 1) % len(t) {
+		for at, mark := t.begin(h); ; at++ {
+			if at == len(t) {
+				at = 0
+			}
 			for i, a := range &t[at].accounts {
 				if a == nil || t[at].marks[i] == mark && !yield(a) {
 					return
