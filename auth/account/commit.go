@@ -22,6 +22,7 @@ type committer struct {
 	copyDue bool // the copy is not yet what the revision record is
 	healAt  time.Time
 	garbage garbage
+	first   *revision // of the registry that this node began, or tried to; nil: it never did
 }
 
 // isDue reports whether there is something to write though nobody asks for it.
@@ -356,7 +357,10 @@ func (c *committer) found() error {
 	if err != nil {
 		return err
 	}
-	ctx, rev := c.lease.Context(), newRevision()
+	if c.first == nil { // a try that failed may be written late, and must not be another registry then
+		c.first = newRevision()
+	}
+	ctx, rev := c.lease.Context(), c.first
 	record := rev.encode()
 	if err := c.lease.StoreChecked(ctx, revisionKey, record); err != nil {
 		return err

@@ -83,12 +83,9 @@ func (l *loader) pull() (sight, error) {
 // read reads the revision record, or its copy if that is damaged or gone.
 func (l *loader) read() (reading, error) {
 	found, why := l.readRecord()
-	if why == nil && l.head == nil {
-		// This node knows nothing yet. Where the copy follows the record, that is older
-		// than it was: a storage went back in time with one of them.
-		if rev, err := l.readCopy(); err == nil && rev.ID != found.rev.ID && rev.contains(found.rev) {
-			l.r.note(Event{Kind: Older})
-			found.rev, found.mend = rev, true
+	if why == nil && (l.head == nil || found.rev.isUnwritten() && found.rev.ID != l.head.ID) {
+		if rev, err := l.readCopy(); err == nil && rev.ID != found.rev.ID {
+			l.preferCopy(&found, rev)
 		}
 		return found, nil
 	}
@@ -104,6 +101,21 @@ func (l *loader) read() (reading, error) {
 		return found, nil
 	}
 	return found, l.confirmNone(found, why)
+}
+
+// preferCopy takes the copy for the record where it tells more. Where it follows the
+// record, that is older than it was: a storage went back in time with one of them.
+// Where the record is of a registry that was begun and never written to, that may be
+// a write that failed and happened all the same, after another node had begun one.
+func (l *loader) preferCopy(found *reading, rev *revision) {
+	follows := rev.contains(found.rev)
+	if !follows && !found.rev.isUnwritten() {
+		return
+	}
+	if follows {
+		l.r.note(Event{Kind: Older})
+	}
+	found.rev, found.mend = rev, true
 }
 
 // readRecord reads the revision record itself. A storage that is not atomic

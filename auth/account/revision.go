@@ -42,6 +42,9 @@ func newRevision() *revision {
 	return &revision{Seq: 1, ID: id, Root: id}
 }
 
+// isUnwritten reports whether nothing was written since the registry began.
+func (v *revision) isUnwritten() bool { return v.Seq == 1 && v.digests == [shardCount]string{} }
+
 func newRevisionID() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails

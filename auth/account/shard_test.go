@@ -286,6 +286,22 @@ func TestRevisionContains(t *testing.T) {
 	}
 }
 
+// TestRegistryThatBeganLate: the record of a registry that was begun and never
+// written to may be a write that failed and happened later, over another node's.
+func TestRegistryThatBeganLate(t *testing.T) {
+	begun, kept := newRevision(), newRevision()
+	kept.digests[7] = "0123456789abcdef"
+	found := reading{rev: begun}
+	if new(loader).preferCopy(&found, kept); found.rev != kept || !found.mend {
+		t.Error("the copy, which has accounts, did not count")
+	}
+	other := newRevision().next()
+	found = reading{rev: other}
+	if new(loader).preferCopy(&found, kept); found.rev != other || found.mend {
+		t.Error("a registry that was written to gave way to a copy that does not follow it")
+	}
+}
+
 func FuzzShard(f *testing.F) {
 	record, _ := encodeShard(7, 3, "0123456789abcdef", inShard(7, 3))
 	f.Add(record, false)
