@@ -202,8 +202,8 @@ func (l *loader) judge(found reading) (sight, error) {
 			return current, nil
 		}
 		return current, l.adopt(found)
-	case l.head == nil || found.rev.contains(l.head):
-		return current, l.adopt(found)
+	case l.head == nil || l.head.isUnwritten() || found.rev.contains(l.head):
+		return current, l.adopt(found) // it lacks nothing that is known here
 	case !l.head.contains(found.rev):
 		return l.weigh(found)
 	case found.mend:
