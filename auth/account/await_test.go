@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -58,4 +59,22 @@ func TestNobodyWaitsForAStorageThatIsAway(t *testing.T) {
 	}
 	e.SetDown(false)
 	eventually(t, "they are waited for again", func() bool { return n.AwaitReading(t.Context()) })
+}
+
+// TestLoadedIsReady: whoever saw that the accounts are loaded sees no state from
+// before.
+func TestLoadedIsReady(t *testing.T) {
+	t.Parallel()
+	e := engine(t, faultstorage.Faults{})
+	create(t, start(t, e.Node(), account.Options{}).loaded(t), "known")
+	for range 200 {
+		n := start(t, e.Node(), account.Options{})
+		for !n.Loaded() {
+			runtime.Gosched()
+		}
+		if state := n.StorageState(); state != account.Ready {
+			t.Fatalf("loaded, and %s", state)
+		}
+		_ = n.Close()
+	}
 }

@@ -111,7 +111,7 @@ type Registry struct {
 	loaded       atomic.Bool
 	synced       atomic.Int64                 // Unix nanoseconds; 0: never
 	head         atomic.Pointer[revision]     // of current, as far as one is stored
-	storageState atomic.Pointer[StorageState] // see StorageState; nil: nothing was tried yet
+	storageState atomic.Pointer[StorageState] // what hinders it, see StorageState; nil, Ready: nothing does
 	trouble      atomic.Pointer[error]        // what hinders the changes that wait
 
 	ctx    context.Context // ends with Close
@@ -306,11 +306,13 @@ func (r *Registry) Synced() time.Time {
 // StorageState is what came of the last reading and writing of storage. Unless it is
 // [Ready], the accounts are the last known ones.
 func (r *Registry) StorageState() StorageState {
-	state := r.storageState.Load()
-	if state == nil || *state == Ready && !r.Loaded() {
-		return Unread
+	if state := r.storageState.Load(); state != nil && *state != Ready {
+		return *state
 	}
-	return *state
+	if r.Loaded() {
+		return Ready
+	}
+	return Unread
 }
 
 // Unavailable reports whether storage could not be read or written when that was
