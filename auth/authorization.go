@@ -68,6 +68,12 @@ func CheckToken(token string) *Refusal {
 	return nil
 }
 
+// IsOtherScheme tells whether a field of the Authorization header is of another
+// scheme than those that tokens come with, such as Basic (RFC 9110, section 11.4).
+func IsOtherScheme(field string) bool {
+	return field != "" && isSchemeByte(field[0]) && !hasScheme(field, bearerScheme) && !hasScheme(field, dpopScheme)
+}
+
 // hasScheme tells whether the field's first word is the scheme, which has letters
 // only and is given in lower case.
 func hasScheme(field, scheme string) bool {

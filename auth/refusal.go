@@ -62,13 +62,14 @@ const (
 var (
 	ErrNoToken = define("no_token", http.StatusUnauthorized, "", "a bearer token is required")
 
-	ErrSeveralHeaders  = badRequest("several_headers", "the request has several Authorization headers")
-	ErrTwoTokens       = badRequest("two_tokens", "the request carries a token in more than one place")
-	ErrMalformedHeader = badRequest("malformed_header", "the Authorization header must be Bearer and one token")
-	ErrMalformedCookie = badRequest("malformed_cookie", "the cookie for the token holds something that is no token")
-	ErrMalformedQuery  = badRequest("malformed_query", "the query parameter for the token holds something that is no token")
-	ErrProtocol        = badRequest("protocol", "the connection cannot be switched to this protocol here")
-	ErrTooLong         = badRequest("too_long", "the token is longer than 16 KiB")
+	ErrSeveralHeaders       = badRequest("several_headers", "the request has several Authorization headers")
+	ErrTwoTokens            = badRequest("two_tokens", "the request carries a token in more than one place")
+	ErrMalformedHeader      = badRequest("malformed_header", "the Authorization header must be Bearer and one token")
+	ErrMalformedCookie      = badRequest("malformed_cookie", "the cookie for the token holds something that is no token")
+	ErrMalformedQuery       = badRequest("malformed_query", "the query parameter for the token holds something that is no token")
+	ErrMalformedTokenHeader = badRequest("malformed_token_header", "the header for the token holds something that is no token")
+	ErrProtocol             = badRequest("protocol", "the connection cannot be switched to this protocol here")
+	ErrTooLong              = badRequest("too_long", "the token is longer than 16 KiB")
 
 	ErrNotJWS          = badToken("not_jws", "the token is not a signed JWT in compact form")
 	ErrMalformedClaims = badToken("malformed_claims", "a claim of the token has the wrong type")

@@ -48,9 +48,15 @@ type BearerAuth struct {
 	// removed from there before the upstream. Default: the header only.
 	TokenFrom []TokenSource `json:"token_from,omitempty"`
 
+	// Leaves an Authorization header of another scheme, such as Basic, to the
+	// upstream where the token came from another place. The upstream then does not
+	// get the token. Default: the token takes its place.
+	KeepAuthorization bool `json:"keep_authorization,omitempty"`
+
 	// Origins such as `https://app.example.com` of other sites whose pages may
 	// use a token from a cookie for more than to read. Default: none.
 	CookieOrigins []string `json:"cookie_origins,omitempty"`
+
 	// Tokens that begin with any of these go to the upstream unchecked, as
 	// anonymous: the upstream is their judge. Only those in the Authorization
 	// header, and none with a dot in it, as every JWT has. Default: none.
@@ -154,6 +160,11 @@ func (b *BearerAuth) check() error {
 		if err := source.validate(); err != nil {
 			return fmt.Errorf("token_from: %w", err)
 		}
+		for _, header := range b.Headers {
+			if source.In == inHeader && fold(source.Name) == fold(header.Name) {
+				return fmt.Errorf("token_from: header %q is the identity header %s, too: what clients send under that name is removed", source.Name, header.Name)
+			}
+		}
 	}
 	for _, prefix := range b.PassOther {
 		if err := checkPassOther(prefix); err != nil {
@@ -162,6 +173,9 @@ func (b *BearerAuth) check() error {
 	}
 	if len(b.PassOther) > 0 && b.StripToken {
 		return errors.New("pass_other hands tokens on for the upstream to check, and strip_token takes them away: leave one of them out")
+	}
+	if b.KeepAuthorization && len(b.TokenFrom) == 0 {
+		return errors.New("keep_authorization: expected a token_from in front of it, the other place for the token: with none, the token is in the Authorization header itself")
 	}
 	if b.ProtectedResource != "" {
 		if err := auth.CheckResource(b.ProtectedResource); err != nil {
@@ -186,7 +200,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	}
 	forUpstream := refusal == nil && isForUpstream(r, token, b.PassOther)
 	if forUpstream {
-		forwardToken(r, token, b.TokenFrom, false)
+		forwardToken(r, token, b.TokenFrom, false, false)
 	}
 	if forUpstream || refusal == auth.ErrNoToken && b.Optional {
 		admitAnonymous(r)
@@ -219,7 +233,7 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	if refusal := b.identity.set(r, caller); refusal != nil {
 		return refusal
 	}
-	forwardToken(r, token, b.TokenFrom, b.StripToken)
+	forwardToken(r, token, b.TokenFrom, b.StripToken, b.KeepAuthorization)
 	return nil
 }
 

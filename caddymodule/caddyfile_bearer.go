@@ -24,7 +24,8 @@ import (
 //	    optional
 //	    header             <name> <value>
 //	    strip_token
-//	    token_from         cookie|query <name>
+//	    token_from         cookie|query|header <name>
+//	    keep_authorization
 //	    pass_other         <prefix...>
 //	    preflight          pass
 //	    realm              <realm>
@@ -79,6 +80,7 @@ func (b *BearerAuth) options() options {
 		"header":             repeatable(b.parseHeader),
 		"strip_token":        once(func(d *d) error { return flag(d, &b.StripToken) }),
 		"token_from":         repeatable(b.parseTokenFrom),
+		"keep_authorization": once(func(d *d) error { return flag(d, &b.KeepAuthorization) }),
 		"pass_other":         list(&b.PassOther),
 		"preflight":          once(func(d *d) error { return oneOf(d, &b.Preflight, preflights) }),
 		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
@@ -115,7 +117,7 @@ func (b *BearerAuth) parseHeader(d *caddyfile.Dispenser) error {
 func (b *BearerAuth) parseTokenFrom(d *caddyfile.Dispenser) error {
 	var source TokenSource
 	if !d.AllArgs(&source.In, &source.Name) {
-		return d.Err("token_from: expected `cookie NAME` or `query NAME`")
+		return d.Err("token_from: expected `cookie NAME`, `query NAME` or `header NAME`")
 	}
 	if slices.Contains(b.TokenFrom, source) {
 		return d.Errf("token_from: %s %s is set again", source.In, source.Name)

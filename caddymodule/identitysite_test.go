@@ -248,6 +248,73 @@ func TestPassOther(t *testing.T) {
 	}
 }
 
+const elsewhere = `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	bearer_auth /keep/* {
+		token_from cookie session
+		keep_authorization
+		header X-Auth-Subject {http.auth.user.id}
+	}
+	bearer_auth /header/* {
+		token_from header X-Access-Token
+		header X-Auth-Subject {http.auth.user.id}
+	}
+	reverse_proxy UPSTREAM
+}
+`
+
+// A token from another place beside what the application itself needs.
+func TestTokenFromAnotherPlace(t *testing.T) {
+	issuer, rec := newIssuer(t), newRecorder(t)
+	g := start(t, elsewhere, "ISSUER", issuer.URL, "UPSTREAM", rec.URL)
+	jwt := mint(issuer, claims{"sub": "jane"})
+	for name, c := range map[string]struct {
+		path, authorization string
+		edit                edit
+	}{
+		"a cookie beside Basic": {"/keep/", "Basic eDp5", both(header("Cookie", "session="+jwt), header("Authorization", "Basic eDp5"))},
+		"a cookie alone":        {"/keep/", "Bearer " + jwt, header("Cookie", "session="+jwt)},
+		"a header":              {"/header/", "Bearer " + jwt, header("X-Access-Token", jwt)},
+		"a header beside Basic": {"/header/", "Bearer " + jwt, both(header("X-Access-Token", jwt), header("Authorization", "Basic eDp5"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := g.get(c.path, c.edit); got.status != 200 {
+				t.Fatalf("got %d %v", got.status, got.header)
+			}
+			last := rec.take(t).Header
+			if fmt.Sprint(last["Authorization"]) != "["+c.authorization+"]" || last.Get("X-Auth-Subject") != "jane" ||
+				len(last["Cookie"])+len(last["X-Access-Token"]) > 0 {
+				t.Errorf("the upstream got %v", last)
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		status int
+		path   string
+		edit   edit
+	}{
+		"Basic alone":                {401, "/keep/", header("Authorization", "Basic eDp5")},
+		"a bad token beside Basic":   {401, "/keep/", both(header("Cookie", "session="+jwt+"x"), header("Authorization", "Basic eDp5"))},
+		"a bearer beside the cookie": {400, "/keep/", both(header("Cookie", "session="+jwt), header("Authorization", "Bearer "+jwt))},
+		"a header where none counts": {401, "/keep/", header("X-Access-Token", "opaque")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := g.get(c.path, c.edit); got.status != c.status {
+				t.Errorf("got %d %v, want %d", got.status, got.header, c.status)
+			}
+		})
+	}
+}
+
 func both(a, b edit) edit { return func(r *http.Request) { a(r); b(r) } }
 
 const named = `{

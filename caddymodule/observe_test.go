@@ -72,6 +72,7 @@ http://SITE {
 	}
 	bearer_auth /all/* {
 		token_from cookie session
+		token_from header X-Access-Token
 		token_from query access_token
 	}
 	bearer_auth /scope/* {

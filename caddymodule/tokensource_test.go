@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
@@ -10,9 +11,10 @@ import (
 
 // What is wrong with the header comes before what is wrong with having two.
 func TestFindToken(t *testing.T) {
-	sources := []TokenSource{{In: inCookie, Name: "session"}, {In: inQuery, Name: "access_token"}}
+	sources := []TokenSource{{In: inCookie, Name: "session"}, {In: inQuery, Name: "access_token"}, {In: inHeader, Name: "X-Access-Token"}}
 	for _, test := range []struct {
 		name, authorization, cookie, query string
+		headers                            http.Header
 		token                              string
 		want                               *auth.Refusal
 	}{
@@ -27,6 +29,15 @@ func TestFindToken(t *testing.T) {
 		{name: "two spaces", authorization: "Bearer  abc", cookie: "abc", want: auth.ErrTwoTokens},
 		{name: "bad cookie", cookie: "a,b", want: auth.ErrMalformedCookie},
 		{name: "bad query", query: "a,b", want: auth.ErrMalformedQuery},
+		{name: "a header of its own", headers: http.Header{"X-Access-Token": {"abc"}}, token: "abc"},
+		{name: "in another spelling", headers: http.Header{"X_access_token": {"abc"}}, token: "abc"},
+		{name: "in two spellings", headers: http.Header{"X-Access-Token": {"abc"}, "X_access_token": {"abc"}}, want: auth.ErrTwoTokens},
+		{name: "twice", headers: http.Header{"X-Access-Token": {"abc", "abc"}}, want: auth.ErrTwoTokens},
+		{name: "beside Authorization", authorization: "Bearer abc", headers: http.Header{"X-Access-Token": {"abc"}}, want: auth.ErrTwoTokens},
+		{name: "beside a cookie", cookie: "abc", headers: http.Header{"X-Access-Token": {"abc"}}, want: auth.ErrTwoTokens},
+		{name: "empty", headers: http.Header{"X-Access-Token": {""}}, want: auth.ErrNoToken},
+		{name: "with a scheme", headers: http.Header{"X-Access-Token": {"Bearer abc"}}, want: auth.ErrMalformedTokenHeader},
+		{name: "another header", headers: http.Header{"X-Access-Tokens": {"abc"}, "Y-Access-Token": {"abc"}}, want: auth.ErrNoToken},
 		{name: "another scheme beside a cookie", authorization: "Basic abc", cookie: "abc", token: "abc"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -35,9 +46,50 @@ func TestFindToken(t *testing.T) {
 				r.Header.Set("Authorization", test.authorization)
 			}
 			r.Header.Set("Cookie", "session="+test.cookie)
+			for name, fields := range test.headers {
+				r.Header[name] = fields
+			}
 			token, refusal := findToken(r, sources, nil)
 			if token != test.token || refusal != test.want {
 				t.Errorf("found %q and %v, expected %q and %v", token, refusal, test.token, test.want)
+			}
+		})
+	}
+}
+
+// What the upstream gets of the places where a token may be.
+func TestForwardToken(t *testing.T) {
+	sources := []TokenSource{{In: inCookie, Name: "session"}, {In: inHeader, Name: "X-Access-Token"}}
+	for _, test := range []struct {
+		name          string
+		authorization []string
+		strip, keep   bool
+		want          []string
+	}{
+		{name: "the token", want: []string{"Bearer abc"}},
+		{name: "no token", strip: true},
+		{name: "in the place of another scheme", authorization: []string{"Basic eDp5"}, want: []string{"Bearer abc"}},
+		{name: "another scheme kept", authorization: []string{"Basic eDp5"}, keep: true, want: []string{"Basic eDp5"}},
+		{name: "another scheme kept, without the token", authorization: []string{"Basic eDp5"}, keep: true, strip: true, want: []string{"Basic eDp5"}},
+		{name: "nothing to keep", keep: true, want: []string{"Bearer abc"}},
+		{name: "another bearer is never kept", authorization: []string{"bearer other"}, keep: true, want: []string{"Bearer abc"}},
+		{name: "nor a token of DPoP", authorization: []string{"DPOP other"}, keep: true, want: []string{"Bearer abc"}},
+		{name: "nor what is no scheme", authorization: []string{"\"Basic\""}, keep: true, want: []string{"Bearer abc"}},
+		{name: "nor two", authorization: []string{"Basic a", "Basic b"}, keep: true, want: []string{"Bearer abc"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header = http.Header{"X-Access-Token": {"abc"}, "X_access.token": {"x"}, "Cookie": {"a=b; session=abc"}, "X-Other": {"kept"}}
+			if test.authorization != nil {
+				r.Header["Authorization"] = test.authorization
+			}
+			forwardToken(r, "abc", sources, test.strip, test.keep)
+			want := http.Header{"Cookie": {"a=b"}, "X-Other": {"kept"}}
+			if test.want != nil {
+				want["Authorization"] = test.want
+			}
+			if !reflect.DeepEqual(r.Header, want) {
+				t.Errorf("the upstream gets %v, expected %v", r.Header, want)
 			}
 		})
 	}
