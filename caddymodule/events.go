@@ -126,7 +126,7 @@ func (e *emitter) accountEvent(ev account.Event) {
 }
 
 func accountData(ev account.Event, changed account.Changed) map[string]any {
-	data := map[string]any{"subject": changed.Subject(), "change": "updated"}
+	data := map[string]any{"subject": changed.Record().Subject(), "change": "updated"}
 	switch {
 	case ev.Kind == account.AccountsExpired:
 		data["change"] = "expired"

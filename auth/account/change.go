@@ -87,49 +87,21 @@ type Result struct {
 	Err error
 }
 
-// work collects changes of the accounts that are not written yet.
-type work struct {
-	base    *snapshot
-	changed map[Key]*Account // nil: deleted
-	touched map[string][]Key // those of changed, by subject
-	blocked map[int]string   // shards that must not be written, with the damaged record
-}
-
-func newWork(base *snapshot, blocked map[int]string) *work {
-	return &work{base: base, changed: map[Key]*Account{}, touched: map[string][]Key{}, blocked: blocked}
-}
-
-func (w *work) get(key Key) *Account {
-	if a, ok := w.changed[key]; ok {
-		return a
-	}
-	return w.base.find(key)
-}
+// edit does changes of accounts in a revision that is being made.
+type edit struct{ *work }
 
 // named are the accounts with that subject, of all issuers.
-func (w *work) named(subject string) []*Account {
-	named := slices.DeleteFunc(w.base.named(subject), func(a *Account) bool {
-		_, changed := w.changed[a.Key()]
-		return changed
-	})
-	for _, key := range w.touched[subject] {
-		if a := w.changed[key]; a != nil {
-			named = append(named, a)
-		}
-	}
-	slices.SortFunc(named, byKey)
-	return named
+func (w edit) named(subject string) []*Account {
+	return w.Like(hash(subject), func(a *Account) bool { return a.is(subject) })
 }
 
 // find finds the account that a change is about. An account that is not written yet
 // is not found by its id.
-func (w *work) find(c Change) (*Account, error) {
+func (w edit) find(c Change) (*Account, error) {
 	named := w.named(c.Key)
 	if id, ok := parseID(c.Key); ok && len(named) == 0 {
-		if a := w.base.findID(id); a != nil {
-			if a = w.get(a.Key()); a != nil {
-				named = append(named, a)
-			}
+		if a := w.ByID(id); a != nil {
+			named = append(named, a)
 		}
 	}
 	found, err := choose(named, c.Issuer)
@@ -160,36 +132,24 @@ func choose(named []*Account, issuer string) (*Account, error) {
 	return nil, fmt.Errorf("%w: %s; say which is meant by ?issuer= or --issuer", ErrAmbiguous, strings.Join(issuers, ", "))
 }
 
-// set replaces an account, or deletes it (nil), unless its shard is damaged.
-func (w *work) set(key Key, a *Account) error {
-	if record := w.blocked[shardOf(key.Subject)]; record != "" {
-		return fmt.Errorf("%w: %s holds the account or would; restore the record, or write what is known of it: caddy gatehouse service-account repair", ErrDamaged, record)
-	}
-	if _, again := w.changed[key]; !again {
-		w.touched[key.Subject] = append(w.touched[key.Subject], key)
-	}
-	w.changed[key] = a
-	return nil
-}
-
-// apply does one change; now are Unix seconds.
-func (w *work) apply(c Change, now int64) Result {
+// apply does one change.
+func (w edit) apply(c Change) Result {
 	var result Result
 	var err error
 	switch {
 	case c.Op == Delete:
 		var old *Account
 		if old, err = w.find(c); err == nil {
-			result, err = Result{Outcome: Deleted, Account: old}, w.set(old.Key(), nil)
+			result, err = Result{Outcome: Deleted, Account: old}, w.Delete(old.Key())
 		}
 	case c.Draft == nil || c.Op < Create || c.Op > Confirm:
 		err = invalid("", "the change names no known operation, or has no draft")
 	case c.Op == Replace:
-		result, err = w.replace(c, now)
+		result, err = w.replace(c)
 	case c.Op == Confirm:
-		result, err = w.confirm(c, now)
+		result, err = w.confirm(c)
 	default:
-		result, err = w.create(c, now)
+		result, err = w.create(c)
 	}
 	if err != nil {
 		return Result{Outcome: Refused, Err: err}
@@ -197,17 +157,17 @@ func (w *work) apply(c Change, now int64) Result {
 	return result
 }
 
-func (w *work) create(c Change, now int64) (Result, error) {
+func (w edit) create(c Change) (Result, error) {
 	d := c.Draft
 	if err := d.Validate(); err != nil {
 		return Result{}, err
 	}
-	old := w.get(Key{d.Issuer, d.Subject})
+	old := w.Get(Key{d.Issuer, d.Subject})
 	switch {
 	case old != nil && c.Op == Create:
 		return Result{}, ErrExists
 	case old != nil:
-		return w.update(old, d, now)
+		return w.update(old, d)
 	}
 	if err := d.validateNew(); err != nil {
 		return Result{}, err
@@ -220,11 +180,11 @@ func (w *work) create(c Change, now int64) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	a := d.create(now, qualified)
-	return Result{Outcome: Created, Account: a}, w.set(a.Key(), a)
+	a := d.create(w.Now, qualified)
+	return Result{Outcome: Created, Account: a}, w.Put(a)
 }
 
-func (w *work) replace(c Change, now int64) (Result, error) {
+func (w edit) replace(c Change) (Result, error) {
 	old, err := w.find(c)
 	if err != nil {
 		return Result{}, err
@@ -240,10 +200,10 @@ func (w *work) replace(c Change, now int64) (Result, error) {
 	if err := d.Validate(); err != nil {
 		return Result{}, err
 	}
-	return w.update(old, &d, now)
+	return w.update(old, &d)
 }
 
-func (w *work) update(old *Account, d *Draft, now int64) (Result, error) {
+func (w edit) update(old *Account, d *Draft) (Result, error) {
 	if d.id != uuid.Nil && d.id != old.uuid() {
 		return Result{}, wrongID(d.id, old.uuid())
 	}
@@ -253,11 +213,11 @@ func (w *work) update(old *Account, d *Draft, now int64) (Result, error) {
 	if err := d.checkGroupEnds(old.Groups()); err != nil {
 		return Result{}, err
 	}
-	return w.exchange(old, d.replace(old, now))
+	return w.exchange(old, d.replace(old, w.Now))
 }
 
 // confirm changes nothing but the issuer's identifier.
-func (w *work) confirm(c Change, now int64) (Result, error) {
+func (w edit) confirm(c Change) (Result, error) {
 	old, err := w.find(c)
 	if err != nil {
 		return Result{}, err
@@ -267,13 +227,13 @@ func (w *work) confirm(c Change, now int64) (Result, error) {
 		return Result{}, invalid("issuer", "is %s; want one of the configured: %s", quote(t.issuer), c.Draft.Issuers.names())
 	}
 	next := *old
-	next.traits, next.updated = unique.Make(t), max(now, old.updated)
+	next.traits, next.updated = unique.Make(t), max(w.Now, old.updated)
 	return w.exchange(old, &next)
 }
 
-func (w *work) exchange(old, next *Account) (Result, error) {
+func (w edit) exchange(old, next *Account) (Result, error) {
 	if next.same(old) {
 		return Result{Outcome: Unchanged, Account: old}, nil
 	}
-	return Result{Outcome: Replaced, Account: next}, w.set(next.Key(), next)
+	return Result{Outcome: Replaced, Account: next}, w.Put(next)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 )
 
 // Declared are the accounts that a configuration declares. It never changes. The
@@ -12,8 +13,11 @@ import (
 type Declared struct {
 	version  uint64
 	accounts []*Account // by subject and issuer
-	known    *shard
+	known    map[Key]*Account
 }
+
+// declaredVersions numbers the declared accounts of this process.
+var declaredVersions atomic.Uint64
 
 // NewDeclared makes them of drafts. It fails if one is not valid ([*InputError]) or
 // two have the same issuer and subject ([ErrExists]).
@@ -36,7 +40,10 @@ func NewDeclared(drafts []Draft) (*Declared, error) {
 			return nil, fmt.Errorf("account %s: %w: declared twice", quote(a.Subject()), ErrExists)
 		}
 	}
-	d.known = newShard(d.accounts, origin{})
+	d.known = make(map[Key]*Account, len(d.accounts))
+	for _, a := range d.accounts {
+		d.known[a.Key()] = a
+	}
 	return d, nil
 }
 
@@ -44,7 +51,7 @@ func (d *Declared) find(key Key) *Account {
 	if d == nil || len(d.accounts) == 0 {
 		return nil
 	}
-	return d.known.find(hash(key.Subject), key)
+	return d.known[key]
 }
 
 // View is what one configuration sees: the accounts that it declares, laid over
@@ -67,18 +74,17 @@ func (v View) Lookup(issuer, subject string) (*Account, bool) {
 // Find is [Registry.Find] among both.
 func (v View) Find(issuer, key string) (*Account, error) {
 	var found []*Account
-	stored := v.Registry.current.Load()
+	stored := v.Registry.Snapshot()
+	isNamed := func(a *Account) bool { return a.is(key) }
 	if v.Declared != nil {
-		found = v.Declared.known.named(hash(key), key)
+		found = only(v.Declared.accounts, isNamed)
 	}
-	found = merge(found, stored.named(key))
+	found = merge(found, stored.Like(hash(key), isNamed))
 	if id, ok := parseID(key); ok && len(found) == 0 {
 		if v.Declared != nil {
-			if a := v.Declared.known.findID(id); a != nil {
-				found = append(found, a)
-			}
+			found = only(v.Declared.accounts, func(a *Account) bool { return a.uuid() == id })
 		}
-		if a := stored.findID(id); a != nil && v.Declared.find(a.Key()) == nil {
+		if a := stored.ByID(id); a != nil && v.Declared.find(a.Key()) == nil {
 			found = append(found, a)
 		}
 	}
@@ -89,9 +95,7 @@ func (v View) Find(issuer, key string) (*Account, error) {
 func (v View) Page(q Query) []*Account {
 	var declared []*Account
 	if v.Declared != nil {
-		for run := q.begin(v.Declared.accounts); len(run) > 0; run = q.next(run[1:]) {
-			declared = append(declared, run[0])
-		}
+		declared = only(v.Declared.accounts, func(a *Account) bool { return q.from(a) && q.matches(a) })
 	}
 	stored := q
 	if q.Limit > 0 {
@@ -102,6 +106,16 @@ func (v View) Page(q Query) []*Account {
 		listed = listed[:q.Limit]
 	}
 	return listed
+}
+
+// only are the accounts that match.
+func only(accounts []*Account, match func(*Account) bool) (matching []*Account) {
+	for _, a := range accounts {
+		if match(a) {
+			matching = append(matching, a)
+		}
+	}
+	return matching
 }
 
 // merge merges two sorted lists; of two with the same key the first counts.
@@ -129,7 +143,7 @@ func (v View) Counts() Counts {
 	if v.Declared == nil {
 		return c
 	}
-	now := v.now()
+	now := v.Registry.now()
 	number := map[State]*int{Active: &c.Active, Inactive: &c.Inactive, Expired: &c.Expired}
 	for _, a := range v.Declared.accounts {
 		*number[a.State(now)]++

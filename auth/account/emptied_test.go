@@ -138,7 +138,7 @@ func TestBackInTime(t *testing.T) {
 		for _, ev := range reader.kinds(account.Updated) {
 			for _, c := range ev.Changes {
 				if c.Before != nil && !(c.Before.State(time.Now()) == account.Active) {
-					t.Errorf("%s was switched on again for a moment", c.Subject())
+					t.Errorf("%s was switched on again for a moment", c.Record().Subject())
 				}
 			}
 		}
@@ -176,7 +176,7 @@ func TestBackInTimeAndOn(t *testing.T) {
 	for _, ev := range n.kinds(account.Updated) {
 		for _, c := range ev.Changes {
 			if c.After != nil && c.After.State(time.Now()) == account.Active {
-				born[c.Subject()]++
+				born[c.Record().Subject()]++
 			}
 		}
 	}

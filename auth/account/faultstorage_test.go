@@ -70,8 +70,8 @@ func TestFaultStorage(t *testing.T) {
 			for _, n := range nodes {
 				for _, ev := range n.kinds(account.Updated) {
 					for _, c := range ev.Changes {
-						if !strings.HasPrefix(c.Subject(), "n") {
-							t.Errorf("an account nobody made: %q", c.Subject())
+						if !strings.HasPrefix(c.Record().Subject(), "n") {
+							t.Errorf("an account nobody made: %q", c.Record().Subject())
 						}
 					}
 				}

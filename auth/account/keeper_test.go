@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 const lockName = "gatehouse-accounts"
@@ -111,8 +112,8 @@ func TestLockForever(t *testing.T) {
 					begun := time.Now()
 					_, err := n.Create(t.Context(), draft("never"))
 					wantError(t, err, account.ErrBusy)
-					if took := time.Since(begun); took.Truncate(time.Second) != account.DefaultWriteLimit {
-						t.Errorf("took %s; want %s", took, account.DefaultWriteLimit)
+					if took := time.Since(begun); took.Truncate(time.Second) != registry.DefaultWriteLimit {
+						t.Errorf("took %s; want %s", took, registry.DefaultWriteLimit)
 					}
 				}
 				e.Free(lockName)

@@ -2,49 +2,10 @@
 // by the subject of their tokens, gave groups, and can switch off.
 //
 // A [Registry] holds the accounts that are kept in a storage which several
-// nodes may share. It answers requests from memory ([Registry.Lookup]: no lock,
-// no allocation, no waiting), writes changes in one background goroutine, and sees
-// the changes of other nodes within the refresh interval. It outlives changes of
-// the configuration: see [Registry.Attach]. A [View] lays the accounts that a
-// configuration declares over it.
+// nodes may share: an internal/registry, which tells how, of the kind that this
+// package says. A [View] lays the accounts that a configuration declares over it.
 //
-// # How the accounts are kept
-//
-// In storage, below gatehouse/accounts/. A hash of the subject assigns each account
-// to one of 256 shards. The record of a shard is never overwritten: its name holds
-// the digest of its content, and a change writes a new record beside the old one.
-// The revision record names the current record of every shard, so writing it makes
-// a change happen, the whole change at once; a writer that dies before that has
-// changed nothing. A second copy of the revision record is written before a change
-// is acknowledged, for storages that can leave half a record. Records that are no
-// longer named are deleted a little later.
-//
-// Other nodes load the revision record at every refresh, compare it by content,
-// and load the records that are new in it.
-//
-// # What is believed of a storage
-//
-// Little. "Not found" does not mean "empty" where something was before, nor
-// elsewhere until a listing agrees. Two nodes may hold the lock at once: so the
-// revision is compared before it is replaced and read back afterwards, and a node
-// whose acknowledged change was overwritten all the same makes it again (the
-// revision record holds the ids of those before it). See also internal/storage,
-// which makes the calls.
-//
-// # Damaged records
-//
-// A shard's record whose checksum does not fit is reported by name and left as it
-// is. The other shards go on; of this one a node keeps the last good content that
-// it had. Changes of accounts in that shard are refused with [ErrDamaged], because
-// they would drop what the damaged record held, until the record is back or an
-// operator decides with [Registry.Repair]. A damaged revision record is written
-// anew from its copy.
-//
-// # In which file is what
-//
-// A change goes from request.go to keeper.go, which waits for the lock and calls
-// commit.go; that asks change.go what comes of it and writes it by store.go. What
-// storage shows goes through loader.go into the snapshot that look-ups read.
+// In storage they are below gatehouse/accounts/, by a hash of the subject.
 //
 // # What is not here
 //
@@ -52,166 +13,170 @@
 package account
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
-// Defaults and bounds of a [Host] and of [Options].
+// What the registries of all kinds have in common.
+type (
+	// Host is what the running configuration lends a registry.
+	Host = registry.Host[Account]
+	// Options are for tests and measurements.
+	Options = registry.Options
+	// Event is one thing that happened to the accounts or their storage.
+	Event = registry.Event[Account]
+	// EventKind says what happened. The set is closed.
+	EventKind = registry.EventKind
+	// Changed is what became of one account.
+	Changed = registry.Changed[Account]
+	// StorageState says how a registry found its storage.
+	StorageState = registry.StorageState
+	// Keep says what [Registry.Repair] keeps where storage and node differ.
+	Keep = registry.Keep
+)
+
+// Bounds of a [Host], states of a storage, and what can be kept of two.
 const (
-	// DefaultRefresh is the time between two looks at the revision record.
-	DefaultRefresh = time.Second
-	// MinRefresh is the floor of that time.
-	MinRefresh = 10 * time.Millisecond
-	// DefaultWriteLimit is how long a change waits for storage.
-	DefaultWriteLimit = 15 * time.Second
+	DefaultRefresh = registry.DefaultRefresh
+	MinRefresh     = registry.MinRefresh
+
+	Ready    = registry.Ready
+	Unread   = registry.Unread
+	Away     = registry.Away
+	Emptied  = registry.Emptied
+	Diverged = registry.Diverged
+
+	KeepNode    = registry.KeepNode
+	KeepStorage = registry.KeepStorage
 )
 
-// Host is what the running configuration lends a registry.
-type Host struct {
-	// Storage keeps the accounts; every certmagic.Storage is one. nil: nothing is
-	// ever loaded or written.
-	Storage storage.Storage
-	// Refresh is the time between two looks at what other nodes changed, varied
-	// by a tenth. Zero: one second.
-	Refresh time.Duration
-	// Observe receives what happens, one event at a time and in order. It must
-	// return soon and must not change accounts, nor call Close or detach. It may be
-	// nil.
-	Observe func(Event)
+// The kinds of events.
+const (
+	Loaded      = registry.Loaded
+	Updated     = registry.Updated
+	Unavailable = registry.Unavailable
+	Recovered   = registry.Recovered
+	Damaged     = registry.Damaged
+	Mended      = registry.Mended
+	Overwritten = registry.Overwritten
+	Older       = registry.Older
+	Healed      = registry.Healed
+	// AccountsExpired: the expires_at of accounts has come; Changes tells whose.
+	AccountsExpired = registry.Ended
+)
+
+// Errors that callers tell apart. The text of the first two is that of the API.
+var (
+	// ErrExists: there is an account with that issuer and subject already.
+	ErrExists = errors.New("resource already exists")
+	// ErrNotFound: there is no account with that subject or id.
+	ErrNotFound = errors.New("resource not found")
+	// ErrAmbiguous: several issuers have an account of that subject; the error
+	// lists them.
+	ErrAmbiguous = errors.New("several issuers have an account of that subject")
+	// ErrChanged: the account was changed since whoever asks read it.
+	ErrChanged = errors.New("the account was changed meanwhile; read it again")
+	// ErrDeclared: the account is declared in the configuration, and can only be
+	// changed there.
+	ErrDeclared = errors.New("the account is declared in the configuration; change it there")
+	// ErrUnread: the accounts were not read from storage yet.
+	ErrUnread = errors.New("the service accounts have not been read from storage yet")
+	// ErrEmptied: storage answers, and holds nothing of what it held.
+	ErrEmptied = errors.New("storage holds no service accounts any more: it was emptied, or is another one; caddy gatehouse service-account repair shows what is known and writes it again")
+	// ErrDiverged: storage holds accounts that were begun without those that this
+	// node knows. Neither is given up until an operator decides.
+	ErrDiverged = errors.New("storage holds other service accounts than this node, begun without them; caddy gatehouse service-account repair shows both and keeps the one that is named")
+
+	// ErrBusy is [registry.ErrBusy].
+	ErrBusy = registry.ErrBusy
+	// ErrDamaged is [registry.ErrDamaged].
+	ErrDamaged = registry.ErrDamaged
+	// ErrClosed is [registry.ErrClosed].
+	ErrClosed = registry.ErrClosed
+)
+
+// kind is what accounts are to their registry.
+var kind = registry.Kind[Key, Account]{
+	Folder: "gatehouse/accounts", Lock: "gatehouse-accounts", Plural: "accounts",
+	Repair: "caddy gatehouse service-account repair", Emptied: ErrEmptied, Diverged: ErrDiverged,
+
+	Hash: func(k Key) uint64 { return hash(k.Subject) },
+	Key:  (*Account).Key, Is: (*Account).isKey, Compare: byKey, Equal: (*Account).equal, ID: (*Account).uuid,
+	Updated:   func(a *Account) int64 { return a.updated },
+	Restricts: (*Account).inactive,
+	Ends: func(a *Account) int64 {
+		if a.inactive() {
+			return 0
+		}
+		return a.expires
+	},
+
+	Append: appendLine, Reader: newReader, Summarize: summarize,
 }
 
-// Options are for tests and measurements.
-type Options struct {
-	// Now is the clock for expiry and time stamps; nil: time.Now.
-	Now func() time.Time
-	// WriteLimit is how long a change waits for storage. Zero: 15 seconds.
-	WriteLimit time.Duration
-	// CallLimit is how long one call of storage may take. Zero: 5 seconds.
-	CallLimit time.Duration
-	// Linger is how long records stay that are no longer named. Zero: a minute.
-	Linger time.Duration
+// hash is part of the stored format. Accounts of one subject are in one shard,
+// whatever their issuers.
+func hash(subject string) uint64 { return xxhash.Sum64String(subject) }
+
+func byKey(a, b *Account) int { return a.Key().compare(b.Key()) }
+
+// summary counts the accounts of a shard.
+type summary struct {
+	total, active int                   // by status
+	issuers       func() map[Issuer]int // made when it is asked for first: the accounts of each
 }
+
+func summarize(accounts []*Account) any {
+	s := &summary{total: len(accounts), issuers: sync.OnceValue(func() map[Issuer]int {
+		counts := map[Issuer]int{}
+		for _, a := range accounts {
+			counts[Issuer{a.Issuer(), a.Identifier()}]++
+		}
+		return counts
+	})}
+	for _, a := range accounts {
+		if !a.inactive() {
+			s.active++
+		}
+	}
+	return s
+}
+
+type (
+	store    = registry.Registry[Key, Account]
+	snapshot = registry.Snapshot[Key, Account]
+	work     = registry.Work[Key, Account]
+)
 
 // Registry holds the accounts of one storage. Its methods are safe for concurrent
 // use.
 type Registry struct {
-	now        func() time.Time
-	writeLimit time.Duration
-	callLimit  time.Duration
-	linger     time.Duration
-
-	leases storage.Leases[Host]
-	events storage.Mailbox[Event]
-
-	current      atomic.Pointer[snapshot]
-	loaded       atomic.Bool
-	synced       atomic.Int64                 // Unix nanoseconds; 0: never
-	head         atomic.Pointer[revision]     // of current, as far as one is stored
-	storageState atomic.Pointer[StorageState] // what hinders it, see StorageState; nil, Ready: nothing does
-	trouble      atomic.Pointer[error]        // what hinders the changes that wait
-
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	wake   chan struct{} // tells the keeper that something came in
-	ready  chan struct{} // closed at the first load
-
-	reading atomic.Pointer[chan struct{}] // closed when the first reading fails; nil: none is worth waiting for
-	waiters atomic.Int32                  // see AwaitReading
-
-	mu      sync.Mutex // guards all below; never held while waiting
-	closed  bool
-	running bool
-	queue   []*request
+	*store
+	now func() time.Time
 }
 
 // New makes a registry. It starts nothing.
 func New(opts Options) *Registry {
-	r := &Registry{
-		now: opts.Now, writeLimit: opts.WriteLimit, callLimit: opts.CallLimit, linger: opts.Linger,
-		wake: make(chan struct{}, 1), ready: make(chan struct{}),
-	}
+	r := &Registry{store: registry.New(kind, opts), now: opts.Now}
 	if r.now == nil {
 		r.now = time.Now
 	}
-	if r.writeLimit <= 0 {
-		r.writeLimit = DefaultWriteLimit
-	}
-	if r.callLimit <= 0 {
-		r.callLimit = storage.DefaultLimit
-	}
-	if r.linger <= 0 {
-		r.linger = time.Minute
-	}
-	// Changes are never lost: where many events wait they join the last ones.
-	r.events.Keep = func(ev Event) bool { return len(ev.Changes) > 0 }
-	r.events.Join = func(old *Event, ev Event) bool {
-		if old.Kind == ev.Kind {
-			old.Changes = append(old.Changes, ev.Changes...)
-		}
-		return old.Kind == ev.Kind
-	}
-	r.current.Store(&snapshot{version: storedVersions.Add(1)})
-	r.blame(storage.ErrLockSlow)
-	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.beginReading()
 	return r
-}
-
-// Attach tells the registry that a configuration started: from now on it uses
-// that storage and that observer. detach ends that, and the configuration
-// attached before is used again; it may be called repeatedly. It waits, two
-// seconds at most, for a write that is under way. The first Attach starts the
-// background work.
-//
-// All storages attached to one registry must hold the same accounts: whoever
-// pools registries does so by what identifies the storage.
-func (r *Registry) Attach(h Host) (detach func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return func() {}
-	}
-	if h.Refresh == 0 {
-		h.Refresh = DefaultRefresh
-	}
-	h.Refresh = max(h.Refresh, MinRefresh)
-	lease := r.leases.Attach(r.ctx, storage.NewClient(h.Storage, r.callLimit), h)
-	if !r.running {
-		r.running = true
-		r.work.Go(newKeeper(r).run)
-	}
-	r.poke()
-	return func() {
-		lease.Detach()
-		r.poke()
-	}
-}
-
-// Close ends the background work and waits for it; changes that wait get
-// [ErrClosed]. Look-ups go on answering from what was known. It may be called
-// repeatedly.
-func (r *Registry) Close() error {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	r.cancel()
-	r.work.Wait()
-	for _, req := range r.remove(func(*request) bool { return true }) {
-		req.finish(nil, ErrClosed)
-	}
-	return nil
 }
 
 // Lookup finds the account of a subject, or of a client id, with that issuer. It
 // takes no lock and allocates nothing. [Account.State] tells whether the account
 // lets in, and [Registry.Loaded] whether one that is not found is unknown.
 func (r *Registry) Lookup(issuer, subject string) (*Account, bool) {
-	a := r.current.Load().find(Key{issuer, subject})
+	a := r.Snapshot().Find(Key{issuer, subject})
 	return a, a != nil
 }
 
@@ -223,124 +188,92 @@ func (r *Registry) Find(issuer, key string) (*Account, error) {
 }
 
 // Page returns the accounts that are asked for, in order. It is never nil.
-func (r *Registry) Page(q Query) []*Account { return r.current.Load().list(q) }
+func (r *Registry) Page(q Query) []*Account { return r.Snapshot().List(q.from, q.matches, q.Limit) }
 
-// Counts counts the accounts by their state now.
-func (r *Registry) Counts() Counts { return r.current.Load().counts(r.now()) }
+// Apply does changes, all in one revision: either all that are not refused
+// happen, or none. Refused changes do not hinder the others; their results say why.
+// The results are in the order of the changes.
+//
+// progress, if not nil, is called now and then with the number of changes that are
+// written, by the caller's own goroutine.
+//
+// The error is [ErrBusy] when storage could not be written in time (15 seconds,
+// and a little more for very many changes), [ErrClosed], or the context's.
+func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(done int)) ([]Result, error) {
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	return registry.Change(ctx, r.store, len(changes), func(w *work) []Result {
+		results := make([]Result, 0, len(changes))
+		for _, c := range changes {
+			results = append(results, edit{w}.apply(c))
+		}
+		return results
+	}, progress)
+}
 
-// Loaded reports whether the accounts were ever read from storage. Until then
-// nobody can say that an account is unknown.
-func (r *Registry) Loaded() bool { return r.loaded.Load() }
+// Repair is that of the registries of all kinds. Another keep than there is is an
+// [*InputError].
+func (r *Registry) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
+	if keep != KeepNode && keep != KeepStorage {
+		return nil, invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
+	}
+	return r.store.Repair(ctx, keep)
+}
 
-// Await waits until the accounts are loaded. Its error is the context's, or
-// [ErrClosed].
-func (r *Registry) Await(ctx context.Context) error {
-	select {
-	case <-r.ready:
+// Comparison is what storage holds beside what a registry knows.
+type Comparison struct {
+	// StorageState is that of the registry.
+	StorageState StorageState
+	// Node is what is known, Storage what storage holds; nil: nothing.
+	Node, Storage *Side
+	// OnlyNode and OnlyStorage count the accounts of one side, Different those of
+	// both that are not alike.
+	OnlyNode, OnlyStorage, Different int
+	// Differences are some of all those, at most 100, by issuer and subject.
+	Differences []Changed // Before: in storage; After: here
+	// Damaged are the records that storage lacks though it names them, or that
+	// cannot be read; their accounts are left out of the comparison.
+	Damaged []string
+}
+
+// Side is one of two states of the accounts.
+type Side struct {
+	Revision uint64 // the number of its revision
+	ID       string // and its id
+	Counts   Counts
+}
+
+// Compare reads all of storage anew. Its error is [ErrBusy] if that is not
+// possible.
+func (r *Registry) Compare() (*Comparison, error) {
+	c, err := r.store.Compare()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(c.Differences, func(a, b Changed) int {
+		one, other := a.Record().Key(), b.Record().Key()
+		return cmp.Or(cmp.Compare(one.Issuer, other.Issuer), one.compare(other))
+	})
+	return &Comparison{
+		c.StorageState, r.side(c.Node), r.side(c.Storage), c.OnlyNode, c.OnlyStorage, c.Different, c.Differences, c.Damaged,
+	}, nil
+}
+
+func (r *Registry) side(s *registry.Side[Key, Account]) *Side {
+	if s == nil {
 		return nil
-	case <-r.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return &Side{s.Revision, s.ID, countAll(s.Records, r.now())}
 }
-
-const (
-	// readingLimit is how long a caller waits for the first reading.
-	readingLimit = 5 * time.Second
-	// maxWaiters bounds the callers that wait at a time.
-	maxWaiters = 1000
-)
-
-// AwaitReading waits until the accounts are loaded, and tells whether they are.
-// It waits for five seconds at most, with no more than 1000 callers at a time, and
-// only while a first reading is under way: once one has failed, callers are
-// answered at once until storage answers again.
-func (r *Registry) AwaitReading(ctx context.Context) bool {
-	under := r.reading.Load()
-	if r.Loaded() || under == nil {
-		return r.Loaded()
-	}
-	defer r.waiters.Add(-1)
-	if r.waiters.Add(1) > maxWaiters {
-		return false
-	}
-	limit := time.NewTimer(readingLimit)
-	defer limit.Stop()
-	select {
-	case <-r.ready:
-	case <-*under:
-	case <-limit.C:
-	case <-ctx.Done():
-	case <-r.ctx.Done():
-	}
-	return r.Loaded()
-}
-
-// beginReading makes callers wait for the first reading. Only New and the keeper
-// call it.
-func (r *Registry) beginReading() {
-	if r.reading.Load() == nil && !r.Loaded() {
-		failed := make(chan struct{})
-		r.reading.Store(&failed)
-	}
-}
-
-// failReading answers those who wait for the first reading. Only the keeper calls
-// it.
-func (r *Registry) failReading() {
-	if failed := r.reading.Swap(nil); failed != nil {
-		close(*failed)
-	}
-}
-
-// Synced is when storage last confirmed what is known here; zero: never.
-func (r *Registry) Synced() time.Time {
-	at := r.synced.Load()
-	if at == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, at)
-}
-
-// StorageState is what came of the last reading and writing of storage. Unless it is
-// [Ready], the accounts are the last known ones.
-func (r *Registry) StorageState() StorageState {
-	if state := r.storageState.Load(); state != nil && *state != Ready {
-		return *state
-	}
-	if r.Loaded() {
-		return Ready
-	}
-	return Unread
-}
-
-// Unavailable reports whether storage could not be read or written when that was
-// last tried, or holds something else.
-func (r *Registry) Unavailable() bool { return r.StorageState() != Ready && r.StorageState() != Unread }
-
-// poke wakes the keeper to look at what came in.
-func (r *Registry) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// blame notes what hinders the changes that wait.
-func (r *Registry) blame(cause error) { r.trouble.Store(&cause) }
 
 // Version stands for all that look-ups answer: as long as it stays the same, so
 // do their answers. Those of different registries, and of views with different
 // declared accounts, differ too. Its upper 24 bits number the declared accounts,
-// the others the stored ones: enough for a reload a second, half a year long, and
-// a thousand changes a second for decades.
+// the others the stored ones: enough for a reload a second, half a year long.
 type Version uint64
 
 const storedBits = 40
 
-// What was numbered so far in this process.
-var declaredVersions, storedVersions atomic.Uint64
-
 // Version is the one of the accounts known now.
-func (r *Registry) Version() Version { return Version(r.current.Load().version) }
+func (r *Registry) Version() Version { return Version(r.store.Version()) }

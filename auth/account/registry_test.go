@@ -201,7 +201,7 @@ func TestOtherNodeSeesChanges(t *testing.T) {
 		for _, ev := range b.kinds(account.Updated) {
 			for _, c := range ev.Changes {
 				if c.Before != nil && (c.After == nil || c.After.State(time.Now()) != account.Active) {
-					ended = append(ended, c.Subject())
+					ended = append(ended, c.Record().Subject())
 				}
 			}
 		}
@@ -273,7 +273,7 @@ func TestExpiry(t *testing.T) {
 		t.Error("expiry is not at the second")
 	}
 	eventually(t, "its lapse is told", func() bool { return len(n.kinds(account.AccountsExpired)) == 1 })
-	if lapsed := n.kinds(account.AccountsExpired)[0].Changes; len(lapsed) != 1 || lapsed[0].Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
+	if lapsed := n.kinds(account.AccountsExpired)[0].Changes; len(lapsed) != 1 || lapsed[0].Record().Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
 		t.Errorf("lapsed are %+v", lapsed)
 	}
 	if got := n.Counts(); got != (account.Counts{Active: 2, Inactive: 1, Expired: 1}) {

@@ -224,7 +224,7 @@ func (a *API) compareAccounts(c *call) error {
 		Differences: make([]difference, len(found.Differences)), Damaged: append([]string{}, found.Damaged...),
 	}
 	for i, d := range found.Differences {
-		key := d.Key()
+		key := d.Record().Key()
 		shown.Differences[i] = difference{key.Issuer, key.Subject, d.After, d.Before}
 	}
 	writeJSON(c.w, http.StatusOK, shown)

@@ -1,4 +1,4 @@
-package account
+package registry
 
 import (
 	"cmp"
@@ -118,10 +118,10 @@ func (v *revision) contains(other *revision) bool {
 		len(v.Landmarks) == maxLandmarks && v.Root == other.Root && v.Root != "" && v.Seq-other.Seq > (maxLandmarks-1)*historySize
 }
 
-// names reports whether the revision names the record.
-func (v *revision) names(key string) bool {
+// names reports whether the revision names the record of that folder.
+func (v *revision) names(f folder, key string) bool {
 	for i, digest := range v.digests {
-		if digest != "" && shardKey(i, digest) == key {
+		if digest != "" && f.shard(i, digest) == key {
 			return true
 		}
 	}
@@ -168,76 +168,4 @@ func parseRevision(record []byte) (*revision, error) {
 		v.digests[i[0]] = digest
 	}
 	return v, nil
-}
-
-// past is what this node saw happen to the accounts, the latest last. It is needed
-// when storage shows a revision that lacks something of it: two writers may hold the
-// lock at once, a write may come late, a storage may come back with an older state.
-// Any node that saw what was acknowledged then puts it into the next revision again.
-type past struct {
-	base  string // the id of the revision before the first step; empty: none was stored
-	steps []step
-	size  int // changes in all steps
-}
-
-// step is what a revision changed.
-type step struct {
-	id      string
-	changes []Changed
-}
-
-// Bounds of a past. Where it does not reach back far enough an operator decides.
-const (
-	maxSteps   = historySize
-	maxChanges = 1 << 17
-)
-
-func (p *past) add(id string, changes []Changed) {
-	if n := len(p.steps); n > 0 && p.steps[n-1].id == id {
-		p.steps[n-1].changes = append(p.steps[n-1].changes, changes...) // damaged records came back
-	} else {
-		p.steps = append(p.steps, step{id, changes})
-	}
-	p.size += len(changes)
-	for len(p.steps) > 1 && (len(p.steps) > maxSteps || p.size > maxChanges) {
-		p.base, p.size = p.steps[0].id, p.size-len(p.steps[0].changes)
-		p.steps = slices.Delete(p.steps, 0, 1)
-	}
-}
-
-// since are the steps that the revision was made without. It reports false if the
-// past does not reach back to where the two parted.
-func (p *past) since(rev *revision) ([]step, bool) {
-	for i, s := range slices.Backward(p.steps) {
-		if rev.follows(s.id) {
-			return p.steps[i+1:], true
-		}
-	}
-	return p.steps, p.base != "" && rev.follows(p.base)
-}
-
-// remake puts what was changed in the steps into the work, unless somebody changed
-// the account since.
-func (w *work) remake(steps []step) {
-	for _, s := range steps {
-		for _, c := range s.changes {
-			if now := w.get(c.Key()); c.wanted(now) {
-				_ = w.set(c.Key(), c.After) // refused only while the record is damaged
-			}
-		}
-	}
-}
-
-// wanted reports whether the change still makes sense where the account is now
-// the one given. Of two changes in one second the one that switches off counts.
-func (c Changed) wanted(now *Account) bool {
-	switch {
-	case now == nil:
-		return c.Before == nil && c.After != nil // deleted meanwhile, unless it was new
-	case c.After == nil:
-		return now.updated <= c.Before.updated
-	case now.updated == c.After.updated && now.inactive() && !c.After.inactive():
-		return false
-	}
-	return now.updated <= c.After.updated && !now.equal(c.After)
 }

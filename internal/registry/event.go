@@ -1,4 +1,4 @@
-package account
+package registry
 
 import (
 	"errors"
@@ -12,20 +12,20 @@ type EventKind string
 
 // The kinds of events.
 const (
-	// Loaded: the accounts were read for the first time.
+	// Loaded: the records were read for the first time.
 	Loaded EventKind = "loaded"
-	// Updated: accounts were changed, by this node or another one; Changes tells
+	// Updated: records were changed, by this node or another one; Changes tells
 	// which.
 	Updated EventKind = "updated"
-	// AccountsExpired: the expires_at of accounts has come; Changes tells whose.
-	AccountsExpired EventKind = "expired"
+	// Ended: the time of records is over, by [Kind.Ends]; Changes tells whose.
+	Ended EventKind = "expired"
 	// Unavailable: storage cannot be read or written, or holds something else;
 	// StorageState and Err say which. It is sent once for each outage, and again when
-	// that turns into one of another kind. The last known accounts stay in use.
+	// that turns into one of another kind. The last known records stay in use.
 	Unavailable EventKind = "unavailable"
 	// Recovered: storage answers again.
 	Recovered EventKind = "recovered"
-	// Damaged: Record cannot be used; Err says why. It is sent once for each record.
+	// Damaged: Record, one of storage, cannot be used; Err says why. It is sent once for each record.
 	Damaged EventKind = "damaged"
 	// Mended: Record is well again, or no longer needed.
 	Mended EventKind = "mended"
@@ -35,17 +35,17 @@ const (
 	// Older: storage showed an older state than was known; the newer one was written
 	// again from what this node or the second copy in storage held.
 	Older EventKind = "older"
-	// Healed: records that were gone from storage were written again; Records tells
+	// Healed: records of storage that were gone from storage were written again; Records tells
 	// how many.
 	Healed EventKind = "healed"
 )
 
-// Event is one thing that happened to the accounts or their storage.
-type Event struct {
+// Event is one thing that happened to the records or their storage.
+type Event[R any] struct {
 	Kind EventKind
 	Time time.Time
-	// Changes are those of Updated and AccountsExpired, never empty there.
-	Changes []Changed
+	// Changes are those of Updated and Ended, never empty there.
+	Changes []Changed[R]
 	// Record is the storage key of Damaged and Mended.
 	Record string
 	// Records counts those of Healed.
@@ -57,27 +57,24 @@ type Event struct {
 	Err error
 }
 
-// Changed is what became of one account.
-type Changed struct {
-	// Before is nil if the account is new, After if it was deleted. They are the
-	// same if it expired.
-	Before, After *Account
+// Changed is what became of one record.
+type Changed[R any] struct {
+	// Before is nil if the record is new, After if it was deleted. They are the same
+	// if it ended.
+	Before, After *R
 }
 
-// Subject is the account's.
-func (c Changed) Subject() string { return c.Key().Subject }
-
-// Key is the account's.
-func (c Changed) Key() Key {
+// Record is the record after the change or, if it was deleted, before.
+func (c Changed[R]) Record() *R {
 	if c.After != nil {
-		return c.After.Key()
+		return c.After
 	}
-	return c.Before.Key()
+	return c.Before
 }
 
 // note queues an event. Changes are never lost: where many events wait they join
 // the last ones.
-func (r *Registry) note(ev Event) {
+func (r *Registry[K, R]) note(ev Event[R]) {
 	if r.leases.Newest() == nil && len(ev.Changes) > 0 {
 		return // no configuration runs, so nobody was let in
 	}
@@ -86,12 +83,12 @@ func (r *Registry) note(ev Event) {
 }
 
 // observer receives the events now.
-func (r *Registry) observer() (func(Event), bool) {
+func (r *Registry[K, R]) observer() (func(Event[R]), bool) {
 	lease := r.leases.Newest()
 	if lease == nil {
 		return nil, false
 	}
-	return lease.Host.Observe, true
+	return lease.Host.observe.(func(Event[R])), true
 }
 
 // StorageState says how a registry found its storage.
@@ -107,20 +104,20 @@ const (
 	Away StorageState = "away"
 	// Emptied: storage answers, and holds nothing of what it held.
 	Emptied StorageState = "emptied"
-	// Diverged: storage holds accounts that were begun without those known here.
+	// Diverged: storage holds records that were begun without those known here.
 	Diverged StorageState = "diverged"
 )
 
 // outage reports once that storage is out of reach, and once that it is back.
-type outage struct {
-	r        *Registry
+type outage[K comparable, R any] struct {
+	r        *Registry[K, R]
 	reading  StorageState // as it was reported last
 	writing  StorageState
 	readable time.Time // since when reading has been possible again
 }
 
 // reads notes how reading went. It reports whether that is possible again.
-func (o *outage) reads(err error) (again bool) {
+func (o *outage[K, R]) reads(err error) (again bool) {
 	if again = err == nil && o.reading != Ready; again {
 		o.readable = time.Now()
 		o.r.blame(storage.ErrLockSlow)
@@ -131,26 +128,26 @@ func (o *outage) reads(err error) (again bool) {
 
 // writes notes how writing went. Nothing is reported while the cause is that
 // storage cannot be read.
-func (o *outage) writes(err error) {
+func (o *outage[K, R]) writes(err error) {
 	if err == nil || o.reading == Ready {
 		o.say(&o.writing, err)
 	}
 }
 
-func (o *outage) say(said *StorageState, err error) {
+func (o *outage[K, R]) say(said *StorageState, err error) {
 	now := Away
 	switch {
 	case err == nil:
 		now = Ready
-	case errors.Is(err, ErrDiverged):
+	case errors.Is(err, o.r.kind.Diverged):
 		now = Diverged
-	case errors.Is(err, ErrEmptied):
+	case errors.Is(err, o.r.kind.Emptied):
 		now = Emptied
 	}
 	if now != *said && now != Ready {
-		o.r.note(Event{Kind: Unavailable, StorageState: now, Err: err})
+		o.r.note(Event[R]{Kind: Unavailable, StorageState: now, Err: err})
 	} else if now != *said {
-		o.r.note(Event{Kind: Recovered})
+		o.r.note(Event[R]{Kind: Recovered})
 	}
 	*said = now
 	worst := o.reading

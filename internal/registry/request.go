@@ -1,4 +1,4 @@
-package account
+package registry
 
 import (
 	"context"
@@ -11,20 +11,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// Errors that callers tell apart. The text of the first two is that of the API.
+// Errors that callers tell apart.
 var (
-	// ErrExists: there is an account with that issuer and subject already.
-	ErrExists = errors.New("resource already exists")
-	// ErrNotFound: there is no account with that subject or id.
-	ErrNotFound = errors.New("resource not found")
-	// ErrAmbiguous: several issuers have an account of that subject; the error
-	// lists them.
-	ErrAmbiguous = errors.New("several issuers have an account of that subject")
-	// ErrChanged: the account was changed since whoever asks read it.
-	ErrChanged = errors.New("the account was changed meanwhile; read it again")
-	// ErrDeclared: the account is declared in the configuration, and can only be
-	// changed there.
-	ErrDeclared = errors.New("the account is declared in the configuration; change it there")
 	// ErrBusy: storage could not be written in time, or not at all. What was
 	// asked for is not acknowledged; in rare cases it happens all the same. The error
 	// wraps the storage's own, which is for logs and not for callers.
@@ -32,34 +20,33 @@ var (
 	// ErrDamaged: the change would drop what a damaged record holds. The error
 	// names the record.
 	ErrDamaged = errors.New("a record in storage is damaged")
-	// ErrUnread: the accounts were not read from storage yet.
-	ErrUnread = errors.New("the service accounts have not been read from storage yet")
 	// ErrEmptied: storage answers, and holds nothing of what it held.
-	ErrEmptied = errors.New("storage holds no service accounts any more: it was emptied, or is another one; caddy gatehouse service-account repair shows what is known and writes it again")
-	// ErrDiverged: storage holds accounts that were begun without those that this
+	ErrEmptied = errors.New("storage holds nothing of what it held any more: it was emptied, or is another one")
+	// ErrDiverged: storage holds records that were begun without those that this
 	// node knows. Neither is given up until an operator decides.
-	ErrDiverged = errors.New("storage holds other service accounts than this node, begun without them; caddy gatehouse service-account repair shows both and keeps the one that is named")
+	ErrDiverged = errors.New("storage holds other records than this node, begun without them")
 	// ErrClosed: the registry was closed.
-	ErrClosed = errors.New("the registry of service accounts is closed")
+	ErrClosed = errors.New("the registry was closed")
 )
 
 // maxQueue bounds the changes of one process that wait together.
 const maxQueue = 4096
 
-// request is one call of Apply or Repair on its way through the keeper.
-type request struct {
-	changes  []Change
-	keep     Keep  // of a repair
-	now      int64 // of the time stamps
+// request is one call of Change or Repair on its way through the keeper.
+type request[K comparable, R any] struct {
+	change   func(*Work[K, R]) any // nil: it is a repair
+	size     int                   // about how many changes it makes
+	keep     Keep                  // of a repair
+	now      int64                 // of the time stamps
 	begun    time.Time
 	deadline time.Time
 
 	stage    atomic.Uint32
-	results  []Result
+	result   any
 	mended   []string
-	doubts   map[string][]Result // of attempts that may have succeeded, by the id of their revision
-	progress chan int            // how many changes are written; a newer number replaces an older one
-	done     chan struct{}       // closed when results or err are there
+	doubts   map[string]any // of attempts that may have succeeded, by the id of their revision
+	progress chan int       // how many changes are written; a newer number replaces an older one
+	done     chan struct{}  // closed when result or err are there
 	err      error
 }
 
@@ -70,24 +57,27 @@ const (
 	abandoned        // by its caller; it must not happen any more
 )
 
-// Apply does changes, all in one revision: either all that are not refused
-// happen, or none. Refused changes do not hinder the others; their results say why.
-// The results are in the order of the changes.
+// Change does a change, all of it in one revision, which it may share with others: it
+// calls change under the lock of all nodes, and returns what that returned. Nothing
+// was written before, and all is durable when the error is nil; where change puts and
+// deletes nothing, nothing is written.
 //
-// progress, if not nil, is called now and then with the number of changes that are
-// written, by the caller's own goroutine.
+// change is called by the registry's own goroutine, and again where writing failed. So
+// it must depend on what the [Work] holds alone, wait for nothing, and judge before it
+// changes: what it has put stays put.
 //
-// The error is [ErrBusy] when storage could not be written in time (15 seconds,
-// and a little more for very many changes), [ErrClosed], or the context's.
-func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(done int)) ([]Result, error) {
-	if len(changes) == 0 {
-		return nil, nil
-	}
-	req := &request{changes: changes}
+// size is about how many records it changes. progress, if not nil, is called now and
+// then with the number of those that are written, by the caller's own goroutine.
+//
+// The error is [ErrBusy] when storage could not be written in time (15 seconds, and a
+// millisecond more for each change), [ErrClosed], or the context's.
+func Change[K comparable, R, T any](ctx context.Context, r *Registry[K, R], size int, change func(*Work[K, R]) T, progress func(done int)) (result T, err error) {
+	req := &request[K, R]{size: size, change: func(w *Work[K, R]) any { return change(w) }}
 	if err := r.perform(ctx, req, progress); err != nil {
-		return nil, err
+		return result, err
 	}
-	return req.results, nil
+	result, _ = req.result.(T)
+	return result, nil
 }
 
 // Repair puts storage right at an operator's request, and returns the keys of the
@@ -96,19 +86,19 @@ func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(do
 // With [KeepNode] storage comes to hold what this node knows: records that are
 // damaged or gone are written again and, where this node never had their content,
 // replaced by the last good content that it had, or by nothing. What can be read of
-// the damaged ones is kept aside under names that begin gatehouse/accounts/damaged-.
-// If storage was emptied, or holds other accounts, everything known here is written
+// the damaged ones is kept aside under names that begin damaged- in the folder.
+// If storage was emptied, or holds other records, everything known here is written
 // anew.
 //
-// With [KeepStorage] all nodes come to know what storage holds: other accounts, an
+// With [KeepStorage] all nodes come to know what storage holds: other records, an
 // older state, or none. Damaged records cannot be kept ([ErrDamaged]).
 //
-// Other errors are those of Apply.
-func (r *Registry) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
+// Other errors are those of [Change].
+func (r *Registry[K, R]) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
 	if keep != KeepNode && keep != KeepStorage {
-		return nil, invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
+		return nil, fmt.Errorf(`keep is %q; want "node" or "storage"`, keep)
 	}
-	req := &request{keep: keep}
+	req := &request[K, R]{keep: keep}
 	if err := r.perform(ctx, req, nil); err != nil {
 		return nil, err
 	}
@@ -116,10 +106,10 @@ func (r *Registry) Repair(ctx context.Context, keep Keep) (mended []string, err 
 }
 
 // perform hands the request to the keeper and waits for its end.
-func (r *Registry) perform(ctx context.Context, req *request, progress func(done int)) error {
+func (r *Registry[K, R]) perform(ctx context.Context, req *request[K, R], progress func(done int)) error {
 	req.now, req.begun = r.now().Unix(), time.Now()
-	req.deadline = req.begun.Add(r.writeLimit + time.Duration(len(req.changes))*time.Millisecond)
-	req.doubts, req.progress, req.done = map[string][]Result{}, make(chan int, 1), make(chan struct{})
+	req.deadline = req.begun.Add(r.writeLimit + time.Duration(req.size)*time.Millisecond)
+	req.doubts, req.progress, req.done = map[string]any{}, make(chan int, 1), make(chan struct{})
 	if err := r.enqueue(req); err != nil {
 		return err
 	}
@@ -129,7 +119,7 @@ func (r *Registry) perform(ctx context.Context, req *request, progress func(done
 		select {
 		case <-req.done:
 			if progress != nil && req.err == nil {
-				progress(len(req.changes))
+				progress(req.size)
 			}
 			return req.err
 		case n := <-req.progress:
@@ -151,7 +141,7 @@ func (r *Registry) perform(ctx context.Context, req *request, progress func(done
 	}
 }
 
-func (r *Registry) enqueue(req *request) error {
+func (r *Registry[K, R]) enqueue(req *request[K, R]) error {
 	lease := r.leases.Newest()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,16 +159,16 @@ func (r *Registry) enqueue(req *request) error {
 }
 
 // take empties the queue of those that still want an answer.
-func (r *Registry) take() []*request {
+func (r *Registry[K, R]) take() []*request[K, R] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	queue := r.queue
 	r.queue = nil
-	return slices.DeleteFunc(queue, func(req *request) bool { return !req.stage.CompareAndSwap(waiting, taken) })
+	return slices.DeleteFunc(queue, func(req *request[K, R]) bool { return !req.stage.CompareAndSwap(waiting, taken) })
 }
 
 // putBack queues requests again that were taken and not answered.
-func (r *Registry) putBack(reqs []*request) {
+func (r *Registry[K, R]) putBack(reqs []*request[K, R]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, req := range reqs {
@@ -189,7 +179,7 @@ func (r *Registry) putBack(reqs []*request) {
 
 // queued tells how many requests wait, whether one is a repair, and when the
 // first gives up.
-func (r *Registry) queued() (n int, repair bool, deadline time.Time) {
+func (r *Registry[K, R]) queued() (n int, repair bool, deadline time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, req := range r.queue {
@@ -204,9 +194,9 @@ func (r *Registry) queued() (n int, repair bool, deadline time.Time) {
 // expire answers the requests whose time is over with what hindered them, and drops
 // those that their callers gave up. It counts the former if they began since a time:
 // older ones waited for something else, too.
-func (r *Registry) expire(since time.Time) (expired int) {
+func (r *Registry[K, R]) expire(since time.Time) (expired int) {
 	now := time.Now()
-	for _, req := range r.remove(func(req *request) bool {
+	for _, req := range r.remove(func(req *request[K, R]) bool {
 		return !now.Before(req.deadline) || req.stage.Load() == abandoned
 	}) {
 		if !now.Before(req.deadline) && !req.begun.Before(since) {
@@ -220,10 +210,10 @@ func (r *Registry) expire(since time.Time) (expired int) {
 }
 
 // remove takes those out of the queue that match.
-func (r *Registry) remove(match func(*request) bool) (removed []*request) {
+func (r *Registry[K, R]) remove(match func(*request[K, R]) bool) (removed []*request[K, R]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = slices.DeleteFunc(r.queue, func(req *request) bool {
+	r.queue = slices.DeleteFunc(r.queue, func(req *request[K, R]) bool {
 		if match(req) {
 			removed = append(removed, req)
 			return true
@@ -234,13 +224,13 @@ func (r *Registry) remove(match func(*request) bool) (removed []*request) {
 }
 
 // finish answers the request.
-func (req *request) finish(results []Result, err error) {
-	req.results, req.err = results, err
+func (req *request[K, R]) finish(result any, err error) {
+	req.result, req.err = result, err
 	close(req.done)
 }
 
 // report reports progress without waiting for the caller.
-func (req *request) report(n int) {
+func (req *request[K, R]) report(n int) {
 	select {
 	case <-req.progress:
 	default:

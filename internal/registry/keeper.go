@@ -1,7 +1,6 @@
-package account
+package registry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -12,11 +11,11 @@ import (
 // keeper is the one goroutine that deals with storage, from the first Attach to
 // Close. It knows what is to be done when; its parts know how. All their state is
 // its own.
-type keeper struct {
-	r         *Registry
-	loader    *loader
-	committer *committer
-	outage    *outage
+type keeper[K comparable, R any] struct {
+	r         *Registry[K, R]
+	loader    *loader[K, R]
+	committer *committer[K, R]
+	outage    *outage[K, R]
 
 	lock      *locking  // asked for, held or being given back; nil: none of these
 	refreshAt time.Time // of the next look at storage
@@ -24,16 +23,16 @@ type keeper struct {
 	failures  int       // since it was last held
 }
 
-func newKeeper(r *Registry) *keeper {
-	l := &loader{r: r, damaged: map[int]string{}, reported: map[string]bool{}, expiredTo: r.now()}
-	return &keeper{
+func newKeeper[K comparable, R any](r *Registry[K, R]) *keeper[K, R] {
+	l := &loader[K, R]{r: r, damaged: map[int]string{}, reported: map[string]bool{}, endedTo: r.now()}
+	return &keeper[K, R]{
 		r: r, loader: l,
-		committer: &committer{loader: l, garbage: garbage{until: map[string]time.Time{}}},
-		outage:    &outage{r: r, reading: Ready, writing: Ready},
+		committer: &committer[K, R]{loader: l, retired: time.Now(), garbage: garbage{until: map[string]time.Time{}}},
+		outage:    &outage[K, R]{r: r, reading: Ready, writing: Ready},
 	}
 }
 
-func (k *keeper) run() {
+func (k *keeper[K, R]) run() {
 	defer func() {
 		if k.lock != nil {
 			k.lock.giveBack()
@@ -55,8 +54,8 @@ func (k *keeper) run() {
 }
 
 // turn does what is due.
-func (k *keeper) turn() {
-	k.loader.reportExpired()
+func (k *keeper[K, R]) turn() {
+	k.loader.reportEnded()
 	if newest := k.r.leases.Newest(); newest != k.loader.lease {
 		k.loader.lease, k.refreshAt, k.retryAt = newest, time.Time{}, time.Time{}
 		k.r.beginReading()
@@ -74,17 +73,17 @@ func (k *keeper) turn() {
 		if saw, err := k.look(); err == nil && saw == current {
 			k.committer.heal()
 		}
-		k.refreshAt = time.Now().Add(storage.Spread(k.loader.lease.Host.Refresh, 0.1))
+		k.refreshAt = time.Now().Add(storage.Spread(k.loader.lease.Host.refresh, 0.1))
 	}
 	if k.lock == nil && k.pending() && !time.Now().Before(k.retryAt) {
 		k.askForLock()
 	}
 }
 
-func (k *keeper) hasStorage() bool { return k.loader.lease != nil && k.loader.lease.HasStorage() }
+func (k *keeper[K, R]) hasStorage() bool { return k.loader.lease != nil && k.loader.lease.HasStorage() }
 
 // untilNext is how long the keeper may sleep if nothing wakes it.
-func (k *keeper) untilNext() time.Duration {
+func (k *keeper[K, R]) untilNext() time.Duration {
 	if !k.hasStorage() {
 		return DefaultRefresh
 	}
@@ -99,17 +98,18 @@ func (k *keeper) untilNext() time.Duration {
 }
 
 // pending reports whether there is something to write.
-func (k *keeper) pending() bool {
+func (k *keeper[K, R]) pending() bool {
 	n, _, _ := k.r.queued()
 	return n > 0 || k.committer.isDue()
 }
 
 // look brings what is known to what storage holds, and says so if it cannot.
-func (k *keeper) look() (sight, error) {
+func (k *keeper[K, R]) look() (sight, error) {
 	saw, err := k.loader.pull()
 	if err != nil && k.loader.lease.Context().Err() == nil { // else the next lease is read at once
 		k.r.failReading()
 	}
+	k.committer.isEmptied = k.r.kind.Unites && errors.Is(err, k.r.kind.Emptied)
 	if k.outage.reads(err) {
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
 	}
@@ -120,20 +120,21 @@ func (k *keeper) look() (sight, error) {
 // something to lock: taking the lock would make the folder of a storage that is
 // gone. An operator can say what is to become of one that does not hold what is
 // known here.
-func (k *keeper) askForLock() {
+func (k *keeper[K, R]) askForLock() {
 	_, err := k.look()
 	_, repair, _ := k.r.queued()
-	decidable := errors.Is(err, errGone) || errors.Is(err, ErrEmptied) || errors.Is(err, ErrDiverged)
-	if err != nil && !(repair && decidable) {
+	isGone := errors.Is(err, errGone) || errors.Is(err, k.r.kind.Emptied)
+	decidable := isGone || errors.Is(err, k.r.kind.Diverged)
+	if err != nil && !(repair && decidable) && !(isGone && k.r.kind.Unites) {
 		k.failed(err)
 		return
 	}
-	k.lock = k.r.beginLock(k.loader.lease)
+	k.lock = beginLock(k.loader.lease, k.r)
 }
 
 // heedLock deals with what became of the lock. That of a lease which is not in use
 // any more is given back.
-func (k *keeper) heedLock() {
+func (k *keeper[K, R]) heedLock() {
 	if k.lock == nil {
 		return
 	}
@@ -159,7 +160,7 @@ func (k *keeper) heedLock() {
 }
 
 // write writes all that waits, under the lock.
-func (k *keeper) write() {
+func (k *keeper[K, R]) write() {
 	defer k.lock.giveBack()
 	if !k.lock.h.Use() {
 		return
@@ -182,61 +183,17 @@ func (k *keeper) write() {
 }
 
 // failed notes a failed attempt to write, and when to try again.
-func (k *keeper) failed(err error) {
+func (k *keeper[K, R]) failed(err error) {
 	k.r.blame(err)
 	if k.failures++; errors.Is(err, storage.ErrLockSlow) {
 		k.failures = 0 // it was waited for already
 	}
 	wait := min(25*time.Millisecond<<min(k.failures, 6), time.Second)
 	k.retryAt = time.Now().Add(storage.Spread(wait, 0.5))
-	if isLasting(err) {
+	if k.r.kind.isLasting(err) {
 		for _, req := range k.r.take() {
 			req.finish(nil, fmt.Errorf("%w: %w", ErrBusy, err))
 		}
 		k.outage.writes(err)
-	}
-}
-
-// locking is one try to get the lock and, if that succeeds, the time until it is
-// given back. It runs beside the keeper, which must not wait for either. The lock is
-// asked for anew only once it has ended: giving back is tried several times, and
-// would else take away the next one.
-type locking struct {
-	h        *lease
-	cancel   context.CancelFunc
-	answer   chan error    // one; nil: the lock is held
-	release  chan struct{} // closed when the lock is not needed any more
-	released bool          // the keeper's
-	ended    chan struct{} // closed once a lock that was held is given back
-}
-
-// beginLock asks for the lock of that lease; the answer comes over the channel.
-func (r *Registry) beginLock(h *lease) *locking {
-	ctx, cancel := context.WithCancel(h.Context())
-	l := &locking{h: h, cancel: cancel, answer: make(chan error, 1), release: make(chan struct{}), ended: make(chan struct{})}
-	r.work.Go(func() {
-		defer r.poke()
-		err := h.Lock(ctx, lockName)
-		if err == nil && h.Use() {
-			defer h.Done() // Detach waits until the lock is given back: the storage may be gone after it
-		}
-		l.answer <- err
-		if err != nil {
-			return
-		}
-		r.poke()
-		<-l.release
-		h.UnlockSurely(r.ctx, lockName)
-		close(l.ended)
-	})
-	return l
-}
-
-// giveBack ends the need for the lock, whether it is held or still waited for.
-func (l *locking) giveBack() {
-	if !l.released {
-		l.released = true
-		l.cancel()
-		close(l.release)
 	}
 }

@@ -1,4 +1,4 @@
-package account
+package registry
 
 import (
 	"bytes"
@@ -10,26 +10,26 @@ import (
 )
 
 var (
-	errGone   = errors.New("the revision record cannot be had, though it could: storage is down, or lost it; if it stays so: caddy gatehouse service-account repair")
-	errOrphan = errors.New("storage holds accounts, but no revision record of them can be read")
+	errGone   = errors.New("the revision record cannot be had, though it could: storage is down, or lost it")
+	errOrphan = errors.New("storage holds records, but no revision record of them can be read")
 	errOlder  = errors.New("storage shows an older revision")
 )
 
 // loader reads what storage holds, and publishes it as what is known. The keeper and
 // its committer use it.
-type loader struct {
-	r     *Registry
+type loader[K comparable, R any] struct {
+	r     *Registry[K, R]
 	lease *lease // in use; nil: there is none
 
 	head      *revision       // of what is known; nil: nothing is stored yet
-	past      past            // what led to it
+	past      past[R]         // what led to it
 	shown     reading         // the last one
-	fork      *basis          // what storage shows, if that must be joined with what is known
+	fork      *basis[K, R]    // what storage shows, if that must be joined with what is known
 	staleAt   time.Time       // since when storage shows an older revision; zero: it does not
 	damaged   map[int]string  // shards whose records cannot be used, with the record
 	recheckAt time.Time       // when they are looked at again
 	reported  map[string]bool // damaged records of which an event was sent
-	expiredTo time.Time       // expiry was reported up to here
+	endedTo   time.Time       // ends were reported up to here
 }
 
 // reading is what storage holds as the revision.
@@ -58,9 +58,9 @@ const (
 const staleLimit = 2 * time.Second
 
 // pull brings what this node knows to what storage holds, if that holds all that
-// is known here. Nothing else is ever adopted: accounts that were switched off would
-// be let in again.
-func (l *loader) pull() (sight, error) {
+// is known here. Nothing else is ever adopted: who was switched off would be
+// let in again.
+func (l *loader[K, R]) pull() (sight, error) {
 	found, err := l.read()
 	if err != nil {
 		return current, err
@@ -81,7 +81,7 @@ func (l *loader) pull() (sight, error) {
 }
 
 // read reads the revision record, or its copy if that is damaged or gone.
-func (l *loader) read() (reading, error) {
+func (l *loader[K, R]) read() (reading, error) {
 	found, why := l.readRecord()
 	if why == nil && (l.head == nil || found.rev.isUnwritten() && found.rev.ID != l.head.ID) {
 		if rev, err := l.readCopy(); err == nil && rev.ID != found.rev.ID {
@@ -95,7 +95,7 @@ func (l *loader) read() (reading, error) {
 	if rev, err := l.readCopy(); err == nil {
 		// The storage answers. If the record still cannot be had, it is lost.
 		if found, why = l.readRecord(); why != nil {
-			l.reportDamage(revisionKey, why)
+			l.reportDamage(l.r.folder.revision(), why)
 			found.rev, found.mend = rev, true
 		}
 		return found, nil
@@ -107,22 +107,22 @@ func (l *loader) read() (reading, error) {
 // record, that is older than it was: a storage went back in time with one of them.
 // Where the record is of a registry that was begun and never written to, that may be
 // a write that failed and happened all the same, after another node had begun one.
-func (l *loader) preferCopy(found *reading, rev *revision) {
+func (l *loader[K, R]) preferCopy(found *reading, rev *revision) {
 	follows := rev.contains(found.rev)
 	if !follows && !found.rev.isUnwritten() {
 		return
 	}
 	if follows {
-		l.r.note(Event{Kind: Older})
+		l.r.note(Event[R]{Kind: Older})
 	}
 	found.rev, found.mend = rev, true
 }
 
 // readRecord reads the revision record itself. A storage that is not atomic
 // may show half of one for a moment, so a damaged one is looked at again.
-func (l *loader) readRecord() (found reading, why error) {
+func (l *loader[K, R]) readRecord() (found reading, why error) {
 	for try := range 3 {
-		raw, err := l.lease.Load(l.lease.Context(), revisionKey)
+		raw, err := l.lease.Load(l.lease.Context(), l.r.folder.revision())
 		if err != nil {
 			return reading{}, err
 		}
@@ -131,7 +131,7 @@ func (l *loader) readRecord() (found reading, why error) {
 		}
 		rev, damage := parseRevision(raw)
 		if damage == nil {
-			l.reportMended(revisionKey)
+			l.reportMended(l.r.folder.revision())
 			return reading{raw: raw, rev: rev}, nil
 		}
 		found, why = reading{raw: raw}, fmt.Errorf("%w: %w", ErrDamaged, damage)
@@ -142,8 +142,8 @@ func (l *loader) readRecord() (found reading, why error) {
 	return found, why
 }
 
-func (l *loader) readCopy() (*revision, error) {
-	raw, err := l.lease.Load(l.lease.Context(), copyKey)
+func (l *loader[K, R]) readCopy() (*revision, error) {
+	raw, err := l.lease.Load(l.lease.Context(), l.r.folder.copied())
 	if err != nil {
 		return nil, err
 	}
@@ -152,20 +152,20 @@ func (l *loader) readCopy() (*revision, error) {
 
 // confirmNone returns nil only if nothing is stored yet. That a record is not
 // found says little: some storages answer so while they are down.
-func (l *loader) confirmNone(found reading, why error) error {
-	keys, err := list(l.lease)
+func (l *loader[K, R]) confirmNone(found reading, why error) error {
+	keys, err := l.r.folder.list(l.lease)
 	switch {
 	case err != nil && l.head != nil:
-		return fmt.Errorf("%w (%w, and %w)", errGone, why, err)
+		return fmt.Errorf("%w; if it stays so: %s (%w, and %w)", errGone, l.r.kind.Repair, why, err)
 	case err != nil:
 		return fmt.Errorf("%w, and %w", why, err)
 	case l.head != nil && len(keys) == 0:
-		return fmt.Errorf("%w (%w)", ErrEmptied, why)
+		return fmt.Errorf("%w (%w)", l.r.kind.Emptied, why)
 	case l.head != nil:
-		return fmt.Errorf("%w (%w)", errGone, why)
+		return fmt.Errorf("%w; if it stays so: %s (%w)", errGone, l.r.kind.Repair, why)
 	}
 	for _, key := range keys {
-		if shardKeyForm.MatchString(key) || key == revisionKey && found.raw == nil {
+		if l.r.folder.isShard(key) || key == l.r.folder.revision() && found.raw == nil {
 			return fmt.Errorf("%w (%w)", errOrphan, why)
 		}
 	}
@@ -173,13 +173,13 @@ func (l *loader) confirmNone(found reading, why error) error {
 }
 
 // pause waits a moment, longer at each try; it fails when the lease has ended.
-func (l *loader) pause(try int) error {
+func (l *loader[K, R]) pause(try int) error {
 	return storage.Pause(l.lease.Context(), 20*time.Millisecond<<try)
 }
 
 // unchanged makes sure that nobody replaced the revision record meanwhile.
-func (l *loader) unchanged() error {
-	raw, err := l.lease.Load(l.lease.Context(), revisionKey)
+func (l *loader[K, R]) unchanged() error {
+	raw, err := l.lease.Load(l.lease.Context(), l.r.folder.revision())
 	switch {
 	case l.shown.raw == nil && err != nil:
 		return nil // it was not to be had before either, but its copy was
@@ -192,7 +192,7 @@ func (l *loader) unchanged() error {
 }
 
 // judge compares a revision with what is known, and adopts it if it may.
-func (l *loader) judge(found reading) (sight, error) {
+func (l *loader[K, R]) judge(found reading) (sight, error) {
 	switch {
 	case found.rev == nil:
 		l.markLoaded()
@@ -222,23 +222,26 @@ func (l *loader) judge(found reading) (sight, error) {
 
 // weigh deals with a revision that neither holds what is known here nor is held by
 // it. If it lacks nothing but the ids it is adopted; else the two must be joined.
-func (l *loader) weigh(found reading) (sight, error) {
+func (l *loader[K, R]) weigh(found reading) (sight, error) {
 	steps, ok := l.past.since(found.rev)
+	if !ok && l.r.kind.Unites {
+		steps, ok = l.r.current.Load().everything(), true
+	}
 	if !ok {
 		return current, fmt.Errorf("%w: there revision %d, %s; here %d, %s",
-			ErrDiverged, found.rev.Seq, found.rev.ID, l.head.Seq, l.head.ID)
+			l.r.kind.Diverged, found.rev.Seq, found.rev.ID, l.head.Seq, l.head.ID)
 	}
 	if l.fork == nil || l.fork.rev.ID != found.rev.ID || len(l.fork.blocked) > 0 {
-		base, lost, err := fetch(l.lease, found.rev, l.r.current.Load())
+		base, lost, err := l.r.kind.fetch(l.lease, found.rev, l.r.current.Load())
 		if err != nil {
 			return current, err
 		}
-		l.fork = &basis{rev: found.rev, also: l.head, snapshot: base, blocked: map[int]string{}, steps: steps, due: true}
+		l.fork = &basis[K, R]{rev: found.rev, also: l.head, snapshot: base, blocked: map[int]string{}, steps: steps, due: true}
 		for i := range lost {
-			l.fork.blocked[i] = shardKey(i, found.rev.digests[i])
+			l.fork.blocked[i] = l.r.folder.shard(i, found.rev.digests[i])
 		}
 	}
-	w := newWork(l.fork.snapshot, l.fork.blocked)
+	w := newWork(l.r.kind, l.fork.snapshot, l.fork.blocked)
 	if w.remake(steps); len(w.changed) == 0 && len(l.fork.blocked) == 0 {
 		l.publish(found.rev, l.fork.snapshot, nil)
 		return current, nil
@@ -251,10 +254,10 @@ func (l *loader) weigh(found reading) (sight, error) {
 const maxMoves = 20
 
 // adopt loads the shards that a revision names anew, and makes it what is known.
-func (l *loader) adopt(found reading) error {
+func (l *loader[K, R]) adopt(found reading) error {
 	next := l.r.current.Load()
 	for try, moved := 0, 0; ; try++ {
-		got, lost, err := fetch(l.lease, found.rev, next)
+		got, lost, err := l.r.kind.fetch(l.lease, found.rev, next)
 		next = got // also what was had of a revision that was replaced meanwhile
 		if err != nil {
 			return err
@@ -284,29 +287,29 @@ func (l *loader) adopt(found reading) error {
 
 // publish makes next what is known, as of the revision. lost are its records that
 // cannot be used.
-func (l *loader) publish(rev *revision, next *snapshot, lost map[int]error) {
+func (l *loader[K, R]) publish(rev *revision, next *Snapshot[K, R], lost map[int]error) {
 	old := l.r.current.Load()
 	first := !l.r.loaded.Load()
 	if next.shards != old.shards {
-		next.version = storedVersions.Add(1)
+		next.version = versions.Add(1)
 	}
 	l.r.current.Store(next)
 	l.head = rev
 	l.r.head.Store(rev)
-	var changed []Changed
+	var changed []Changed[R]
 	for i := range next.shards {
 		if !first && old.shards[i] != next.shards[i] {
-			changed = append(changed, difference(old.shards[i], next.shards[i])...)
+			changed = append(changed, l.r.kind.difference(old.shards[i], next.shards[i])...)
 		}
 	}
 	if first {
-		l.past = past{base: rev.ID}
+		l.past = past[R]{base: rev.ID}
 	} else {
 		l.past.add(rev.ID, changed)
 	}
 	damaged := map[int]string{}
 	for i, err := range lost {
-		damaged[i] = shardKey(i, rev.digests[i])
+		damaged[i] = l.r.folder.shard(i, rev.digests[i])
 		l.reportDamage(damaged[i], err)
 	}
 	for i, record := range l.damaged {
@@ -314,48 +317,48 @@ func (l *loader) publish(rev *revision, next *snapshot, lost map[int]error) {
 			l.reportMended(record)
 		}
 	}
-	l.damaged, l.recheckAt = damaged, time.Now().Add(10*l.lease.Host.Refresh)
+	l.damaged, l.recheckAt = damaged, time.Now().Add(10*l.lease.Host.refresh)
 	l.markLoaded()
 	if len(changed) > 0 {
-		l.r.note(Event{Kind: Updated, Changes: changed})
+		l.r.note(Event[R]{Kind: Updated, Changes: changed})
 	}
 }
 
 // markLoaded ends the first reading.
-func (l *loader) markLoaded() {
+func (l *loader[K, R]) markLoaded() {
 	if l.r.loaded.CompareAndSwap(false, true) {
-		l.expiredTo = l.r.now()
+		l.endedTo = l.r.now()
 		close(l.r.ready)
-		l.r.note(Event{Kind: Loaded})
+		l.r.note(Event[R]{Kind: Loaded})
 	}
 }
 
 // reportDamage reports each damaged record once.
-func (l *loader) reportDamage(record string, why error) {
+func (l *loader[K, R]) reportDamage(record string, why error) {
 	if !l.reported[record] {
 		l.reported[record] = true
-		l.r.note(Event{Kind: Damaged, Record: record, Err: fmt.Errorf("%s: %w", record, why)})
+		l.r.note(Event[R]{Kind: Damaged, Record: record, Err: fmt.Errorf("%s: %w", record, why)})
 	}
 }
 
-func (l *loader) reportMended(record string) {
+func (l *loader[K, R]) reportMended(record string) {
 	if l.reported[record] {
 		delete(l.reported, record)
-		l.r.note(Event{Kind: Mended, Record: record})
+		l.r.note(Event[R]{Kind: Mended, Record: record})
 	}
 }
 
-// reportExpired reports accounts whose time has come since the last turn.
-func (l *loader) reportExpired() {
+// reportEnded reports records whose time is over since the last turn.
+func (l *loader[K, R]) reportEnded() {
 	now := l.r.now()
-	var changed []Changed
+	var changed []Changed[R]
 	for _, s := range l.r.current.Load().shards {
-		for _, a := range s.expiredBetween(l.expiredTo, now) {
-			changed = append(changed, Changed{Before: a, After: a})
+		for _, ended := range s.endedBetween(l.endedTo, now) {
+			changed = append(changed, Changed[R]{Before: ended, After: ended})
 		}
 	}
-	l.expiredTo = now
+	l.endedTo = now
 	if len(changed) > 0 {
-		l.r.note(Event{Kind: AccountsExpired, Changes: changed})
+		l.r.note(Event[R]{Kind: Ended, Changes: changed})
 	}
 }

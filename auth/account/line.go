@@ -1,10 +1,8 @@
 package account
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"unique"
@@ -13,20 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The body of a shard's record is a line about the shard and then a line for
-// each account, by subject, so that a person can read it. What follows from the
-// subject is left out.
-
-// encodeShard makes the record. The same content always makes the same bytes.
-func encodeShard(i int, seq uint64, revision string, accounts []*Account) (record []byte, digest string) {
-	b := make([]byte, 0, 128+len(accounts)*192)
-	b = fmt.Appendf(b, `{"shard":"%s","seq":%d,"revision":"%s","accounts":%d}`+"\n", shardName(i), seq, revision, len(accounts))
-	for _, a := range accounts {
-		b = appendLine(b, a)
-	}
-	return seal("shard", b)
-}
-
+// appendLine writes an account as a line of JSON, so that a person can read it. What
+// follows from the subject is left out. The same account always makes the same bytes.
 func appendLine(b []byte, a *Account) []byte {
 	b = appendText(append(b, `{"subject":`...), a.Subject())
 	if name := a.Name(); name != "" {
@@ -63,7 +49,7 @@ func appendLine(b []byte, a *Account) []byte {
 			b = strconv.AppendInt(append(b, n.member...), n.seconds, 10)
 		}
 	}
-	return append(b, '}', '\n')
+	return append(b, '}')
 }
 
 func appendText(b []byte, s string) []byte {
@@ -72,55 +58,6 @@ func appendText(b []byte, s string) []byte {
 		panic(err) // accounts hold valid UTF-8 only
 	}
 	return b
-}
-
-// parseShard reads the record of the shard with that number. Its errors go on
-// from the name of the record, and quote nothing of it. Nothing of the record
-// stays in memory.
-func parseShard(i int, record []byte) ([]*Account, origin, error) {
-	body, digest, err := unseal("shard", record, maxShard)
-	if err != nil {
-		return nil, origin{}, err
-	}
-	first, rest, _ := bytes.Cut(body, []byte("\n"))
-	var head struct {
-		Shard    string `json:"shard"`
-		Seq      uint64 `json:"seq"`
-		Revision string `json:"revision"`
-		Accounts int    `json:"accounts"`
-	}
-	if err := json.Unmarshal(first, &head, json.RejectUnknownMembers(true)); err != nil {
-		return nil, origin{}, errors.New("its second line is not that of a shard")
-	}
-	lines := bytes.Count(rest, []byte("\n"))
-	if head.Shard != shardName(i) || head.Accounts != lines || !idForm.MatchString(head.Revision) {
-		return nil, origin{}, errors.New("its second line is that of another shard")
-	}
-	accounts := make([]*Account, 0, lines)
-	plain := "\n" // the last subject with an account of the plain id
-	reader := lineReader{shard: i, known: map[string]unique.Handle[traits]{}}
-	for n := range lines {
-		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte("\n"))
-		a, err := reader.read(line)
-		if err == nil && n > 0 && byKey(accounts[n-1], a) >= 0 {
-			err = errors.New("it is not in order")
-		}
-		if err == nil && !a.traits.Value().qualified {
-			if a.is(plain) {
-				err = errors.New("it has the id of another")
-			}
-			plain = a.Subject()
-		}
-		if err != nil {
-			return nil, origin{}, fmt.Errorf("the account in line %d: %w", n+3, err)
-		}
-		accounts = append(accounts, a)
-	}
-	if len(rest) > 0 {
-		return nil, origin{}, errors.New("something follows the last account")
-	}
-	return accounts, origin{Seq: head.Seq, Revision: head.Revision, Digest: digest}, nil
 }
 
 // shardLine is the line of an account. The texts stay as they are written, so
@@ -142,11 +79,16 @@ type shardLine struct {
 // lineReader reads the lines of one shard. All that it needs for one serves for
 // the next, so that reading a million leaves no garbage worth naming behind.
 type lineReader struct {
-	shard int
 	line  shardLine
 	text  []byte
 	key   []byte
+	plain string                           // the last subject with an account of the plain id
 	known map[string]unique.Handle[traits] // by how they are written
+}
+
+func newReader() func(line []byte) (*Account, error) {
+	reader := lineReader{plain: "\n", known: map[string]unique.Handle[traits]{}}
+	return reader.read
 }
 
 var errLineForm = errors.New("it has another form")
@@ -175,10 +117,16 @@ func (r *lineReader) read(line []byte) (*Account, error) {
 	if err := checkSubject(a.Subject()); err != nil {
 		return nil, err
 	}
-	if shardOf(a.Subject()) != r.shard {
-		return nil, errors.New("it belongs to another shard")
+	if err := checkText("name", a.Name()); err != nil { // a line feed of the subject's would be here
+		return nil, err
 	}
-	return a, checkText("name", a.Name()) // a line feed of the subject's would be here
+	if !a.traits.Value().qualified {
+		if a.is(r.plain) {
+			return nil, errors.New("it has the id of another")
+		}
+		r.plain = a.Subject()
+	}
+	return a, nil
 }
 
 func appendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {

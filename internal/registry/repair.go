@@ -1,0 +1,176 @@
+package registry
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+)
+
+// Keep says what [Registry.Repair] keeps where storage and node differ.
+type Keep string
+
+// What can be kept.
+const (
+	// KeepNode keeps what this node knows, and writes it to storage.
+	KeepNode Keep = "node"
+	// KeepStorage keeps what storage holds, for this node and all others.
+	KeepStorage Keep = "storage"
+)
+
+// kept is what the requests want kept; empty: none is a repair. Of two that do not
+// agree the one that loses nothing in memory counts.
+func kept[K comparable, R any](reqs []*request[K, R]) (keep Keep) {
+	for _, req := range reqs {
+		if req.keep != "" && keep != KeepNode {
+			keep = req.keep
+		}
+	}
+	return keep
+}
+
+// basisOfNothing is for a storage that holds no revision any more.
+func (c *committer[K, R]) basisOfNothing(b *basis[K, R], keep Keep) (*basis[K, R], error) {
+	if err := c.probe(func() error {
+		found, err := c.read()
+		if err == nil {
+			return errRaced // it is there after all
+		}
+		if !errors.Is(err, errGone) && !errors.Is(err, c.r.kind.Emptied) {
+			return err
+		}
+		c.shown = reading{raw: found.raw, mend: true}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	b.due = true
+	if keep == KeepStorage {
+		empty := *b.rev
+		empty.digests = [shardCount]string{}
+		b.rev, b.snapshot, b.blocked = &empty, &Snapshot[K, R]{kind: c.r.kind}, nil
+	}
+	return b, nil
+}
+
+// basisOfTwo is for a storage that holds something else than is known here. The
+// next revision follows both, so that the nodes that know either adopt it.
+func (c *committer[K, R]) basisOfTwo(b *basis[K, R], keep Keep) (*basis[K, R], error) {
+	shown := c.shown.rev
+	b.also, b.due = shown, true
+	if keep == KeepNode {
+		return b, nil
+	}
+	theirs, lost, err := c.r.kind.fetch(c.lease, shown, b.snapshot)
+	if err != nil {
+		return nil, err
+	}
+	for i, why := range lost {
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, c.r.folder.shard(i, shown.digests[i]), why)
+	}
+	b.rev, b.also, b.snapshot, b.blocked = shown, b.rev, theirs, nil
+	return b, nil
+}
+
+// restore writes again the records of the basis that are damaged or gone in
+// storage, and gives their keys. Of those whose content is not known here, lost are
+// the shards; what can be read of them is kept aside if an operator asked for it.
+func (c *committer[K, R]) restore(b *basis[K, R], asked bool) (mended []string, lost []int, err error) {
+	if b.rev == nil {
+		return nil, nil, nil
+	}
+	var mu sync.Mutex // guards mended and lost
+	err = storage.Each(shardCount, parallel, func(i int) error {
+		digest := b.rev.digests[i]
+		if digest == "" {
+			return nil
+		}
+		key := c.r.folder.shard(i, digest)
+		if _, err := c.r.kind.load(c.lease, i, digest, nil); err == nil {
+			return nil
+		}
+		known := b.snapshot.shards[i]
+		isLost := known.digest() != digest
+		if isLost && !asked {
+			return nil
+		}
+		var err error
+		if isLost {
+			err = c.keepAside(i, digest)
+		} else {
+			err = c.storeSurely(key, known.encode(i))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		mended = append(mended, key)
+		if isLost {
+			lost = append(lost, i)
+		}
+		return err
+	})
+	if c.shown.mend {
+		mended = append(mended, c.r.folder.revision())
+	}
+	slices.Sort(mended)
+	return mended, lost, err
+}
+
+// keepAside copies what can be read of a damaged record, for people to look at.
+func (c *committer[K, R]) keepAside(i int, digest string) error {
+	ctx := c.lease.Context()
+	damaged, err := c.lease.Load(ctx, c.r.folder.shard(i, digest))
+	if err != nil || len(damaged) == 0 {
+		return nil // nothing to keep
+	}
+	return c.lease.StoreChecked(ctx, c.r.folder.damaged(i, digest), damaged)
+}
+
+// healEvery is how often lost records are looked for, in refreshes.
+const healEvery = 30
+
+// heal writes again the records that are gone though the revision, which storage
+// holds, names them: a storage may have lost, or evicted, some. It needs no lock, as
+// their names say what they hold. A second copy of the revision that is gone, or
+// another one's, is written under the lock.
+func (c *committer[K, R]) heal() {
+	if c.head == nil || c.shown.raw == nil || c.shown.mend || time.Now().Before(c.healAt) {
+		return
+	}
+	c.healAt = time.Now().Add(storage.Spread(healEvery*c.lease.Host.refresh, 0.1))
+	listed, err := c.r.folder.list(c.lease)
+	if err != nil {
+		return // the next look will find them
+	}
+	copied, copyErr := c.lease.Load(c.lease.Context(), c.r.folder.copied())
+	if c.unchanged() != nil {
+		return // perhaps all is gone
+	}
+	c.copyDue = c.copyDue || copyErr != nil || !bytes.Equal(copied, c.shown.raw)
+	known := c.r.current.Load()
+	var missing []int
+	for i, digest := range c.head.digests {
+		if _, found := slices.BinarySearch(listed, c.r.folder.shard(i, digest)); digest != "" && !found && known.shards[i].digest() == digest {
+			missing = append(missing, i)
+		}
+	}
+	var healed atomic.Int32
+	_ = storage.Each(len(missing), parallel, func(n int) error {
+		i := missing[n]
+		if _, err := c.r.kind.load(c.lease, i, c.head.digests[i], nil); err == nil {
+			return nil // it was not listed, and is there
+		}
+		if err := c.storeSurely(c.r.folder.shard(i, c.head.digests[i]), known.shards[i].encode(i)); err != nil {
+			return err // the next look will find it
+		}
+		healed.Add(1)
+		return nil
+	})
+	if n := healed.Load(); n > 0 {
+		c.r.note(Event[R]{Kind: Healed, Records: int(n)})
+	}
+}

@@ -1,0 +1,157 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+)
+
+// host is what a running configuration lends. observe is a func(Event[R]): nothing but
+// who calls it has to know of what kind the records are.
+type host struct {
+	refresh time.Duration
+	observe any
+}
+
+// lease is the use of it.
+type lease = storage.Lease[host]
+
+const parallel = 8 // calls of storage at once
+
+// list returns the keys of the folder that are ours: a listing may hold temporary
+// files. None is no error.
+func (f folder) list(h *lease) ([]string, error) {
+	keys, err := h.List(h.Context(), string(f))
+	return slices.DeleteFunc(keys, func(key string) bool { return !f.isOurs(key) }), err
+}
+
+// fetch loads what the revision names and now does not hold. lost tells which
+// records cannot be used; their shards stay as they are.
+func (k *Kind[K, R]) fetch(h *lease, rev *revision, now *Snapshot[K, R]) (next *Snapshot[K, R], lost map[int]error, err error) {
+	if rev == nil {
+		return &Snapshot[K, R]{kind: k}, nil, nil
+	}
+	fresh := *now
+	var wanted []int
+	for i, digest := range rev.digests {
+		if digest != now.shards[i].digest() {
+			wanted = append(wanted, i)
+		}
+	}
+	failures := make([]error, shardCount)
+	err = storage.Each(len(wanted), parallel, func(n int) error {
+		i := wanted[n]
+		s, err := k.load(h, i, rev.digests[i], now.shards[i])
+		if isNoAnswer(h, err) {
+			return err
+		}
+		if failures[i] = err; err == nil {
+			fresh.shards[i] = s
+		}
+		return nil
+	})
+	lost = map[int]error{}
+	for i, err := range failures {
+		if err != nil {
+			lost[i] = err
+		}
+	}
+	return &fresh, lost, err
+}
+
+// load reads the record of a shard; what stayed the same is shared with old.
+func (k *Kind[K, R]) load(h *lease, i int, digest string, old *shard[K, R]) (*shard[K, R], error) {
+	if digest == "" {
+		return nil, nil
+	}
+	record, err := h.Load(h.Context(), folder(k.Folder).shard(i, digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("it is gone: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("it cannot be read: %w", err)
+	}
+	records, from, err := k.parse(i, record)
+	if err != nil {
+		return nil, fmt.Errorf("it is damaged: %w", err)
+	}
+	if from.Digest != digest {
+		return nil, errors.New("it is damaged: it holds the content of another record")
+	}
+	k.share(records, old)
+	return newShard(k, records, from), nil
+}
+
+// isNoAnswer reports an error that says nothing about what storage holds.
+func isNoAnswer(h *lease, err error) bool {
+	return errors.Is(err, storage.ErrNoAnswer) || errors.Is(err, storage.ErrStuck) || h.Context().Err() != nil
+}
+
+// isLasting reports whether trying again soon is of no use.
+func (k *Kind[K, R]) isLasting(err error) bool {
+	return storage.IsLasting(err) || errors.Is(err, ErrDamaged) || errors.Is(err, k.Diverged)
+}
+
+// garbage are records that no revision names, with when they may be deleted.
+type garbage struct {
+	until   map[string]time.Time
+	sweepAt time.Time
+}
+
+const (
+	sweepEvery  = time.Hour
+	maxCollects = 2 * shardCount // deletions at once, so that the lock is not held long
+)
+
+// sweep looks for records that nothing names, as a writer that died leaves them.
+// The lock is held; rev is the current revision.
+func (g *garbage) sweep(h *lease, f folder, rev *revision, linger time.Duration) {
+	if time.Now().Before(g.sweepAt) {
+		return
+	}
+	g.sweepAt = time.Now().Add(sweepEvery)
+	keys, err := f.list(h)
+	if err != nil {
+		return // the next sweep will find them
+	}
+	for _, key := range keys {
+		if _, known := g.until[key]; !known && f.isShard(key) && !rev.names(f, key) {
+			g.until[key] = time.Now().Add(linger)
+		}
+	}
+}
+
+// isDue reports whether there is something to delete.
+func (g *garbage) isDue() bool {
+	for _, until := range g.until {
+		if !time.Now().Before(until) {
+			return true
+		}
+	}
+	return false
+}
+
+// collect deletes records that nothing has named for a while: another node may
+// still be reading those that were replaced, which takes about as long as writing
+// those in their place, or be about to name new ones. The lock is held, and the
+// revision was just read.
+func (g *garbage) collect(h *lease, f folder, rev *revision) {
+	var due []string
+	for key, until := range g.until {
+		if !time.Now().Before(until) && len(due) < maxCollects {
+			due = append(due, key)
+		}
+	}
+	due = slices.DeleteFunc(due, func(key string) bool {
+		delete(g.until, key)
+		return rev.names(f, key)
+	})
+	_ = storage.Each(len(due), parallel, func(i int) error {
+		_ = h.Delete(h.Context(), due[i]) // one that stays is found by a sweep
+		return nil
+	})
+}
