@@ -7,6 +7,7 @@ package auth
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // A token that was verified before costs no allocation, whatever the route asks
@@ -14,10 +15,13 @@ import (
 func TestCachedTokenCostsNoAllocation(t *testing.T) {
 	g := newGate(t, "RS256")
 	v := g.verifier()
-	token := g.usualToken("RS256")
+	token := g.idp.Mint(map[string]any{
+		"sub": "jane", "scope": "openid gateway.read", "groups": []string{"operators", "team-billing"},
+		"tenant": map[string]any{"plan": "pro"}, "acr": "mfa", "auth_time": epoch.Unix(),
+	})
 	p, err := Rules{
-		Issuers: []string{"acme"}, Audiences: []string{"https://gateway.example.com"}, Scopes: []string{"gateway.read"},
-		Groups: [][]string{{"nobody", "operators"}}, Claims: []ClaimRule{{"tenant.plan", []string{"free", "pro"}}}, ServiceAccount: "deny",
+		Issuers: []string{"acme"}, Audiences: []string{"https://gateway.example.com"}, Scopes: []string{"gateway.read"}, AnyScopes: [][]string{{"x", "gateway.read"}}, AuthenticatedWithin: time.Hour, ACR: []string{"0", "mfa"}, Now: g.clock.now,
+		Groups: [][]string{{"nobody", "op*"}}, Claims: []ClaimRule{{"tenant.plan", []string{"free", "p*"}}}, ServiceAccount: "deny",
 	}.Compile()
 	if err != nil {
 		t.Fatal(err)

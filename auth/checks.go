@@ -281,12 +281,3 @@ func (a *authority) groups(c claimSet) (list []string) {
 	}
 	return list
 }
-
-func (a *authority) scopes(c claimSet) []string {
-	for _, path := range a.preset.scopes {
-		if value, ok := c.lookup(path); ok && value.Kind() != 'n' {
-			return c.words(path)
-		}
-	}
-	return nil
-}

@@ -34,7 +34,8 @@ type Explanation struct {
 type Rule struct {
 	// Rule is the check's name: bearer, form, issuer, algorithm, type, expiry,
 	// begin, lifetime, audience, binding, signature, subject, still_good, kind,
-	// account or sender, or one of package bound.
+	// scopes (where the issuer has scope_includes), account or sender, or one of
+	// package bound.
 	Rule string `json:"rule"`
 
 	// Held tells whether the token stands up to it; nil: it was not asked,
@@ -82,6 +83,7 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 		return e
 	}
 	e.explainKind(x.authority, e.Claims)
+	e.explainScopes(x.authority, e.Claims)
 	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
 	e.explainSender(x, senders, q)
 	return e
@@ -107,6 +109,15 @@ func (e *Explanation) explainKind(a *authority, claims jsontext.Value) {
 	c, _ := parseClaims(claims)
 	kind, by := a.kind(c)
 	e.add("kind", nil, expected, string(kind)+", by "+by)
+}
+
+// explainScopes lists the scopes where the token does not tell all of them by itself.
+func (e *Explanation) explainScopes(a *authority, claims jsontext.Value) {
+	if len(a.included) == 0 {
+		return
+	}
+	c, _ := parseClaims(claims)
+	e.add("scopes", nil, "scopes, and those that they include by scope_includes", a.scopes(c))
 }
 
 func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {

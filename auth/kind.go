@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -13,6 +14,26 @@ type KindRule struct {
 	// Path and Values are those of a [ClaimRule].
 	Path   string
 	Values []string
+}
+
+// kindPatterns is a [KindRule], compiled.
+type kindPatterns struct {
+	kind Kind
+	claimPatterns
+}
+
+func (r KindRule) compile() (k kindPatterns, err error) {
+	if r.Kind != KindUser && r.Kind != KindServiceAccount {
+		return k, fmt.Errorf("kind: found %q, expected %s or %s", r.Kind, KindServiceAccount, KindUser)
+	}
+	if r.Path == "" || len(r.Values) == 0 {
+		return k, fmt.Errorf("kind %s when %s: expected a claim and at least one value", r.Kind, r.Path)
+	}
+	values, err := compilePatterns(r.Values)
+	if err != nil {
+		return k, fmt.Errorf("kind %s when %s: %w", r.Kind, r.Path, err)
+	}
+	return kindPatterns{r.Kind, claimPatterns{r.Path, values}}, nil
 }
 
 // traits are what marks are looked for in.
@@ -176,10 +197,10 @@ func (t *traits) name(client string, ok bool) {
 // kind tells what the caller is, and by what. Where nothing is known of it, or
 // marks of both kinds are there, it cannot be told.
 func (a *authority) kind(c claimSet) (kind Kind, by string) {
-	for _, rule := range a.Kinds {
-		if value, ok := c.lookup(rule.Path); ok {
-			if list, _ := scalars(value); containsAny(list, rule.Values) {
-				return rule.Kind, "the option kind when " + rule.Path
+	for _, rule := range a.kinds {
+		if value, ok := c.lookup(rule.path); ok {
+			if list, _ := scalars(value); rule.values.matchAny(list) {
+				return rule.kind, "the option kind when " + rule.path
 			}
 		}
 	}

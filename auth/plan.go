@@ -125,10 +125,10 @@ func (v *value) elements(yield func(string) bool) {
 	}
 }
 
-// hasAny tells whether one of the value's texts is one of these.
-func (v *value) hasAny(texts []string) bool {
+// hasAny tells whether one of the value's texts fits any of the patterns.
+func (v *value) hasAny(wanted patterns) bool {
 	for s := range v.elements {
-		if slices.Contains(texts, s) {
+		if wanted.match(s) {
 			return true
 		}
 	}

@@ -37,7 +37,7 @@ func TestAskedClaimsAreAtHand(t *testing.T) {
 				t.Errorf("%s: %s reads %+v at hand and %+v anew", p, path, text, want[i])
 			}
 		}
-		if !p.claimHasAny("list", []string{"y,z"}) || p.claimHasAny("list", []string{"y", "z", "x,1"}) {
+		if !p.claimHasAny("list", literals([]string{"y,z"})) || p.claimHasAny("list", literals([]string{"y", "z", "x,1"})) {
 			t.Error("a list that its text does not tell is parted at the wrong place")
 		}
 	}
@@ -61,7 +61,7 @@ func TestPlanIsBounded(t *testing.T) {
 	if n := len(p.profile.authority.plan.list()); n != maxPlanned || int(p.token.planned) != n {
 		t.Errorf("%d claims are planned and %d at hand, expected %d", n, p.token.planned, maxPlanned)
 	}
-	if text, _ := p.Text("claims.tenant.plan"); text.Value != "pro" || !p.claimHasAny("tenant.plan", []string{"pro"}) {
+	if text, _ := p.Text("claims.tenant.plan"); text.Value != "pro" || !p.claimHasAny("tenant.plan", literals([]string{"pro"})) {
 		t.Errorf("beyond the bound a claim reads %q", text.Value)
 	}
 }

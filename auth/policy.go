@@ -58,6 +58,10 @@ type Policy struct {
 	// Kind, if set, is what every other caller of this issuer is.
 	Kind Kind
 
+	// ScopeIncludes says which scopes who has a scope has, too, and those have in
+	// turn. It must not lead in a circle.
+	ScopeIncludes map[string][]string
+
 	// SubjectClaim, ClientClaim, GroupsClaim and ScopesClaim are paths of
 	// claims; empty means the preset's, or what most issuers use.
 	SubjectClaim, ClientClaim, GroupsClaim, ScopesClaim string
@@ -99,14 +103,11 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("kind: found %q, expected %s or %s", p.Kind, KindServiceAccount, KindUser)
 	}
 	for _, rule := range p.Kinds {
-		if rule.Kind != KindUser && rule.Kind != KindServiceAccount {
-			return fmt.Errorf("kind: found %q, expected %s or %s", rule.Kind, KindServiceAccount, KindUser)
-		}
-		if rule.Path == "" || len(rule.Values) == 0 {
-			return fmt.Errorf("kind %s when %s: expected a claim and at least one value", rule.Kind, rule.Path)
+		if _, err := rule.compile(); err != nil {
+			return err
 		}
 	}
-	return nil
+	return CheckScopeIncludes(p.ScopeIncludes)
 }
 
 // MaxLeeway is the longest leeway; it keeps a slip of the pen from making
@@ -120,6 +121,8 @@ type authority struct {
 	preset      preset
 	keys        *issuer.Engine
 	leeway      float64 // the policy's, in seconds, rounded up
+	kinds       []kindPatterns
+	included    map[string][]string // scopes by one that includes them, all of them
 	plan        plan
 	interner    interner
 	unclear     *Refusal      // of callers who cannot be told
@@ -138,6 +141,11 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 		a.Algorithms = Algorithms
 	}
 	a.TokenType = mediaType(p.TokenType)
+	for _, rule := range p.Kinds {
+		kind, _ := rule.compile() // the policy is valid
+		a.kinds = append(a.kinds, kind)
+	}
+	a.included, _ = includedScopes(p.ScopeIncludes)
 	a.unclear = a.preset.unclear()
 	return a, nil
 }

@@ -163,13 +163,13 @@ func (p *Principal) claim(path string) value {
 	return p.readClaim(path)
 }
 
-// claimHasAny tells whether the claim at a path has one of the texts.
-func (p *Principal) claimHasAny(path string, texts []string) bool {
+// claimHasAny tells whether the claim at a path fits any of the patterns.
+func (p *Principal) claimHasAny(path string, wanted patterns) bool {
 	v := p.claim(path)
 	if v.text.Partial && v.list == nil {
 		v = p.readClaim(path) // its text does not tell all
 	}
-	return v.hasAny(texts)
+	return v.hasAny(wanted)
 }
 
 // readClaim reads a claim anew.

@@ -120,7 +120,7 @@ func TestSplitLosesNothing(t *testing.T) {
 					t.Errorf("preset %q: %s is %q, expected %q", preset, path, got, list)
 				}
 				for _, one := range list {
-					if !p.claimHasAny(path, []string{"?", one}) || p.claimHasAny(path, []string{one + "?"}) {
+					if !p.claimHasAny(path, literals([]string{"?", one})) || p.claimHasAny(path, literals([]string{one + "?"})) {
 						t.Errorf("preset %q: %s has %q, and not that and more: found otherwise", preset, path, one)
 					}
 				}

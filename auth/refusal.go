@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -31,6 +32,13 @@ type Refusal struct {
 	// with the code insufficient_scope, and only where scopes are missing.
 	Scope string
 
+	// ACR lists the values of the claim acr that will do, separated by spaces, and
+	// MaxAge is how long ago the login may be; only with the code
+	// insufficient_user_authentication, and zero where the route does not ask for it
+	// (RFC 9470, section 3).
+	ACR    string
+	MaxAge time.Duration
+
 	// RetryAfter says when to try again; zero except with status 503.
 	RetryAfter time.Duration
 
@@ -51,11 +59,12 @@ func (r *Refusal) Is(target error) bool {
 	return ok && other.Reason == r.Reason
 }
 
-// Error codes of RFC 6750, section 3.1.
+// Error codes of RFC 6750, section 3.1, and RFC 9470, section 3.
 const (
 	codeInvalidRequest    = "invalid_request"
 	codeInvalidToken      = "invalid_token"
 	codeInsufficientScope = "insufficient_scope"
+	codeInsufficientLogin = "insufficient_user_authentication"
 )
 
 // The refusals. Their messages are the closed set of sentences a caller sees.
@@ -91,6 +100,8 @@ var (
 	ErrManyKeys        = badToken("many_keys", "the token does not name the key that signed it, and the issuer has too many to try")
 	ErrSignature       = badToken("signature", "the signature of the token is not valid")
 	ErrHeaderValue     = badToken("header_value", "a claim of the token cannot be carried in a header")
+	ErrACR             = define("acr", http.StatusUnauthorized, codeInsufficientLogin, "a stronger way to log in is required here")
+	ErrAuthTime        = define("auth_time", http.StatusUnauthorized, codeInsufficientLogin, "a more recent login is required here")
 	ErrScope           = define("scope", http.StatusForbidden, codeInsufficientScope, "the token lacks a scope that is required here")
 	ErrGroup           = forbidden("group", "the caller is in none of the groups required here")
 	ErrClaim           = forbidden("claim", "a claim of the token does not have a value required here")
@@ -131,8 +142,12 @@ func forbidden(reason, message string) *Refusal {
 	return define(reason, http.StatusForbidden, "", message)
 }
 
+// HasDemands tells whether the refusal says what its route asks for, so that its
+// challenge is another one on each route.
+func (r *Refusal) HasDemands() bool { return r.Scope != "" || r.ACR != "" || r.MaxAge > 0 }
+
 // Challenge words the WWW-Authenticate header of a protected route (RFC 6750,
-// section 3; RFC 9728, section 5.1).
+// section 3; RFC 9470, section 3; RFC 9728, section 5.1).
 type Challenge struct {
 	// Realm names the protected space; empty leaves the parameter out.
 	Realm string
@@ -176,6 +191,10 @@ func (c Challenge) words(scheme string, r *Refusal) string {
 	}
 	if r.Status == http.StatusUnauthorized || r.Code == codeInsufficientScope {
 		add("scope", cmp.Or(r.Scope, c.Scope))
+	}
+	add("acr_values", r.ACR)
+	if r.MaxAge > 0 {
+		add("max_age", strconv.Itoa(int(r.MaxAge.Seconds())))
 	}
 	add("resource_metadata", c.ResourceMetadata)
 	if scheme == "DPoP" {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
@@ -21,7 +22,7 @@ import (
 func TestRefusals(t *testing.T) {
 	codes := map[int][]string{
 		http.StatusBadRequest:         {"invalid_request"},
-		http.StatusUnauthorized:       {"", "invalid_token"},
+		http.StatusUnauthorized:       {"", "invalid_token", "insufficient_user_authentication"},
 		http.StatusForbidden:          {"", "insufficient_scope"},
 		http.StatusServiceUnavailable: {""},
 	}
@@ -38,7 +39,7 @@ func TestRefusals(t *testing.T) {
 		if !slices.Contains(codes[r.Status], r.Code) {
 			t.Errorf("%s: code %q with status %d", r.Reason, r.Code, r.Status)
 		}
-		if r.Scope != "" || r.RetryAfter != 0 && r.Status != http.StatusServiceUnavailable || r.Cause != nil {
+		if r.HasDemands() || r.RetryAfter != 0 && r.Status != http.StatusServiceUnavailable || r.Cause != nil {
 			t.Errorf("%s carries details of a request", r.Reason)
 		}
 		if r.Error() != r.Message {
@@ -105,6 +106,8 @@ func TestRefusalIs(t *testing.T) {
 func TestChallenge(t *testing.T) {
 	scope := *ErrScope
 	scope.Scope = "read write"
+	weak, old, login := *ErrACR, *ErrAuthTime, *ErrAuthTime
+	weak.ACR, old.MaxAge, login.ACR, login.MaxAge = "phr urn:acme:mfa", 5*time.Minute, "phr", time.Hour
 	full := Challenge{Realm: "gateway", ResourceMetadata: "https://a.example/.well-known/oauth-protected-resource"}
 	const metadata = `, resource_metadata="https://a.example/.well-known/oauth-protected-resource"`
 	tests := []struct {
@@ -124,6 +127,10 @@ func TestChallenge(t *testing.T) {
 		{"a bad token where scopes are asked for", Challenge{Scope: "read"}, ErrExpired, `Bearer error="invalid_token", error_description="the token has expired", scope="read"`},
 		{"a bad request where scopes are asked for", Challenge{Scope: "read"}, ErrTooLong, `Bearer error="invalid_request", error_description="the token is longer than 16 KiB"`},
 		{"group where scopes are asked for", Challenge{Scope: "read"}, ErrGroup, `Bearer error_description="the caller is in none of the groups required here"`},
+		{"acr", Challenge{}, &weak, `Bearer error="insufficient_user_authentication", error_description="a stronger way to log in is required here", acr_values="phr urn:acme:mfa"`},
+		{"auth_time", Challenge{}, &old, `Bearer error="insufficient_user_authentication", error_description="a more recent login is required here", max_age="300"`},
+		{"a login where scopes are asked for", Challenge{Realm: "g", Scope: "pay"}, &login, `Bearer realm="g", error="insufficient_user_authentication", ` +
+			`error_description="a more recent login is required here", scope="pay", acr_values="phr", max_age="3600"`},
 		{"no keys", full, ErrKeysUnavailable, ``},
 		{"a realm with quotes", Challenge{Realm: `a"b\c`}, ErrNoToken, `Bearer realm="a\"b\\c"`},
 	}

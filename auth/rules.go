@@ -3,7 +3,9 @@ package auth
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Rules is what a route asks of a caller whose token is good. The zero value
@@ -19,7 +21,11 @@ type Rules struct {
 	// Scopes must all be granted.
 	Scopes []string
 
-	// Groups are lines of groups: the caller must be in any of each line's.
+	// AnyScopes are lines of scopes: any of each line's must be granted.
+	AnyScopes [][]string
+
+	// Groups are lines of groups: the caller must be in any of each line's. They
+	// may be patterns, as the values of a [ClaimRule].
 	Groups [][]string
 
 	// Claims are lines of values: a claim must have any of each line's.
@@ -28,10 +34,25 @@ type Rules struct {
 	// ServiceAccount is "only", "deny" or empty for both kinds of callers. Who
 	// cannot be told is let in by neither.
 	ServiceAccount string
+
+	// ACR are the values of the claim acr of which one will do: how the caller
+	// logged in (OpenID Connect Core 1.0, section 2). Empty asks nothing.
+	ACR []string
+
+	// AuthenticatedWithin is how long ago, at most, the caller may have logged in,
+	// by the claim auth_time; zero asks nothing.
+	AuthenticatedWithin time.Duration
+
+	// Now is the clock that tells how long ago that was; nil means time.Now.
+	Now func() time.Time
 }
 
 // ClaimRule asks for a claim with one of some values. Numbers and booleans are
 // compared as they are written in the token; of an array any element will do.
+//
+// A * in a value stands for at least one character: at the end for whatever
+// follows, and between two of the separators / : . | @ # for what stands there
+// without either of the two. Written \* it is an ordinary character.
 type ClaimRule struct {
 	Path   string
 	Values []string
@@ -39,13 +60,21 @@ type ClaimRule struct {
 
 // Predicate is a compiled set of rules, safe for concurrent use.
 type Predicate struct {
-	issuers   []string
-	audiences []string
-	groups    [][]string
-	scopes    []string
-	claims    []ClaimRule
-	machines  string
-	scope     *Refusal
+	rules     Rules
+	audiences patterns
+	groups    []patterns
+	claims    []claimPatterns
+	acr       patterns
+	within    float64 // seconds; 0: whenever
+	now       func() time.Time
+
+	// Refusals that tell what the route asks for.
+	scope, weak, old *Refusal
+}
+
+type claimPatterns struct {
+	path   string
+	values patterns
 }
 
 // Compile checks the rules and makes them ready for the path of a request. The
@@ -54,76 +83,151 @@ func (r Rules) Compile() (*Predicate, error) {
 	if !slices.Contains([]string{"", "only", "deny"}, r.ServiceAccount) {
 		return nil, fmt.Errorf("service_account: found %q, expected only or deny", r.ServiceAccount)
 	}
-	for _, scope := range r.Scopes {
-		if !isScopeToken(scope) {
-			return nil, fmt.Errorf("scope: %q is no scope: expected printable ASCII without spaces, quotes and backslashes (RFC 6749, section 3.3)", scope)
+	for i, line := range r.AnyScopes {
+		if len(line) == 0 {
+			return nil, fmt.Errorf("scope any: line %d names no scope", i+1)
 		}
 	}
-	p := &Predicate{
-		issuers: r.Issuers, audiences: r.Audiences, scopes: r.Scopes,
-		groups: r.Groups, claims: r.Claims, machines: r.ServiceAccount,
+	for _, scope := range r.AskedScopes() {
+		if err := checkScope("scope", scope); err != nil {
+			return nil, err
+		}
+	}
+	p := &Predicate{rules: r, audiences: literals(r.Audiences), now: r.Now}
+	if p.now == nil {
+		p.now = time.Now
 	}
 	for i, line := range r.Groups {
 		if len(line) == 0 {
 			return nil, fmt.Errorf("group: line %d names no group", i+1)
 		}
+		groups, err := compilePatterns(line)
+		if err != nil {
+			return nil, fmt.Errorf("group: %w", err)
+		}
+		p.groups = append(p.groups, groups)
 	}
 	for _, claim := range r.Claims {
 		if claim.Path == "" || len(claim.Values) == 0 {
 			return nil, fmt.Errorf("claim %q: expected a path and at least one value", claim.Path)
 		}
+		values, err := compilePatterns(claim.Values)
+		if err != nil {
+			return nil, fmt.Errorf("claim %s: %w", claim.Path, err)
+		}
+		p.claims = append(p.claims, claimPatterns{claim.Path, values})
 	}
-	scope := *ErrScope
-	scope.Scope = strings.Join(r.Scopes, " ")
-	p.scope = &scope
-	return p, nil
+	return p, p.compileStepUp()
 }
 
-// isScopeToken is RFC 6749, section 3.3: 1*( %x21 / %x23-5B / %x5D-7E ).
-func isScopeToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
-			return false
+// compileStepUp makes what is asked of the login, and the refusals that tell it. Both
+// tell all of it: who logs in anew for one shall not have to do so again for the other.
+func (p *Predicate) compileStepUp() error {
+	r := &p.rules
+	for _, value := range r.ACR {
+		if !isScopeToken(value) { // acr_values are separated by spaces, too
+			return fmt.Errorf("acr: found %q, expected printable ASCII without spaces, quotes and backslashes", value)
 		}
 	}
-	return s != ""
+	if r.AuthenticatedWithin < 0 || r.AuthenticatedWithin%time.Second != 0 {
+		return fmt.Errorf("authenticated_within: found %s, expected whole seconds", r.AuthenticatedWithin)
+	}
+	p.acr, p.within = literals(r.ACR), r.AuthenticatedWithin.Seconds()
+	scope, weak, old := *ErrScope, *ErrACR, *ErrAuthTime
+	scope.Scope = strings.Join(r.AskedScopes(), " ")
+	for _, refusal := range []*Refusal{&weak, &old} {
+		refusal.ACR, refusal.MaxAge = strings.Join(r.ACR, " "), r.AuthenticatedWithin
+	}
+	p.scope, p.weak, p.old = &scope, &weak, &old
+	return nil
+}
+
+// AskedScopes lists the scopes that the rules name, each once: those that must all
+// be granted, and then those of which any will do.
+func (r Rules) AskedScopes() (list []string) {
+	for _, line := range append([][]string{r.Scopes}, r.AnyScopes...) {
+		for _, scope := range line {
+			if !slices.Contains(list, scope) {
+				list = append(list, scope)
+			}
+		}
+	}
+	return list
 }
 
 // Check holds the rules against a caller and gives the first refusal, or nil.
-// Scopes come last: a client is told to get more of them only where that helps.
-// It allocates nothing once the claims it asks for have been read.
+// Scopes come last: a client is told to get more of them only where that helps; and
+// right before them the login, for the same reason. It allocates nothing once the
+// claims it asks for have been read.
 func (p *Predicate) Check(caller *Principal) *Refusal {
-	if len(p.issuers) > 0 && !slices.Contains(p.issuers, caller.Issuer()) {
+	if len(p.rules.Issuers) > 0 && !slices.Contains(p.rules.Issuers, caller.Issuer()) {
 		return ErrIssuer
 	}
 	if len(p.audiences) > 0 && !caller.claimHasAny("aud", p.audiences) {
 		return ErrAudience
 	}
-	if p.machines != "" && caller.profile.kind == KindUnclear {
-		return caller.profile.authority.unclear
-	}
-	if p.machines == "only" && caller.profile.kind != KindServiceAccount {
-		return ErrOnlyMachines
-	}
-	if p.machines == "deny" && caller.profile.kind == KindServiceAccount {
-		return ErrNoMachines
+	if refusal := p.checkKind(caller); refusal != nil {
+		return refusal
 	}
 	for _, line := range p.groups {
-		if !containsAny(caller.profile.groups.list, line) {
+		if !line.matchAny(caller.profile.groups.list) {
 			return ErrGroup
 		}
 	}
 	for i := range p.claims {
-		if !caller.claimHasAny(p.claims[i].Path, p.claims[i].Values) {
+		if !caller.claimHasAny(p.claims[i].path, p.claims[i].values) {
 			return ErrClaim
 		}
 	}
-	for _, scope := range p.scopes {
-		if !slices.Contains(caller.profile.scopes.list, scope) {
+	if len(p.acr) > 0 && !caller.claimHasAny("acr", p.acr) {
+		return p.weak
+	}
+	if p.within > 0 && !p.authenticatedLately(caller) {
+		return p.old
+	}
+	return p.checkScopes(caller.profile.scopes.list)
+}
+
+func (p *Predicate) checkKind(caller *Principal) *Refusal {
+	asked, kind := p.rules.ServiceAccount, caller.profile.kind
+	switch {
+	case asked == "":
+		return nil
+	case kind == KindUnclear:
+		return caller.profile.authority.unclear
+	case asked == "only" && kind != KindServiceAccount:
+		return ErrOnlyMachines
+	case asked == "deny" && kind == KindServiceAccount:
+		return ErrNoMachines
+	}
+	return nil
+}
+
+func (p *Predicate) checkScopes(granted []string) *Refusal {
+	for _, scope := range p.rules.Scopes {
+		if !slices.Contains(granted, scope) {
+			return p.scope
+		}
+	}
+	for _, line := range p.rules.AnyScopes {
+		if !containsAny(granted, line) {
 			return p.scope
 		}
 	}
 	return nil
+}
+
+// authenticatedLately holds auth_time, a NumericDate, against the clock. A time that
+// is still to come proves nothing.
+func (p *Predicate) authenticatedLately(caller *Principal) bool {
+	claim := caller.claim("auth_time")
+	at, err := strconv.ParseFloat(claim.text.Value, 64)
+	if claim.form != formOne || err != nil || !(at >= 0 && at <= maxNumericDate) {
+		return false
+	}
+	ago := float64(p.now().UnixNano())/float64(time.Second) - at
+	leeway := caller.profile.authority.leeway
+	return -leeway <= ago && ago <= p.within+leeway
 }
 
 // containsAny tells whether the lists share an element. Both are short.

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCompileErrors(t *testing.T) {
@@ -16,6 +18,13 @@ func TestCompileErrors(t *testing.T) {
 		{"scope empty", Rules{Scopes: []string{""}}, `scope: "" is no scope`},
 		{"scope with a quote", Rules{Scopes: []string{`a"`}}, "is no scope"},
 		{"scope beyond ASCII", Rules{Scopes: []string{"é"}}, "is no scope"},
+		{"a line without scopes", Rules{AnyScopes: [][]string{{"a"}, {}}}, "scope any: line 2 names no scope"},
+		{"any scope with a space", Rules{AnyScopes: [][]string{{"a", "b c"}}}, `scope: "b c" is no scope`},
+		{"a group of anything", Rules{Groups: [][]string{{"a", "*"}}}, "group: found *, which every value would fit"},
+		{"a claim with a star inside", Rules{Claims: []ClaimRule{{"sub", []string{"a*b"}}}}, `claim sub: found "a*b", expected * only at the end`},
+		{"acr with a space", Rules{ACR: []string{"a b"}}, `acr: found "a b", expected printable ASCII`},
+		{"within part of a second", Rules{AuthenticatedWithin: time.Second / 2}, "authenticated_within: found 500ms, expected whole seconds"},
+		{"within less than nothing", Rules{AuthenticatedWithin: -time.Second}, "authenticated_within: found -1s"},
 		{"a line without groups", Rules{Groups: [][]string{{"a"}, {}}}, "group: line 2 names no group"},
 		{"claim without a path", Rules{Claims: []ClaimRule{{Values: []string{"a"}}}}, `claim "": expected a path`},
 		{"claim without values", Rules{Claims: []ClaimRule{{Path: "a"}}}, `claim "a": expected a path and at least one value`},
@@ -54,6 +63,19 @@ func TestRules(t *testing.T) {
 		{"one scope missing", Rules{Scopes: []string{"read", "admin"}}, person, ErrScope},
 		{"a part of a scope", Rules{Scopes: []string{"rea"}}, person, ErrScope},
 		{"no scopes at all", Rules{Scopes: []string{"read"}}, machine, ErrScope},
+		{"any scope", Rules{AnyScopes: [][]string{{"admin", "read"}}}, person, nil},
+		{"any scope of every line", Rules{AnyScopes: [][]string{{"admin", "read"}, {"write"}}}, person, nil},
+		{"none of a line", Rules{AnyScopes: [][]string{{"read"}, {"admin", "x"}}}, person, ErrScope},
+		{"any scope beside one missing", Rules{Scopes: []string{"admin"}, AnyScopes: [][]string{{"read"}}}, person, ErrScope},
+		{"any scope, none at all", Rules{AnyScopes: [][]string{{"read"}}}, machine, ErrScope},
+		{"groups by a pattern", Rules{Groups: [][]string{{"x", "op*"}}}, person, nil},
+		{"groups, a pattern that nothing is left for", Rules{Groups: [][]string{{"ops*"}}}, person, ErrGroup},
+		{"claim by a pattern", claim("tenant.plan", "free", "p*"), person, nil},
+		{"claim, a pattern for a number", claim("tenant.seats", "1*"), person, nil},
+		{"claim, a pattern for nothing", claim("tenant.plan", "pro*"), person, ErrClaim},
+		{"claim, a pattern for an absent one", claim("tenant.nothing", "p*"), person, ErrClaim},
+		{"claim, the character", claim("tenant.plan", `p\*`), person, ErrClaim},
+		{"audiences are no patterns", Rules{Audiences: []string{"https://*"}}, person, ErrAudience},
 		{"any group of a line", Rules{Groups: [][]string{{"x", "ops"}}}, person, nil},
 		{"every line", Rules{Groups: [][]string{{"ops"}, {"dev", "x"}}}, person, nil},
 		{"one line not", Rules{Groups: [][]string{{"ops"}, {"x", "y"}}}, person, ErrGroup},
@@ -101,5 +123,135 @@ func TestScopeRefusal(t *testing.T) {
 	refusal := p.Check(letIn(t, g.verifier(), g.idp.Mint(nil)))
 	if refusal == nil || refusal.Scope != "read write" || !refusal.Is(ErrScope) || ErrScope.Scope != "" {
 		t.Errorf("got %+v", refusal)
+	}
+}
+
+// A challenge names the scopes that the route asks for, whatever includes them.
+func TestScopeRefusalOfAny(t *testing.T) {
+	g := newGate(t)
+	p, err := Rules{Scopes: []string{"read"}, AnyScopes: [][]string{{"a", "read"}, {"b", "a"}}}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := g.verifier(with(func(c *Policy) { c.ScopeIncludes = map[string][]string{"admin": {"read", "a"}} }))
+	if refusal := p.Check(letIn(t, v, g.idp.Mint(nil))); refusal == nil || refusal.Scope != "read a b" {
+		t.Errorf("got %+v", refusal)
+	}
+	if refusal := p.Check(letIn(t, v, g.idp.Mint(map[string]any{"scope": "admin"}))); refusal != nil {
+		t.Errorf("admin includes all that is asked for: got %+v", refusal)
+	}
+}
+
+func TestScopeIncludes(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier(with(func(p *Policy) {
+		p.ScopeIncludes = map[string][]string{"owner": {"admin"}, "admin": {"write", "read"}, "write": {"draft"}}
+	}))
+	for scope, want := range map[any][]string{
+		"admin":       {"admin", "draft", "read", "write"},
+		"owner":       {"owner", "admin", "draft", "read", "write"},
+		"write other": {"write", "other", "draft"},
+		"read":        {"read"},
+		"administer":  {"administer"},
+		"":            nil,
+	} {
+		if got := letIn(t, v, g.idp.Mint(map[string]any{"scope": scope})).Scopes(); !slices.Equal(got, want) {
+			t.Errorf("%q: got %v, expected %v", scope, got, want)
+		}
+	}
+	text, _ := letIn(t, v, g.idp.Mint(map[string]any{"scope": "admin"})).Text("claims.scope")
+	if text.Value != "admin" {
+		t.Errorf("the claim reads %q, expected it as it is in the token", text.Value)
+	}
+}
+
+func TestScopeIncludesErrors(t *testing.T) {
+	for name, tt := range map[string]struct {
+		includes map[string][]string
+		want     string
+	}{
+		"itself":            {map[string][]string{"a": {"a"}}, "found the circle a > a, expected scopes that do not include themselves"},
+		"a circle":          {map[string][]string{"a": {"x", "b"}, "b": {"c"}, "c": {"a"}}, "found the circle a > b > c > a"},
+		"a circle further":  {map[string][]string{"a": {"b"}, "b": {"c"}, "c": {"b"}}, "found the circle a > b > c > b"},
+		"no scope":          {map[string][]string{"a b": {"c"}}, `"a b" is no scope`},
+		"no scope included": {map[string][]string{"a": {""}}, `"" is no scope`},
+		"nothing included":  {map[string][]string{"a": {}}, "scope_includes a: expected at least one scope"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := CheckScopeIncludes(tt.includes); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, expected %q", err, tt.want)
+			}
+		})
+	}
+	// Two ways to the same scope are no circle.
+	if err := CheckScopeIncludes(map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Step-up authentication (RFC 9470): a claim that is not there proves nothing.
+func TestStepUp(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier(with(func(p *Policy) { p.Leeway = 30 * time.Second }))
+	now := epoch.Unix()
+	acr := Rules{ACR: []string{"phrh", "urn:acme:mfa"}, Now: g.clock.now}
+	lately := Rules{AuthenticatedWithin: 10 * time.Minute, Now: g.clock.now}
+	both := Rules{ACR: acr.ACR, AuthenticatedWithin: lately.AuthenticatedWithin, Scopes: []string{"pay"}, Now: g.clock.now}
+	tests := []struct {
+		name   string
+		rules  Rules
+		claims map[string]any
+		want   *Refusal
+	}{
+		{"acr", acr, map[string]any{"acr": "urn:acme:mfa"}, nil},
+		{"another acr", acr, map[string]any{"acr": "1"}, ErrACR},
+		{"no acr", acr, nil, ErrACR},
+		{"an empty acr", acr, map[string]any{"acr": ""}, ErrACR},
+		{"acr null", acr, map[string]any{"acr": nil}, ErrACR},
+		{"acr is no pattern", Rules{ACR: []string{"urn:*"}}, map[string]any{"acr": "urn:x"}, ErrACR},
+		{"lately", lately, map[string]any{"auth_time": now - 600}, nil},
+		{"within leeway", lately, map[string]any{"auth_time": now - 629}, nil},
+		{"too long ago", lately, map[string]any{"auth_time": now - 631}, ErrAuthTime},
+		{"still to come", lately, map[string]any{"auth_time": now + 31}, ErrAuthTime},
+		{"a clock ahead", lately, map[string]any{"auth_time": now + 29}, nil},
+		{"no auth_time", lately, nil, ErrAuthTime},
+		{"auth_time null", lately, map[string]any{"auth_time": nil}, ErrAuthTime},
+		{"no number", lately, map[string]any{"auth_time": "today"}, ErrAuthTime},
+		{"not a number", lately, map[string]any{"auth_time": "NaN"}, ErrAuthTime},
+		{"infinite", lately, map[string]any{"auth_time": "Inf"}, ErrAuthTime},
+		{"a list", lately, map[string]any{"auth_time": []any{now}}, ErrAuthTime},
+		{"true", lately, map[string]any{"auth_time": true}, ErrAuthTime},
+		{"milliseconds", lately, map[string]any{"auth_time": now * 1000}, ErrAuthTime},
+		{"before 1970", lately, map[string]any{"auth_time": -1}, ErrAuthTime},
+		{"both", both, map[string]any{"acr": "phrh", "auth_time": now, "scope": "pay"}, nil},
+		{"both, one too old", both, map[string]any{"acr": "phrh", "auth_time": now - 700, "scope": "pay"}, ErrAuthTime},
+		{"both, one too weak", both, map[string]any{"acr": "1", "auth_time": now, "scope": "pay"}, ErrACR},
+		{"a scope, too", both, map[string]any{"acr": "phrh", "auth_time": now}, ErrScope},
+		{"the login before the scope", both, nil, ErrACR},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := tt.rules.Compile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := p.Check(letIn(t, v, g.idp.Mint(tt.claims)))
+			if (got == nil) != (tt.want == nil) || got != nil && got.Reason != tt.want.Reason {
+				t.Fatalf("got %v, expected %v", got, tt.want)
+			}
+			if got != nil && got.Reason != ErrScope.Reason && (got.ACR != strings.Join(tt.rules.ACR, " ") || got.MaxAge != tt.rules.AuthenticatedWithin) {
+				t.Errorf("it tells %q and %s, expected all that is asked of the login", got.ACR, got.MaxAge)
+			}
+		})
+	}
+	// What was lately is so no more: nothing keeps the answer.
+	p, _ := lately.Compile()
+	caller := letIn(t, v, g.idp.Mint(map[string]any{"auth_time": now}))
+	if refusal := p.Check(caller); refusal != nil {
+		t.Fatal(refusal)
+	}
+	g.clock.advance(11 * time.Minute)
+	if refusal := p.Check(caller); refusal == nil || refusal.Reason != ErrAuthTime.Reason {
+		t.Errorf("eleven minutes later: got %v", refusal)
 	}
 }

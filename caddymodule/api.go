@@ -183,7 +183,7 @@ func (c *changes) list() []api.Change {
 func (p *apiParts) authenticate(issuer string) (func(*http.Request, ...api.Group) (*auth.Principal, *auth.Refusal), error) {
 	ours, err := auth.Rules{Issuers: []string{issuer}}.Compile()
 	return func(r *http.Request, groups ...api.Group) (*auth.Principal, *auth.Refusal) {
-		return p.authenticator.fromHeader(r, p.logger, func(caller *auth.Principal) *auth.Refusal {
+		return p.authenticator.fromHeader(r, p.logger, "", func(caller *auth.Principal) *auth.Refusal {
 			if refusal := ours.Check(caller); refusal != nil {
 				return refusal
 			}

@@ -68,7 +68,7 @@ func (a *authenticator) verify(ctx context.Context, token string) (*auth.Princip
 
 // fromHeader tells whose token the Authorization header carries, if check lets the
 // caller in. It logs and counts what becomes of the request.
-func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, check func(*auth.Principal) *auth.Refusal) (*auth.Principal, *auth.Refusal) {
+func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, rule string, check func(*auth.Principal) *auth.Refusal) (*auth.Principal, *auth.Refusal) {
 	var caller *auth.Principal
 	var verdict auth.Verdict
 	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
@@ -79,7 +79,7 @@ func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, check fu
 		verdict.Refusal = check(caller)
 	}
 	if verdict.Refusal != nil {
-		logRefusal(logger, verdict)
+		logRefusal(logger, rule, verdict)
 	}
 	a.meters.outcome(r, verdict.Issuer, caller, verdict.Refusal)
 	return caller, verdict.Refusal

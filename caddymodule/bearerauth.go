@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
@@ -126,11 +124,11 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
 		return fmt.Errorf("bearer_auth: header: %w", err)
 	}
-	challenge := auth.Challenge{Realm: cmp.Or(b.Realm, defaultRealm), Scope: strings.Join(b.Scopes, " ")}
+	challenge := auth.Challenge{Realm: cmp.Or(b.Realm, defaultRealm), Scope: strings.Join(b.rules().AskedScopes(), " ")}
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger, b.authenticator.meters)
+	b.refuser = newRefuser(challenge, b.Name, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger, b.authenticator.meters)
 	return nil
 }
 
@@ -143,6 +141,9 @@ func (b *BearerAuth) Validate() error {
 }
 
 func (b *BearerAuth) check() error {
+	if err := b.Access.check(); err != nil {
+		return err
+	}
 	for _, err := range []error{
 		preflights.check("preflight", b.Preflight), errorBodies.check("error_body", b.ErrorBody),
 		onOff.check("grpc", b.GRPC), cuts.check("cut", b.Cut),
@@ -189,6 +190,7 @@ func (b *BearerAuth) check() error {
 // headers are removed whatever comes of it.
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	b.identity.clean(r, nil)
+	b.setName(r)
 	if b.Preflight == preflightPass && isPreflight(r, b.TokenFrom) {
 		stripPreflight(r.Header)
 		admitAnonymous(r)
@@ -237,131 +239,9 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	return nil
 }
 
-// Access says who is let in where: the part that the handler bearer_auth and
-// the provider bearer have in common.
-type Access struct {
-	// The names of the issuers let in here. Default: all configured ones.
-	Issuers []string `json:"issuers,omitempty"`
-
-	// The token must be meant for one of these audiences, in addition to what
-	// its issuer's configuration asks. Default: nothing more.
-	Audiences []string `json:"audiences,omitempty"`
-
-	// Scopes that the token must all have. Default: none.
-	Scopes []string `json:"scopes,omitempty"`
-
-	// Lines of groups: the caller must be in any group of each line. Default:
-	// none.
-	Groups [][]string `json:"groups,omitempty"`
-
-	// Lines of claims: each must have any of its values. Default: none.
-	Claims []Claim `json:"claims,omitempty"`
-
-	// `only` lets in service accounts only, `deny` none. Default: both kinds of
-	// callers.
-	ServiceAccount string `json:"service_account,omitempty"`
-
-	// Names the protected space in challenges. Default: gatehouse.
-	Realm string `json:"realm,omitempty"`
-
-	authenticator *authenticator // outlives the app for requests that end late
-	predicate     *auth.Predicate
-}
-
-// Claim asks for a claim with one of some values.
-type Claim struct {
-	// The claim: a dotted path into nested claims. Numbers and booleans are
-	// compared as they are written, of an array any element will do.
-	Path string `json:"path,omitempty"`
-
-	// The values of which any will do.
-	Values []string `json:"values,omitempty"`
-}
-
-const defaultRealm = "gatehouse"
-
-func (a *Access) provision(ctx caddy.Context) (err error) {
-	if a.authenticator, err = authenticatorOf(ctx); err != nil {
-		return err
-	}
-	names := a.authenticator.issuers.names()
-	for _, name := range a.Issuers {
-		if !slices.Contains(names, name) {
-			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(names, ", "))
-		}
-	}
-	var r resolver
-	rules := auth.Rules{
-		Issuers:        a.Issuers,
-		Audiences:      r.list("audience", a.Audiences),
-		Scopes:         a.Scopes,
-		Groups:         a.Groups,
-		ServiceAccount: a.ServiceAccount,
-	}
-	if r.err != nil {
-		return r.err
-	}
-	for _, claim := range a.Claims {
-		rules.Claims = append(rules.Claims, auth.ClaimRule{Path: claim.Path, Values: claim.Values})
-	}
-	a.predicate, err = rules.Compile()
-	return err
-}
-
-// BearerProvider lets bearer tokens sit beside other providers in Caddy's own
-// handler `authentication`. That handler answers every refusal with 401;
-// use the handler bearer_auth for the rest of what a protected site needs.
-type BearerProvider struct {
-	Access
-
-	logger    *zap.Logger
-	challenge auth.Challenge
-}
-
-// CaddyModule tells Caddy about the provider.
-func (BearerProvider) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "http.authentication.providers.bearer",
-		New: func() caddy.Module { return new(BearerProvider) },
-	}
-}
-
-// Provision compiles the rules.
-func (p *BearerProvider) Provision(ctx caddy.Context) error {
-	p.logger = ctx.Logger()
-	if err := p.Access.provision(ctx); err != nil {
-		return fmt.Errorf("bearer: %w", err)
-	}
-	p.challenge = auth.Challenge{Realm: cmp.Or(p.Realm, defaultRealm)}
-	return nil
-}
-
-// Authenticate tells who is calling. A missing or bad token is no error: it is
-// answered with a challenge.
-func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	// The rules come before others know of the caller: another provider may let in
-	// somebody else.
-	caller, refusal := p.authenticator.fromHeader(r, p.logger, p.predicate.Check)
-	if refusal == nil {
-		refusal = setPrincipal(r, caller)
-	}
-	if refusal == nil {
-		return caddyauth.User{ID: caller.Subject()}, true, nil
-	}
-	if challenge := p.challenge.Header(refusal); challenge != "" {
-		w.Header().Add("WWW-Authenticate", challenge)
-	}
-	if refusal.RetryAfter > 0 {
-		w.Header().Set("Retry-After", retryAfter(refusal.RetryAfter))
-	}
-	return caddyauth.User{}, false, nil
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*BearerAuth)(nil)
 	_ caddy.Validator             = (*BearerAuth)(nil)
 	_ caddyhttp.MiddlewareHandler = (*BearerAuth)(nil)
-	_ caddy.Provisioner           = (*BearerProvider)(nil)
-	_ caddyauth.Authenticator     = (*BearerProvider)(nil)
 )

@@ -83,6 +83,7 @@ func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*cad
 //	    client_claim     <path>
 //	    groups_claim     <path>
 //	    scopes_claim     <path>
+//	    scope_includes   <scope> <scope...>
 //	    ca               <path>
 //	    fetch_token_file <path>
 //	    fetch_token_host <host...>
@@ -133,6 +134,7 @@ func (i *Issuer) options() options {
 		"client_claim":     word(&i.ClientClaim),
 		"groups_claim":     word(&i.GroupsClaim),
 		"scopes_claim":     word(&i.ScopesClaim),
+		"scope_includes":   repeatable(i.parseScopeIncludes),
 		"ca":               word(&i.CA),
 		"fetch_token_file": word(&i.FetchTokenFile),
 		"fetch_token_host": list(&i.FetchTokenHosts),
@@ -163,6 +165,24 @@ func (i *Issuer) parseKind(d *caddyfile.Dispenser) error {
 	}
 	i.KindWhen = append(i.KindWhen, KindWhen{Kind: kind, Path: words[1], Values: words[2:]})
 	return nil
+}
+
+func (i *Issuer) parseScopeIncludes(d *caddyfile.Dispenser) error {
+	list, err := words(d)
+	if err != nil {
+		return err
+	}
+	if len(list) < 2 {
+		return d.Errf("scope_includes %s: expected at least one scope that it includes", list[0])
+	}
+	if _, again := i.ScopeIncludes[list[0]]; again {
+		return d.Errf("scope_includes %s is set again: put all into one line", list[0])
+	}
+	if i.ScopeIncludes == nil {
+		i.ScopeIncludes = make(map[string][]string)
+	}
+	i.ScopeIncludes[list[0]] = list[1:]
+	return atLine(d, auth.CheckScopeIncludes(i.ScopeIncludes))
 }
 
 func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {

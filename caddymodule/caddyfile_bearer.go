@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -18,9 +19,13 @@ import (
 //	    issuer             <name...>
 //	    audience           <audience...>
 //	    scope              <scope...>
+//	    scope              any <scope...>
 //	    group              <group...>
 //	    claim              <path> <value...>
 //	    service_account    only|deny
+//	    acr                <value...>
+//	    authenticated_within <duration>
+//	    name               <name>
 //	    optional
 //	    header             <name> <value>
 //	    strip_token
@@ -70,27 +75,46 @@ func (b *BearerAuth) options() options {
 	type d = caddyfile.Dispenser
 	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
 	return options{
-		"issuer":             list(&b.Issuers),
-		"audience":           list(&b.Audiences),
-		"scope":              list(&b.Scopes),
-		"group":              repeatable(func(d *d) error { return appendLine(d, &b.Groups) }),
-		"claim":              repeatable(b.parseClaim),
-		"service_account":    once(func(d *d) error { return oneOf(d, &b.ServiceAccount, choice{"only", "deny"}) }),
-		"optional":           once(func(d *d) error { return flag(d, &b.Optional) }),
-		"header":             repeatable(b.parseHeader),
-		"strip_token":        once(func(d *d) error { return flag(d, &b.StripToken) }),
-		"token_from":         repeatable(b.parseTokenFrom),
-		"keep_authorization": once(func(d *d) error { return flag(d, &b.KeepAuthorization) }),
-		"pass_other":         list(&b.PassOther),
-		"preflight":          once(func(d *d) error { return oneOf(d, &b.Preflight, preflights) }),
-		"realm":              once(func(d *d) error { return oneWord(d, &b.Realm) }),
-		"protected_resource": once(func(d *d) error { return oneWord(d, &b.ProtectedResource) }),
-		"error_body":         once(func(d *d) error { return oneOf(d, &b.ErrorBody, errorBodies) }),
-		"grpc":               once(func(d *d) error { return oneOf(d, &b.GRPC, onOff) }),
-		"upgrade":            list(&b.Upgrade),
-		"cookie_origin":      list(&b.CookieOrigins),
-		"cut":                once(func(d *d) error { return oneOf(d, &b.Cut, cuts) }),
+		"issuer":               list(&b.Issuers),
+		"audience":             list(&b.Audiences),
+		"scope":                repeatable(func(d *d) error { return scopes(d, &b.Scopes, &b.AnyScopes) }),
+		"group":                repeatable(func(d *d) error { return appendLine(d, &b.Groups) }),
+		"claim":                repeatable(b.parseClaim),
+		"service_account":      once(func(d *d) error { return oneOf(d, &b.ServiceAccount, choice{"only", "deny"}) }),
+		"acr":                  list(&b.ACR),
+		"authenticated_within": once(func(d *d) error { return duration(d, &b.AuthenticatedWithin, caddy.Duration(time.Second), 0) }),
+		"name":                 once(func(d *d) error { return oneWord(d, &b.Name) }),
+		"optional":             once(func(d *d) error { return flag(d, &b.Optional) }),
+		"header":               repeatable(b.parseHeader),
+		"strip_token":          once(func(d *d) error { return flag(d, &b.StripToken) }),
+		"token_from":           repeatable(b.parseTokenFrom),
+		"keep_authorization":   once(func(d *d) error { return flag(d, &b.KeepAuthorization) }),
+		"pass_other":           list(&b.PassOther),
+		"preflight":            once(func(d *d) error { return oneOf(d, &b.Preflight, preflights) }),
+		"realm":                once(func(d *d) error { return oneWord(d, &b.Realm) }),
+		"protected_resource":   once(func(d *d) error { return oneWord(d, &b.ProtectedResource) }),
+		"error_body":           once(func(d *d) error { return oneOf(d, &b.ErrorBody, errorBodies) }),
+		"grpc":                 once(func(d *d) error { return oneOf(d, &b.GRPC, onOff) }),
+		"upgrade":              list(&b.Upgrade),
+		"cookie_origin":        list(&b.CookieOrigins),
+		"cut":                  once(func(d *d) error { return oneOf(d, &b.Cut, cuts) }),
 	}
+}
+
+// scopes reads `scope <scope...>`, all of which are asked for, or `scope any <scope...>`.
+func scopes(d *caddyfile.Dispenser, all *[]string, any *[][]string) error {
+	list, err := words(d)
+	switch {
+	case err != nil:
+		return err
+	case list[0] != "any":
+		*all = append(*all, list...)
+		return nil
+	case len(list) == 1:
+		return d.Err("scope any: expected at least one scope, of which any will do; `scope any any` asks for one that is called so")
+	}
+	*any = append(*any, list[1:])
+	return nil
 }
 
 func (b *BearerAuth) parseClaim(d *caddyfile.Dispenser) error {
@@ -128,7 +152,7 @@ func (b *BearerAuth) parseTokenFrom(d *caddyfile.Dispenser) error {
 
 // metadataRoute is the route that publishes the protected resource's metadata.
 func (b *BearerAuth) metadataRoute(h httpcaddyfile.Helper) []httpcaddyfile.ConfigValue {
-	metadata := &ResourceMetadata{Resource: b.ProtectedResource, Issuers: b.Issuers, Scopes: b.Scopes}
+	metadata := &ResourceMetadata{Resource: b.ProtectedResource, Issuers: b.Issuers, Scopes: b.rules().AskedScopes()}
 	for _, source := range b.TokenFrom {
 		if source.In == inQuery {
 			metadata.BearerMethods = []string{"header", "query"}
@@ -179,6 +203,7 @@ func (b *BearerAuth) cleaningRoute(h httpcaddyfile.Helper, matcher caddy.ModuleM
 //	    kind service_account|user
 //	    group <name...>    # any of a line's groups; every line must hold
 //	    scope <name...>    # all of them
+//	    scope any <name...>    # any of a line's; every line must hold
 //	}
 func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the matcher's name
@@ -188,6 +213,6 @@ func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return parseBlock(d, options{
 		"kind":  once(func(d *caddyfile.Dispenser) error { return oneOf(d, &m.Kind, kinds) }),
 		"group": repeatable(func(d *caddyfile.Dispenser) error { return appendLine(d, &m.Groups) }),
-		"scope": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &m.Scopes) }),
-	})
+		"scope": repeatable(func(d *caddyfile.Dispenser) error { return scopes(d, &m.Scopes, &m.AnyScopes) }),
+	}.checkedBy(m.check))
 }

@@ -70,6 +70,8 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"signature":              {token: secret(flip(good))},
 		"many_keys":              {token: secret(flip(mint(issuer, nil, idp.WithKey(costly), idp.WithHeader("kid", idp.Absent))))},
 		"header_value":           {path: "/header/", token: mint(issuer, claims{"evil": "a\r\nb"}), route: true},
+		"acr":                    {path: "/acr/", token: good, route: true},
+		"auth_time":              {path: "/lately/", token: good, route: true},
 		"scope":                  {path: "/scope/", token: good, route: true},
 		"group":                  {path: "/group/", token: good, route: true},
 		"claim":                  {path: "/claim/", token: good, route: true},

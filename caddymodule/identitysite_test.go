@@ -404,6 +404,59 @@ func TestWhoIsRefusedHasAName(t *testing.T) {
 	})
 }
 
+const ruled = `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	log
+	log_append rules {http.auth.rule}
+	bearer_auth /outer/* {
+		name outer
+		header X-Rule {http.auth.rule}
+	}
+	bearer_auth /outer/inner/* {
+		group ops
+		name outer/inner
+	}
+	bearer_auth /outer/plain/* {
+		group ops
+	}
+	respond "in {http.auth.rule} {http.request.header.X-Rule}"
+	handle_errors {
+		respond "{http.auth.reason} {http.auth.rule}"
+	}
+}
+`
+
+// What a route's rules are called stands in logs, error pages and headers.
+func TestRulesHaveAName(t *testing.T) {
+	issuer := newIssuer(t)
+	g := start(t, ruled, "ISSUER", issuer.URL)
+	for path, want := range map[string]string{
+		"/outer/": "in outer outer", "/outer/inner/": "group outer/inner", "/outer/plain/": "group ",
+	} {
+		if got := g.get(path, bearer(issuer.Mint(nil)), header("X-Rule", "forged")).body; got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	if got := g.get("/outer/").body; got != "no_token outer" {
+		t.Errorf("without a token: got %q", got)
+	}
+	eventually(t, "all are in the access log", func() bool { return strings.Count(g.log(), `"msg":"handled request"`) >= 1 })
+	for _, line := range []string{`"reason":"group","status":403,"issuer":"acme","rule":"outer/inner","subject"`, `"reason":"no_token","status":401,"issuer":"","rule":"outer"`, `"rules":"outer"`} {
+		if !strings.Contains(g.log(), line) {
+			t.Errorf("the log has no %s", line)
+		}
+	}
+}
+
 // Two locks that take the same header lock everybody out.
 func TestBearerAndBasicOnOneSite(t *testing.T) {
 	issuer := newIssuer(t)

@@ -88,6 +88,10 @@ type Issuer struct {
 	// scope, else scp.
 	ScopesClaim string `json:"scopes_claim,omitempty"`
 
+	// Scopes by one that includes them: who has it has the others, too, and what
+	// they include in turn. Default: none.
+	ScopeIncludes map[string][]string `json:"scope_includes,omitempty"`
+
 	// A PEM file of the certificate authorities trusted for fetching metadata
 	// and keys. Default: the system's.
 	CA string `json:"ca,omitempty"`
@@ -158,6 +162,8 @@ func (i *Issuer) provision() error {
 		ClientClaim:  i.ClientClaim,
 		GroupsClaim:  i.GroupsClaim,
 		ScopesClaim:  i.ScopesClaim,
+
+		ScopeIncludes: i.ScopeIncludes,
 	}
 	i.source = issuer.Config{
 		Issuer:          i.policy.Issuer,

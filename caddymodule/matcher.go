@@ -25,11 +25,15 @@ type MatchPrincipal struct {
 	// `user` or `service_account`. Default: both.
 	Kind string `json:"kind,omitempty"`
 
-	// Lines of groups: the caller must be in any group of each line.
+	// Lines of groups: the caller must be in any group of each line. A `*` stands
+	// for what is left out, as in the rules of bearer_auth.
 	Groups [][]string `json:"groups,omitempty"`
 
 	// Scopes that the token must all have.
 	Scopes []string `json:"scopes,omitempty"`
+
+	// Lines of scopes: the token must have any scope of each line.
+	AnyScopes [][]string `json:"any_scopes,omitempty"`
 
 	predicate *auth.Predicate
 }
@@ -44,21 +48,33 @@ func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
 	if !hasAuthentication(ctx) {
 		return fmt.Errorf("principal: no bearer_auth stands in front of it, nor anywhere: add one, inside a `route` block if the matcher's directive sorts before it")
 	}
-	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes}
+	err := m.check()
+	if err == nil {
+		m.predicate, err = m.rules().Compile()
+	}
+	if err != nil {
+		return fmt.Errorf("principal: %w", err)
+	}
+	return nil
+}
+
+func (m *MatchPrincipal) rules() auth.Rules {
+	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes, AnyScopes: m.AnyScopes}
 	switch m.Kind {
 	case string(auth.KindServiceAccount):
 		rules.ServiceAccount = "only"
 	case string(auth.KindUser):
 		rules.ServiceAccount = "deny"
 	}
-	err := kinds.check("kind", m.Kind)
-	if err == nil {
-		m.predicate, err = rules.Compile()
+	return rules
+}
+
+func (m *MatchPrincipal) check() error {
+	if err := kinds.check("kind", m.Kind); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("principal: %w", err)
-	}
-	return nil
+	_, err := m.rules().Compile()
+	return err
 }
 
 // errNotAsked makes a misplaced matcher fail instead of saying no, which might
@@ -91,7 +107,7 @@ func (*MatchPrincipal) CELLibrary(ctx caddy.Context) (cel.Library, error) {
 func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 	options, err := caddyhttp.CELValueToMapStrList(data)
 	if err != nil {
-		return nil, fmt.Errorf("principal: expected a text or a list of texts for each of kind, group and scope: %w", err)
+		return nil, fmt.Errorf("principal: expected a text or a list of texts for each of kind, group, scope and any_scope: %w", err)
 	}
 	m := new(MatchPrincipal)
 	for key, words := range options {
@@ -102,8 +118,10 @@ func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 			m.Groups = append(m.Groups, words)
 		case key == "scope":
 			m.Scopes = append(m.Scopes, words...)
+		case key == "any_scope":
+			m.AnyScopes = append(m.AnyScopes, words)
 		default:
-			return nil, fmt.Errorf("principal: found %q, expected kind (one text), group or scope", key)
+			return nil, fmt.Errorf("principal: found %q, expected kind (one text), group, scope or any_scope", key)
 		}
 	}
 	return m, nil

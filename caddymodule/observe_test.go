@@ -78,6 +78,12 @@ http://SITE {
 	bearer_auth /scope/* {
 		scope gateway.read
 	}
+	bearer_auth /acr/* {
+		acr phr
+	}
+	bearer_auth /lately/* {
+		authenticated_within 5m
+	}
 	bearer_auth /group/* {
 		group operators
 	}

@@ -100,9 +100,9 @@ var licenseKeys = []string{"state", "code", "type", "description", "expire_at", 
 // would take every caller for anonymous.
 func checkHeaderValue(value string) error {
 	for _, found := range ourPlaceholder.FindAllStringSubmatch(value, -1) {
-		if name, auths := strings.CutPrefix(found[1], "http.auth."); auths {
+		if name, auths := strings.CutPrefix(found[1], "http.auth."); auths && found[1] != rulePlaceholder {
 			if key, user := strings.CutPrefix(name, "user."); !user || !isPrincipalKey(key) {
-				return fmt.Errorf("found %s, expected {%s…} with one of %s or claims.<path>", found[0], userPlaceholder, strings.Join(auth.PrincipalKeys, ", "))
+				return fmt.Errorf("found %s, expected {%s…} with one of %s or claims.<path>, or {%s}", found[0], userPlaceholder, strings.Join(auth.PrincipalKeys, ", "), rulePlaceholder)
 			}
 		}
 	}
@@ -118,5 +118,5 @@ func isOurs(name string) bool {
 	if key, ours := strings.CutPrefix(name, userPlaceholder); ours {
 		return isPrincipalKey(key)
 	}
-	return name == reasonPlaceholder || strings.HasPrefix(name, "http.auth.candidate.")
+	return name == reasonPlaceholder || name == rulePlaceholder || strings.HasPrefix(name, "http.auth.candidate.")
 }

@@ -29,13 +29,14 @@ const (
 type refuser struct {
 	challenge  auth.Challenge
 	challenges func() map[string]string // by a refusal's reason, made once
+	rule       string                   // what the rules are called
 	json       bool
 	grpc       bool // answers gRPC calls in gRPC's own way
 	logger     *zap.Logger
 	meters     *meters
 }
 
-func newRefuser(challenge auth.Challenge, json, grpc bool, logger *zap.Logger, meters *meters) *refuser {
+func newRefuser(challenge auth.Challenge, rule string, json, grpc bool, logger *zap.Logger, meters *meters) *refuser {
 	challenges := sync.OnceValue(func() map[string]string {
 		made := make(map[string]string)
 		for _, refusal := range auth.Refusals() {
@@ -43,13 +44,13 @@ func newRefuser(challenge auth.Challenge, json, grpc bool, logger *zap.Logger, m
 		}
 		return made
 	})
-	return &refuser{challenge: challenge, challenges: challenges, json: json, grpc: grpc, logger: logger, meters: meters}
+	return &refuser{challenge: challenge, challenges: challenges, rule: rule, json: json, grpc: grpc, logger: logger, meters: meters}
 }
 
-// challengeOf gives the header's value for a refusal, "" for none. Which scopes
-// are missing is the route's to say, so a challenge that names them is made anew.
+// challengeOf gives the header's value for a refusal, "" for none. What the route
+// asks for is the route's to say, so a challenge that tells it is made anew.
 func (f *refuser) challengeOf(refusal *auth.Refusal) string {
-	if made, ok := f.challenges()[refusal.Reason]; ok && refusal.Scope == "" {
+	if made, ok := f.challenges()[refusal.Reason]; ok && !refusal.HasDemands() {
 		return made
 	}
 	return f.challenge.Header(refusal)
@@ -60,10 +61,12 @@ func (f *refuser) challengeOf(refusal *auth.Refusal) string {
 // that handle_errors can shape it.
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Verdict) error {
 	refusal := verdict.Refusal
-	logRefusal(f.logger, verdict)
+	logRefusal(f.logger, f.rule, verdict)
 	f.meters.outcome(r, verdict.Issuer, nil, refusal)
 	admitAnonymous(r) // so that handle_errors can ask who it was
-	replacerOf(r).Set(reasonPlaceholder, refusal.Reason)
+	repl := replacerOf(r)
+	repl.Set(reasonPlaceholder, refusal.Reason)
+	repl.Set(rulePlaceholder, f.rule)
 	header := w.Header() // written as Set would have to spell the names each time, 0.1 µs
 	header["Cache-Control"] = []string{"no-store"}
 	if challenge := f.challengeOf(refusal); challenge != "" {
@@ -103,7 +106,7 @@ const reasonPlaceholder = "http.auth.reason"
 
 // logRefusal is the one line, at DEBUG, about a refused request. It names a
 // caller whose token is genuine, and what helps one who is not registered.
-func logRefusal(logger *zap.Logger, verdict auth.Verdict) {
+func logRefusal(logger *zap.Logger, rule string, verdict auth.Verdict) {
 	c := logger.Check(zapcore.DebugLevel, "request refused")
 	if c == nil {
 		return
@@ -114,6 +117,9 @@ func logRefusal(logger *zap.Logger, verdict auth.Verdict) {
 		zap.Int("status", refusal.Status),
 		zap.String("issuer", verdict.Issuer),
 		zap.NamedError("cause", refusal.Cause),
+	}
+	if rule != "" {
+		fields = append(fields, zap.String("rule", rule))
 	}
 	if verdict.Token != nil {
 		fields = append(fields, zap.String("subject", verdict.Token.Subject()), zap.String("client_id", verdict.Token.ClientID()))

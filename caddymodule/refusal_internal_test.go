@@ -19,7 +19,7 @@ import (
 // whatever details a refusal carries.
 func TestChallengesMadeBeforehand(t *testing.T) {
 	challenge := auth.Challenge{Realm: `a "realm"`, ResourceMetadata: "https://a.example/x"}
-	f := newRefuser(challenge, false, true, zap.NewNop(), newMeters(nil))
+	f := newRefuser(challenge, "", false, true, zap.NewNop(), newMeters(nil))
 	check := func(refusal *auth.Refusal) {
 		if got, want := f.challengeOf(refusal), challenge.Header(refusal); got != want {
 			t.Errorf("%s: got %s, want %s", refusal.Reason, got, want)
@@ -43,7 +43,7 @@ func TestChallengesMadeBeforehand(t *testing.T) {
 // What handle_errors is told of a refusal: the status, the refusal itself, an id
 // of its own and where it was made.
 func TestRefusalAsCaddysError(t *testing.T) {
-	f := newRefuser(auth.Challenge{}, false, true, zap.NewNop(), newMeters(nil))
+	f := newRefuser(auth.Challenge{}, "", false, true, zap.NewNop(), newMeters(nil))
 	ids := make(map[string]bool)
 	for range 3 {
 		repl := caddy.NewReplacer()

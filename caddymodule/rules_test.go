@@ -17,6 +17,8 @@ const rules = `{
 		issuer ISSUER {
 			name acme
 			audience https://gateway.example.com
+			scope_includes admin write
+			scope_includes write draft
 		}
 		issuer OTHER {
 			name other
@@ -42,6 +44,21 @@ http://SITE {
 	bearer_auth /scope {
 		scope a b
 		scope c
+	}
+	bearer_auth /anyscope {
+		scope c
+		scope any a b
+	}
+	bearer_auth /draft {
+		scope draft
+	}
+	bearer_auth /stepup {
+		acr phr urn:acme:mfa
+		authenticated_within 15m
+	}
+	bearer_auth /pattern {
+		claim repo repo:acme/* repo:other/*:main
+		group team:*:admins x\*
 	}
 	bearer_auth /group {
 		group admins operators
@@ -80,6 +97,16 @@ func TestRules(t *testing.T) {
 
 	missingScope := forbidden("the token lacks a scope that is required here")
 	missingScope.challenge = strings.Replace(missingScope.challenge, "error_desc", `error="insufficient_scope", error_desc`, 1) + `, scope="a b c"`
+	anyScope, draft := missingScope, missingScope
+	anyScope.challenge = strings.Replace(missingScope.challenge, "a b c", "c a b", 1)
+	draft.challenge = strings.Replace(missingScope.challenge, "a b c", "draft", 1)
+	login := func(message string) refused {
+		want := invalidToken(message)
+		want.challenge = strings.Replace(want.challenge, "invalid_token", "insufficient_user_authentication", 1) + `, acr_values="phr urn:acme:mfa", max_age="900"`
+		return want
+	}
+	weak, old := login("a stronger way to log in is required here"), login("a more recent login is required here")
+	now := time.Now().Unix()
 	group := forbidden("the caller is in none of the groups required here")
 	claim := forbidden("a claim of the token does not have a value required here")
 	machines := forbidden("only service accounts are let in here")
@@ -97,6 +124,21 @@ func TestRules(t *testing.T) {
 		{"no scopes", "/scope", issuer, nil, missingScope},
 		{"scopes of another type", "/scope", issuer, claims{"scope": 5}, missingScope},
 		{"half of a scope", "/scope", issuer, claims{"scope": "a b cc"}, missingScope},
+		{"any scope", "/anyscope", issuer, claims{"scope": "c b"}, passes},
+		{"none of any", "/anyscope", issuer, claims{"scope": "c"}, anyScope},
+		{"a scope included in another", "/draft", issuer, claims{"scope": "admin"}, passes},
+		{"a scope included nowhere", "/draft", issuer, claims{"scope": "read"}, draft},
+		{"another issuer's scope includes nothing", "/draft", other, claims{"scope": "admin"}, draft},
+		{"login", "/stepup", issuer, claims{"acr": "phr", "auth_time": now}, passes},
+		{"login too weak", "/stepup", issuer, claims{"acr": "1", "auth_time": now}, weak},
+		{"login without acr", "/stepup", issuer, claims{"auth_time": now}, weak},
+		{"login too old", "/stepup", issuer, claims{"acr": "phr", "auth_time": now - 1000}, old},
+		{"login without a time", "/stepup", issuer, claims{"acr": "phr"}, old},
+		{"patterns", "/pattern", issuer, claims{"repo": "repo:acme/app", "groups": []string{"team:eu:admins"}}, passes},
+		{"patterns, between separators", "/pattern", issuer, claims{"repo": "repo:other/app:main", "groups": "x*"}, passes},
+		{"a pattern is not met", "/pattern", issuer, claims{"repo": "repo:acme/", "groups": "x*"}, claim},
+		{"a pattern that a separator parts", "/pattern", issuer, claims{"repo": "repo:acme/app", "groups": "team:eu:west:admins"}, group},
+		{"a star by itself", "/pattern", issuer, claims{"repo": "repo:acme/app", "groups": "xy"}, group},
 		{"a group of each line", "/group", issuer, claims{"groups": []string{"operators", "eu"}}, passes},
 		{"a line not met", "/group", issuer, claims{"groups": []string{"operators", "admins"}}, group},
 		{"a string is one group", "/group", issuer, claims{"groups": "admins eu"}, group},

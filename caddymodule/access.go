@@ -1,0 +1,202 @@
+package caddymodule
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+)
+
+// Access says who is let in where: the part that the handler bearer_auth and
+// the provider bearer have in common.
+type Access struct {
+	// The names of the issuers let in here. Default: all configured ones.
+	Issuers []string `json:"issuers,omitempty"`
+
+	// The token must be meant for one of these audiences, in addition to what
+	// its issuer's configuration asks. Default: nothing more.
+	Audiences []string `json:"audiences,omitempty"`
+
+	// Scopes that the token must all have. Default: none.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// Lines of scopes: the token must have any scope of each line. Default: none.
+	AnyScopes [][]string `json:"any_scopes,omitempty"`
+
+	// Lines of groups: the caller must be in any group of each line. A `*` stands
+	// for what is left out, as in the values of claims. Default: none.
+	Groups [][]string `json:"groups,omitempty"`
+
+	// Lines of claims: each must have any of its values. Default: none.
+	Claims []Claim `json:"claims,omitempty"`
+
+	// `only` lets in service accounts only, `deny` none. Default: both kinds of
+	// callers.
+	ServiceAccount string `json:"service_account,omitempty"`
+
+	// The values of the claim `acr`, which tells how somebody logged in, of which
+	// any will do. Others are asked to log in again (RFC 9470). Default: none.
+	ACR []string `json:"acr,omitempty"`
+
+	// How long ago the caller may have logged in, by the claim `auth_time`, when a
+	// request begins. Others are asked to log in again (RFC 9470). Default: any time.
+	AuthenticatedWithin caddy.Duration `json:"authenticated_within,omitempty"`
+
+	// What these rules are called in logs, and in the placeholder
+	// `{http.auth.rule}`. Default: nothing.
+	Name string `json:"name,omitempty"`
+
+	// Names the protected space in challenges. Default: gatehouse.
+	Realm string `json:"realm,omitempty"`
+
+	authenticator *authenticator // outlives the app for requests that end late
+	predicate     *auth.Predicate
+}
+
+// Claim asks for a claim with one of some values.
+type Claim struct {
+	// The claim: a dotted path into nested claims. Numbers and booleans are
+	// compared as they are written, of an array any element will do.
+	Path string `json:"path,omitempty"`
+
+	// The values of which any will do. A `*` stands for at least one character: at
+	// the end for whatever follows, and between two of the separators `/ : . | @ #`
+	// for what is between them. `\*` is the character itself.
+	Values []string `json:"values,omitempty"`
+}
+
+const defaultRealm = "gatehouse"
+
+func (a *Access) provision(ctx caddy.Context) (err error) {
+	if a.authenticator, err = authenticatorOf(ctx); err != nil {
+		return err
+	}
+	names := a.authenticator.issuers.names()
+	for _, name := range a.Issuers {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(names, ", "))
+		}
+	}
+	var r resolver
+	rules := a.rules()
+	rules.Audiences = r.list("audience", a.Audiences)
+	if r.err != nil {
+		return r.err
+	}
+	a.predicate, err = rules.Compile()
+	return err
+}
+
+// rules are what is asked of callers, before placeholders are resolved.
+func (a *Access) rules() auth.Rules {
+	rules := auth.Rules{
+		Issuers:             a.Issuers,
+		Audiences:           a.Audiences,
+		Scopes:              a.Scopes,
+		AnyScopes:           a.AnyScopes,
+		Groups:              a.Groups,
+		ServiceAccount:      a.ServiceAccount,
+		ACR:                 a.ACR,
+		AuthenticatedWithin: time.Duration(a.AuthenticatedWithin),
+	}
+	for _, claim := range a.Claims {
+		rules.Claims = append(rules.Claims, auth.ClaimRule{Path: claim.Path, Values: claim.Values})
+	}
+	return rules
+}
+
+func (a *Access) check() error {
+	if !ruleName.MatchString(a.Name) {
+		return fmt.Errorf("name: found %q, expected letters, digits and . _ - /", a.Name)
+	}
+	_, err := a.rules().Compile()
+	return err
+}
+
+// ruleName is what rules may be called: what no log and no header changes.
+var ruleName = regexp.MustCompile(`^[A-Za-z0-9._/-]*$`)
+
+// rulePlaceholder is what the rules are called that a request met last.
+const rulePlaceholder = "http.auth.rule"
+
+// setName tells the rest of the chain, and the access log, what these rules are
+// called.
+func (a *Access) setName(r *http.Request) {
+	if a.Name != "" {
+		replacerOf(r).Set(rulePlaceholder, a.Name)
+	}
+}
+
+// BearerProvider lets bearer tokens sit beside other providers in Caddy's own
+// handler `authentication`. That handler answers every refusal with 401;
+// use the handler bearer_auth for the rest of what a protected site needs.
+type BearerProvider struct {
+	Access
+
+	logger    *zap.Logger
+	challenge auth.Challenge
+}
+
+// CaddyModule tells Caddy about the provider.
+func (BearerProvider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.bearer",
+		New: func() caddy.Module { return new(BearerProvider) },
+	}
+}
+
+// Provision compiles the rules.
+func (p *BearerProvider) Provision(ctx caddy.Context) error {
+	p.logger = ctx.Logger()
+	if err := p.Access.provision(ctx); err != nil {
+		return fmt.Errorf("bearer: %w", err)
+	}
+	p.challenge = auth.Challenge{Realm: cmp.Or(p.Realm, defaultRealm)}
+	return nil
+}
+
+// Validate checks the rules.
+func (p *BearerProvider) Validate() error {
+	if err := p.check(); err != nil {
+		return fmt.Errorf("bearer: %w", err)
+	}
+	return nil
+}
+
+// Authenticate tells who is calling. A missing or bad token is no error: it is
+// answered with a challenge.
+func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	p.setName(r)
+	// The rules come before others know of the caller: another provider may let in
+	// somebody else.
+	caller, refusal := p.authenticator.fromHeader(r, p.logger, p.Name, p.predicate.Check)
+	if refusal == nil {
+		refusal = setPrincipal(r, caller)
+	}
+	if refusal == nil {
+		return caddyauth.User{ID: caller.Subject()}, true, nil
+	}
+	if challenge := p.challenge.Header(refusal); challenge != "" {
+		w.Header().Add("WWW-Authenticate", challenge)
+	}
+	if refusal.RetryAfter > 0 {
+		w.Header().Set("Retry-After", retryAfter(refusal.RetryAfter))
+	}
+	return caddyauth.User{}, false, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*BearerProvider)(nil)
+	_ caddy.Validator         = (*BearerProvider)(nil)
+	_ caddyauth.Authenticator = (*BearerProvider)(nil)
+)
