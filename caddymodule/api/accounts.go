@@ -42,15 +42,11 @@ func (a *API) listAccounts(c *call) error {
 	if err != nil {
 		return err
 	}
-	issuer, err := c.issuer()
-	if err != nil {
-		return err
-	}
 	if err := a.awaitAccounts(c); err != nil {
 		return err
 	}
 	given := c.r.URL.Query()
-	query := account.Query{After: given.Get("after"), AfterIssuer: given.Get("after_issuer"), Issuer: issuer, Limit: limit}
+	query := account.Query{After: given.Get("after"), AfterIssuer: given.Get("after_issuer"), Issuer: given.Get("issuer"), Limit: limit}
 	if search := given.Get("search"); search != "" {
 		writeList(c.w, a.search(query, search))
 		return nil
@@ -210,17 +206,7 @@ func (c *call) named() (key, issuer string, err error) {
 	if len(key) > account.MaxText {
 		return "", "", account.ErrNotFound // nobody's, and too long for the audit log
 	}
-	issuer, err = c.issuer()
-	return key, issuer, err
-}
-
-// issuer reads ?issuer=, the name of the issuer that is meant; empty: not said.
-func (c *call) issuer() (string, error) {
-	given := c.r.URL.Query()["issuer"]
-	if len(given) > 1 {
-		return "", problem(http.StatusBadRequest, "issuer: expected one name")
-	}
-	return strings.Join(given, ""), nil
+	return key, c.r.URL.Query().Get("issuer"), nil
 }
 
 // ifMatch lists the tags of If-Match; nil: any will do. A weak tag matches nothing.

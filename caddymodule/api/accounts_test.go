@@ -137,7 +137,7 @@ func TestSeveralIssuers(t *testing.T) {
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
 		s.send(method, one, `{"status":"inactive"}`).fails(t, 409, "acme, other; say which is meant by ?issuer=")
 		s.send(method, one+"?issuer=third", `{"status":"inactive"}`).fails(t, 404, "resource not found")
-		s.send(method, one+"?issuer=acme&issuer=other", `{"status":"inactive"}`).fails(t, 400, "issuer: expected one name")
+		s.send(method, one+"?issuer=acme&issuer=other", `{"status":"inactive"}`).fails(t, 400, "issuer: found 2 values, expected one")
 	}
 	s.send("PUT", one+"?issuer=acme", `{"status":"inactive","issuer":"other"}`).fails(t, 422, `issuer is "other"; want "acme", which never changes`)
 	for _, c := range [][2]string{{"?issuer=acme", `{"status":"inactive"}`}, {"", `{"status":"inactive","issuer":"other"}`}} {

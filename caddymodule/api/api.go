@@ -9,8 +9,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -41,47 +43,51 @@ type route struct {
 	methods map[string]endpoint
 }
 
-// endpoint is what one method does, and for whom.
+// endpoint is what one method does, for whom, and with which parameters in the query.
 type endpoint struct {
-	who   who
-	serve func(*call) error
+	who    who
+	serve  func(*call) error
+	params []string // sorted
 }
+
+// anyParams are those of an endpoint that judges its query itself, or has no use for it.
+var anyParams = []string{"*"}
 
 // table lists the routes; the first that fits answers.
 func (a *API) table() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
-		{path: "/api/v4/sso_url", methods: map[string]endpoint{get: {anyone, a.ssoURL}}},
-		{path: "/api/v4/sso_url/", methods: map[string]endpoint{get: {anyone, a.ssoURL}}},
+		{path: "/api/v4/sso_url", methods: map[string]endpoint{get: {anyone, a.ssoURL, anyParams}}},
+		{path: "/api/v4/sso_url/", methods: map[string]endpoint{get: {anyone, a.ssoURL, anyParams}}},
 		{path: licenseAPI},
 		{path: licenseAPI, prefix: true},
-		{path: "/gatehouse/", methods: map[string]endpoint{get: {anyone, a.page}}},
-		{path: "/api/status", methods: map[string]endpoint{get: {admins, a.getStatus}}},
-		{path: "/api/issuers", methods: map[string]endpoint{get: {admins, a.listIssuers}}},
-		{path: "/api/issuers/", prefix: true, methods: map[string]endpoint{post: {admins, a.refreshIssuer}}},
-		{path: "/api/tokens/explain", methods: map[string]endpoint{post: {admins, a.explainToken}}},
-		{path: "/api/orgs/license/sign", methods: map[string]endpoint{post: {signers, a.signLicense}}},
+		{path: "/gatehouse/", methods: map[string]endpoint{get: {anyone, a.page, anyParams}}},
+		{path: "/api/status", methods: map[string]endpoint{get: {admins, a.getStatus, nil}}},
+		{path: "/api/issuers", methods: map[string]endpoint{get: {admins, a.listIssuers, nil}}},
+		{path: "/api/issuers/", prefix: true, methods: map[string]endpoint{post: {admins, a.refreshIssuer, nil}}},
+		{path: "/api/tokens/explain", methods: map[string]endpoint{post: {admins, a.explainToken, nil}}},
+		{path: "/api/orgs/license/sign", methods: map[string]endpoint{post: {signers, a.signLicense, nil}}},
 		{path: "/api/orgs/license", methods: map[string]endpoint{
-			get: {anyToken, a.licenseStatus},
-			put: {admins, a.putLicense},
+			get: {anyToken, a.licenseStatus, []string{"host"}},
+			put: {admins, a.putLicense, []string{"host"}},
 		}},
-		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned}}},
-		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo}}},
-		{path: "/api/userinfo", methods: map[string]endpoint{get: {anyToken, a.userinfo}}},
+		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned, []string{"after", "limit"}}}},
+		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo, []string{"host"}}}},
+		{path: "/api/userinfo", methods: map[string]endpoint{get: {anyToken, a.userinfo, nil}}},
 		{path: "/api/serviceaccounts", methods: map[string]endpoint{
-			get:  {admins, a.listAccounts},
-			post: {admins, a.createAccount},
+			get:  {admins, a.listAccounts, []string{"after", "after_issuer", "issuer", "limit", "search"}},
+			post: {admins, a.createAccount, nil},
 		}},
-		{path: "/api/serviceaccounts:import", methods: map[string]endpoint{post: {admins, a.importAccounts}}},
-		{path: "/api/serviceaccounts:confirm", methods: map[string]endpoint{post: {admins, a.confirmAccounts}}},
+		{path: "/api/serviceaccounts:import", methods: map[string]endpoint{post: {admins, a.importAccounts, []string{"mode"}}}},
+		{path: "/api/serviceaccounts:confirm", methods: map[string]endpoint{post: {admins, a.confirmAccounts, nil}}},
 		{path: "/api/serviceaccounts:repair", methods: map[string]endpoint{
-			get:  {admins, a.compareAccounts},
-			post: {admins, a.repairAccounts},
+			get:  {admins, a.compareAccounts, nil},
+			post: {admins, a.repairAccounts, nil},
 		}},
 		{path: "/api/serviceaccounts/", prefix: true, methods: map[string]endpoint{
-			get: {admins, a.getAccount},
-			put: {admins, a.putAccount},
-			del: {admins, a.deleteAccount},
+			get: {admins, a.getAccount, []string{"issuer"}},
+			put: {admins, a.putAccount, []string{"issuer"}},
+			del: {admins, a.deleteAccount, []string{"issuer"}},
 		}},
 	}
 }
@@ -152,7 +158,35 @@ func (a *API) serve(c *call, route *route) error {
 		}
 	}
 	c.w.Header().Set("Cache-Control", "no-store")
+	if err := endpoint.checkQuery(c.r.URL.RawQuery); err != nil {
+		return err
+	}
 	return endpoint.serve(c)
+}
+
+// checkQuery refuses parameters that the endpoint does not know: without the one that
+// was meant, the answer would be another.
+func (e *endpoint) checkQuery(raw string) error {
+	if raw == "" || slices.Equal(e.params, anyParams) {
+		return nil
+	}
+	given, err := url.ParseQuery(raw)
+	if err != nil {
+		return problem(http.StatusBadRequest, "the query is not encoded well: expected name=value, joined by & and percent-encoded")
+	}
+	known := "none"
+	if len(e.params) > 0 {
+		known = strings.Join(e.params, ", ")
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.Contains(e.params, name) {
+			return problem(http.StatusBadRequest, fmt.Sprintf("query: found the parameter %.60q, expected %s", name, known))
+		}
+		if n := len(given[name]); n > 1 {
+			return problem(http.StatusBadRequest, fmt.Sprintf("%s: found %d values, expected one", name, n))
+		}
+	}
+	return nil
 }
 
 // allow is the Allow header's value.

@@ -116,13 +116,13 @@ func checkContentType(r *http.Request, want ...string) error {
 
 // limit reads ?limit= from 1 to most; 0 means that it was not given.
 func (c *call) limit(most int) (int, error) {
-	given := c.r.URL.Query()["limit"]
-	if len(given) == 0 {
+	query := c.r.URL.Query()
+	if !query.Has("limit") {
 		return 0, nil
 	}
 	expected := "limit: expected one number from 1 to " + strconv.Itoa(most)
-	n, err := strconv.Atoi(given[0])
-	if len(given) > 1 || err != nil && !errors.Is(err, strconv.ErrRange) {
+	n, err := strconv.Atoi(query.Get("limit"))
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, problem(http.StatusBadRequest, expected)
 	}
 	if err != nil || n < 1 || n > most {

@@ -20,7 +20,8 @@ import (
 type document struct {
 	Paths      map[string]map[string]any
 	Components struct {
-		Schemas map[string]map[string]any
+		Schemas    map[string]map[string]any
+		Parameters map[string]map[string]any
 	}
 }
 
@@ -77,6 +78,68 @@ func TestTheOpenAPIDocumentHasTheRoutes(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("the route %s is not described", route.path)
+		}
+	}
+}
+
+// parameters are those in the query of an operation of the document, sorted.
+func (d document) parameters(path string, method string) []string {
+	var found []string
+	operation, _ := d.Paths[path][strings.ToLower(method)].(map[string]any)
+	for _, list := range []any{d.Paths[path]["parameters"], operation["parameters"]} {
+		entries, _ := list.([]any)
+		for _, entry := range entries {
+			one, _ := entry.(map[string]any)
+			if target, ok := one["$ref"].(string); ok {
+				one = d.Components.Parameters[target[strings.LastIndex(target, "/")+1:]]
+			}
+			if one["in"] == "query" {
+				found = append(found, one["name"].(string))
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// Every route takes the parameters that the document gives it, each once, and refuses
+// others by name.
+func TestTheOpenAPIDocumentHasTheParameters(t *testing.T) {
+	d, a := readDocument(t), New(Services{})
+	refuses := func(method, target, want string) {
+		t.Helper()
+		answer := httptest.NewRecorder()
+		a.ServeHTTP(answer, httptest.NewRequest(method, target, nil), true)
+		var got struct{ Message string }
+		if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || answer.Code != http.StatusBadRequest || got.Message != want {
+			t.Errorf("%s %s is answered %d %q, want %q", method, target, answer.Code, answer.Body, want)
+		}
+	}
+	for path := range d.Paths {
+		concrete := strings.NewReplacer("{key}", "ci", "{name}", "acme").Replace(path)
+		route, _ := a.find(concrete)
+		if route == nil {
+			t.Errorf("%s is no route", path)
+			continue
+		}
+		for method, endpoint := range route.methods {
+			if slices.Equal(endpoint.params, anyParams) {
+				continue
+			}
+			described := d.parameters(path, method)
+			if !slices.Equal(described, endpoint.params) {
+				t.Errorf("%s %s is described with %v, and takes %v", method, path, described, endpoint.params)
+			}
+			known := "none"
+			if len(described) > 0 {
+				known = strings.Join(described, ", ")
+			}
+			refuses(method, concrete+"?serch=x", `query: found the parameter "serch", expected `+known)
+			refuses(method, concrete+"?a;b", "the query is not encoded well: expected name=value, joined by & and percent-encoded")
+			for _, name := range described {
+				refuses(method, concrete+"?"+name+"=1&"+name+"=2", name+": found 2 values, expected one")
+				refuses(method, concrete+"?"+strings.ToUpper(name)+"=1", `query: found the parameter "`+strings.ToUpper(name)+`", expected `+known)
+			}
 		}
 	}
 }
