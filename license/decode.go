@@ -80,6 +80,8 @@ func (p *Payload) read(v strictjson.Value) error {
 		"description":   text(&p.Description),
 		"features":      texts(&p.Features, maxFeatures),
 		"limits":        p.readLimits,
+		"enforcement":   p.readEnforcement,
+		"instance":      optionalText(&p.Instance),
 		"environment":   optionalText(&p.Environment),
 		"crit":          texts(&p.Crit, maxCrit),
 	}, "type", "issued_at", "expire_at", "allowed_hosts", "description")
@@ -102,6 +104,18 @@ func (p *Payload) readLimits(v strictjson.Value) error {
 			return badForm(v.Path, "has more than %d members; want at most %d", maxLimits, maxLimits)
 		}
 		p.Limits[name], err = member.Integer()
+		return err
+	})
+}
+
+func (p *Payload) readEnforcement(v strictjson.Value) error {
+	p.Enforcement = make(map[string]Enforcement)
+	return v.Each(func(name string, member strictjson.Value) error {
+		if len(p.Enforcement) == maxLimits {
+			return badForm(v.Path, "has more than %d members; want at most %d", maxLimits, maxLimits)
+		}
+		word, err := readText(member)
+		p.Enforcement[name] = Enforcement(word)
 		return err
 	})
 }
@@ -195,9 +209,11 @@ func asForm(err error) error {
 
 // signature decodes the signature and makes sure that it is spelled in the only
 // right way: no white space, and no bits set in the padding.
-func (l *License) signature() ([]byte, error) {
-	sig, err := base64.StdEncoding.DecodeString(l.Signature)
-	if err != nil || len(sig) == 0 || base64.StdEncoding.EncodeToString(sig) != l.Signature {
+func (l *License) signature() ([]byte, error) { return signatureBytes(l.Signature) }
+
+func signatureBytes(text string) ([]byte, error) {
+	sig, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(sig) == 0 || base64.StdEncoding.EncodeToString(sig) != text {
 		return nil, badForm("signature", "is not base64; want the standard alphabet with padding and no white space")
 	}
 	return sig, nil

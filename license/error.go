@@ -7,8 +7,8 @@ import (
 )
 
 // Reason names why a license is refused. The set is closed. A license is
-// checked in the order form → key → signature → time → host → feature, and the
-// reason is the first that fails.
+// checked in the order form → key → signature → revocation → instance → time →
+// host → feature, and the reason is the first that fails.
 type Reason string
 
 // The reasons, in the order in which they are checked.
@@ -20,6 +20,7 @@ const (
 	ReasonRetiredKey  Reason = "retired_key"     // issued after its key was retired
 	ReasonSignature   Reason = "signature"       // the signature is not the key's over this payload
 	ReasonRevokedID   Reason = "revoked_license" // this license has been revoked
+	ReasonInstance    Reason = "instance"        // it is for another instance than this one
 	ReasonNotYetValid Reason = "not_yet_valid"   // its time has not come
 	ReasonExpired     Reason = "expired"         // its time and its grace are over
 	ReasonHost        Reason = "host"            // it names other hosts
@@ -27,11 +28,14 @@ const (
 )
 
 // Code is the reason as clients see it: license_missing, license_invalid,
-// license_expired, license_not_yet_valid, license_host or license_feature.
+// license_revoked, license_instance, license_expired, license_not_yet_valid,
+// license_host or license_feature.
 func (r Reason) Code() string {
 	switch r {
-	case ReasonMissing, ReasonExpired, ReasonNotYetValid, ReasonHost, ReasonFeature:
+	case ReasonMissing, ReasonInstance, ReasonExpired, ReasonNotYetValid, ReasonHost, ReasonFeature:
 		return "license_" + string(r)
+	case ReasonRevokedID:
+		return "license_revoked"
 	}
 	return "license_invalid"
 }

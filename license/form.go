@@ -28,6 +28,7 @@ const (
 var (
 	featureName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 	memberName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	keyIDForm   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	uuidForm    = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 )
 
@@ -35,7 +36,7 @@ var (
 // needs neither a key nor a clock.
 func (p *Payload) check() error {
 	checks := []func() error{
-		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
+		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkEnforcement, p.checkCrit, p.checkInstance,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -78,6 +79,10 @@ func (p *Payload) newer() string {
 		return "grace"
 	case p.Limits != nil:
 		return "limits"
+	case p.Enforcement != nil:
+		return "enforcement"
+	case p.Instance != "":
+		return "instance"
 	case p.Environment != "":
 		return "environment"
 	case p.Crit != nil:
@@ -197,6 +202,38 @@ func (p *Payload) checkLimits() error {
 		if err := checkInteger("payload.limits."+name, &n); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (p *Payload) checkEnforcement() error {
+	if p.Enforcement != nil && len(p.Enforcement) == 0 {
+		return badForm("payload.enforcement", "has no members; want some, or leave it out")
+	}
+	for name, word := range p.Enforcement {
+		if _, limited := p.Limits[name]; !limited {
+			return badForm("payload.enforcement", "names %s, which is none of the limits", quote(name))
+		}
+		if word != Advisory && word != Deny {
+			return badForm("payload.enforcement."+name, "is %s; want %q or %q", quote(string(word)), Advisory, Deny)
+		}
+	}
+	return nil
+}
+
+// checkInstance makes sure that a license for one instance says that this is
+// critical: a verifier that knows nothing of instances must refuse it.
+func (p *Payload) checkInstance() error {
+	critical := slices.Contains(p.Crit, critInstance)
+	switch {
+	case p.Instance == "" && critical:
+		return badForm("payload.instance", "is missing, and crit names it; want the fingerprint of an instance")
+	case p.Instance == "":
+		return nil
+	case !keyIDForm.MatchString(p.Instance):
+		return badForm("payload.instance", "is %s; want 64 lower-case hexadecimal digits", quote(p.Instance))
+	case !critical:
+		return badForm("payload.crit", `does not name "instance"; a license for one instance must`)
 	}
 	return nil
 }

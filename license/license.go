@@ -78,6 +78,26 @@ const (
 	Enterprise Type = "enterprise"
 )
 
+// The limits that Gatehouse counts by itself.
+const (
+	// LimitUsers is how many people may use the deployment within 30 days.
+	LimitUsers = "users"
+	// LimitServiceAccounts is how many service accounts may be registered.
+	LimitServiceAccounts = "service_accounts"
+)
+
+// Enforcement says what becomes of one who is over a limit.
+type Enforcement string
+
+// The enforcements there are.
+const (
+	Advisory Enforcement = "advisory" // it is counted and reported
+	Deny     Enforcement = "deny"     // a new one is refused; never one who was in
+)
+
+// critInstance is the critical name of [Payload.Instance].
+const critInstance = "instance"
+
 // EveryFeature as the only entry of [Payload.Features] grants all of them.
 const EveryFeature = "*"
 
@@ -144,8 +164,17 @@ type Payload struct {
 	Features []string `json:"features,omitzero"`
 
 	// Limits are integers that the product gives a meaning to, by name; nil
-	// for none.
+	// for none. Gatehouse itself counts [LimitUsers] and [LimitServiceAccounts].
 	Limits map[string]int64 `json:"limits,omitzero"`
+
+	// Enforcement says of limits what becomes of one more: each name is one of
+	// Limits. A limit that is not named is [Advisory]; nil for none.
+	Enforcement map[string]Enforcement `json:"enforcement,omitzero"`
+
+	// Instance is the fingerprint of the only instance that the license is
+	// good for: the [KeyID] of its key. "instance" then stands in Crit. Empty
+	// for any instance.
+	Instance string `json:"instance,omitzero"`
 
 	// Environment says where the license is meant to be used, for instance
 	// production: 1 to 100 bytes, or empty for anywhere.
@@ -172,6 +201,7 @@ func (p *Payload) Clone() Payload {
 	c.AllowedHosts = slices.Clone(p.AllowedHosts)
 	c.Features = slices.Clone(p.Features)
 	c.Limits = maps.Clone(p.Limits)
+	c.Enforcement = maps.Clone(p.Enforcement)
 	c.Crit = slices.Clone(p.Crit)
 	return c
 }

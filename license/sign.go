@@ -23,7 +23,8 @@ var ErrMissingKey = errors.New("unable to sign license: missing private key")
 
 // Request is what a new license shall say. Errors name its members as the HTTP
 // API's sign body does: license_type, allowed_hosts, description, expire_at,
-// features, version, id, not_before, grace, issuer, limits, environment, crit.
+// features, version, id, not_before, grace, issuer, limits, enforcement, instance,
+// environment, crit.
 type Request struct {
 	// Type is required.
 	Type Type
@@ -64,6 +65,13 @@ type Request struct {
 	Limits      map[string]int64
 	Environment string
 	Crit        []string
+
+	// Enforcement says what becomes of one more than a limit, as in [Payload].
+	Enforcement map[string]Enforcement
+
+	// Instance binds the license to an instance, as in [Payload]; Crit need not
+	// name it.
+	Instance string
 }
 
 // SignerConfig is what a [Signer] is made of.
@@ -169,6 +177,11 @@ func (s *Signer) payload(r Request) (*Payload, error) {
 		Limits:       maps.Clone(r.Limits),
 		Environment:  r.Environment,
 		Crit:         slices.Clone(r.Crit),
+		Enforcement:  maps.Clone(r.Enforcement),
+		Instance:     r.Instance,
+	}
+	if r.Instance != "" && !slices.Contains(r.Crit, critInstance) {
+		p.Crit = append(p.Crit, critInstance)
 	}
 	if r.Features != nil && len(r.Features) == 0 {
 		p.Features = []string{}

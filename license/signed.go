@@ -25,10 +25,16 @@ func signedBytes(keyID string, p *Payload) ([]byte, error) {
 	if p.Version() == 1 {
 		return []byte(p.text1()), nil
 	}
+	return signedForm(prefix2, keyID, p)
+}
+
+// signedForm is what a signature covers: the prefix, and the canonical form of key id
+// and payload.
+func signedForm(prefix, keyID string, payload any) ([]byte, error) {
 	data, err := marshal(struct {
-		KeyID   string   `json:"key_id"`
-		Payload *Payload `json:"payload"`
-	}{keyID, p}, "")
+		KeyID   string `json:"key_id"`
+		Payload any    `json:"payload"`
+	}{keyID, payload}, "")
 	if err != nil {
 		return nil, fmt.Errorf("encoding the payload: %w", err)
 	}
@@ -36,7 +42,7 @@ func signedBytes(keyID string, p *Payload) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bringing the payload into its canonical form: %w", err)
 	}
-	return append([]byte(prefix2), data...), nil
+	return append([]byte(prefix), data...), nil
 }
 
 // featureList is what version 1's grammar takes for features behind the last

@@ -3,6 +3,7 @@ package license
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/license/host"
@@ -24,8 +25,15 @@ type Standing struct {
 	times timeline
 	now   func() time.Time
 
+	// What a license that is genuine may still be refused for, at the moment of
+	// asking.
+	revocations *Revocations // nil: the license has no id, or nothing can revoke it
+	id          string
+	bound       bool
+	instance    func() string // nil: none is known
+
 	// Made beforehand, so that a refusal costs no memory either.
-	notYet, expired, otherHost *Error
+	notYet, expired, otherHost, revoked, elsewhere *Error
 }
 
 // Missing is the standing of a deployment without a license; detail says where
@@ -64,20 +72,49 @@ func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Stan
 	for _, f := range p.Features {
 		s.features[f] = struct{}{}
 	}
+	if p.ID != "" {
+		s.revocations, s.id = v.config.Revocations, strings.ToLower(p.ID)
+		s.revoked = revokedLicense(p.ID)
+	}
+	if p.Instance != "" {
+		s.bound, s.instance = true, v.config.Instance
+		s.elsewhere = refuse(ReasonInstance, "payload.instance", "the license is for another instance than this one, whose fingerprint begins %.12s", p.Instance)
+	}
 	s.notYet = refuse(ReasonNotYetValid, "", "%s", s.words(StateNotYetValid))
 	s.expired = refuse(ReasonExpired, "", "%s", s.words(StateExpired))
 	return s
 }
 
-// State computes the state from the clock.
+func revokedLicense(id string) *Error {
+	return refuse(ReasonRevokedID, "payload.id", "%s has been revoked; ask for a new license", id)
+}
+
+// State computes the state from the clock, and from what is known of revoked
+// licenses and of this instance.
 func (s *Standing) State() State {
-	switch {
-	case s.fault == nil:
-		return s.times.state(s.now().Unix())
-	case s.fault.Reason == ReasonMissing:
-		return StateMissing
+	if fault := s.hindrance(); fault != nil {
+		switch fault.Reason {
+		case ReasonMissing:
+			return StateMissing
+		case ReasonRevokedID:
+			return StateRevoked
+		}
+		return StateInvalid
 	}
-	return StateInvalid
+	return s.times.state(s.now().Unix())
+}
+
+// hindrance is why the license lets nothing pass, whatever the time.
+func (s *Standing) hindrance() *Error {
+	switch {
+	case s.fault != nil:
+		return s.fault
+	case s.revocations != nil && s.revocations.Has(s.id):
+		return s.revoked
+	case s.bound && (s.instance == nil || s.instance() != s.license.Payload.Instance):
+		return s.elsewhere
+	}
+	return nil
 }
 
 // Explain computes the state from the clock and puts its reason into words.
@@ -88,8 +125,11 @@ func (s *Standing) Explain() (State, string) {
 
 func (s *Standing) words(state State) string {
 	switch state {
-	case StateMissing, StateInvalid:
-		return s.fault.Error()
+	case StateMissing, StateInvalid, StateRevoked:
+		if fault := s.hindrance(); fault != nil {
+			return fault.Error()
+		}
+		return "the license is not hindered any more" // since the state was computed
 	case StateNotYetValid:
 		return "the license is not valid before " + stamp(s.times.opens)
 	case StateExpiring:
@@ -107,10 +147,15 @@ func (s *Standing) Err() error { return s.refusal(s.State()) }
 
 // refusal is why a state does not let pass; nil if it does.
 func (s *Standing) refusal(state State) error {
-	if s.fault != nil {
-		return s.fault
-	}
 	switch state {
+	case StateMissing, StateInvalid, StateRevoked:
+		switch {
+		case s.fault != nil:
+			return s.fault
+		case state == StateRevoked:
+			return s.revoked
+		}
+		return s.elsewhere
 	case StateNotYetValid:
 		return s.notYet
 	case StateExpired:
@@ -167,7 +212,8 @@ func (s *Standing) has(feature string) bool {
 }
 
 // Genuine reports whether form, key and signature hold, whatever the time: the
-// license may be not valid yet, or not any longer. A new license that is not
+// license may be not valid yet, or not any longer, revoked meanwhile or for another
+// instance. A new license that is not
 // genuine should not replace one that is.
 func (s *Standing) Genuine() bool { return s.fault == nil }
 

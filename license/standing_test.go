@@ -248,8 +248,8 @@ func TestStates(t *testing.T) {
 			passing++
 		}
 	}
-	if len(States()) != 7 || passing != 3 || State("").Passes() {
-		t.Errorf("%d states, %d of them pass; want 7 and 3", len(States()), passing)
+	if len(States()) != 8 || passing != 3 || State("").Passes() {
+		t.Errorf("%d states, %d of them pass; want 8 and 3", len(States()), passing)
 	}
 }
 

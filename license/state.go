@@ -11,7 +11,8 @@ type State string
 // The states there are.
 const (
 	StateMissing     State = "missing"       // there is no license
-	StateInvalid     State = "invalid"       // there is one, but it cannot be trusted
+	StateInvalid     State = "invalid"       // there is one, but it cannot be trusted here
+	StateRevoked     State = "revoked"       // its signer has taken it back
 	StateNotYetValid State = "not_yet_valid" // its time has not come
 	StateValid       State = "valid"
 	StateExpiring    State = "expiring" // valid, and the end is near
@@ -22,7 +23,7 @@ const (
 // States lists all states, in the order of a license's life.
 func States() []State {
 	return []State{
-		StateMissing, StateInvalid, StateNotYetValid, StateValid, StateExpiring, StateGrace, StateExpired,
+		StateMissing, StateInvalid, StateRevoked, StateNotYetValid, StateValid, StateExpiring, StateGrace, StateExpired,
 	}
 }
 

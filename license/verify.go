@@ -1,6 +1,7 @@
 package license
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,15 @@ type Config struct {
 	// RevokedIDs are the ids (UUIDs) of licenses that are no longer accepted.
 	RevokedIDs []string
 
+	// Revocations are the revoked licenses that are known at the moment of asking;
+	// nil: none but RevokedIDs.
+	Revocations *Revocations
+
+	// Instance gives the fingerprint of this instance at the moment of asking;
+	// empty: it is not known yet. nil: there is none. A license that is bound to
+	// another instance, or to any where none is known, does not let pass.
+	Instance func() string
+
 	// Warn is how long before its end a license is in [StateExpiring]; in
 	// whole seconds, 0 for never.
 	Warn time.Duration
@@ -27,9 +37,9 @@ type Config struct {
 
 	// Understands adds to the names that a license may list as critical:
 	// those that the calling program enforces itself. Understood without are
-	// id, issuer, not_before, grace and features. Limits and environment are
-	// not: they are only shown, so a license that calls them critical is
-	// refused unless they are named here.
+	// id, issuer, not_before, grace, features and instance. Limits and
+	// environment are not: they are only shown, so a license that calls them
+	// critical is refused unless they are named here.
 	Understands []string
 
 	// Now is the clock; nil for time.Now.
@@ -86,7 +96,7 @@ func (v *Verifier) Verify(l *License) *Standing {
 }
 
 // understood are the names that any license may call critical.
-var understood = []string{"id", "issuer", "not_before", "grace", "features"}
+var understood = []string{"id", "issuer", "not_before", "grace", "features", critInstance}
 
 // check looks at form, key and signature, and whether the license was revoked.
 func (v *Verifier) check(l *License, hosts *host.Matcher) error {
@@ -114,7 +124,18 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 		return refuse(ReasonSignature, "signature", "is not the key's signature of this payload; it was changed after it was signed, or signed by another key")
 	}
 	if v.revoked[strings.ToLower(l.Payload.ID)] {
-		return refuse(ReasonRevokedID, "payload.id", "%s has been revoked; ask for a new license", l.Payload.ID)
+		return revokedLicense(l.Payload.ID)
 	}
 	return nil
 }
+
+// TakeRevocations takes a list of revoked licenses into [Config.Revocations], as
+// [Revocations.Take] does, if a trusted key signed it.
+func (v *Verifier) TakeRevocations(data []byte) (changed bool, err error) {
+	if v.config.Revocations == nil {
+		return false, errNoRevocations
+	}
+	return v.config.Revocations.Take(data, v.config.Keys, v.config.Now())
+}
+
+var errNoRevocations = errors.New("the verifier was not made to know of revoked licenses")

@@ -148,8 +148,12 @@ func TestReasons(t *testing.T) {
 				return
 			}
 			wantError(t, s.Err(), c.reason, c.field, "")
-			if s.State() != StateInvalid || s.License() == nil {
-				t.Errorf("state %s, license %v; want invalid, and the license to look at", s.State(), s.License())
+			want := StateInvalid
+			if c.reason == ReasonRevokedID {
+				want = StateRevoked
+			}
+			if s.State() != want || s.License() == nil {
+				t.Errorf("state %s, license %v; want %s, and the license to look at", s.State(), s.License(), want)
 			}
 		})
 	}
