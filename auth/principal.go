@@ -27,6 +27,17 @@ type Principal struct {
 	token   *Token
 	profile *profile
 	version atomic.Uint64 // an [account.Version] by which this is so
+	mark    atomic.Uint64
+}
+
+// Mark is room for a word of whoever lets the principal's requests in, such as that
+// this caller was counted; 0 at first.
+func (p *Principal) Mark() *atomic.Uint64 { return &p.mark }
+
+// IsPerson tells whether the caller counts as a person: it is one, or could be one and
+// is not registered as a service account.
+func (p *Principal) IsPerson() bool {
+	return p.Kind() == KindUser || p.Kind() == KindUnclear && p.profile.registered.bond < registers
 }
 
 // Issuer is the configured name of the token's issuer.

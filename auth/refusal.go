@@ -109,6 +109,7 @@ var (
 	ErrNoMachines      = forbidden("kind_denied", "service accounts are not let in here")
 	ErrCrossSite       = define("cross_site", http.StatusForbidden, "", "a page of another site cannot use the token in a cookie")
 	ErrKindUnclear     = forbidden("kind_unclear", "the token does not tell whether a person or a service account is calling")
+	ErrUserLimit       = forbidden("user_limit", "the license does not cover any more people")
 	ErrKeysUnavailable = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
 )
 

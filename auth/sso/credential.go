@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"time"
 
@@ -151,6 +152,13 @@ func Sign(key Secret, date string) string {
 	mac.Write([]byte(signedPrefix))
 	mac.Write([]byte(date))
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Authorize sets the headers Date and Authorization of a client's request.
+func Authorize(h http.Header, apiKey string, key Secret, now time.Time) {
+	date := now.UTC().Format(http.TimeFormat)
+	h.Set("Date", date)
+	h.Set("Authorization", fmt.Sprintf(`algorithm="%s",headers="%s",signature="%s",apikey="%s"`, hmacAlgorithm, signedHeaders, Sign(key, date), apiKey))
 }
 
 const (

@@ -39,9 +39,23 @@ const (
 	ClockSuspect EventKind = "clock_suspect"
 	// ClockFine: it is not any more.
 	ClockFine EventKind = "clock_fine"
-	// Damaged: the record of the highest time seen could not be used, Err says why.
-	// It is written anew.
+	// Damaged: the record of the highest time seen, or of revoked licenses, could not
+	// be used, Err says why. It is written anew.
 	Damaged EventKind = "damaged"
+	// RevocationsChanged: another list of revoked licenses counts, Words says which.
+	RevocationsChanged EventKind = "revocations_changed"
+	// RevocationsRejected: the source of such lists has none that counts, Err says
+	// why. The one that is known stays.
+	RevocationsRejected EventKind = "revocations_rejected"
+	// RevocationsMended: it has one again.
+	RevocationsMended EventKind = "revocations_mended"
+	// RevocationsLate: there should be a newer list; Words says since when.
+	RevocationsLate EventKind = "revocations_late"
+	// Renewed: the vendor sent another license, and it is in force: Standing.
+	Renewed EventKind = "renewed"
+	// RenewalFailed: the vendor sent none, or one that was kept aside, Err says why.
+	// The one in force stays.
+	RenewalFailed EventKind = "renewal_failed"
 )
 
 // Event is one thing that happened to the license or what it depends on.
@@ -53,10 +67,10 @@ type Event struct {
 	// From and To are the states of StateChanged.
 	From, To license.State
 	// Words is a sentence for people, and names no path: of StateChanged,
-	// ClockSuspect and ClockFine.
+	// ClockSuspect, ClockFine, RevocationsChanged and RevocationsLate.
 	Words string
-	// Standing is the license that the event is about, of StateChanged, Replaced
-	// and Deferred.
+	// Standing is the license that the event is about, of StateChanged, Replaced,
+	// Deferred and Renewed.
 	Standing *license.Standing
 	// Err is for logs and not for callers: it may name paths, or be the
 	// storage's own.
@@ -112,6 +126,7 @@ func (k *Keeper) notify() time.Duration {
 	k.noticed.Store(false) // before looking: what is noticed later rings again
 	k.mu.Lock()
 	k.notifyState()
+	k.notifyList()
 	k.mu.Unlock()
 	k.notifyClock()
 	k.events.Deliver(k.observer)

@@ -106,6 +106,27 @@ var errSlow = errors.New("writing took too long")
 // writeLicense writes the license under the storage's lock, and reads it back. It
 // calls written before it gives the lock back.
 func (k *Keeper) writeLicense(ctx context.Context, text []byte, written func()) error {
+	return k.locked(ctx, func(ctx context.Context, h *storage.Lease[Host]) error {
+		granted := time.Now()
+		old, err := h.Load(ctx, installedKey)
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case err == nil && bytes.Equal(old, text): // it is there already
+		case time.Since(granted) > lockTrust:
+			return errSlow
+		default:
+			if err := h.StoreChecked(ctx, installedKey, text); err != nil {
+				return err
+			}
+		}
+		written()
+		return nil
+	})
+}
+
+// locked does something under the storage's lock.
+func (k *Keeper) locked(ctx context.Context, do func(context.Context, *storage.Lease[Host]) error) error {
 	h := k.leases.Use()
 	if h == nil {
 		return storage.ErrNoStorage
@@ -122,21 +143,7 @@ func (k *Keeper) writeLicense(ctx context.Context, text []byte, written func()) 
 		return err
 	}
 	defer h.UnlockSurely(h.Context(), lockName)
-	granted := time.Now()
-	old, err := h.Load(ctx, installedKey)
-	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	case err == nil && bytes.Equal(old, text): // it is there already
-	case time.Since(granted) > lockTrust:
-		return errSlow
-	default:
-		if err := h.StoreChecked(ctx, installedKey, text); err != nil {
-			return err
-		}
-	}
-	written()
-	return nil
+	return do(ctx, h)
 }
 
 // insist tries until it succeeds, the context ends or trying is useless. The error

@@ -31,6 +31,9 @@ const (
 	folder       = "gatehouse/license"
 	installedKey = folder + "/installed.json"
 	clockKey     = folder + "/clock.json"
+	instanceKey  = folder + "/instance.json"
+	revokedKey   = folder + "/revocations.json"
+	asideKey     = folder + "/kept-aside.json"
 	recordFolder = "gatehouse/signed"
 	lockName     = "gatehouse-license"
 )
@@ -55,6 +58,14 @@ type Config struct {
 	Source Source
 	// Verifier says whether to trust it. Required.
 	Verifier *license.Verifier
+	// Facts are those that the verifier asks; nil: it asks none.
+	Facts *Facts
+	// Revocations is where lists of revoked licenses come from; nil: nowhere.
+	Revocations *RevocationSource
+	// Renew asks the vendor for the license to follow one; nil: nobody is asked. It
+	// may be slow, and should give up when its context ends. The license must be
+	// kept in storage.
+	Renew func(ctx context.Context, held *license.License, instance *Instance) ([]byte, error)
 	// Known is the text of the license that was in force before, from
 	// [Keeper.Known] of another keeper with the same source: it goes on, if this
 	// verifier trusts it, until something better is found. nil: none.
@@ -80,7 +91,15 @@ type Keeper struct {
 	notified atomic.Pointer[license.State] // the state that was notified last; empty: none yet
 	noticed  atomic.Bool                   // a request met another one
 	suspect  atomic.Bool                   // the clock
-	files    *storage.Calls                // looks at the file
+
+	facts           *Facts
+	revocations     *RevocationSource
+	askVendor       func(context.Context, *license.License, *Instance) ([]byte, error)
+	informed        atomic.Bool
+	instanceRead    atomic.Bool
+	revocationsRead atomic.Bool
+	firstFacts      chan struct{}  // closed when informed
+	files           *storage.Calls // looks at the file
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -89,7 +108,7 @@ type Keeper struct {
 	events storage.Mailbox[Event]
 
 	// Each wakes one goroutine; ringing it twice before that wakes is ringing it once.
-	notifierBell, watcherBell, clockBell chan struct{}
+	notifierBell, watcherBell, clockBell, factsBell, revocationsBell, renewBell chan struct{}
 
 	looked  chan struct{} // closed at the end of the first look
 	writing chan struct{} // one write at a time
@@ -99,6 +118,8 @@ type Keeper struct {
 	running bool
 	outages map[string]error // by topic
 	search  search
+	list    listState // of revoked licenses
+	renewal renewalState
 	// clock is what is known of the time, in Unix seconds: the highest that this
 	// process saw, and the highest that any node saw, as storage had it.
 	clock struct{ own, stored int64 }
@@ -116,7 +137,12 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 		source: cfg.Source, verifier: cfg.Verifier, now: opts.Now, writeLimit: opts.WriteLimit,
 		files: storage.NewCalls(0), looked: make(chan struct{}), writing: make(chan struct{}, 1),
 		notifierBell: make(chan struct{}, 1), watcherBell: make(chan struct{}, 1), clockBell: make(chan struct{}, 1),
+		factsBell: make(chan struct{}, 1), revocationsBell: make(chan struct{}, 1), renewBell: make(chan struct{}, 1),
+		facts: cfg.Facts, revocations: cfg.Revocations, askVendor: cfg.Renew, firstFacts: make(chan struct{}),
 		outages: map[string]error{},
+	}
+	if k.facts == nil {
+		k.facts = new(Facts)
 	}
 	if k.now == nil {
 		k.now = time.Now
@@ -170,6 +196,13 @@ func (k *Keeper) Attach(h Host) (detach func()) {
 		k.running = true
 		k.work.Go(func() { k.repeat(k.notifierBell, k.notify) })
 		k.work.Go(func() { k.repeat(k.clockBell, k.keepClock) })
+		k.work.Go(func() { k.repeat(k.factsBell, k.keepInstance) })
+		if k.revocations != nil {
+			k.work.Go(func() { k.repeat(k.revocationsBell, k.keepRevocations) })
+		}
+		if k.askVendor != nil {
+			k.work.Go(func() { k.repeat(k.renewBell, k.keepRenewed) })
+		}
 		switch k.source.kind {
 		case file:
 			k.work.Go(func() { k.repeat(k.watcherBell, k.watchFile) })
@@ -217,6 +250,9 @@ func (k *Keeper) ringAll() {
 	ring(k.notifierBell)
 	ring(k.watcherBell)
 	ring(k.clockBell)
+	ring(k.factsBell)
+	ring(k.revocationsBell)
+	ring(k.renewBell)
 }
 
 func ring(bell chan<- struct{}) {

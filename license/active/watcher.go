@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
@@ -134,6 +132,7 @@ func (k *Keeper) mend() {
 // held.
 func (k *Keeper) adopt(found held) {
 	k.mend()
+	ring(k.renewBell)
 	k.search.seen = found.text
 	old := *k.view.Load().now()
 	if bytes.Equal(found.text, old.text) {
@@ -209,25 +208,8 @@ func (k *Keeper) watchFile() time.Duration {
 	return secondLook
 }
 
-// readFile reads a license file. It must be a regular one: opening a pipe would
-// wait for its other end.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	case info.Size() > license.MaxSize:
-		return nil, fmt.Errorf("it has %d bytes; want at most %d", info.Size(), license.MaxSize)
-	}
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, license.MaxSize+1))
-}
+// readFile reads a license file.
+func readFile(path string) ([]byte, error) { return readBounded(path, license.MaxSize) }
 
 // watchStorage looks at the license in storage.
 func (k *Keeper) watchStorage() time.Duration {

@@ -1,0 +1,154 @@
+package active
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gowebpki/jcs"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+// Instance is what makes a deployment, with all nodes that share its storage, known
+// to the vendor of its license: an Ed25519 key (RFC 8032) of its own. Who copies the
+// storage copies the instance. It never changes, and printed it shows its fingerprint
+// and nothing else.
+type Instance struct {
+	key         ed25519.PrivateKey
+	fingerprint string
+	public      []byte // SubjectPublicKeyInfo in DER
+}
+
+func newInstance(key ed25519.PrivateKey) (*Instance, error) {
+	fingerprint, err := license.KeyID(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	return &Instance{key, fingerprint, public}, err
+}
+
+// Fingerprint names the instance: the [license.KeyID] of its public key.
+func (i *Instance) Fingerprint() string { return i.fingerprint }
+
+// Public is its public key as a SubjectPublicKeyInfo in DER (RFC 5280, section 4.1).
+func (i *Instance) Public() []byte { return i.public }
+
+// Format keeps the key out of whatever an instance is printed to.
+func (i *Instance) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "active.Instance(%s)", i.fingerprint)
+}
+
+// Sign signs a prefix, which says what it is for, and the canonical form (RFC 8785) of
+// a JSON document.
+func (i *Instance) Sign(prefix string, document []byte) ([]byte, error) {
+	canonical, err := jcs.Transform(document)
+	if err != nil {
+		return nil, fmt.Errorf("bringing a document into its canonical form: %w", err)
+	}
+	return ed25519.Sign(i.key, append([]byte(prefix), canonical...)), nil
+}
+
+// Secret derives a secret of 32 bytes from the instance's key, another one for each
+// purpose. All nodes have the same.
+func (i *Instance) Secret(purpose string) []byte {
+	mac := hmac.New(sha256.New, i.key.Seed())
+	mac.Write([]byte(purpose))
+	return mac.Sum(nil)
+}
+
+// instanceRecord is the instance as storage keeps it.
+type instanceRecord struct {
+	Seed []byte `json:"ed25519_seed"` // RFC 8032, section 5.1.5
+}
+
+func (i *Instance) encode() []byte {
+	data, _ := json.Marshal(instanceRecord{i.key.Seed()}) // never fails
+	return data
+}
+
+func parseInstance(data []byte) (*Instance, error) {
+	var rec instanceRecord
+	if len(data) > 1<<10 || json.Unmarshal(data, &rec, json.RejectUnknownMembers(true)) != nil || len(rec.Seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%s is damaged; want the key of this instance, or remove it if no license is bound to it", instanceKey)
+	}
+	return newInstance(ed25519.NewKeyFromSeed(rec.Seed))
+}
+
+// Instance is the instance if it is known, else nil.
+func (k *Keeper) Instance() *Instance { return k.facts.instance.Load() }
+
+// MakeInstance gives the instance, and makes it if storage has none yet. Errors:
+// [ErrBusy] when storage could not be read or written within 15 seconds, [ErrClosed],
+// or the context's.
+func (k *Keeper) MakeInstance(ctx context.Context) (*Instance, error) {
+	if known := k.Instance(); known != nil {
+		return known, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit, ErrBusy)
+	defer cancel()
+	done := make(chan error, 1)
+	k.mu.Lock()
+	closed := k.closed
+	if !closed {
+		k.work.Go(func() { done <- k.insistOnInstance() })
+	}
+	k.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	select {
+	case err := <-done:
+		return k.Instance(), err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// insistOnInstance makes the instance, one write at a time.
+func (k *Keeper) insistOnInstance() error {
+	ctx, cancel := context.WithTimeout(k.ctx, k.writeLimit)
+	defer cancel()
+	select {
+	case k.writing <- struct{}{}:
+		defer func() { <-k.writing }()
+		return insist(ctx, func() error { return k.writeInstance(ctx) })
+	case <-ctx.Done():
+		return ErrBusy
+	}
+}
+
+// writeInstance makes the instance under the storage's lock, unless another node has.
+func (k *Keeper) writeInstance(ctx context.Context) error {
+	return k.locked(ctx, func(ctx context.Context, h *storage.Lease[Host]) error {
+		data, err := h.Find(ctx, instanceKey)
+		if err == nil {
+			return k.takeInstance(data)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return err
+		}
+		made, err := newInstance(key)
+		if err != nil {
+			return err
+		}
+		if err := h.StoreChecked(ctx, instanceKey, made.encode()); err != nil {
+			return err
+		}
+		k.facts.instance.Store(made)
+		ring(k.notifierBell)
+		return nil
+	})
+}

@@ -1,0 +1,194 @@
+package active
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+const (
+	// renewPart is the part of a license's time that is left when it is first
+	// renewed.
+	renewPart = 3
+	// renewLimit is how long the vendor may take to answer.
+	renewLimit = 30 * time.Second
+	// renewRetry is the pause after a failure, which doubles up to maxRenewRetry.
+	renewRetry    = time.Minute
+	maxRenewRetry = time.Hour
+)
+
+// renewalState is what is known of renewing.
+type renewalState struct {
+	tried    time.Time // zero: never
+	renewed  time.Time
+	failures int
+	fault    string // of the last try; empty: none
+	aside    bool   // the fault is a license that was kept aside
+	jitter   float64
+	of       int64 // expire_at of the license that jitter is for
+}
+
+// RenewalStatus describes how the license is renewed.
+type RenewalStatus struct {
+	// Next is when the vendor is asked next, in Unix seconds; 0: not known.
+	Next int64 `json:"next"`
+	// TriedAt and RenewedAt are Unix seconds, of this node since it started; 0: never.
+	TriedAt   int64 `json:"tried_at"`
+	RenewedAt int64 `json:"renewed_at"`
+	// Failures counts the tries in a row that came to nothing.
+	Failures int `json:"failures"`
+	// Error says why the last try came to nothing; empty: it did not.
+	Error string `json:"error"`
+	// KeptAside: the vendor sent a license that is not taken. It is in storage.
+	KeptAside bool `json:"kept_aside"`
+}
+
+// Renewal describes how the license is renewed; false: it is not.
+func (k *Keeper) Renewal() (s RenewalStatus, configured bool) {
+	if k.askVendor == nil {
+		return s, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := &k.renewal
+	s = RenewalStatus{Failures: r.failures, Error: r.fault, KeptAside: r.aside}
+	if at, ok := k.renewAt(); ok {
+		s.Next = at.Unix()
+	}
+	if !r.tried.IsZero() {
+		s.TriedAt = r.tried.Unix()
+	}
+	if !r.renewed.IsZero() {
+		s.RenewedAt = r.renewed.Unix()
+	}
+	return s, true
+}
+
+// renewAt is when the license in force is to be renewed next; k.mu is held. After a
+// third of its time is left, it is due, a tenth of that sooner or later, so that
+// nodes and deployments do not ask together.
+func (k *Keeper) renewAt() (at time.Time, ok bool) {
+	held := k.view.Load().now()
+	l := held.standing.License()
+	if held.text == nil || l == nil || l.Payload.ID == "" {
+		return time.Time{}, false
+	}
+	p, r := &l.Payload, &k.renewal
+	if r.of != p.ExpireAt {
+		r.of, r.jitter = p.ExpireAt, float64(storage.Spread(1000, 0.1))/1000
+	}
+	left := time.Duration(float64(p.ExpireAt-p.IssuedAt) / renewPart * r.jitter * float64(time.Second))
+	at = time.Unix(p.ExpireAt, 0).Add(-left)
+	if r.failures > 0 {
+		at = maxTimeOf(at, r.tried.Add(r.pause()))
+	}
+	return at, true
+}
+
+func maxTimeOf(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// pause is how long to wait after failures.
+func (r *renewalState) pause() time.Duration {
+	pause := renewRetry
+	for range min(r.failures-1, 10) {
+		pause = min(2*pause, maxRenewRetry)
+	}
+	return time.Duration(float64(pause) * r.jitter)
+}
+
+// keepRenewed renews the license in force when it is time.
+func (k *Keeper) keepRenewed() time.Duration {
+	h := k.leases.Newest()
+	if h == nil {
+		return idle
+	}
+	k.mu.Lock()
+	at, ok := k.renewAt()
+	held := *k.view.Load().now()
+	k.mu.Unlock()
+	if !ok {
+		return notifyPause // until one is installed
+	}
+	if wait := at.Sub(k.now()); wait > 0 {
+		return min(wait, notifyPause) // a clock may be set, a license installed
+	}
+	fault, aside := k.renew(h.Context(), held)
+	if h.Context().Err() != nil {
+		return 0
+	}
+	k.reportRenewal(fault, aside)
+	return time.Second
+}
+
+var errNotLonger = errors.New("the vendor has no license that lasts longer")
+
+// renew asks the vendor, and puts a good answer in force.
+func (k *Keeper) renew(ctx context.Context, held held) (fault error, aside bool) { //nolint:revive // aside tells of the fault
+	ctx, cancel := context.WithTimeout(ctx, renewLimit)
+	defer cancel()
+	instance, err := k.MakeInstance(ctx)
+	if err != nil {
+		return fmt.Errorf("the instance cannot be had: %w", err), false
+	}
+	data, err := k.askVendor(ctx, held.standing.License(), instance)
+	if err != nil {
+		return err, false
+	}
+	if bytes.Equal(data, held.text) {
+		return errNotLonger, false
+	}
+	found := k.verifier.Open(data)
+	why := ""
+	if err := found.Err(); err != nil {
+		why = err.Error()
+	} else {
+		why = held.standing.Worse(found)
+	}
+	if why != "" {
+		k.keepAside(ctx, data)
+		return errors.New("what the vendor sent is kept aside: " + why), true
+	}
+	if found.License().Payload.ExpireAt == held.standing.License().Payload.ExpireAt {
+		return errNotLonger, false
+	}
+	return k.Install(ctx, data), false
+}
+
+// keepAside keeps what the vendor sent for an operator to look at.
+func (k *Keeper) keepAside(ctx context.Context, data []byte) {
+	h := k.leases.Newest()
+	if h == nil || len(data) == 0 || len(data) > license.MaxSize {
+		return
+	}
+	k.outage("aside", h.Store(ctx, asideKey, data))
+}
+
+// reportRenewal notes what became of a try, each thing once.
+func (k *Keeper) reportRenewal(fault error, aside bool) {
+	defer ring(k.notifierBell)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := &k.renewal
+	r.tried = k.now()
+	if fault == nil {
+		r.renewed, r.failures = r.tried, 0
+		r.fault, r.aside = "", false
+		k.note(Event{Kind: Renewed, Standing: k.view.Load().now().standing})
+		return
+	}
+	r.failures++
+	if fault.Error() != r.fault {
+		k.note(Event{Kind: RenewalFailed, Err: fault})
+	}
+	r.fault, r.aside = fault.Error(), aside
+}
