@@ -178,7 +178,12 @@ func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (c
 	p.setName(r)
 	// The rules come before others know of the caller: another provider may let in
 	// somebody else.
-	caller, refusal := p.authenticator.fromHeader(r, p.logger, p.Name, p.predicate.Check)
+	caller, refusal := p.authenticator.fromHeader(r, p.logger, p.Name, func(caller *auth.Principal) *auth.Refusal {
+		if refusal := p.predicate.Check(caller); refusal != nil {
+			return refusal
+		}
+		return p.authenticator.limits.admit(r.Context(), caller, time.Now())
+	})
 	if refusal == nil {
 		refusal = setPrincipal(r, caller)
 	}

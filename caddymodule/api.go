@@ -63,6 +63,7 @@ type apiParts struct {
 	accounts      account.View
 	authenticator *authenticator
 	licensing     *licensing
+	limits        *limits
 	signing       *Signing
 	sso           *SSO
 	events        *emitter
@@ -102,7 +103,14 @@ func newAPI(p apiParts) (*api.API, error) {
 		services.SigningGroup = api.Group{Name: p.signing.Group}
 	}
 	if p.licensing != nil {
-		services.License, services.Operation.License = p.licensing, p.licensing.status
+		services.License = p.licensing
+		services.Room = p.limits.room
+		services.Usage = p.limits.report
+		services.Operation.License = func() api.LicenseStatus {
+			status := p.licensing.status()
+			status.Usage = p.limits.usage().Limits
+			return status
+		}
 	}
 	if p.sso != nil {
 		services.SSO, services.SSOGroup = p.sso.taken.Service, admins

@@ -62,6 +62,7 @@ type App struct {
 	accounts      *accounts
 	authenticator *authenticator
 	licensing     *licensing // nil: no license is asked for
+	limits        *limits    // nil: as above
 	events        *emitter
 	api           *api.API
 }
@@ -81,7 +82,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.api, err = newAPI(apiParts{
 		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, authenticator: a.authenticator,
-		licensing: a.licensing, signing: a.Signing, sso: a.SSO, events: a.events, storage: ctx.Storage(), logger: a.logger,
+		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, events: a.events, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
 }
@@ -108,12 +109,16 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.licensing, err = takeLicensing(storage, a.License, a.logger); err != nil {
 		return fmt.Errorf("license: %w", err)
 	}
+	if a.limits, err = takeLimits(storage, a.licensing, a.accounts.view); err != nil {
+		return fmt.Errorf("license: %w", err)
+	}
+	a.authenticator.limits = a.limits
 	if err = a.Signing.provision(a.logger); err != nil {
 		return fmt.Errorf("signing: %w", err)
 	}
 	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view}
 	if a.licensing != nil {
-		shown.license = a.licensing.reading
+		shown.license, shown.limits = a.licensing.reading, a.limits
 	}
 	return registerMetrics(a.ctx, shown)
 }
@@ -129,7 +134,7 @@ func (a *App) Start() error {
 		if err != nil {
 			return err
 		}
-		a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events)
+		a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events, a.limits.renew)
 	}
 	a.attach()
 	a.recheckStreams()
@@ -143,7 +148,8 @@ func (a *App) attach() bool {
 		storage := a.ctx.Storage()
 		detach := a.verifier.attach(storage, a.logger, a.events)
 		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
-		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), lastHour.keep())
+		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), lastHour.keep(),
+			a.limits.attach(storage, a.ServiceAccounts.refresh()))
 	})
 }
 
@@ -177,8 +183,8 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.SSO.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
-	a.licensing, a.accounts, a.verifier = nil, nil, nil
+	err := errors.Join(a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
+	a.limits, a.licensing, a.accounts, a.verifier = nil, nil, nil, nil
 	return err
 }
 

@@ -28,6 +28,7 @@ type authenticator struct {
 	registration *auth.Registration
 	known        account.View
 	meters       *meters
+	limits       *limits     // of the license; nil: none is asked for
 	attach       func() bool // gives storage, if that was not done yet
 }
 

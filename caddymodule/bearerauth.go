@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -214,7 +215,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		caller, verdict = b.authenticator.verify(r.Context(), token)
 	}
 	if verdict.Refusal == nil {
-		verdict.Refusal = b.admit(r, caller, token)
+		verdict.Refusal = b.admit(r, caller, token, verdict.At)
 	}
 	if verdict.Refusal != nil {
 		return b.refuser.refuse(w, r, verdict)
@@ -225,11 +226,14 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 
 // admit tells the rest of the chain who is calling, and the upstream if the rules
 // let the caller in. Whoever they refuse has a name in logs and error pages.
-func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string) *auth.Refusal {
+func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string, now time.Time) *auth.Refusal {
 	if refusal := setPrincipal(r, caller); refusal != nil {
 		return refusal
 	}
 	if refusal := b.predicate.Check(caller); refusal != nil {
+		return refusal
+	}
+	if refusal := b.authenticator.limits.admit(r.Context(), caller, now); refusal != nil {
 		return refusal
 	}
 	if refusal := b.identity.set(r, caller); refusal != nil {

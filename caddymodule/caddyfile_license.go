@@ -20,6 +20,12 @@ import (
 //	        revoked
 //	    }
 //	    revoked_id   <uuid...>         # repeatable
+//	    revocation_list <path or url>
+//	    renew        <url> {
+//	        product    <product>
+//	        credential <api key> <shared key>
+//	        token      <token>         # instead of credential
+//	    }
 //	    warn         <duration>
 //	    grace        <duration>
 //	    missing      deny|allow
@@ -45,10 +51,12 @@ func (c *LicenseConfig) parseLicense(d *caddyfile.Dispenser) error {
 func (c *LicenseConfig) options() options {
 	type d = caddyfile.Dispenser
 	return options{
-		"file":        once(func(d *d) error { return oneWord(d, &c.File) }),
-		"inline":      once(func(d *d) error { return oneWord(d, &c.Inline) }),
-		"trusted_key": repeatable(c.parseTrustedKey),
-		"revoked_id":  repeatable(c.parseRevokedIDs),
+		"file":            once(func(d *d) error { return oneWord(d, &c.File) }),
+		"inline":          once(func(d *d) error { return oneWord(d, &c.Inline) }),
+		"trusted_key":     repeatable(c.parseTrustedKey),
+		"revoked_id":      repeatable(c.parseRevokedIDs),
+		"revocation_list": once(func(d *d) error { return oneWord(d, &c.RevocationList) }),
+		"renew":           once(c.parseRenew),
 		"warn": once(func(d *d) error {
 			c.Warn = new(caddy.Duration)
 			return duration(d, c.Warn, 0, caddy.Duration(maxLicenseSpan))

@@ -72,8 +72,15 @@ func exposedLabels(exposed, name string) string {
 var mayBeAbsent = map[string]bool{
 	"caddy_gatehouse_license_expiry_timestamp_seconds": true,
 	"caddy_gatehouse_licenses_signed_total":            true,
-	"caddy_gatehouse_sso_urls_total":                   true,
-	"caddy_gatehouse_jwks_age_seconds":                 true,
+	"caddy_gatehouse_license_limit":                    true,
+	"caddy_gatehouse_license_used":                     true,
+	"caddy_gatehouse_license_over_limit_total":         true,
+	"caddy_gatehouse_license_revocation_list_late":     true,
+	"caddy_gatehouse_license_renewal_fault":            true,
+
+	"caddy_gatehouse_license_revocation_list_next_update_timestamp_seconds": true,
+	"caddy_gatehouse_sso_urls_total":                                        true,
+	"caddy_gatehouse_jwks_age_seconds":                                      true,
 }
 
 func TestTheCaddyfileForKubernetesAdapts(t *testing.T) {

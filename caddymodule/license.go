@@ -25,11 +25,11 @@ import (
 // used by requests that outlive their configuration.
 type licensing struct {
 	keeper       *active.Keeper
-	verifier     *license.Verifier
 	key          string // of the keeper, to give it back
 	missingAllow bool
 	advisory     bool
 	sealed       bool
+	listed       bool // there is a list of revoked licenses
 	logger       *zap.Logger
 	refusals     refusalLog
 	placeholders caddy.ReplacerFunc
@@ -64,7 +64,6 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	}
 	place := storageID(storage)
 	l := &licensing{
-		verifier:     terms.verifier,
 		key:          fmt.Sprintf("%x %s", sha256.Sum256([]byte(terms.identity)), place),
 		missingAllow: config.Missing == answerAllow,
 		advisory:     config.Enforcement == answerLog,
@@ -75,7 +74,8 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	known := knownBefore(terms.source, place) // which must not be asked while one is made
 	taken, _, err := keepers.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		keeper, err := active.New(active.Config{
-			Source: terms.source, Verifier: terms.verifier, Known: known,
+			Source: terms.source, Verifier: terms.verifier, Facts: terms.facts,
+			Revocations: terms.revocations, Renew: terms.renew, Known: known,
 		}, active.Options{})
 		return pooledKeeper{keeper, place}, err
 	})
@@ -84,6 +84,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	}
 	beginLicenseCounters()
 	l.keeper = taken.(pooledKeeper).Keeper
+	l.listed = terms.revocations != nil
 	l.placeholders = l.resolve
 	return l, nil
 }
@@ -112,9 +113,9 @@ func (l *licensing) release() error {
 
 // attach gives the keeper this configuration's storage and log, and compares the
 // sites with the license.
-func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *emitter) {
+func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *emitter, replaced func()) {
 	l.sites.Store(behind)
-	log := &licenseLog{logger: l.logger, missingAllow: l.missingAllow, advisory: l.advisory, sites: behind, events: events}
+	log := &licenseLog{replaced: replaced, logger: l.logger, missingAllow: l.missingAllow, advisory: l.advisory, sites: behind, events: events}
 	if l.keeper.Looked() {
 		log.compare(l.keeper.Standing())
 	}
@@ -134,6 +135,9 @@ const lookLimit = 5 * time.Second
 
 // check decides about a request: nil lets it pass.
 func (l *licensing) check(ctx context.Context, host string, features []string) *license.Error {
+	if l.listed && !l.keeper.Informed() {
+		l.awaitFacts(ctx)
+	}
 	err := l.keeper.Check(host, features...)
 	if err == nil {
 		return nil
@@ -148,6 +152,10 @@ func (l *licensing) judge(ctx context.Context, host string, features []string, e
 			return nil
 		}
 		l.await(ctx)
+		err = l.keeper.Check(host, features...)
+	}
+	if errors.Is(err, &license.Error{Reason: license.ReasonInstance}) && !l.keeper.Informed() {
+		l.awaitFacts(ctx)
 		err = l.keeper.Check(host, features...)
 	}
 	var fault *license.Error
@@ -187,6 +195,14 @@ func (l *licensing) await(ctx context.Context) {
 	_ = l.keeper.Await(ctx)
 }
 
+// awaitFacts waits for what a license's standing depends on beside the license, for a
+// limited time.
+func (l *licensing) awaitFacts(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	_ = l.keeper.AwaitFacts(ctx)
+}
+
 // status is what operators see.
 func (l *licensing) status() api.LicenseStatus {
 	s := api.LicenseStatus{
@@ -196,7 +212,27 @@ func (l *licensing) status() api.LicenseStatus {
 	if fault := l.keeper.Fault(); fault != nil {
 		s.SourceError = fault.Error()
 	}
+	s.Revocations, s.Renewal = l.revocations(), l.renewal()
+	if instance := l.keeper.Instance(); instance != nil {
+		s.Instance = instance.Fingerprint()
+	}
 	return s
+}
+
+// revocations is nil where there is no source of any.
+func (l *licensing) revocations() *active.RevocationStatus {
+	if status, configured := l.keeper.Revocations(); configured {
+		return &status
+	}
+	return nil
+}
+
+// renewal is nil where the license is not renewed.
+func (l *licensing) renewal() *active.RenewalStatus {
+	if status, configured := l.keeper.Renewal(); configured {
+		return &status
+	}
+	return nil
 }
 
 // reading is what the metrics show.
@@ -205,6 +241,7 @@ func (l *licensing) reading() licenseReading {
 	state := standing.State()
 	r := licenseReading{
 		State: state, SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
+		Revocations: l.revocations(), Renewal: l.renewal(),
 		Refuses: !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow),
 	}
 	if held := genuine(standing); held != nil {
@@ -270,7 +307,7 @@ func (l *licensing) Install(ctx context.Context, data []byte, forHost string) er
 	if l.keeper.Source().Configured() {
 		return active.ErrConfigured
 	}
-	found := l.verifier.Open(data)
+	found := l.keeper.Open(data)
 	if err := found.Err(); err != nil {
 		return err
 	}
@@ -278,6 +315,11 @@ func (l *licensing) Install(ctx context.Context, data []byte, forHost string) er
 		return err
 	}
 	return l.keeper.Install(ctx, data)
+}
+
+// Instance is this deployment as its vendor knows it.
+func (l *licensing) Instance(ctx context.Context) (*active.Instance, error) {
+	return l.keeper.MakeInstance(ctx)
 }
 
 func (l *licensing) checkUse(found *license.Standing, forHost string) error {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -34,6 +35,14 @@ type LicenseConfig struct {
 
 	// The ids of licenses that are revoked. Default: none.
 	RevokedIDs []string `json:"revoked_ids,omitempty"`
+
+	// Where a signed list of revoked licenses comes from: the path of a file, or an
+	// https address. It must be signed by a trusted key. Default: none.
+	RevocationList string `json:"revocation_list,omitempty"`
+
+	// Whom to ask for the license to follow the one in force, which must be kept in
+	// storage. Default: nobody is asked.
+	Renew *Renew `json:"renew,omitempty"`
 
 	// How long before its end a license is `expiring`; 0 for never. Default:
 	// 720h.
@@ -91,7 +100,11 @@ var errNoTrust = errors.New("no key is trusted to sign licenses: add `license { 
 type terms struct {
 	source   active.Source
 	verifier *license.Verifier
-	identity string // equal for equal terms; holds no secret but the license itself
+	facts    *active.Facts
+	// revocations and renew are nil where there are none.
+	revocations *active.RevocationSource
+	renew       func(context.Context, *license.License, *active.Instance) ([]byte, error)
+	identity    string // equal for equal terms; holds no secret but the license itself
 }
 
 // terms reads the configuration.
@@ -117,16 +130,24 @@ func (c *LicenseConfig) terms() (terms, error) {
 		Keys: set, RevokedIDs: c.RevokedIDs,
 		Warn: durationOr(c.Warn, defaultWarn), Grace: durationOr(c.Grace, defaultGrace),
 	}
-	verifier, err := license.NewVerifier(config)
-	if err != nil {
+	t := terms{facts: new(active.Facts)}
+	if t.verifier, err = license.NewVerifier(t.facts.Extend(config)); err != nil {
 		return terms{}, err
 	}
-	source, err := c.source()
-	if err != nil {
+	if t.source, err = c.source(); err != nil {
 		return terms{}, err
 	}
-	identity, err := termsIdentity(source, c.Inline, keys, config)
-	return terms{source, verifier, identity}, err
+	if t.revocations, err = c.revocationSource(); err != nil {
+		return terms{}, err
+	}
+	vendor, err := c.Renew.provision()
+	if err != nil {
+		return terms{}, fmt.Errorf("renew: %w", err)
+	}
+	t.renew = vendor.renew
+	t.identity, err = termsIdentity(t.source, c.Inline, keys, config)
+	t.identity += fmt.Sprintf("\x00%s\x00%s", c.RevocationList, vendor.identity)
+	return t, err
 }
 
 // errTwoSources is of a license that would come from two places.
@@ -138,6 +159,9 @@ func (c *LicenseConfig) check() error {
 		return err
 	}
 	if err := enforcements.check("enforcement", c.Enforcement); err != nil {
+		return err
+	}
+	if err := c.checkRenewal(); err != nil {
 		return err
 	}
 	for _, t := range c.TrustedKeys {

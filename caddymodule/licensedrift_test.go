@@ -21,6 +21,7 @@ const explained = `{
 		license {
 			file FILE
 			trusted_key PUBLIC
+			revoked_id 11111111-2222-4333-8444-555555555555
 		}
 		api {
 			trust_admin_endpoint
@@ -44,11 +45,13 @@ http://SITE {
 }
 `
 
+const revokedLicense = "11111111-2222-4333-8444-555555555555"
+
 // licenseCodes are those of all reasons there are.
 func licenseCodes() (codes []string) {
 	for _, reason := range []license.Reason{
 		license.ReasonMissing, license.ReasonForm, license.ReasonUnknownKey, license.ReasonRevokedKey, license.ReasonRetiredKey,
-		license.ReasonSignature, license.ReasonRevokedID, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
+		license.ReasonSignature, license.ReasonRevokedID, license.ReasonInstance, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
 	} {
 		codes = append(codes, reason.Code())
 	}
@@ -70,9 +73,13 @@ func licenseCases(v *vendor) map[string]licenseCase {
 	opens := time.Now().Add(30 * time.Minute).Unix()
 	later.NotBefore = &opens
 	some.Features = []string{"sso"}
+	revoked, elsewhere := asks("127.0.0.1"), asks("127.0.0.1")
+	revoked.ID, elsewhere.Instance = revokedLicense, strings.Repeat("5", 64)
 	return map[string]licenseCase{
 		"license_missing":       {state: "missing"},
 		"license_invalid":       {license: "{}", state: "invalid"},
+		"license_revoked":       {license: v.sign(0, revoked), state: "revoked"},
+		"license_instance":      {license: v.sign(0, elsewhere), state: "invalid"},
 		"license_not_yet_valid": {license: v.sign(0, later), state: "not_yet_valid"},
 		"license_expired":       {license: v.sign(time.Hour, short), state: "expired"},
 		"license_host":          {license: v.sign(0, asks("other.example.com")), state: "expiring"},
@@ -149,6 +156,10 @@ func (g *gateway) explainsLicense(t *testing.T, admin string, c licenseCase, cod
 		}
 	case "license_missing", "license_invalid": // the operator is told more
 		if words == "" || code != "license_"+c.state {
+			t.Errorf("the status is %v", status)
+		}
+	case "license_instance", "license_revoked":
+		if !strings.HasPrefix(words, "payload.") || code == "license_revoked" && c.state != "revoked" {
 			t.Errorf("the status is %v", status)
 		}
 	case "license_host":

@@ -18,6 +18,7 @@ type licenseLog struct {
 	missingAllow bool
 	advisory     bool
 	sites        *sites // behind require_license
+	replaced     func() // called when another license is in force
 	events       *emitter
 	compared     atomic.Pointer[string] // what was last said of the sites
 }
@@ -26,6 +27,7 @@ func (l *licenseLog) observe(e active.Event) {
 	l.write(e)
 	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
 		l.compare(e.Standing)
+		l.replaced()
 	}
 	if e.Kind == active.StateChanged {
 		l.events.licenseStateChanged(e.From, e.To, e.Words)
@@ -56,7 +58,19 @@ func (l *licenseLog) write(e active.Event) {
 	case active.ClockFine:
 		l.logger.Info("the clock is right again", zap.String("why", e.Words))
 	case active.Damaged:
-		l.logger.Warn("the record of the highest time seen was damaged and is written anew", zap.Error(e.Err))
+		l.logger.Warn("a record was damaged and is written anew", zap.Error(e.Err))
+	case active.RevocationsChanged:
+		l.logger.Info("another list of revoked licenses counts", zap.String("list", e.Words))
+	case active.RevocationsRejected:
+		l.logger.Warn("the list of revoked licenses cannot be had, or is not to be believed; the one that is known counts on", zap.Error(e.Err))
+	case active.RevocationsMended:
+		l.logger.Info("the list of revoked licenses can be had again")
+	case active.RevocationsLate:
+		l.logger.Warn("the list of revoked licenses is late; it counts on", zap.String("why", e.Words))
+	case active.Renewed:
+		l.logger.Info("the license was renewed", append(describeLicense(e.Standing), source)...)
+	case active.RenewalFailed:
+		l.logger.Warn("the license could not be renewed; the one in force stays until its end", zap.Error(e.Err))
 	}
 }
 

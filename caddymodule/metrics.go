@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
 // Counters are made once a process, so that they go on counting over reloads;
@@ -34,6 +35,8 @@ var (
 		"Requests refused for the license, by the code of the refusal.", "code")
 	licenseWaivedTotal = counter("license_waived_total",
 		"Requests that the license did not let pass and that passed nevertheless, because of enforcement log or missing allow, by the code of the refusal.", "code")
+	overLimitTotal = counter("license_over_limit_total",
+		"New people, and new service accounts, beyond what the license is for: let_in or refused.", "limit", "result")
 	licensesSignedTotal = counter("licenses_signed_total",
 		"Licenses signed here, by their type.", "type")
 	ssoURLsTotal = counter("sso_urls_total",
@@ -49,6 +52,7 @@ const (
 // Values of labels beside those of the packages that the words belong to.
 const (
 	resultLetIn   = "let_in"
+	resultRefused = "refused"
 	resultHit     = "hit"
 	resultMiss    = "miss"
 	resultSuccess = "success"
@@ -69,7 +73,7 @@ func registerMetrics(ctx caddy.Context, gauges prometheus.Collector) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
 		tokensTotal, tokenVerifySeconds, tokenCacheTotal, jwksFetchesTotal,
-		licenseDenialsTotal, licenseWaivedTotal, licensesSignedTotal, ssoURLsTotal, gauges,
+		licenseDenialsTotal, licenseWaivedTotal, overLimitTotal, licensesSignedTotal, ssoURLsTotal, gauges,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -81,7 +85,7 @@ func registerMetrics(ctx caddy.Context, gauges prometheus.Collector) error {
 // licenseCodes are the codes of refusals for the license.
 var licenseCodes = func() (codes []string) {
 	for _, reason := range []license.Reason{
-		license.ReasonMissing, license.ReasonForm, license.ReasonExpired,
+		license.ReasonMissing, license.ReasonForm, license.ReasonRevokedID, license.ReasonInstance, license.ReasonExpired,
 		license.ReasonNotYetValid, license.ReasonHost, license.ReasonFeature,
 	} {
 		codes = append(codes, reason.Code())
@@ -101,6 +105,13 @@ func beginLicenseCounters() {
 	for _, code := range licenseCodes {
 		licenseDenialsTotal.WithLabelValues(code)
 		licenseWaivedTotal.WithLabelValues(code)
+	}
+}
+
+func beginLimitCounters() {
+	for _, name := range countedLimits {
+		overLimitTotal.WithLabelValues(name, resultLetIn)
+		overLimitTotal.WithLabelValues(name, resultRefused)
 	}
 }
 
@@ -161,6 +172,7 @@ type gauges struct {
 	verifier *auth.Verifier
 	accounts account.View
 	license  func() licenseReading // nil: none is asked for
+	limits   *limits               // nil: as above
 }
 
 var (
@@ -182,6 +194,16 @@ var (
 		"1 while the license's state refuses every request behind require_license; 0 also where enforcement log or missing allow lets them pass. Absent where no license is asked for.")
 	licenseSourceFault = describe("license_source_fault",
 		"1 while a license is in force that its source no longer holds, so that a restart would lose it. Absent where no license is asked for.")
+	licenseLimit = describe("license_limit",
+		"What the license in force is for at most. Absent for a limit that it does not have.", "limit")
+	licenseUsed = describe("license_used",
+		"How much of a limit of the license is used: people who were seen within 30 days, or service accounts. Absent for a limit that it does not have.", "limit")
+	revocationsLate = describe("license_revocation_list_late",
+		"1 while the list of revoked licenses is older than it should be, or none ever came. Absent without revocation_list.")
+	revocationsNext = describe("license_revocation_list_next_update_timestamp_seconds",
+		"By when the list of revoked licenses should be followed by a newer one, in Unix time. Absent while none is known.")
+	renewalFault = describe("license_renewal_fault",
+		"1 while the last try to renew the license came to nothing, or what the vendor sent was kept aside. Absent without renew.")
 	clockSuspect = describe("clock_suspect",
 		"1 while the clock is more than a day behind a time that was seen before. Absent where no license is asked for.")
 )
@@ -197,16 +219,15 @@ type licenseReading struct {
 	Refuses      bool      // every request
 	SourceFault  bool
 	ClockSuspect bool
-}
 
-var licenseStates = []license.State{
-	license.StateMissing, license.StateInvalid, license.StateNotYetValid, license.StateValid,
-	license.StateExpiring, license.StateGrace, license.StateExpired,
+	Revocations *active.RevocationStatus // nil: there is no source of any
+	Renewal     *active.RenewalStatus    // nil: it is not renewed
 }
 
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, serviceAccounts, storageSynced, storageConflict, clockSuspect} {
+	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, licenseLimit, licenseUsed,
+		revocationsLate, revocationsNext, renewalFault, serviceAccounts, storageSynced, storageConflict, clockSuspect} {
 		out <- desc
 	}
 }
@@ -234,7 +255,7 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	now := g.license()
-	for _, state := range licenseStates {
+	for _, state := range license.States() {
 		show(licenseState, oneIf(state == now.State), string(state))
 	}
 	if !now.ExpiresAt.IsZero() {
@@ -243,6 +264,21 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(licenseRefuses, oneIf(now.Refuses))
 	show(licenseSourceFault, oneIf(now.SourceFault))
 	show(clockSuspect, oneIf(now.ClockSuspect))
+	for _, name := range countedLimits {
+		if limit, limited := g.limits.limit(name); limited {
+			show(licenseLimit, float64(limit.Most), name)
+			show(licenseUsed, float64(g.limits.used(name)), name)
+		}
+	}
+	if list := now.Revocations; list != nil {
+		show(revocationsLate, oneIf(list.Late))
+		if list.Version > 0 {
+			show(revocationsNext, float64(list.NextUpdate))
+		}
+	}
+	if now.Renewal != nil {
+		show(renewalFault, oneIf(now.Renewal.Error != ""))
+	}
 }
 
 func unixOf(t time.Time) float64 {

@@ -162,6 +162,10 @@ func refusalWords(fault *license.Error) string {
 		return "there is no license"
 	case license.ReasonForm.Code():
 		return "the license is not valid"
+	case license.ReasonRevokedID.Code():
+		return "the license has been revoked"
+	case license.ReasonInstance.Code():
+		return "the license is for another deployment"
 	}
 	return fault.Error()
 }

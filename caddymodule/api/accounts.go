@@ -156,7 +156,12 @@ func (a *API) deleteAccount(c *call) error {
 
 // change does one change, records its outcome, and answers.
 func (a *API) change(c *call, action string, asked account.Change) error {
-	results, err := a.services.Accounts.Apply(c.toTheEnd(), []account.Change{asked}, nil)
+	changes := []account.Change{asked}
+	var results []account.Result
+	err := a.room(changes)
+	if err == nil {
+		results, err = a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
+	}
 	if err == nil {
 		err = results[0].Err
 	}

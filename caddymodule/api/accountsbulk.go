@@ -44,7 +44,11 @@ func (a *API) importAccounts(c *call) error {
 		return err
 	}
 	c.arriveWithin(0)
-	results, err := a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
+	err = a.room(changes)
+	var results []account.Result
+	if err == nil {
+		results, err = a.services.Accounts.Apply(c.toTheEnd(), changes, nil)
+	}
 	if err != nil {
 		return a.failed(c, "service_account.import", fmt.Sprintf("%d accounts", len(changes)), err)
 	}

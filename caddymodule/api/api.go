@@ -71,6 +71,8 @@ func (a *API) table() []route {
 			get: {anyToken, a.licenseStatus, []string{"host"}},
 			put: {admins, a.putLicense, []string{"host"}},
 		}},
+		{path: "/api/orgs/license/instance", methods: map[string]endpoint{post: {admins, a.licenseInstance, nil}}},
+		{path: "/api/orgs/license/usage", methods: map[string]endpoint{get: {admins, a.licenseUsage, nil}}},
 		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned, []string{"after", "limit"}}}},
 		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo, []string{"host"}}}},
 		{path: "/api/userinfo", methods: map[string]endpoint{get: {anyToken, a.userinfo, nil}}},

@@ -30,6 +30,10 @@ type Licensing interface {
 	// Errors are those of [active.Keeper.Install], and a [*license.Error] with
 	// the reason host.
 	Install(ctx context.Context, data []byte, host string) error
+
+	// Instance is this deployment as its vendor knows it. It is made when it is first
+	// asked for. Errors are those of [active.Keeper.MakeInstance].
+	Instance(ctx context.Context) (*active.Instance, error)
 }
 
 const noLicense = "no license is asked for: the option `license { trusted_key … }` is not configured"
@@ -175,6 +179,18 @@ func (c *call) readSigning() (r license.Request, ttl string, err error) {
 		"grace":         integer(&r.Grace),
 		"issuer":        text(&r.Issuer),
 		"environment":   text(&r.Environment),
+		"instance":      text(&r.Instance),
+		"enforcement": func(v strictjson.Value) error {
+			return v.Each(func(name string, word strictjson.Value) error {
+				var enforcement license.Enforcement
+				err := text(&enforcement)(word)
+				if r.Enforcement == nil {
+					r.Enforcement = make(map[string]license.Enforcement)
+				}
+				r.Enforcement[name] = enforcement
+				return err
+			})
+		},
 		"limits": func(v strictjson.Value) error {
 			return v.Each(func(name string, limit strictjson.Value) error {
 				if limit.JSON.Kind() == 'n' {
@@ -206,7 +222,7 @@ func (c *call) readSigning() (r license.Request, ttl string, err error) {
 		words = "member " + name + " is repeated; want it once"
 	case wrong.Problem == strictjson.Unknown:
 		words = "member " + clip(wrong.Found) + " is unknown; want license_type, allowed_hosts, description, expire_at, " +
-			"features, version, id, not_before, grace, issuer, limits or environment"
+			"features, version, id, not_before, grace, issuer, limits, enforcement, instance or environment"
 	case wrong.Problem == strictjson.Mismatch && name == "":
 		words = "the body is not a JSON object"
 	case wrong.Problem == strictjson.Mismatch:

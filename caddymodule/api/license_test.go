@@ -28,6 +28,8 @@ type inForce struct {
 func (f *inForce) Standing() *license.Standing { return f.standing }
 func (f *inForce) Host() string                { return f.host }
 
+func (f *inForce) Instance(context.Context) (*active.Instance, error) { return nil, f.err }
+
 func (f *inForce) Install(_ context.Context, data []byte, host string) error {
 	f.asked = append(f.asked, host+" "+string(data))
 	return f.err
@@ -288,7 +290,7 @@ func TestSignRefusesBadFields(t *testing.T) {
 		{signBody(`limits={"seats":1,"seats":2}`), "member limits is repeated; want it once"},
 		{signBody(`limits={"seats":null}`), "found null, want an integer for each name"},
 		{signBody(`Description="again"`), "member Description is unknown; want license_type, allowed_hosts, description, expire_at, " +
-			"features, version, id, not_before, grace, issuer, limits or environment"},
+			"features, version, id, not_before, grace, issuer, limits, enforcement, instance or environment"},
 		{`{"license_type":"oss","license_type":"enterprise"}`, "member license_type is repeated"},
 		{`[]`, "the body is not a JSON object"},
 		{`null`, "the body is not a JSON object"},
@@ -312,7 +314,7 @@ func TestSignRefusesBadFields(t *testing.T) {
 // TestSignTakesNullAsLeftOut holds for every member that may be left out.
 func TestSignTakesNullAsLeftOut(t *testing.T) {
 	s := newSite(t, signing)
-	nulls := []string{"features=null", "version=null", "id=null", "not_before=null", "grace=null", "issuer=null", "limits=null", "environment=null"}
+	nulls := []string{"features=null", "version=null", "id=null", "not_before=null", "grace=null", "issuer=null", "limits=null", "enforcement=null", "instance=null", "environment=null"}
 	for _, body := range []string{signBody(nulls...), signBody("limits={}", "features=[]")} {
 		if got := s.send(http.MethodPost, signPath, body, s.signer()); got.status != 200 {
 			t.Errorf("got %d %q of %s", got.status, got.body, body)

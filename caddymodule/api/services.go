@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
+	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
 
 // Services is what the API works on: one configuration's.
@@ -47,6 +48,13 @@ type Services struct {
 
 	// License is the license in force; nil: none is asked for.
 	License Licensing
+
+	// Room refuses so many new service accounts, if the license in force is for fewer
+	// and says so; nil: no license is asked for.
+	Room func(more int) error
+
+	// Usage is how much is used of the license, signed by the instance; nil: as above.
+	Usage func(context.Context) (*usage.Report, error)
 
 	// Sign makes a license. Nil, or the error [license.ErrMissingKey]: there is
 	// no key to sign with.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
+	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
 
 // LicenseStatus is the license's status as operators see it.
@@ -28,6 +30,18 @@ type LicenseStatus struct {
 
 	// ClockSuspect: the clock is more than a day behind a time seen before.
 	ClockSuspect bool `json:"clock_suspect"`
+
+	// Instance is the fingerprint of this instance; empty: it has none yet.
+	Instance string `json:"instance"`
+
+	// Revocations is nil where there is no list of revoked licenses.
+	Revocations *active.RevocationStatus `json:"revocation_list"`
+
+	// Renewal is nil where the license is not renewed.
+	Renewal *active.RenewalStatus `json:"renewal"`
+
+	// Usage is how much is used of the limits that are counted.
+	Usage map[string]usage.Share `json:"usage"`
 }
 
 // status is the answer of /api/status.

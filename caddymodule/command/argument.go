@@ -70,6 +70,23 @@ func parseLimits(pairs []string) (map[string]int64, error) {
 	return limits, nil
 }
 
+// parseEnforcement reads name=word pairs.
+func parseEnforcement(pairs []string) (map[string]license.Enforcement, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	words := make(map[string]license.Enforcement, len(pairs))
+	for _, pair := range pairs {
+		name, word, found := strings.Cut(pair, "=")
+		name = strings.TrimSpace(name)
+		if _, twice := words[name]; !found || twice {
+			return nil, fmt.Errorf("enforcement: found %.80q; want name=advisory or name=deny, each name once", pair)
+		}
+		words[name] = license.Enforcement(strings.TrimSpace(word))
+	}
+	return words, nil
+}
+
 // parseSpan reads a duration as [license.ParseTTL] does, for another flag than
 // its own.
 func parseSpan(flag, text string) (time.Duration, error) {

@@ -71,7 +71,7 @@ func (p *program) root(cmd *cobra.Command) {
   caddy gatehouse service-account disable ci-deploy`
 	cmd.AddCommand(
 		p.keygen(), p.sign(), p.verify(), p.inspect(),
-		p.install(), p.licenses(), p.status(),
+		p.install(), p.license(), p.licenses(), p.status(),
 		p.serviceAccount(), p.ssoURL(), p.token(), p.keys(),
 	)
 	finish(cmd)

@@ -24,6 +24,8 @@ type signing struct {
 	hosts, features, limits                   []string
 	version                                   int
 	id, notBefore, grace, issuer, environment string
+	enforcement                               []string
+	instance                                  string
 	asJSON                                    bool
 }
 
@@ -68,9 +70,7 @@ version 2. Without --features it grants every feature; --features "" grants none
 
 func (s *signing) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.key, "key", "", "File of the private key")
-	f.StringVar(&s.keyEnv, "key-env", "", "Instead: environment variable that holds the private key as PEM or base64 of PEM")
-	f.StringVar(&s.passphraseFile, "passphrase-file", "", "File of the passphrase of an age file")
+	s.keyFlags(cmd)
 	f.StringVar(&s.kind, "type", "", "Product edition: oss or enterprise (required)")
 	f.StringArrayVar(&s.hosts, "allowed-hosts", nil, "Host patterns, separated by commas or repeated: a name, *.name, an IP address or * (required)")
 	f.StringVar(&s.description, "description", "", "For whom the license is, 2 to 200 bytes (required)")
@@ -83,11 +83,21 @@ func (s *signing) flags(cmd *cobra.Command) {
 	f.StringVar(&s.grace, "grace", "", "How long after its end it is still honored, 0 included (default: the server's own)")
 	f.StringVar(&s.issuer, "issuer", "", "Who issues the license, for people to read")
 	f.StringArrayVar(&s.limits, "limits", nil, "Limits as name=integer, separated by commas or repeated")
+	f.StringArrayVar(&s.enforcement, "enforcement", nil, "What becomes of one more than a limit, as name=advisory or name=deny, separated by commas or repeated (default: advisory)")
+	f.StringVar(&s.instance, "instance", "", "Fingerprint of the only deployment that the license is good for (default: any)")
 	f.StringVar(&s.environment, "environment", "", "Where the license is meant to be used, such as production")
 	f.BoolVar(&s.asJSON, "json", false, "Print the license, which is JSON anyway, on one line")
 	suggest(cmd, "type", string(license.OSS), string(license.Enterprise))
 	suggest(cmd, "version", "1", "2")
 	require(cmd, "type", "allowed-hosts", "description", "expire-at")
+}
+
+// keyFlags are those that say which key signs.
+func (s *signing) keyFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.key, "key", "", "File of the private key")
+	f.StringVar(&s.keyEnv, "key-env", "", "Instead: environment variable that holds the private key as PEM or base64 of PEM")
+	f.StringVar(&s.passphraseFile, "passphrase-file", "", "File of the passphrase of an age file")
 	cmd.MarkFlagsOneRequired("key", "key-env")
 	cmd.MarkFlagsMutuallyExclusive("key", "key-env")
 }
@@ -97,15 +107,19 @@ func (p *program) signLicense(cmd *cobra.Command, s *signing) (*license.License,
 	if err != nil {
 		return nil, err
 	}
-	key, err := p.signingKey(cmd, s)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := license.NewSigner(license.SignerConfig{Key: key, Now: p.now})
+	signer, err := p.signer(cmd, s)
 	if err != nil {
 		return nil, err
 	}
 	return signer.Sign(request)
+}
+
+func (p *program) signer(cmd *cobra.Command, s *signing) (*license.Signer, error) {
+	key, err := p.signingKey(cmd, s)
+	if err != nil {
+		return nil, err
+	}
+	return license.NewSigner(license.SignerConfig{Key: key, Now: p.now})
 }
 
 func (p *program) signRequest(cmd *cobra.Command, s *signing) (r license.Request, err error) {
@@ -119,6 +133,7 @@ func (p *program) signRequest(cmd *cobra.Command, s *signing) (r license.Request
 		ID:           s.id,
 		Issuer:       s.issuer,
 		Environment:  s.environment,
+		Instance:     s.instance,
 	}
 	if r.TTL, err = license.ParseTTL(s.ttl); err != nil {
 		return r, err
@@ -142,7 +157,10 @@ func (p *program) signRequest(cmd *cobra.Command, s *signing) (r license.Request
 		seconds := int64(grace / time.Second)
 		r.Grace = &seconds
 	}
-	r.Limits, err = parseLimits(splitList(given("limits"), s.limits))
+	if r.Limits, err = parseLimits(splitList(given("limits"), s.limits)); err != nil {
+		return r, err
+	}
+	r.Enforcement, err = parseEnforcement(splitList(given("enforcement"), s.enforcement))
 	return r, err
 }
 

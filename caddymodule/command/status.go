@@ -16,6 +16,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/license"
+	"github.com/gatehouse-proxy/gatehouse/license/active"
+	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
 
 // serverStatus is the answer of /api/status.
@@ -27,6 +29,11 @@ type serverStatus struct {
 		Source       string `json:"source"`
 		SourceError  string `json:"source_error"`
 		ClockSuspect bool   `json:"clock_suspect"`
+
+		Instance    string                   `json:"instance"`
+		Revocations *active.RevocationStatus `json:"revocation_list"`
+		Renewal     *active.RenewalStatus    `json:"renewal"`
+		Usage       map[string]usage.Share   `json:"usage"`
 	} `json:"license"` // nil: no license is asked for
 	Issuers  []issuerStatus `json:"issuers"`
 	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
@@ -129,12 +136,62 @@ func (p *program) licenseRows(s *serverStatus) table {
 	if s.License.ClockSuspect {
 		t.add("Clock", "suspect: more than a day behind a time that was seen before; licenses and tokens are judged by it")
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.License.Usage)) {
+		share := s.License.Usage[name]
+		if share.Limit >= 0 {
+			t.add("Limit", fmt.Sprintf("%d of %d %s%s", share.Used, share.Limit, name, overWords(share)))
+		}
+	}
+	if list := s.License.Revocations; list != nil {
+		t.add("Revocation list", p.listWords(list))
+	}
+	if renewal := s.License.Renewal; renewal != nil {
+		t.add("Renewal", p.renewalWords(renewal))
+	}
+	if s.License.Instance != "" {
+		t.add("Deployment", s.License.Instance)
+	}
 	sealed := "no"
 	if s.License.Sealed {
 		sealed = "yes"
 	}
 	t.add("Sealed build", sealed)
 	return t
+}
+
+func overWords(s usage.Share) string {
+	switch {
+	case s.Used <= s.Limit:
+		return ""
+	case s.Enforcement == license.Deny:
+		return ": over the limit; new ones are refused"
+	}
+	return ": over the limit"
+}
+
+func (p *program) listWords(s *active.RevocationStatus) string {
+	words := "none was ever had"
+	if s.Version > 0 {
+		words = fmt.Sprintf("version %d with %s, the next due %s", s.Version, count(s.Revoked, "license"), p.unixStamp(s.NextUpdate))
+		if s.Late {
+			words = "late: " + words
+		}
+	}
+	if s.Error != "" {
+		words += "; " + s.Error
+	}
+	return words
+}
+
+func (p *program) renewalWords(s *active.RenewalStatus) string {
+	words := "due when there is a license with an id"
+	if s.Next > 0 {
+		words = "due " + p.unixStamp(s.Next)
+	}
+	if s.Error != "" {
+		words += fmt.Sprintf("; %d in a row came to nothing: %s", s.Failures, s.Error)
+	}
+	return words
 }
 
 // refusalRows counts refusals by reason, the most frequent first.

@@ -30,14 +30,15 @@ type verdict struct {
 
 func (p *program) verify() *cobra.Command {
 	var keys []string
-	var host string
+	var host, instance string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify --trusted-key FILE [--host HOST] LICENSE",
 		Short: "Verifies a license, offline",
 		Long: `
 Verifies a license as a server does that trusts the keys given: form, key, signature,
-time, and the host if one is given. LICENSE is a file, or - for stdin.
+time, and the host if one is given. LICENSE is a file, or - for stdin. One that is bound
+to a deployment is valid only with the fingerprint of that one in --instance.
 
 Exits with 0 only if the license is valid, else with 1. With --json the result is printed
 for an invalid one too, with the reason: "state" is the license's own, "host_covered" is
@@ -50,13 +51,14 @@ about the host, and "is_valid" is both.
 	}
 	cmd.Flags().StringArrayVar(&keys, "trusted-key", nil, "PEM file of public keys to trust; repeatable (required)")
 	cmd.Flags().StringVar(&host, "host", "", "Host that the license must cover, with or without a port")
+	cmd.Flags().StringVar(&instance, "instance", "", "Fingerprint of the deployment that the license is to be good for")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	require(cmd, "trusted-key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("host") && host == "" {
 			return errors.New("--host is empty; want a host, or leave it out")
 		}
-		verifier, err := p.verifier(keys)
+		verifier, err := p.verifier(keys, instance)
 		if err != nil {
 			return err
 		}
@@ -79,27 +81,23 @@ about the host, and "is_valid" is both.
 
 // verifier trusts the keys of all files. Its clock stands still, so that everything
 // it says holds at the same moment.
-func (p *program) verifier(files []string) (*license.Verifier, error) {
+func (p *program) verifier(files []string, instance string) (*license.Verifier, error) {
 	var trusted []license.TrustedKey
 	for _, file := range files {
-		data, err := readFile(file, maxKeys)
+		keys, err := trustedKeys(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading a trusted key: %w", err)
+			return nil, err
 		}
-		keys, err := license.ParsePublicKeys(data)
-		if err != nil {
-			return nil, fmt.Errorf("reading the trusted key %s: %w", file, err)
-		}
-		for _, key := range keys {
-			trusted = append(trusted, license.TrustedKey{Key: key})
-		}
+		trusted = append(trusted, keys...)
 	}
 	set, err := license.NewKeySet(trusted...)
 	if err != nil {
 		return nil, err
 	}
 	now := p.now()
-	return license.NewVerifier(license.Config{Keys: set, Now: func() time.Time { return now }})
+	return license.NewVerifier(license.Config{
+		Keys: set, Now: func() time.Time { return now }, Instance: func() string { return instance },
+	})
 }
 
 // judge gives the state of a license; the error is nil if it is valid.
@@ -193,13 +191,18 @@ func (p *program) licenseTable(l *license.License) table {
 	}
 	limits := make([]string, 0, len(s.Limits))
 	for _, name := range slices.Sorted(maps.Keys(s.Limits)) {
-		limits = append(limits, fmt.Sprintf("%s=%d", name, s.Limits[name]))
+		limit := fmt.Sprintf("%s=%d", name, s.Limits[name])
+		if word := s.Enforcement[name]; word != "" {
+			limit += " (" + string(word) + ")"
+		}
+		limits = append(limits, limit)
 	}
 	for _, optional := range [][2]string{
 		{"ID", s.ID},
 		{"Issuer", s.Issuer},
 		{"Environment", s.Environment},
 		{"Limits", strings.Join(limits, ", ")},
+		{"Instance", s.Instance},
 		{"Critical", strings.Join(s.Crit, ", ")},
 	} {
 		if optional[1] != "" {

@@ -21,6 +21,7 @@ var blocks = []struct{ page, heading, caddyfile string }{
 	{"docs/options.md", "### `api`", inGatehouse("api {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `license`", inGatehouse("license {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `trusted_key`", inGatehouse("license {\ntrusted_key vendor.pub {\nUNKNOWN\n}\n}")},
+	{"docs/options.md", "### `renew`", inGatehouse("license {\ntrusted_key vendor.pub\nrenew https://license.example.com {\nUNKNOWN\n}\n}")},
 	{"docs/options.md", "### `signing`", inGatehouse("signing {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `sso`", inGatehouse("sso {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `credential`", inGatehouse("sso {\ncredential a b {\nUNKNOWN\n}\n}")},

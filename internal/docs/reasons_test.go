@@ -93,7 +93,7 @@ func TestEveryLicenseCodeIsDocumented(t *testing.T) {
 	var known []string
 	for _, reason := range []license.Reason{
 		license.ReasonMissing, license.ReasonForm, license.ReasonUnknownKey, license.ReasonRevokedKey, license.ReasonRetiredKey,
-		license.ReasonSignature, license.ReasonRevokedID, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
+		license.ReasonSignature, license.ReasonRevokedID, license.ReasonInstance, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
 	} {
 		known = append(known, reason.Code())
 	}

@@ -133,7 +133,7 @@
 
 	// The verdict
 
-	const refusing = { missing: "There is no license", invalid: "The license is not valid", not_yet_valid: "The license is not valid yet", expired: "The license has ended" };
+	const refusing = { missing: "There is no license", invalid: "The license is not valid", revoked: "The license has been revoked", not_yet_valid: "The license is not valid yet", expired: "The license has ended" };
 	const storageFaults = {
 		unread: ["bad", "The service accounts have not been read yet", "Machines that must be registered get 503 until they are.", "Make storage reachable; the log has the cause."],
 		away: ["warn", "Storage is out of reach", "No account can be changed, and changes made elsewhere are not seen. Those known stay in force.", "Make storage reachable; the log has the cause."],
