@@ -118,8 +118,12 @@ func (x *examination) pickIssuer() *Refusal {
 	if !ok {
 		return ErrMalformedClaims
 	}
-	if x.authority = x.verifier.authorities[identifier]; x.authority != nil {
-		return nil
+	var refusal *Refusal
+	if x.authority, refusal = x.verifier.authorityOf(identifier, x.claims); x.authority != nil {
+		if x.authority.tenants != nil {
+			x.parts.header.hint.Issuer = identifier
+		}
+		return refusal
 	}
 	twin, hadSlash := strings.CutSuffix(identifier, "/")
 	if !hadSlash {
@@ -128,9 +132,7 @@ func (x *examination) pickIssuer() *Refusal {
 	if x.verifier.authorities[twin] == nil {
 		return ErrIssuer
 	}
-	refusal := *ErrIssuer
-	refusal.Cause = fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin)
-	return &refusal
+	return otherIssuer(fmt.Sprintf("it differs from the configured issuer %q by the slash at the end only", twin))
 }
 
 // describe reads who the caller is, now that the token is believed.
@@ -271,9 +273,23 @@ func (a *authority) client(c claimSet) string {
 	return ""
 }
 
+// texts gives a claim of groups as a list: in some presets the names of an object's
+// members are the groups.
+func (a *authority) texts(c claimSet, path string) (list []string) {
+	value, _ := c.lookup(path)
+	if !a.preset.projectRoles || value.Kind() != '{' {
+		return c.texts(path)
+	}
+	members, _ := parseClaims(value) // it is part of what was read
+	for _, member := range members {
+		list = append(list, string(member.Name))
+	}
+	return list
+}
+
 func (a *authority) groups(c claimSet) (list []string) {
 	for _, path := range a.preset.groups {
-		for _, group := range c.texts(path) {
+		for _, group := range a.texts(c, path) {
 			if !slices.Contains(list, group) {
 				list = append(list, group)
 			}

@@ -141,7 +141,11 @@ func (x *examination) showForm() (any, any) {
 }
 
 func (x *examination) showIssuer() (any, any) {
-	return slices.Sorted(maps.Keys(x.verifier.authorities)), x.raw("iss")
+	found := x.raw("iss")
+	if found == nil && x.authority != nil {
+		found = "none, but a subject of the trust domain " + x.authority.domain
+	}
+	return slices.Sorted(maps.Keys(x.verifier.authorities)), found
 }
 
 func (x *examination) showAlgorithm() (any, any) {

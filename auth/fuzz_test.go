@@ -84,6 +84,9 @@ func FuzzClaims(f *testing.F) {
 		if slices.Contains(Presets(), preset) {
 			policy.Preset = preset
 		}
+		if PresetHasTrustDomain(policy.Preset) {
+			policy.TrustDomain = "acme.example"
+		}
 		a, err := newAuthority(policy, g.engine)
 		if err != nil {
 			t.Fatal(err)

@@ -138,6 +138,10 @@ func (x *examination) findKey() *Refusal {
 // none of those that were tried signed it.
 func noneSigned(choice issuer.Choice) *Refusal {
 	switch {
+	case len(choice.Keys) == 0 && choice.Foreign:
+		refusal := *ErrUnknownKey
+		refusal.Cause = errors.New("the key of this id is another issuer's, as the key set says")
+		return &refusal
 	case len(choice.Keys) == 0:
 		return ErrAlgorithm
 	case len(choice.Keys) == 1:

@@ -100,6 +100,13 @@ var (
 	}}
 )
 
+// authentikClient is the user that authentik makes for client credentials. A person
+// may be called so, too, but then has a session.
+var authentikClient = mark{"preferred_username is ak-…-client_credentials, without sid", func(t *traits) bool {
+	name := t.text("preferred_username")
+	return strings.HasPrefix(name, "ak-") && strings.HasSuffix(name, "-client_credentials") && !session.holds(t)
+}}
+
 // Marks of people. What a client may ask for is none (the scope openid, acr),
 // and neither is what issuers give to machines, too: auth_time (authentik,
 // Cognito), acr (Keycloak), name and email (Google, Zitadel).
@@ -231,7 +238,10 @@ func (a *authority) kind(c claimSet) (kind Kind, by string) {
 // TellsKinds tells whether the policy says by itself, or by its preset, what the
 // callers are; otherwise only the marks of common issuers tell, and a token that
 // has none is one of a caller who cannot be told.
-func (p Policy) TellsKinds() bool { return p.Kind != "" || len(p.Kinds) > 0 || p.Preset != "" }
+func (p Policy) TellsKinds() bool {
+	named := presets[p.Preset]
+	return p.Kind != "" || len(p.Kinds) > 0 || named.kind != "" || len(named.persons) > 0
+}
 
 // kindsLookedAt lists what tells a machine and a person.
 func (p *preset) kindsLookedAt() (machines, persons string) {
@@ -249,7 +259,10 @@ func (p *preset) kindsLookedAt() (machines, persons string) {
 func (p *preset) unclear() *Refusal {
 	refusal := *ErrKindUnclear
 	machines, persons := p.kindsLookedAt()
-	refusal.Cause = errors.New("a machine is told by: " + machines + "; a person by: " + persons +
-		"; write `kind user`, `kind service_account` or `kind service_account when <claim> <value...>` in the issuer's block")
+	told := "a machine is told by: " + machines + "; a person by: " + persons
+	if machines == "" && persons == "" {
+		told = "the issuer's tokens do not tell"
+	}
+	refusal.Cause = errors.New(told + "; write `kind user`, `kind service_account` or `kind service_account when <claim> <value...>` in the issuer's block")
 	return &refusal
 }

@@ -3,7 +3,6 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -18,6 +17,15 @@ import (
 type Policy struct {
 	// Issuer is the issuer identifier, exactly as tokens carry it in iss.
 	Issuer string
+
+	// Tenants are the tenants whose tokens are taken where the identifier holds
+	// [issuer.TenantPlaceholder]: their ids, or the one word any. Only with the preset
+	// entra.
+	Tenants []string
+
+	// TrustDomain is the SPIFFE trust domain of the tokens' subjects; only with the
+	// preset spiffe. Empty: the one that the identifier is, as spiffe://<domain>.
+	TrustDomain string
 
 	// Name stands for the issuer in rules, logs and metrics. Required.
 	Name string
@@ -79,6 +87,9 @@ func (p Policy) Validate() error {
 	if _, ok := presets[p.Preset]; !ok && p.Preset != "" {
 		return fmt.Errorf("preset: found %q, expected one of %s", p.Preset, strings.Join(Presets(), ", "))
 	}
+	if err := p.CheckIdentifier(); err != nil {
+		return err
+	}
 	if len(p.Audiences) == 0 && !PresetHasNoAudience(p.Preset) {
 		return errors.New("audience: at least one is required: without it, tokens meant for other services would be let in")
 	}
@@ -119,6 +130,8 @@ const MaxLeeway = time.Hour
 type authority struct {
 	Policy
 	preset      preset
+	tenants     *tenants // nil: the identifier is that of one issuer
+	domain      string   // the trust domain; empty but for SPIFFE's
 	keys        *issuer.Engine
 	leeway      float64 // the policy's, in seconds, rounded up
 	kinds       []kindPatterns
@@ -141,6 +154,7 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 		a.Algorithms = Algorithms
 	}
 	a.TokenType = mediaType(p.TokenType)
+	a.tenants, a.domain = tenantsOf(p), p.trustDomain()
 	for _, rule := range p.Kinds {
 		kind, _ := rule.compile() // the policy is valid
 		a.kinds = append(a.kinds, kind)
@@ -148,34 +162,6 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 	a.included, _ = includedScopes(p.ScopeIncludes)
 	a.unclear = a.preset.unclear()
 	return a, nil
-}
-
-// presetOf gives the preset a policy names, with what the policy says otherwise
-// put in its place.
-func presetOf(p Policy) preset {
-	chosen, ok := presets[p.Preset]
-	if !ok {
-		chosen = generic
-	}
-	if chosen.audienceRoles {
-		chosen.groups = slices.Clone(chosen.groups)
-		for _, audience := range p.Audiences {
-			chosen.groups = append(chosen.groups, "resource_access."+audience+".roles")
-		}
-	}
-	if p.ClientClaim != "" {
-		chosen.clients = []string{p.ClientClaim}
-	}
-	if p.GroupsClaim != "" {
-		chosen.groups = []string{p.GroupsClaim}
-	}
-	if p.ScopesClaim != "" {
-		chosen.scopes = []string{p.ScopesClaim}
-	}
-	if p.Kind != "" {
-		chosen.kind = p.Kind
-	}
-	return chosen
 }
 
 // Algorithms lists the signature algorithms that can be accepted: asymmetric ones
@@ -193,123 +179,3 @@ func CheckAlgorithm(name string) error {
 	}
 	return fmt.Errorf("unknown algorithm %q: expected one of %s", name, strings.Join(Algorithms, ", "))
 }
-
-// preset says which claims an identity provider's tokens use, how its machines
-// are told from people, and its access tokens from others.
-type preset struct {
-	clients []string // the first that is there names the client
-	groups  []string // all of these together
-	scopes  []string // the first that is there lists the scopes
-
-	// audienceRoles also takes resource_access.<audience>.roles as groups, for
-	// the configured audiences only: roles at other clients say nothing here.
-	audienceRoles bool
-
-	// clientAsAudience is for providers whose access tokens carry no aud: the
-	// client id stands in, and token_use must say that it is an access token.
-	clientAsAudience bool
-
-	// kind is set where every token is a machine's.
-	kind Kind
-
-	// machines and persons are the marks of each; any will do.
-	machines, persons []mark
-
-	// foreignGroups: others than the operator choose what the groups are called,
-	// so that a default such as admin must not count.
-	foreignGroups bool
-
-	// nonceInBearer: access tokens may carry a nonce; the claim typ Bearer tells
-	// them from ID tokens.
-	nonceInBearer bool
-
-	// accessClaims are claims of which every access token has one, and an ID
-	// token none.
-	accessClaims []string
-}
-
-// generic is used where no preset is named.
-var generic = preset{
-	clients: clientClaims,
-	groups:  []string{"groups"},
-	scopes:  []string{"scope", "scp"},
-	machines: []mark{
-		subjectIsClient, subjectAtClients, clientGrant, typeIsApp, tenantObjectAlone,
-		kubernetesSubject, clientHost, serviceAccountUser,
-	},
-	persons: []mark{
-		session, methods, personalGrant, subjectOfConnection, typeIsUser, delegatedInEntra, oktaUser, cognitoUser,
-	},
-}
-
-var presets = map[string]preset{
-	"entra": {
-		clients:      []string{"azp", "appid"},
-		groups:       []string{"roles"},
-		scopes:       []string{"scp"},
-		machines:     []mark{typeIsApp, objectAlone},
-		persons:      []mark{delegated, typeIsUser},
-		accessClaims: []string{"azp", "appid"},
-	},
-	"auth0": {
-		clients:      []string{"azp", "client_id"},
-		groups:       []string{"permissions"},
-		scopes:       []string{"scope"},
-		machines:     []mark{clientGrant, subjectAtClients},
-		persons:      []mark{subjectOfConnection},
-		accessClaims: []string{"azp", "client_id"},
-	},
-	"okta": {
-		clients:      []string{"cid"},
-		groups:       []string{"groups"},
-		scopes:       []string{"scp"},
-		machines:     []mark{subjectIsClient},
-		persons:      []mark{oktaUser},
-		accessClaims: []string{"cid"},
-	},
-	"keycloak": {
-		clients:       []string{"azp", "client_id"},
-		groups:        []string{"realm_access.roles"},
-		scopes:        []string{"scope"},
-		audienceRoles: true,
-		machines:      []mark{clientHost, serviceAccountUser},
-		persons:       []mark{session, keycloakName},
-		nonceInBearer: true,
-	},
-	"cognito": {
-		clients:          []string{"client_id"},
-		groups:           []string{"cognito:groups"},
-		scopes:           []string{"scope"},
-		clientAsAudience: true,
-		machines:         []mark{subjectIsClient},
-		persons:          []mark{cognitoUser, cognitoGroups},
-	},
-	"google": {
-		clients: []string{"azp"},
-		kind:    KindServiceAccount,
-	},
-	"kubernetes": {
-		groups:        []string{"kubernetes.io.namespace"},
-		kind:          KindServiceAccount,
-		foreignGroups: true,
-	},
-	"github": {
-		// By its id: the name of a repository that was renamed or deleted can be
-		// taken by somebody else.
-		groups:        []string{"repository_id"},
-		kind:          KindServiceAccount,
-		foreignGroups: true,
-	},
-}
-
-// Presets lists the names of the presets, sorted.
-func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
-
-// PresetHasNoAudience tells whether the preset's tokens carry no audience, so
-// that a configuration need not name one.
-func PresetHasNoAudience(name string) bool { return presets[name].clientAsAudience }
-
-// PresetGroupsAreForeign tells whether others than the operator choose what the
-// groups of the preset's tokens are called: whoever may make a namespace named
-// admin, say.
-func PresetGroupsAreForeign(name string) bool { return presets[name].foreignGroups }

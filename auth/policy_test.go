@@ -22,7 +22,7 @@ func TestPolicyValidate(t *testing.T) {
 		{"cognito needs no audience", func(p *Policy) { p.Preset, p.Audiences = "cognito", nil }, ""},
 		{"no issuer", func(p *Policy) { p.Issuer = "" }, "issuer: an issuer identifier is required"},
 		{"no name", func(p *Policy) { p.Name = "" }, "name: a name"},
-		{"unknown preset", func(p *Policy) { p.Preset = "okat" }, `preset: found "okat", expected one of auth0, cognito, entra`},
+		{"unknown preset", func(p *Policy) { p.Preset = "okat" }, `preset: found "okat", expected one of auth0, authentik, bitbucket`},
 		{"no audience", func(p *Policy) { p.Audiences = nil }, "audience: at least one is required"},
 		{"an empty audience", func(p *Policy) { p.Audiences = []string{"a", ""} }, "audience: found an empty one"},
 		{"an unknown algorithm", func(p *Policy) { p.Algorithms = []string{"RS257"} }, `algorithms: unknown algorithm "RS257": expected one of RS256`},
@@ -84,7 +84,10 @@ func TestVerifierOfNobody(t *testing.T) {
 }
 
 func TestPresets(t *testing.T) {
-	want := []string{"auth0", "cognito", "entra", "github", "google", "keycloak", "kubernetes", "okta"}
+	want := []string{
+		"auth0", "authentik", "bitbucket", "buildkite", "circleci", "cognito", "dex", "entra", "github", "gitlab", "google", "keycloak", "kubernetes",
+		"okta", "spiffe", "terraform", "zitadel",
+	}
 	if got := Presets(); !slices.Equal(got, want) {
 		t.Errorf("got %q, expected %q", got, want)
 	}

@@ -141,6 +141,105 @@ var realTokens = []realToken{
 		kind: KindServiceAccount, subject: "repo:acme/app:ref:refs/heads/main", groups: []string{"74"},
 	},
 	{
+		name: "gitlab", preset: "gitlab", typ: "JWT",
+		claims: `{"namespace_id":"72","namespace_path":"my-group","project_id":"20","project_path":"my-group/my-project","user_id":"1",
+			"user_login":"sample-user","user_email":"sample-user@example.com","user_access_level":"developer","pipeline_id":"574","pipeline_source":"push",
+			"job_id":"302","ref":"feature-1","ref_type":"branch","ref_path":"refs/heads/feature-1","ref_protected":"false","groups_direct":["admin"],
+			"environment":"test","runner_id":1,"runner_environment":"self-hosted","sha":"714a","project_visibility":"public",
+			"sub":"project_path:my-group/my-project:ref_type:branch:ref:feature-1","aud":"https://gateway.example.com","nbf":1788264000}`,
+		kind: KindServiceAccount, subject: "project_path:my-group/my-project:ref_type:branch:ref:feature-1", groups: []string{"20"},
+	},
+	{
+		name: "bitbucket", preset: "bitbucket", typ: "JWT", policy: func(p *Policy) { p.Audiences = []string{"ari:cloud:bitbucket::workspace/8a1f"} },
+		claims: `{"sub":"{437da666}:{staging}:{9d3b}","aud":"ari:cloud:bitbucket::workspace/8a1f","stepUuid":"{9d3b}","repositoryUuid":"{437da666}",
+			"pipelineUuid":"{77}","workspaceUuid":"{8a1f}","deploymentEnvironmentUuid":"{staging}","branchName":"main"}`,
+		kind: KindServiceAccount, subject: "{437da666}:{staging}:{9d3b}", groups: []string{"{437da666}"},
+	},
+	{
+		name: "circleci", preset: "circleci", typ: "JWT", policy: func(p *Policy) { p.Audiences = []string{"0f1e"} },
+		claims: `{"aud":"0f1e","sub":"org/0f1e/project/76c1/user/4b2a","oidc.circleci.com/project-id":"76c1","oidc.circleci.com/context-ids":["c1"],
+			"oidc.circleci.com/org-id":"0f1e","oidc.circleci.com/ssh-rerun":false,"oidc.circleci.com/vcs-origin":"github.com/acme/app",
+			"oidc.circleci.com/vcs-ref":"refs/heads/main"}`,
+		kind: KindServiceAccount, subject: "org/0f1e/project/76c1/user/4b2a", groups: []string{"76c1"},
+	},
+	{
+		name: "buildkite", preset: "buildkite", typ: "JWT",
+		claims: `{"sub":"organization:acme-inc:pipeline:super-duper-app:ref:refs/heads/main:commit:9f3182061f1e2cca4702c368cbc039b7dc9d4485:step:build",
+			"aud":"https://gateway.example.com","organization_slug":"acme-inc","pipeline_slug":"super-duper-app","pipeline_id":"0184","organization_id":"0183",
+			"build_number":1,"build_branch":"main","build_tag":null,"build_commit":"9f31","step_key":"build","job_id":"0184990a","agent_id":"0184990b"}`,
+		kind:    KindServiceAccount,
+		subject: "organization:acme-inc:pipeline:super-duper-app:ref:refs/heads/main:commit:9f3182061f1e2cca4702c368cbc039b7dc9d4485:step:build",
+		groups:  []string{"0184"},
+	},
+	{
+		name: "terraform", preset: "terraform", typ: "JWT",
+		claims: `{"sub":"organization:my-org:project:Default Project:workspace:my-workspace:run_phase:apply","aud":"https://gateway.example.com",
+			"terraform_run_phase":"apply","terraform_workspace_id":"ws-mbsd5E3Ktt5Rg2Xm","terraform_workspace_name":"my-workspace",
+			"terraform_organization_id":"org-GRNbCjYNpBB6NEH9","terraform_organization_name":"my-org","terraform_run_id":"run-X3n1AUXNGWbfECsJ",
+			"terraform_full_workspace":"organization:my-org:project:Default Project:workspace:my-workspace","nbf":1788264000}`,
+		kind:    KindServiceAccount,
+		subject: "organization:my-org:project:Default Project:workspace:my-workspace:run_phase:apply", groups: []string{"ws-mbsd5E3Ktt5Rg2Xm"},
+	},
+	{
+		name: "spiffe without iss", preset: "spiffe", typ: "JOSE", policy: func(p *Policy) { p.TrustDomain = "acme.example" },
+		claims: `{"iss":null,"sub":"spiffe://acme.example/ns/prod/sa/web","aud":["https://gateway.example.com"],"sid":null,"jti":null}`,
+		kind:   KindServiceAccount, subject: "spiffe://acme.example/ns/prod/sa/web",
+	},
+	{
+		name: "spiffe with iss", preset: "spiffe", typ: idp.Absent, policy: func(p *Policy) { p.TrustDomain = "acme.example" },
+		claims: `{"sub":"spiffe://acme.example/ns/prod/sa/web","aud":["https://gateway.example.com"]}`,
+		kind:   KindServiceAccount, subject: "spiffe://acme.example/ns/prod/sa/web",
+	},
+	{
+		name: "dex", preset: "dex", typ: idp.Absent, policy: func(p *Policy) { p.Audiences = []string{"gateway"} },
+		claims: `{"sub":"CiQwOGE4Njg0Yi1kYjg4LTRiNzMtOTBhOS0zY2QxNjYxZjU0NjYSBWxvY2Fs","aud":["gateway","cli"],"azp":"cli","nonce":"n","at_hash":"h7M8a-G6Ui2U26wLJLSo0A",
+			"email":"jane@example.com","email_verified":true,"groups":["admins"],"name":"jane"}`,
+		kind: KindUnclear, subject: "CiQwOGE4Njg0Yi1kYjg4LTRiNzMtOTBhOS0zY2QxNjYxZjU0NjYSBWxvY2Fs", client: "cli", groups: []string{"admins"},
+	},
+	{
+		name: "dex, machines by their connector", preset: "dex", typ: idp.Absent, policy: func(p *Policy) {
+			p.Kind, p.Kinds = KindUser, []KindRule{{KindServiceAccount, "federated_claims.connector_id", []string{"github-*"}}}
+		},
+		claims: `{"sub":"Ci","aud":"https://gateway.example.com","at_hash":"h7","federated_claims":{"connector_id":"github-actions","user_id":"repo:acme/app"}}`,
+		kind:   KindServiceAccount, subject: "Ci",
+	},
+	{
+		name: "authentik person", preset: "authentik", typ: "JWT", policy: func(p *Policy) { p.Audiences = []string{"Gk3a"} },
+		claims: `{"sub":"5a1c","aud":"Gk3a","auth_time":1788264000,"acr":"goauthentik.io/providers/oauth2/default","amr":["pwd","mfa"],"nonce":"n","sid":"b1",
+			"email":"jane@example.com","preferred_username":"jane","groups":["admins"],"azp":"Gk3a","uid":"S0me"}`,
+		kind: KindUser, subject: "5a1c", client: "Gk3a", groups: []string{"admins"},
+	},
+	{
+		name: "authentik client credentials", preset: "authentik", typ: "JWT", policy: func(p *Policy) { p.Audiences = []string{"Gk3a"} },
+		claims: `{"sub":"9e0d","aud":"Gk3a","auth_time":1788264000,"acr":"goauthentik.io/providers/oauth2/default","name":"Autogenerated user from application CI",
+			"preferred_username":"ak-ci-client_credentials","groups":[],"azp":"Gk3a","uid":"0ther"}`,
+		kind: KindServiceAccount, subject: "9e0d", client: "Gk3a",
+	},
+	{
+		name: "authentik, an existing user with a password for applications", preset: "authentik", typ: "JWT",
+		claims: `{"sub":"5a1c","auth_time":1788264000,"preferred_username":"jane","azp":"Gk3a","uid":"0ther"}`,
+		kind:   KindUnclear, subject: "5a1c", client: "Gk3a",
+	},
+	{
+		name: "authentik person who is called like a machine", preset: "authentik", typ: "JWT",
+		claims: `{"sub":"5a1c","sid":"b1","preferred_username":"ak-ci-client_credentials","azp":"Gk3a","uid":"0ther"}`,
+		kind:   KindUser, subject: "5a1c", client: "Gk3a",
+	},
+	{
+		name: "zitadel person", preset: "zitadel", typ: "JWT", policy: func(p *Policy) { p.Audiences = []string{"69234237810729019"} },
+		claims: `{"aud":["69234237810729234@acme","69234237810729019"],"client_id":"69234237810729234@acme","sub":"77776025198584418","jti":"69",
+			"urn:zitadel:iam:org:project:roles":{"admin":{"1":"other.example"}},
+			"urn:zitadel:iam:org:project:69234237810729019:roles":{"writer":{"37":"acme.example"},"reader":{"37":"acme.example"}}}`,
+		kind: KindUnclear, subject: "77776025198584418", client: "69234237810729234@acme", groups: []string{"reader", "writer"},
+	},
+	{
+		name: "zitadel service user", preset: "zitadel", typ: "JWT", policy: func(p *Policy) {
+			p.Audiences, p.Kind, p.Kinds = []string{"69"}, KindServiceAccount, []KindRule{{KindUser, "client_id", []string{"6923@acme"}}}
+		},
+		claims: `{"aud":["69"],"client_id":"ci","sub":"1837","urn:zitadel:iam:org:project:69:roles":["no object"]}`,
+		kind:   KindServiceAccount, subject: "1837", client: "ci", groups: []string{"no object"},
+	},
+	{
 		name: "generic, RFC 9068", typ: "at+jwt",
 		claims: `{"sub":"ci","client_id":"ci","aud":"https://gateway.example.com","scope":"a b","groups":["g1","g2","g1"]}`,
 		kind:   KindServiceAccount, subject: "ci", client: "ci", groups: []string{"g1", "g2"}, scopes: []string{"a", "b"},
@@ -252,12 +351,40 @@ func TestPresetRefusals(t *testing.T) {
 		{"cognito for another resource", "cognito", `{"aud":"https://other.example","sub":"s","client_id":"3n4b","token_use":"access"}`, []string{"3n4b"}, ErrAudience},
 		{"cognito for a resource, none named", "cognito", `{"aud":"https://other.example","sub":"s","client_id":"3n4b","token_use":"access"}`, nil, ErrAudience},
 		{"keycloak for account only", "keycloak", `{"aud":"account","sub":"s"}`, []string{"https://gateway.example.com"}, ErrAudience},
+		{"gitlab ID token of a person", "gitlab", `{"sub":"1","sub_legacy":"f8","name":"Jane","nickname":"jane","preferred_username":"jane","auth_time":1788264000}`, nil, ErrTokenType},
+		{"bitbucket without a step", "bitbucket", `{"sub":"{r}:{s}","repositoryUuid":"{r}"}`, nil, ErrTokenType},
+		{"circleci without a project", "circleci", `{"sub":"org/o/project/p/user/u","aud":"o"}`, []string{"o"}, ErrTokenType},
+		{"circleci of another organization", "circleci", `{"sub":"org/x/project/p/user/u","aud":"x","oidc.circleci.com/project-id":"p"}`, []string{"o"}, ErrAudience},
+		{"buildkite without a job", "buildkite", `{"sub":"organization:acme:pipeline:x:ref:y:commit:z:step:","pipeline_id":"p"}`, nil, ErrTokenType},
+		{"terraform without a run", "terraform", `{"sub":"organization:o:project:p:workspace:w:run_phase:plan"}`, nil, ErrTokenType},
+		{"a nonce in a job's token", "gitlab", `{"sub":"project_path:a/b:ref_type:branch:ref:main","job_id":"1","nonce":"n"}`, nil, ErrTokenType},
+		{"dex ID token", "dex", `{"sub":"Ci","at_hash":"h","c_hash":"c","nonce":"n"}`, nil, ErrTokenType},
+		{"dex ID token without at_hash", "dex", `{"sub":"Ci","nonce":"n"}`, nil, ErrTokenType},
+		{"authentik ID token", "authentik", `{"sub":"5a1c","sid":"b1","nonce":"n"}`, nil, ErrTokenType},
+		{"authentik ID token with the hash of an access token", "authentik", `{"sub":"5a1c","uid":"x","at_hash":"h"}`, nil, ErrTokenType},
+		{"zitadel ID token", "zitadel", `{"sub":"1837","azp":"c","at_hash":"h","amr":["pwd"]}`, nil, ErrTokenType},
+		{"spiffe of another trust domain", "spiffe", `{"sub":"spiffe://other.example/web"}`, nil, ErrIssuer},
+		{"spiffe of another trust domain, without iss", "spiffe", `{"iss":null,"sub":"spiffe://other.example/web"}`, nil, ErrIssuer},
+		{"spiffe, the trust domain itself", "spiffe", `{"iss":null,"sub":"spiffe://acme.example"}`, nil, ErrIssuer},
+		{"spiffe, no SPIFFE ID", "spiffe", `{"sub":"web"}`, nil, ErrIssuer},
+		{"spiffe, another issuer's", "spiffe", `{"iss":"https://other.example","sub":"spiffe://acme.example/web"}`, nil, ErrIssuer},
+		{"spiffe, iss that is no text", "spiffe", `{"iss":7,"sub":"spiffe://acme.example/web"}`, nil, ErrMalformedClaims},
+		{"spiffe for another audience", "spiffe", `{"iss":null,"sub":"spiffe://acme.example/web","aud":["x"]}`, nil, ErrAudience},
+		{"spiffe that never ends", "spiffe", `{"iss":null,"sub":"spiffe://acme.example/web","exp":null}`, nil, ErrNoExpiry},
 		{"the client is no audience elsewhere", "okta", `{"aud":null,"sub":"s","cid":"a","client_id":"a"}`, []string{"a"}, ErrAudience},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v := g.verifier(with(func(p *Policy) { p.Preset, p.Audiences = tt.preset, tt.audiences }))
-			refused(t, v, g.idp.Mint(claimsOf(t, tt.claims)), tt.want)
+			v := g.verifier(with(func(p *Policy) {
+				p.Preset = tt.preset
+				if tt.audiences != nil || tt.preset == "cognito" {
+					p.Audiences = tt.audiences
+				}
+				if tt.preset == "spiffe" {
+					p.TrustDomain = "acme.example"
+				}
+			}))
+			refused(t, v, g.idp.Mint(claimsOf(t, tt.claims), idp.WithHeader("typ", "JWT")), tt.want)
 		})
 	}
 }
@@ -268,4 +395,22 @@ func TestCognitoResourceBinding(t *testing.T) {
 	g := newGate(t)
 	v := g.verifier(with(func(p *Policy) { p.Preset = "cognito" }))
 	letIn(t, v, g.idp.Mint(claimsOf(t, `{"sub":"s","client_id":"3n4b","token_use":"access"}`)))
+}
+
+// JOSE is a type of JWT-SVIDs only.
+func TestTypeJOSE(t *testing.T) {
+	g := newGate(t)
+	refused(t, g.verifier(), g.idp.Mint(nil, idp.WithHeader("typ", "JOSE")), ErrTokenType)
+}
+
+// Dex's access tokens cannot be told from all of its ID tokens, so that they give no
+// rights by what they say; authentik's can.
+func TestTokensAlike(t *testing.T) {
+	g := newGate(t)
+	for preset, claims := range map[string]string{"dex": `{"sub":"s","at_hash":"h"}`, "authentik": `{"sub":"s","uid":"u","nonce":"n"}`} {
+		v := g.verifier(with(func(p *Policy) { p.Preset = preset }))
+		if p := letIn(t, v, g.idp.Mint(claimsOf(t, claims))); p.HasIDTokenMarks() != (preset == "dex") {
+			t.Errorf("%s: marks of ID tokens: %v", preset, p.HasIDTokenMarks())
+		}
+	}
 }

@@ -103,7 +103,12 @@ func TestSplitLosesNothing(t *testing.T) {
 		"resource_access.other.roles", "realm_access.roles.x", "scope", `a"b`, `a"b.c`, "groupsx", "n", "absent",
 	}
 	for _, preset := range append(Presets(), "") {
-		a := newTestAuthority(t, func(p *Policy) { p.Preset, p.Audiences = preset, []string{"a"} })
+		a := newTestAuthority(t, func(p *Policy) {
+			p.Preset, p.Audiences = preset, []string{"a"}
+			if PresetHasTrustDomain(preset) {
+				p.TrustDomain = "acme.example"
+			}
+		})
 		r := described(t, a, payload)
 		for _, path := range paths {
 			var list []string

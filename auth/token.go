@@ -70,7 +70,7 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 	own, shared := a.split(c)
 	plan := a.plan.list()
 	t.bound = c.present("cnf")
-	idToken := a.AcceptIDTokens && a.checkType(h, c, false) != nil // nothing but the option lets it in
+	idToken := a.AcceptIDTokens && a.checkType(h, c, false) != nil || a.preset.alike // nothing but the option, or the preset, lets it in
 	t.profile = a.profileOf(c, shared, plan, key, idToken)
 	t.say(own.json(), subject, a.client(c), own.values(plan))
 	return nil

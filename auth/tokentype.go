@@ -50,7 +50,7 @@ func makeTypeMarks() map[string]*typeMark {
 func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refusal {
 	said := h.mediaType != anyJWTType && h.mediaType != "" // by the header that it is an access token
 	switch {
-	case a.TokenType != "" && h.mediaType != a.TokenType, a.TokenType == "" && said && h.mediaType != accessTokenType:
+	case a.TokenType != "" && h.mediaType != a.TokenType, a.TokenType == "" && said && h.mediaType != accessTokenType && !slices.Contains(a.preset.types, h.mediaType):
 		return ErrTokenType
 	}
 	for i := range c {
@@ -71,6 +71,9 @@ func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refus
 
 // isHarmless tells whether a claim that often is a mark is none in this token.
 func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {
+	if slices.Contains(a.preset.marksOfIDTokens, m.name) {
+		return true
+	}
 	switch m.name {
 	case "token_use":
 		return c.is(m.name, "access")

@@ -49,7 +49,9 @@ type AcceptedIssuer struct {
 // safe for concurrent use; a token of the cache costs no allocation and no
 // cryptography but its fingerprint.
 type Verifier struct {
-	authorities map[string]*authority
+	authorities map[string]*authority // by identifier
+	tenanted    []*authority          // those that stand for several tenants
+	domains     map[string]*authority // by trust domain
 	cache       *cache
 	prints      *fingerprinter
 	attempts    [64]singleflight.Group // to verify a signature
@@ -67,6 +69,7 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	}
 	v := &Verifier{
 		authorities: make(map[string]*authority, len(cfg.Issuers)),
+		domains:     make(map[string]*authority),
 		prints:      prints,
 		now:         cfg.Now,
 	}
@@ -85,6 +88,15 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		}
 		if other, twice := names[a.Name]; twice {
 			return nil, fmt.Errorf("issuers %q and %q are both named %q: give one of them another name", other, a.Issuer, a.Name)
+		}
+		if other := v.domains[a.domain]; other != nil {
+			return nil, fmt.Errorf("issuers %q and %q have the same trust domain %s", other.Issuer, a.Issuer, a.domain)
+		}
+		if a.domain != "" {
+			v.domains[a.domain] = a
+		}
+		if a.tenants != nil {
+			v.tenanted = append(v.tenanted, a)
 		}
 		v.authorities[a.Issuer], names[a.Name] = a, a.Issuer
 	}

@@ -133,7 +133,7 @@ func (p *apiParts) admins(issuer string) api.Group {
 	}
 	group := api.Group{Name: defaultAdminGroup}
 	for _, i := range p.issuers {
-		group.Registered = group.Registered || i.policy.Name == issuer && auth.PresetGroupsAreForeign(i.Preset)
+		group.Registered = group.Registered || i.policy.Name == issuer && i.policy.GroupsAreForeign()
 	}
 	return group
 }

@@ -69,7 +69,9 @@ func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*cad
 //
 //	issuer <identifier> {
 //	    name             <name>
-//	    preset           entra|auth0|okta|keycloak|cognito|google|kubernetes|github
+//	    preset           entra|auth0|okta|keycloak|cognito|google|kubernetes|github|gitlab|…
+//	    tenants          <id...>|any
+//	    trust_domain     <name>
 //	    audience         <audience...>
 //	    jwks_uri         <url>
 //	    jwks_file        <path>
@@ -116,12 +118,14 @@ func (i *Issuer) options() options {
 	word := func(into *string) option { return once(func(d *d) error { return oneWord(d, into) }) }
 	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
 	return options{
-		"name":       word(&i.Name),
-		"preset":     once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()) }),
-		"audience":   list(&i.Audiences),
-		"jwks_uri":   word(&i.JWKSURI),
-		"jwks_file":  word(&i.JWKSFile),
-		"algorithms": once(i.parseAlgorithms),
+		"name":         word(&i.Name),
+		"preset":       once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()) }),
+		"audience":     list(&i.Audiences),
+		"tenants":      list(&i.Tenants),
+		"trust_domain": word(&i.TrustDomain),
+		"jwks_uri":     word(&i.JWKSURI),
+		"jwks_file":    word(&i.JWKSFile),
+		"algorithms":   once(i.parseAlgorithms),
 		"leeway": once(func(d *d) error {
 			i.Leeway = new(caddy.Duration)
 			return duration(d, i.Leeway, 0, caddy.Duration(auth.MaxLeeway))
@@ -204,7 +208,14 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 		return d.Errf("issuer %s: expected at least one audience: without it, tokens meant for other services would be let in", i.Issuer)
 	}
 	// What holds a placeholder can only be checked once it is resolved.
-	if !hasPlaceholder(i.Issuer) && !hasPlaceholder(i.JWKSURI) && !slices.ContainsFunc(i.FetchTokenHosts, hasPlaceholder) {
+	identifier := strings.ReplaceAll(i.Issuer, issuer.TenantPlaceholder, "")
+	if !hasPlaceholder(identifier+i.TrustDomain) && !slices.ContainsFunc(i.Tenants, hasPlaceholder) {
+		policy := auth.Policy{Issuer: i.Issuer, Preset: i.Preset, Tenants: i.Tenants, TrustDomain: i.TrustDomain}
+		if err := policy.CheckIdentifier(); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if !hasPlaceholder(identifier) && !hasPlaceholder(i.JWKSURI) && !slices.ContainsFunc(i.FetchTokenHosts, hasPlaceholder) {
 		err := issuer.Config{
 			Issuer: i.Issuer, JWKSURI: i.JWKSURI, JWKSFile: i.JWKSFile, InsecureHTTP: i.InsecureHTTP,
 			FetchTokenFile: i.FetchTokenFile, FetchTokenHosts: i.FetchTokenHosts,

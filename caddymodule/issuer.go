@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,15 +21,24 @@ import (
 // {env.NAME}.
 type Issuer struct {
 	// The issuer identifier, exactly as tokens carry it in `iss`. A trailing
-	// slash matters. Required.
+	// slash matters. With the preset entra it may hold `{tenantid}`, and with the
+	// preset spiffe it may be a trust domain, as `spiffe://example.org`. Required.
 	Issuer string `json:"issuer,omitempty"`
+
+	// The ids of the tenants that may stand for `{tenantid}` in the identifier, or
+	// `any`. Required with `{tenantid}`.
+	Tenants []string `json:"tenants,omitempty"`
+
+	// The SPIFFE trust domain that subjects must be of. Default: the identifier's.
+	TrustDomain string `json:"trust_domain,omitempty"`
 
 	// What the issuer is called in rules, logs and metrics. Default: the host
 	// of the identifier.
 	Name string `json:"name,omitempty"`
 
 	// Sets the claim names below for a known provider: entra, auth0, okta,
-	// keycloak, cognito, google, kubernetes or github. Default: what most
+	// keycloak, cognito, google, kubernetes, github, gitlab, bitbucket, circleci,
+	// buildkite, terraform, spiffe, dex, authentik or zitadel. Default: what most
 	// providers use.
 	Preset string `json:"preset,omitempty"`
 
@@ -60,7 +70,7 @@ type Issuer struct {
 	TokenType string `json:"token_type,omitempty"`
 
 	// `accept` also takes tokens with the marks of ID tokens, for issuers whose
-	// access tokens look like those (Dex, authentik). Then whatever application
+	// access tokens look like those. Then whatever application
 	// somebody logs in to can act for them here, if it is one of the audiences.
 	// Such tokens never administer the API. Default: refuse.
 	IDTokens string `json:"id_tokens,omitempty"`
@@ -70,8 +80,8 @@ type Issuer struct {
 	KindWhen []KindWhen `json:"kind_when,omitempty"`
 
 	// What every other caller of this issuer is: `service_account` or `user`.
-	// Default: told from the token; in the presets github, kubernetes and
-	// google all are machines.
+	// Default: told from the token; in the presets of CI services, kubernetes, google
+	// and spiffe all are machines.
 	Kind string `json:"kind,omitempty"`
 
 	// The claim that names the caller. Default: sub.
@@ -149,7 +159,9 @@ const defaultLeeway = 30 * time.Second
 func (i *Issuer) provision() error {
 	var r resolver
 	i.policy = auth.Policy{
-		Issuer:       r.text("issuer", i.Issuer),
+		Issuer:       r.identifier(i.Issuer),
+		Tenants:      r.list("tenants", i.Tenants),
+		TrustDomain:  r.text("trust_domain", i.TrustDomain),
 		Name:         r.text("name", i.Name),
 		Preset:       i.Preset,
 		Audiences:    r.list("audience", i.Audiences),
@@ -167,6 +179,7 @@ func (i *Issuer) provision() error {
 	}
 	i.source = issuer.Config{
 		Issuer:          i.policy.Issuer,
+		SPIFFE:          auth.PresetHasTrustDomain(i.Preset),
 		JWKSURI:         r.text("jwks_uri", i.JWKSURI),
 		JWKSFile:        r.text("jwks_file", i.JWKSFile),
 		CA:              r.text("ca", i.CA),
@@ -214,6 +227,15 @@ func (r *resolver) text(option, value string) string {
 		r.err = fmt.Errorf("%s: found %q: %w", option, value, err)
 	}
 	return resolved
+}
+
+// identifier is text in which the tenant's placeholder stays.
+func (r *resolver) identifier(value string) string {
+	parts := strings.Split(value, issuer.TenantPlaceholder)
+	for i, part := range parts {
+		parts[i] = r.text("issuer", part)
+	}
+	return strings.Join(parts, issuer.TenantPlaceholder)
 }
 
 // secret is text whose error does not show the value.
@@ -297,12 +319,23 @@ func (list issuerList) provision(logger *zap.Logger) error {
 			return fmt.Errorf("issuers %s and %s are both named %q: give one of them another with `name`", other, identifier, name)
 		}
 		names[name] = identifier
-		if !i.policy.TellsKinds() {
-			logger.Warn("people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind",
+		if slices.Contains(i.policy.Tenants, "any") {
+			logger.Warn("tokens of every tenant of this issuer are taken, of whatever organization: let the rules say who may come in",
 				zap.String("issuer", name))
+		}
+		if !i.policy.TellsKinds() {
+			logger.Warn(i.untold(), zap.String("issuer", name))
 		}
 	}
 	return nil
+}
+
+// untold says what is to be done where nothing says what the callers are.
+func (i *Issuer) untold() string {
+	if i.Preset != "" {
+		return "tokens of this preset do not tell people from machines, so all callers count as neither: write kind"
+	}
+	return "people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind"
 }
 
 // names gives the configured names.
@@ -323,13 +356,13 @@ func (list issuerList) known() account.Issuers {
 	return known
 }
 
-// identifiers gives the issuer identifiers behind names; all if names is empty.
-func (list issuerList) identifiers(names []string) []string {
-	var identifiers []string
+// servers gives the identifiers of the authorization servers behind names; all if
+// names is empty.
+func (list issuerList) servers(names []string) (servers []string) {
 	for _, i := range list {
 		if len(names) == 0 || slices.Contains(names, i.policy.Name) {
-			identifiers = append(identifiers, i.policy.Issuer)
+			servers = append(servers, i.policy.Servers()...)
 		}
 	}
-	return identifiers
+	return servers
 }

@@ -133,16 +133,67 @@ func TestIssuerRecipes(t *testing.T) {
 		},
 		"GitLab CI": {
 			"https://gitlab.com", nil,
-			[]claims{{"aud": "https://gateway.example.com", "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "4711", "namespace_id": "65", "ref": "main", "pipeline_source": "push", "user_login": "jane"}},
-			[]claims{{"aud": "https://gitlab.com", "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "4711"}},
+			[]claims{{"aud": "https://gateway.example.com", "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "4711", "namespace_id": "65", "job_id": "302", "pipeline_id": "574", "ref": "main", "pipeline_source": "push", "user_login": "jane"}},
+			[]claims{
+				{"aud": "https://gitlab.com", "sub": "project_path:acme/shop:ref_type:branch:ref:main", "project_id": "4711", "job_id": "302"},
+				{"aud": "https://gateway.example.com", "sub": "1", "name": "Jane", "preferred_username": "jane", "groups": []string{"4711"}}, // a person's ID token
+			},
 		},
-		"Dex and authentik": {
+		"Bitbucket Pipelines": {
+			"https://api.bitbucket.org/2.0/workspaces/WORKSPACE/pipelines-config/identity/oidc", []string{"WORKSPACE_UUID", "8a1f"},
+			[]claims{{"aud": "ari:cloud:bitbucket::workspace/8a1f", "sub": "{437d}:{9d3b}", "repositoryUuid": "{437d}", "stepUuid": "{9d3b}", "pipelineUuid": "{77}", "workspaceUuid": "{8a1f}", "branchName": "main"}},
+			[]claims{{"aud": "ari:cloud:bitbucket::workspace/other", "sub": "{437d}:{9d3b}", "repositoryUuid": "{437d}", "stepUuid": "{9d3b}"}},
+		},
+		"CircleCI": {
+			"https://oidc.circleci.com/org/ORGANIZATION_ID", []string{"ORGANIZATION_ID", "0f1e"},
+			[]claims{{"aud": "0f1e", "sub": "org/0f1e/project/76c1/user/4b2a", "oidc.circleci.com/project-id": "76c1", "oidc.circleci.com/context-ids": []string{"c1"}}},
+			[]claims{{"aud": "0f1e", "sub": "org/0f1e/project/76c1/user/4b2a"}, {"aud": "other", "sub": "org/other/project/76c1/user/4b2a", "oidc.circleci.com/project-id": "76c1"}},
+		},
+		"Buildkite": {
+			"https://agent.buildkite.com", nil,
+			[]claims{{"aud": "https://gateway.example.com", "sub": "organization:acme:pipeline:x:ref:refs/heads/main:commit:9f31:step:build", "job_id": "0184", "pipeline_id": "0183"}},
+			[]claims{{"aud": "https://buildkite.com/acme", "sub": "organization:acme:pipeline:x:ref:refs/heads/main:commit:9f31:step:build", "job_id": "0184"}},
+		},
+		"HCP Terraform": {
+			"https://app.terraform.io", nil,
+			[]claims{{"aud": "https://gateway.example.com", "sub": "organization:o:project:p:workspace:w:run_phase:apply", "terraform_run_phase": "apply", "terraform_run_id": "run-1", "terraform_workspace_id": "ws-1"}},
+			[]claims{{"aud": "aws.workload.identity", "sub": "organization:o:project:p:workspace:w:run_phase:apply", "terraform_run_phase": "apply"}},
+		},
+		"SPIFFE": {
+			"https://spire.example.org", []string{":8443/", "/openid/v1/jwks"},
+			[]claims{{"iss": idp.Absent, "aud": []string{"gateway"}, "sub": "spiffe://example.org/ns/prod/sa/web"}},
+			[]claims{
+				{"iss": idp.Absent, "aud": []string{"gateway"}, "sub": "spiffe://other.example/ns/prod/sa/web"},
+				{"iss": idp.Absent, "aud": []string{"other"}, "sub": "spiffe://example.org/ns/prod/sa/web"},
+			},
+		},
+		"Dex": {
 			"https://dex.example.com", nil,
 			[]claims{{"aud": "my-client-id", "sub": "CgVqYW5l", "at_hash": "h", "nonce": "n", "email": "jane@example.com", "email_verified": true}},
 			[]claims{
 				{"aud": "other-client-id", "sub": "CgVqYW5l", "at_hash": "h", "email": "jane@example.com"},
-				{"aud": "my-client-id", "sub": "CgVqYW5l", "events": claims{"http://schemas.openid.net/event/backchannel-logout": claims{}}}, // a logout token
+				{"aud": "my-client-id", "sub": "CgVqYW5l", "at_hash": "h", "c_hash": "c", "nonce": "n"},                                                      // an ID token
+				{"aud": "my-client-id", "sub": "CgVqYW5l", "at_hash": "h", "events": claims{"http://schemas.openid.net/event/backchannel-logout": claims{}}}, // a logout token
 			},
+		},
+		"authentik": {
+			"https://authentik.example.com/application/o/gateway/", []string{"CLIENT_ID", "Gk3a"},
+			[]claims{
+				{"aud": "Gk3a", "sub": "5a1c", "azp": "Gk3a", "uid": "S0me", "sid": "b1", "amr": []string{"pwd"}, "auth_time": 1, "nonce": "n", "groups": []string{"admins"}},
+				{"aud": "Gk3a", "sub": "9e0d", "azp": "Gk3a", "uid": "0ther", "auth_time": 1, "preferred_username": "ak-ci-client_credentials"},
+			},
+			[]claims{
+				{"aud": "Gk3a", "sub": "5a1c", "sid": "b1", "amr": []string{"pwd"}, "nonce": "n", "at_hash": "h"}, // an ID token
+				{"aud": "0ther", "sub": "5a1c", "azp": "0ther", "uid": "S0me", "sid": "b1"},
+			},
+		},
+		"Zitadel": {
+			"https://acme.zitadel.cloud", []string{"PROJECT_ID", "6923", "WEB_CLIENT_ID", "7777@acme"},
+			[]claims{
+				{"aud": []string{"7777@acme", "6923"}, "sub": "1837", "client_id": "7777@acme", "urn:zitadel:iam:org:project:6923:roles": claims{"reader": claims{"1": "acme.example"}}},
+				{"aud": []string{"6923"}, "sub": "1838", "client_id": "ci"},
+			},
+			[]claims{{"aud": []string{"7777@acme"}, "sub": "1837", "client_id": "7777@acme"}, {"aud": []string{"6923"}, "sub": "1837", "azp": "7777@acme", "at_hash": "h"}},
 		},
 		"Kubernetes workloads": {
 			"https://kubernetes.default.svc.cluster.local",
@@ -180,7 +231,7 @@ func TestIssuerRecipes(t *testing.T) {
 // testedRecipes are the documented recipes, each run by a test.
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
-	"Deploys from GitHub Actions", "GitLab CI", "Dex and authentik",
+	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
 	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Health checks without a token",
 }
 

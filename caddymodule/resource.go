@@ -54,7 +54,7 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 	}
 	resource := auth.Resource{
 		Identifier: m.Resource,
-		Issuers:    authenticator.issuers.identifiers(m.Issuers),
+		Issuers:    authenticator.issuers.servers(m.Issuers),
 		Scopes:     m.Scopes,
 		Methods:    m.BearerMethods,
 	}

@@ -26,11 +26,23 @@ const (
 	maxIssuerBytes = 2048
 )
 
+// TenantPlaceholder stands in an identifier for the tenant, as it does in the metadata
+// that all tenants of Microsoft Entra share: these are where commonTenant stands for
+// it (https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc).
+const (
+	TenantPlaceholder = "{tenantid}"
+	commonTenant      = "common"
+)
+
 // Config says where an issuer's metadata and keys come from.
 type Config struct {
 	// Issuer is the exact issuer identifier, as in a token's `iss`. It is
-	// compared byte for byte and never normalized. Required.
+	// compared byte for byte and never normalized. It may hold one
+	// [TenantPlaceholder]. Required.
 	Issuer string
+	// SPIFFE: the key set may be the bundle of a SPIFFE trust domain, of which only
+	// the keys for JWT-SVIDs count.
+	SPIFFE bool
 	// JWKSURI is the address of the key set. Empty: it is discovered.
 	JWKSURI string
 	// JWKSFile is a file with the key set: no network at all. It excludes
@@ -80,6 +92,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_stale is %s: it must be positive", c.MaxStale)
 	case c.JWKSFile != "":
 		return nil
+	case c.discovers() && strings.HasPrefix(c.Issuer, "spiffe://"):
+		return fmt.Errorf("issuer %q is a trust domain, which has no metadata: set jwks_uri to where its bundle is, or jwks_file", c.Issuer)
 	}
 	name, address := "jwks_uri", c.JWKSURI
 	if c.JWKSURI == "" {
@@ -102,6 +116,7 @@ func (c Config) ID() string {
 	parts := []string{
 		c.Issuer, c.JWKSURI, c.JWKSFile, c.CA, c.FetchTokenFile,
 		strings.Join(c.FetchTokenHosts, ","), strconv.FormatBool(c.InsecureHTTP), c.Refresh.String(), c.MaxStale.String(),
+		strconv.FormatBool(c.SPIFFE),
 	}
 	for i, p := range parts {
 		parts[i] = strconv.Quote(p)

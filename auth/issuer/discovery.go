@@ -312,7 +312,7 @@ func texts(v jsontext.Value) []string {
 // Connect Discovery 1.0 §4.1 appends to the issuer, RFC 8414 §3.1 inserts
 // between host and path, and some insert the name of the former (RFC 8414 §5).
 func (c Config) wellKnown() ([]*url.URL, error) {
-	u, err := c.parseURL(c.Issuer)
+	u, err := c.parseURL(strings.Replace(c.Issuer, TenantPlaceholder, commonTenant, 1))
 	if err != nil {
 		return nil, fmt.Errorf("issuer %q %w: it has no metadata", c.Issuer, err)
 	}

@@ -163,7 +163,7 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	if err != nil {
 		return err
 	}
-	if f.jwks, f.warnings, err = parseUsable(body); err != nil {
+	if f.jwks, f.warnings, err = e.cfg.parseUsable(body); err != nil {
 		return fmt.Errorf("key set of %s: %w", place(u), err)
 	}
 	f.maxAge = maxAge
@@ -189,7 +189,7 @@ func (e *Engine) finishFetch(f *fetch, err error) {
 }
 
 // fetchSucceeded takes in what a fetch brought. The next refresh is after the
-// configured time, or sooner if the issuer's Cache-Control says so; while replicas of
+// configured time, or sooner if the issuer's Cache-Control or bundle says so; while replicas of
 // the issuer differ, it is as soon as allowed.
 func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	e.answered = f.number
@@ -201,6 +201,9 @@ func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	wait := e.cfg.Refresh
 	if f.maxAge >= 0 {
 		wait = min(wait, f.maxAge)
+	}
+	if f.jwks.refresh > 0 {
+		wait = min(wait, f.jwks.refresh)
 	}
 	if e.flaps.flapping(now) {
 		wait = MinRefresh

@@ -37,7 +37,15 @@ type keyMembers struct {
 	Y         string `json:"y,omitempty"`
 	X5T       string `json:"x5t,omitempty"`
 	X5TS256   string `json:"x5t#S256,omitempty"`
+	Issuer    string `json:"issuer,omitempty"` // the only one that it is good for, in Entra's sets
 }
+
+// The uses of keys in the bundles of SPIFFE
+// (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md, section 4.2.2).
+const (
+	useJWTSVID  = "jwt-svid"
+	useX509SVID = "x509-svid"
+)
 
 // errOtherUse marks a key that is fine but not for verifying signatures.
 var errOtherUse = errors.New("is for another use than signatures")
@@ -45,13 +53,14 @@ var errOtherUse = errors.New("is for another use than signatures")
 // readKey reads the members that matter of one key of a set; null counts as none,
 // as some issuers write it. It refuses secrets, which an issuer must not publish
 // and nobody may trust once they are, and keys that are for something else. The id
-// is there also with an error, if it could be read.
-func readKey(data []byte) (m keyMembers, err error) {
+// is there also with an error, if it could be read. bundle: of a SPIFFE bundle, where
+// each key has a use, or is to be ignored.
+func readKey(data []byte, bundle bool) (m keyMembers, err error) {
 	texts := map[string]*string{
 		"kid": &m.ID, "kty": &m.Type, "alg": &m.Algorithm, "use": &m.Use, "n": &m.Modulus, "e": &m.Exponent,
 		"crv": &m.Curve, "x": &m.X, "y": &m.Y,
 	}
-	found, err := pick(data, append(slices.Collect(maps.Keys(texts)), "x5t", "x5t#S256", "key_ops", "k", "d")...)
+	found, err := pick(data, append(slices.Collect(maps.Keys(texts)), "x5t", "x5t#S256", "issuer", "key_ops", "k", "d")...)
 	if err != nil {
 		return m, fmt.Errorf("is malformed: it %w", err)
 	}
@@ -62,6 +71,10 @@ func readKey(data []byte) (m keyMembers, err error) {
 	}
 	m.X5T, _ = textIn(found["x5t"]) // only hints
 	m.X5TS256, _ = textIn(found["x5t#S256"])
+	var readable bool
+	if m.Issuer, readable = textIn(found["issuer"]); !readable {
+		m.Issuer = "unreadable" // which no issuer is
+	}
 	var operations []string
 	limited := present(found["key_ops"])
 	if limited && json.Unmarshal(found["key_ops"], &operations) != nil {
@@ -76,7 +89,7 @@ func readKey(data []byte) (m keyMembers, err error) {
 		return m, errors.New("is symmetric: whoever reads the set could sign with it")
 	case present(found["d"]):
 		return m, errors.New("is a private key: whoever reads the set can sign with it")
-	case m.Use != "" && m.Use != "sig", limited && !slices.Contains(operations, "verify"):
+	case bundle && m.Use != useJWTSVID, !bundle && m.Use != "" && m.Use != "sig", limited && !slices.Contains(operations, "verify"):
 		return m, errOtherUse
 	}
 	return m, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,6 +21,7 @@ type JWKS struct {
 	keys     []*Key
 	byID     map[string][]*Key
 	unusable map[string]string // why keys of these ids are not among them
+	refresh  time.Duration     // after which a SPIFFE bundle asks to be fetched again; 0: it does not say
 }
 
 // Warning says why one key of a set is not used.
@@ -48,15 +50,21 @@ func (w Warning) String() string {
 // another use than signatures are left out without one. Members of a set that are not
 // needed do not matter: they may be repeated or hold bytes that are no UTF-8. Several keys may share one id. A set without a usable
 // key is not an error here.
-func ParseJWKS(data []byte) (*JWKS, []Warning, error) {
-	list, err := splitJWKS(data)
+func ParseJWKS(data []byte) (*JWKS, []Warning, error) { return Config{}.parseJWKS(data) }
+
+func (c Config) parseJWKS(data []byte) (*JWKS, []Warning, error) {
+	list, refresh, err := splitJWKS(data)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := &JWKS{byID: make(map[string][]*Key, min(len(list), maxKeys)), unusable: map[string]string{}}
+	bundle := c.SPIFFE && slices.ContainsFunc(list, isOfBundle)
+	if bundle {
+		s.refresh = refresh
+	}
 	var warnings []Warning
 	for i, data := range list {
-		members, err := readKey(data)
+		members, err := readKey(data, bundle)
 		id := members.ID
 		var k *Key
 		if err == nil {
@@ -79,6 +87,13 @@ func ParseJWKS(data []byte) (*JWKS, []Warning, error) {
 		}
 	}
 	return s, warnings, nil
+}
+
+// isOfBundle tells a key of a SPIFFE bundle, in which every key has one of two uses.
+func isOfBundle(key jsontext.Value) bool {
+	found, err := pick(key, "use")
+	use, _ := textIn(found["use"])
+	return err == nil && (use == useJWTSVID || use == useX509SVID)
 }
 
 // Unusable says why the set's key with this id cannot be used; empty if there is
@@ -113,7 +128,7 @@ func (s *JWKS) match(k *Key) *Key {
 
 // filter is the set with those of its keys that are to be kept.
 func (s *JWKS) filter(keep func(*Key) bool) *JWKS {
-	rest := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
+	rest := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable, refresh: s.refresh}
 	for _, k := range s.keys {
 		if keep(k) {
 			rest.add(k)
@@ -140,8 +155,8 @@ func (s *JWKS) encode() (jsontext.Value, error) {
 
 // parseUsable parses a set that must hold at least one usable key: an empty one
 // would turn everybody away, and is more likely a fault than intended.
-func parseUsable(data []byte) (*JWKS, []Warning, error) {
-	jwks, warnings, err := ParseJWKS(data)
+func (c Config) parseUsable(data []byte) (*JWKS, []Warning, error) {
+	jwks, warnings, err := c.parseJWKS(data)
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -153,28 +168,31 @@ func parseUsable(data []byte) (*JWKS, []Warning, error) {
 	return nil, nil, fmt.Errorf("it has no usable key: %s", warnings[0])
 }
 
-// splitJWKS takes a set apart without checking its keys.
-func splitJWKS(data []byte) ([]jsontext.Value, error) {
+// splitJWKS takes a set apart without checking its keys, and gives its
+// spiffe_refresh_hint; 0 if it has none that makes sense.
+func splitJWKS(data []byte) (keys []jsontext.Value, refresh time.Duration, err error) {
 	if len(data) > maxBodyBytes {
-		return nil, fmt.Errorf("key set has more than %d bytes", maxBodyBytes)
+		return nil, 0, fmt.Errorf("key set has more than %d bytes", maxBodyBytes)
 	}
-	data, err := bom.Skip(data)
-	if err != nil {
-		return nil, fmt.Errorf("key set: %w", err)
+	if data, err = bom.Skip(data); err != nil {
+		return nil, 0, fmt.Errorf("key set: %w", err)
 	}
-	found, err := pick(data, "keys")
+	found, err := pick(data, "keys", "spiffe_refresh_hint")
 	if err != nil {
-		return nil, fmt.Errorf("key set %w", err)
+		return nil, 0, fmt.Errorf("key set %w", err)
 	}
 	list, ok := found["keys"]
 	if !ok {
-		return nil, errors.New("key set has no `keys`: it must be an object with an array of that name")
+		return nil, 0, errors.New("key set has no `keys`: it must be an object with an array of that name")
 	}
-	var keys []jsontext.Value
 	if list.Kind() != '[' || json.Unmarshal(list, &keys, leniently) != nil {
-		return nil, errors.New("key set's `keys` is not an array")
+		return nil, 0, errors.New("key set's `keys` is not an array")
 	}
-	return keys, nil
+	var seconds float64
+	if hint := found["spiffe_refresh_hint"]; len(hint) > 0 && json.Unmarshal(hint, &seconds) == nil && seconds > 0 {
+		refresh = time.Duration(min(seconds, 24*time.Hour.Seconds()) * float64(time.Second))
+	}
+	return keys, refresh, nil
 }
 
 // leniently lets JSON have repeated names and bytes that are no UTF-8: a fault in a

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +74,23 @@ func (k *Key) Name() string {
 }
 
 // identity is what makes two keys the same.
-func (k *Key) identity() [4]string { return [4]string{k.thumb, k.id, k.alg, k.use} }
+func (k *Key) identity() [5]string {
+	return [5]string{k.thumb, k.id, k.alg, k.use, k.members.Issuer}
+}
+
+// isFor tells whether the key may sign tokens of an issuer: one that names an issuer
+// of its own is good for that one only, which may stand for every tenant.
+func (k *Key) isFor(issuer string) bool {
+	own := k.members.Issuer
+	if own == "" || issuer == "" || own == issuer {
+		return true
+	}
+	before, after, several := strings.Cut(own, TenantPlaceholder)
+	if !several || len(issuer) <= len(before)+len(after) || !strings.HasPrefix(issuer, before) || !strings.HasSuffix(issuer, after) {
+		return false
+	}
+	return !strings.Contains(issuer[len(before):len(issuer)-len(after)], "/")
+}
 
 // The bounds of how many keys are tried for one token.
 const (
@@ -90,6 +107,9 @@ type Hint struct {
 	HasKeyID bool
 	// X5T and X5TS256 are its `x5t` and `x5t#S256`, empty if it has none.
 	X5T, X5TS256 string
+	// Issuer is the token's issuer where several share the set, so that keys which
+	// are another issuer's are left out; empty: they are not.
+	Issuer string
 }
 
 // Choice is the keys of a set that may have signed a token.
@@ -101,6 +121,8 @@ type Choice struct {
 	// Left is how many more would fit, but are not tried because that is too much
 	// work. If it is not 0, a token that none of Keys signed may still be good.
 	Left int
+	// Foreign: a key of the token's id is another issuer's.
+	Foreign bool
 }
 
 // Choose finds the keys that may have signed a token: those that fit its
@@ -118,6 +140,10 @@ func (s *JWKS) Choose(hint Hint) (c Choice) {
 	byCertificate := slices.ContainsFunc(keys, hint.sameCertificate)
 	work := 0
 	for _, k := range keys {
+		if !k.isFor(hint.Issuer) {
+			c.Foreign = c.Known
+			continue
+		}
 		if !k.Fits(hint.Algorithm) || byCertificate && !hint.sameCertificate(k) {
 			continue
 		}

@@ -3,6 +3,7 @@ package issuer
 import (
 	"crypto/elliptic"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -58,5 +59,40 @@ func TestChoose(t *testing.T) {
 	}
 	if err := parsed(t, rsaKey("a"), edKey("b")).costly(); err != nil {
 		t.Errorf("an ordinary set: %v", err)
+	}
+}
+
+// A key that names an issuer of its own is good for that one only; one that names the
+// issuer of all tenants for each of these.
+func TestChooseByIssuer(t *testing.T) {
+	const tenant, other = "https://login.example.com/t1/v2.0", "https://login.example.com/t2/v2.0"
+	set := parsed(t,
+		edKey("all").with("issuer", "https://login.example.com/{tenantid}/v2.0"), edKey("own").with("issuer", tenant),
+		edKey("plain"), edKey("odd").with("issuer", 7), edKey("elsewhere").with("issuer", "https://evil.example.com/{tenantid}/v2.0"))
+	for issuer, want := range map[string]string{
+		tenant: "all own plain", other: "all plain", "https://login.example.com/t1/x/v2.0": "plain", "https://login.example.com//v2.0": "plain",
+		"": "all own plain odd elsewhere",
+	} {
+		var got []string
+		for _, key := range set.Choose(Hint{Algorithm: "EdDSA", Issuer: issuer}).Keys {
+			got = append(got, key.ID())
+		}
+		equal(t, issuer, strings.Join(got, " "), want)
+	}
+	if c := set.Choose(Hint{Algorithm: "EdDSA", KeyID: "own", HasKeyID: true, Issuer: other}); len(c.Keys) != 0 || !c.Known || !c.Foreign {
+		t.Errorf("another tenant's key by its id: %+v", c)
+	}
+	// Kept, and fetched again for another issuer, it is another key.
+	kept, err := set.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := ParseJWKS(kept)
+	if err != nil || again.match(set.byID["own"][0]) == nil || len(again.Choose(Hint{Algorithm: "EdDSA", Issuer: other}).Keys) != 2 {
+		t.Errorf("kept as %s: %v", kept, err)
+	}
+	changed := parsed(t, edKey("own").with("x", set.byID["own"][0].members.X).with("issuer", other))
+	if set.match(changed.byID["own"][0]) != nil {
+		t.Error("a key that changed hands is taken for the one before")
 	}
 }

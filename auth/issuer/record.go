@@ -80,7 +80,7 @@ func (c Config) parseRecord(value []byte) (*record, error) {
 		return nil, errors.New("of another issuer, or without its time")
 	}
 	var err error
-	if rec.jwks, _, err = parseUsable(rec.KeySet); err != nil {
+	if rec.jwks, _, err = c.parseUsable(rec.KeySet); err != nil {
 		return nil, err
 	}
 	rec.Metadata = c.recheck(rec.Metadata)

@@ -18,7 +18,7 @@ const (
 // the good tokens would be refused. The engine's lock guards it.
 type flaps struct {
 	until     time.Time               // the replicas are believed to differ until then
-	withdrawn map[[4]string]time.Time // keys that were withdrawn lately, by identity
+	withdrawn map[[5]string]time.Time // keys that were withdrawn lately, by identity
 	absent    map[*Key]time.Time      // keys that are missing, and until when they are used
 }
 
@@ -27,7 +27,7 @@ type flaps struct {
 // keep, are distrusted before the new set is seen; final: it keeps none.
 func (e *Engine) publish(s *JWKS, fetchedAt time.Time, final bool) (added, removed []string) {
 	old := e.jwks.Load()
-	current := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable}
+	current := &JWKS{byID: make(map[string][]*Key, len(s.byID)), unusable: s.unusable, refresh: s.refresh}
 	for _, k := range s.keys {
 		if known := old.match(k); known != nil {
 			current.add(known)
@@ -107,7 +107,7 @@ func (f *flaps) noticeReturns(s *JWKS, at time.Time) {
 func (f *flaps) withdraw(k *Key, at time.Time) {
 	delete(f.absent, k)
 	if f.withdrawn == nil {
-		f.withdrawn = map[[4]string]time.Time{}
+		f.withdrawn = map[[5]string]time.Time{}
 	}
 	if len(f.withdrawn) < maxWithdrawn {
 		f.withdrawn[k.identity()] = at

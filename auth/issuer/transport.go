@@ -247,7 +247,7 @@ func (e *Engine) readJWKSFile(f *fetch) error {
 	if err != nil {
 		return fmt.Errorf("reading jwks_file: %w", err)
 	}
-	if f.jwks, f.warnings, err = parseUsable(data); err != nil {
+	if f.jwks, f.warnings, err = e.cfg.parseUsable(data); err != nil {
 		return fmt.Errorf("jwks_file %s: %w", e.cfg.JWKSFile, err)
 	}
 	return nil
