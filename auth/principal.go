@@ -68,6 +68,18 @@ func (p *Principal) Bound() bound.Confirmation {
 	return confirmation
 }
 
+// binding tells how the token is bound, and to what: to the key of DPoP proofs before
+// a client certificate; both are empty for a bearer's.
+func (p *Principal) binding() (way, thumbprint string) {
+	switch confirmation := p.Bound(); {
+	case confirmation.Thumbprint != "":
+		return string(BoundDPoP), confirmation.Thumbprint
+	case confirmation.Certificate != "":
+		return string(BoundMTLS), confirmation.Certificate
+	}
+	return "", ""
+}
+
 // Subject is the caller's name at its issuer; never empty.
 func (p *Principal) Subject() string { return p.token.Subject() }
 
@@ -107,7 +119,7 @@ const claimsKey = "claims."
 
 // PrincipalKeys lists the keys of [Principal.Text] other than claims.<path>.
 var PrincipalKeys = []string{
-	"id", "kind", "issuer", "client_id", "name", "email", "groups", "scopes", "token_id", "expires_at",
+	"id", "kind", "issuer", "client_id", "name", "email", "groups", "scopes", "token_id", "expires_at", "bound", "key",
 }
 
 // Text is a property of a principal as one text.
@@ -153,6 +165,12 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 		return p.profile.groups.text, true
 	case "scopes":
 		return p.profile.scopes.text, true
+	case "bound":
+		way, _ := p.binding()
+		return Text{Value: way, Plain: true}, true
+	case "key":
+		_, thumbprint := p.binding()
+		return Text{Value: thumbprint, Plain: true}, true
 	}
 	path, found := strings.CutPrefix(key, claimsKey)
 	if !found || path == "" {

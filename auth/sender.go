@@ -39,6 +39,17 @@ func Bindings() (list []string) {
 // takesBound tells whether tokens that are bound are let in at all.
 func (b Binding) takesBound() bool { return b != "" && b != BoundOff }
 
+// Takes tells in which ways a token may come in under the binding, where the route
+// asks for what is required: as a bearer's, which a token is too that is bound to a
+// certificate only, and with a DPoP proof.
+func (b Binding) Takes(required bound.Requirement) (bearer, dpop bool) {
+	asked := bindings[b] | required
+	if !b.takesBound() {
+		return asked == 0, false
+	}
+	return asked&bound.DPoP == 0, asked&bound.MTLS == 0 || asked&bound.DPoP != 0
+}
+
 // checkBinding holds what a token says of its binding against the policy. Whether
 // its sender holds the key is for [Verdict.CheckSender].
 func (a *authority) checkBinding(c claimSet) *Refusal {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -143,8 +144,8 @@ func (p *apiParts) operation() api.Operation {
 	a := p.authenticator
 	o := api.Operation{
 		Version: version(),
-		Explain: func(ctx context.Context, token string) auth.Explanation {
-			return a.verifier.Explain(ctx, token, a.registration)
+		Explain: func(ctx context.Context, token string, sender *bound.Request) auth.Explanation {
+			return a.verifier.ExplainSender(ctx, token, a.registration, a.senders.Checker, sender)
 		},
 		Hour: lastHour.hour, Changes: lastChanges.list,
 	}

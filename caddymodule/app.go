@@ -35,6 +35,10 @@ type App struct {
 	// token takes less than one. 0 turns it off. Default: 100000.
 	TokenCache TokenCache `json:"token_cache,omitempty"`
 
+	// What is asked of the proofs that come with tokens which are bound to a key by
+	// DPoP. Default: the defaults of its options.
+	DPoP *DPoP `json:"dpop,omitempty"`
+
 	// How machines become known, and which are declared here. Default: machines
 	// must be registered over the API.
 	ServiceAccounts *ServiceAccounts `json:"service_accounts,omitempty"`
@@ -60,6 +64,7 @@ type App struct {
 	// The parts, of which each knows its own details.
 	verifier      *sharedVerifier
 	accounts      *accounts
+	senders       *senders
 	authenticator *authenticator
 	licensing     *licensing // nil: no license is asked for
 	limits        *limits    // nil: as above
@@ -99,7 +104,10 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.accounts, err = takeAccounts(storage, a.ServiceAccounts, issuers.known()); err != nil {
 		return fmt.Errorf("service_accounts: %w", err)
 	}
-	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.accounts, a.attach)
+	if a.senders, err = takeSenders(a.DPoP); err != nil {
+		return fmt.Errorf("dpop: %w", err)
+	}
+	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.senders, a.accounts, a.attach)
 	if a.events, err = newEmitter(a.ctx); err != nil {
 		return err
 	}
@@ -136,6 +144,7 @@ func (a *App) Start() error {
 		}
 		a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events, a.limits.renew)
 	}
+	a.senders.start()
 	a.attach()
 	a.recheckStreams()
 	return nil
@@ -184,6 +193,7 @@ func (a *App) Cleanup() error {
 		return err
 	}
 	err := errors.Join(a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
+	a.senders.release()
 	a.limits, a.licensing, a.accounts, a.verifier = nil, nil, nil, nil
 	return err
 }

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,12 +18,13 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
-// authenticator is what every request with a token passes: the token is verified,
-// and a machine must be known. It holds no lock and may be used by requests that
+// authenticator is what every request with a token passes: the token is verified, who
+// sends one that is bound must hold its key, and a machine must be known. It holds no lock and may be used by requests that
 // outlive their configuration.
 type authenticator struct {
 	issuers      issuerList
 	verifier     *auth.Verifier
+	senders      *senders
 	registration *auth.Registration
 	known        account.View
 	meters       *meters
@@ -32,10 +32,11 @@ type authenticator struct {
 	attach       func() bool // gives storage, if that was not done yet
 }
 
-func newAuthenticator(issuers issuerList, verifier *auth.Verifier, accounts *accounts, attach func() bool) *authenticator {
+func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *senders, accounts *accounts, attach func() bool) *authenticator {
 	return &authenticator{
 		issuers:      issuers,
 		verifier:     verifier,
+		senders:      senders,
 		registration: &auth.Registration{Accounts: accounts.view, Required: accounts.config == nil || accounts.config.Registration != registrationOptional},
 		known:        accounts.view,
 		meters:       newMeters(issuers.names()),
@@ -47,10 +48,14 @@ func newAuthenticator(issuers issuerList, verifier *auth.Verifier, accounts *acc
 // that comes before this configuration has started may need what storage keeps:
 // keys of an issuer that is down, or the accounts, for whose first reading it
 // waits.
-func (a *authenticator) verify(ctx context.Context, token string) (*auth.Principal, auth.Verdict) {
+func (a *authenticator) verify(r *http.Request, token string, from sender) (*auth.Principal, auth.Verdict) {
+	ctx := r.Context()
 	verdict := a.verifier.Verify(ctx, token)
 	if verdict.Refusal != nil && verdict.Refusal.Reason == auth.ErrKeysUnavailable.Reason && a.attach() {
 		verdict = a.verifier.Verify(ctx, token)
+	}
+	if from.isChecked(&verdict) {
+		verdict = from.check(r, token, verdict, a.senders)
 	}
 	a.meters.verified(&verdict)
 	if verdict.Refusal != nil {
@@ -68,13 +73,14 @@ func (a *authenticator) verify(ctx context.Context, token string) (*auth.Princip
 }
 
 // fromHeader tells whose token the Authorization header carries, if check lets the
-// caller in. It logs and counts what becomes of the request.
+// caller in: a bearer's token, bound to nothing. It logs and counts what becomes of the
+// request.
 func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, rule string, check func(*auth.Principal) *auth.Refusal) (*auth.Principal, *auth.Refusal) {
 	var caller *auth.Principal
 	var verdict auth.Verdict
 	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 	if verdict.Refusal = refusal; refusal == nil {
-		caller, verdict = a.verify(r.Context(), token)
+		caller, verdict = a.verify(r, token, sender{})
 	}
 	if verdict.Refusal == nil {
 		verdict.Refusal = check(caller)

@@ -29,6 +29,7 @@ import (
 // grpc-web, Connect's streaming, JSON lines and multipart/x-mixed-replace.
 type BearerAuth struct {
 	Access
+	BoundTokens
 
 	// Lets requests without a token pass, as anonymous. A bad token is refused
 	// all the same. Default: false.
@@ -39,8 +40,8 @@ type BearerAuth struct {
 	// not set.
 	Headers []Header `json:"headers,omitempty"`
 
-	// Does not hand the token on. Default: the upstream gets it as
-	// `Authorization: Bearer <token>`.
+	// Does not hand the token on, nor its proof. Default: the upstream gets it as
+	// `Authorization: Bearer <token>`, or as it came with the scheme DPoP.
 	StripToken bool `json:"strip_token,omitempty"`
 
 	// Other places where a token may be, beside the Authorization header. It is
@@ -122,14 +123,22 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("bearer_auth: %w", err)
 	}
+	if err = b.BoundTokens.provision(&b.Access); err == nil {
+		err = b.checkServers(ctx, &b.Access)
+	}
+	if err != nil {
+		return fmt.Errorf("bearer_auth: %w", err)
+	}
 	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
 		return fmt.Errorf("bearer_auth: header: %w", err)
 	}
-	challenge := auth.Challenge{Realm: cmp.Or(b.Realm, defaultRealm), Scope: strings.Join(b.rules().AskedScopes(), " ")}
+	challenge := auth.Challenge{
+		Realm: cmp.Or(b.Realm, defaultRealm), Scope: strings.Join(b.rules().AskedScopes(), " "), Algorithms: b.authenticator.senders.Algorithms(),
+	}
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.Name, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger, b.authenticator.meters)
+	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger)
 	return nil
 }
 
@@ -146,6 +155,7 @@ func (b *BearerAuth) check() error {
 		return err
 	}
 	for _, err := range []error{
+		b.BoundTokens.check(),
 		preflights.check("preflight", b.Preflight), errorBodies.check("error_body", b.ErrorBody),
 		onOff.check("grpc", b.GRPC), cuts.check("cut", b.Cut),
 	} {
@@ -179,6 +189,12 @@ func (b *BearerAuth) check() error {
 	if b.KeepAuthorization && len(b.TokenFrom) == 0 {
 		return errors.New("keep_authorization: expected a token_from in front of it, the other place for the token: with none, the token is in the Authorization header itself")
 	}
+	if b.AsBearer && b.StripToken {
+		return errors.New("as_bearer says how tokens are handed on, and strip_token takes them away: leave one of them out")
+	}
+	if b.Bound == string(auth.BoundDPoP) && len(b.TokenFrom) > 0 {
+		return errors.New("bound dpop takes tokens with a proof only, and those of token_from come without one: leave one of them out")
+	}
 	if b.ProtectedResource != "" {
 		if err := auth.CheckResource(b.ProtectedResource); err != nil {
 			return fmt.Errorf("protected_resource: %w", err)
@@ -191,19 +207,20 @@ func (b *BearerAuth) check() error {
 // headers are removed whatever comes of it.
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	b.identity.clean(r, nil)
+	b.BoundTokens.clean(r)
 	b.setName(r)
 	if b.Preflight == preflightPass && isPreflight(r, b.TokenFrom) {
 		stripPreflight(r.Header)
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
-	token, refusal := "", checkProtocol(r, len(b.Headers) > 0, b.Upgrade)
+	token, dpop, refusal := "", false, checkProtocol(r, len(b.Headers) > 0, b.Upgrade)
 	if refusal == nil {
-		token, refusal = findToken(r, b.TokenFrom, b.CookieOrigins)
+		token, dpop, refusal = findToken(r, b.TokenFrom, b.CookieOrigins)
 	}
 	forUpstream := refusal == nil && isForUpstream(r, token, b.PassOther)
 	if forUpstream {
-		forwardToken(r, token, b.TokenFrom, false, false)
+		forwardToken(r, token, b.TokenFrom, bearerScheme, false)
 	}
 	if forUpstream || refusal == auth.ErrNoToken && b.Optional {
 		admitAnonymous(r)
@@ -212,13 +229,16 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	var caller *auth.Principal
 	verdict := auth.Verdict{Refusal: refusal}
 	if refusal == nil {
-		caller, verdict = b.authenticator.verify(r.Context(), token)
+		caller, verdict = b.authenticator.verify(r, token, sender{&b.BoundTokens, dpop})
 	}
 	if verdict.Refusal == nil {
-		verdict.Refusal = b.admit(r, caller, token, verdict.At)
+		verdict.Refusal = b.admit(r, caller, token, dpop, verdict.At)
 	}
 	if verdict.Refusal != nil {
-		return b.refuser.refuse(w, r, verdict)
+		return b.refuser.refuse(w, r, verdict, dpop)
+	}
+	if verdict.Nonce != "" {
+		setNonce(w.Header(), verdict.Nonce)
 	}
 	b.authenticator.meters.outcome(r, verdict.Issuer, caller, nil)
 	return serveGuarded(w, r, next, caller, b.Cut == cutAll)
@@ -226,7 +246,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 
 // admit tells the rest of the chain who is calling, and the upstream if the rules
 // let the caller in. Whoever they refuse has a name in logs and error pages.
-func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string, now time.Time) *auth.Refusal {
+func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string, dpop bool, now time.Time) *auth.Refusal {
 	if refusal := setPrincipal(r, caller); refusal != nil {
 		return refusal
 	}
@@ -239,7 +259,7 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	if refusal := b.identity.set(r, caller); refusal != nil {
 		return refusal
 	}
-	forwardToken(r, token, b.TokenFrom, b.StripToken, b.KeepAuthorization)
+	forwardToken(r, token, b.TokenFrom, b.forwardScheme(r, dpop, b.StripToken), b.KeepAuthorization)
 	return nil
 }
 

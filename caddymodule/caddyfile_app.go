@@ -22,6 +22,7 @@ import (
 //	gatehouse {
 //	    issuer <identifier> { … }    # see parseIssuer; repeatable
 //	    token_cache <number>|<size>
+//	    dpop { … }                   # see parseDPoP
 //	    service_accounts { … }       # see parseServiceAccounts
 //	    license { … }                # see parseLicense
 //	    signing { … }                # see parseSigning
@@ -41,6 +42,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		err := parseBlock(d, options{
 			"issuer":           repeatable(func(d *caddyfile.Dispenser) error { return parseIssuer(d, &app.Issuers) }),
 			"token_cache":      once(app.TokenCache.parseTokenCache),
+			"dpop":             once(part(&app.DPoP, (*DPoP).parseDPoP)),
 			"service_accounts": lines.once("service_accounts", part(&app.ServiceAccounts, (*ServiceAccounts).parseServiceAccounts)),
 			"license":          once(part(&app.License, (*LicenseConfig).parseLicense)),
 			"signing":          lines.once("signing", part(&app.Signing, (*Signing).parseSigning)),
@@ -80,6 +82,7 @@ func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*cad
 //	    max_lifetime     <duration>
 //	    token_type       <typ>
 //	    id_tokens        accept|refuse
+//	    bound            optional|required|dpop|mtls|off
 //	    kind             service_account|user [when <path> <value...>]    # repeatable with when
 //	    subject_claim    <path>
 //	    client_claim     <path>
@@ -133,6 +136,7 @@ func (i *Issuer) options() options {
 		"max_lifetime":     once(func(d *d) error { return duration(d, &i.MaxLifetime, caddy.Duration(time.Second), 0) }),
 		"token_type":       word(&i.TokenType),
 		"id_tokens":        once(func(d *d) error { return oneOf(d, &i.IDTokens, idTokens) }),
+		"bound":            once(func(d *d) error { return oneOf(d, &i.Bound, auth.Bindings()) }),
 		"kind":             repeatable(i.parseKind),
 		"subject_claim":    word(&i.SubjectClaim),
 		"client_claim":     word(&i.ClientClaim),

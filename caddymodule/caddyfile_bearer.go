@@ -40,11 +40,15 @@ import (
 //	    grpc               on|off
 //	    upgrade            <protocol...>
 //	    cookie_origin      <origin...>
+//	    bound              required|dpop|mtls
+//	    public_url         <url...>
+//	    client_certificate header <name> rfc9440|xfcc|pem
+//	    as_bearer
 //	}
 //
-// With a matcher and header lines it makes another route, which cleans the requests
-// that the matcher leaves out; with protected_resource it makes a second route, in front, for the resource's
-// metadata.
+// With a matcher and header lines, or client_certificate, it makes another route, which
+// cleans the requests that the matcher leaves out; with protected_resource it makes a
+// second route, in front, for the resource's metadata.
 func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -98,6 +102,10 @@ func (b *BearerAuth) options() options {
 		"upgrade":              list(&b.Upgrade),
 		"cookie_origin":        list(&b.CookieOrigins),
 		"cut":                  once(func(d *d) error { return oneOf(d, &b.Cut, cuts) }),
+		"bound":                once(func(d *d) error { return oneOf(d, &b.Bound, routeBindings) }),
+		"public_url":           list(&b.PublicURLs),
+		"client_certificate":   once(b.parseClientCertificate),
+		"as_bearer":            once(func(d *d) error { return flag(d, &b.AsBearer) }),
 	}
 }
 
@@ -150,9 +158,22 @@ func (b *BearerAuth) parseTokenFrom(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (b *BearerAuth) parseClientCertificate(d *caddyfile.Dispenser) error {
+	var in string
+	c := new(ClientCertificate)
+	if !d.AllArgs(&in, &c.Header, &c.Format) || in != "header" {
+		return d.Err("client_certificate: expected `header NAME rfc9440|xfcc|pem` such as `header Client-Cert rfc9440`")
+	}
+	b.ClientCertificate = c
+	return nil
+}
+
 // metadataRoute is the route that publishes the protected resource's metadata.
 func (b *BearerAuth) metadataRoute(h httpcaddyfile.Helper) []httpcaddyfile.ConfigValue {
-	metadata := &ResourceMetadata{Resource: b.ProtectedResource, Issuers: b.Issuers, Scopes: b.rules().AskedScopes()}
+	metadata := &ResourceMetadata{
+		Resource: b.ProtectedResource, Issuers: b.Issuers, Scopes: b.rules().AskedScopes(),
+		Bound: b.Bound, ClientCertificates: b.ClientCertificate != nil,
+	}
 	for _, source := range b.TokenFrom {
 		if source.In == inQuery {
 			metadata.BearerMethods = []string{"header", "query"}
@@ -164,17 +185,17 @@ func (b *BearerAuth) metadataRoute(h httpcaddyfile.Helper) []httpcaddyfile.Confi
 
 // parseIdentityHeaders reads the directive. Syntax:
 //
-//	identity_headers <name...> {
-//	    upgrade <protocol...>
+//	identity_headers [<name...>] {
+//	    from_proxies <name...>
+//	    upgrade      <protocol...>
 //	}
 func parseIdentityHeaders(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name
 	handler := new(IdentityHeaders)
-	if err := appendWords(h.Dispenser, &handler.Names); err != nil {
-		return nil, err
-	}
+	handler.Names = h.RemainingArgs()
 	if err := parseBlock(h.Dispenser, options{
-		"upgrade": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &handler.Upgrade) }),
+		"from_proxies": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &handler.FromProxies) }),
+		"upgrade":      repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &handler.Upgrade) }),
 	}); err != nil {
 		return nil, err
 	}
@@ -187,10 +208,15 @@ func parseIdentityHeaders(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, 
 // cleaningRoute is the route that cleans the requests which a bearer_auth's
 // matcher leaves out. Who decides what a matcher takes is often the client.
 func (b *BearerAuth) cleaningRoute(h httpcaddyfile.Helper, matcher caddy.ModuleMap) []httpcaddyfile.ConfigValue {
-	if len(b.Headers) == 0 || matcher == nil {
+	if len(b.Headers) == 0 && b.ClientCertificate == nil || matcher == nil {
 		return nil
 	}
 	cleaner := &IdentityHeaders{Upgrade: b.Upgrade}
+	if b.ClientCertificate != nil {
+		for _, header := range b.ClientCertificate.headers() {
+			cleaner.FromProxies = append(cleaner.FromProxies, header.Name)
+		}
+	}
 	for _, header := range b.Headers {
 		cleaner.Names = append(cleaner.Names, header.Name)
 	}

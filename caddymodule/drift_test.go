@@ -19,6 +19,10 @@ type refusalCase struct {
 	path  string // of the route; empty: /all/
 	token string // that is sent, and explained; empty: only what edits say
 	edits []edit
+
+	proof       string // of DPoP, for the request, if there is one
+	certificate string // of the client in PEM, for the explanation
+
 	route bool // the route's rules or the request's form refuse it, not the token
 	none  bool // the refusal names no issuer
 }
@@ -65,7 +69,7 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"not_yet_valid":          with("nbf", now+600),
 		"lifetime":               with("exp", now+36000),
 		"audience":               with("aud", "https://other.example.com"),
-		"bound":                  with("cnf", claims{"jkt": "x"}),
+		"bound":                  with("cnf", claims{"jkt": newHolder(g.t).thumbprint}),
 		"unknown_key":            {token: mint(issuer, nil, idp.WithHeader("kid", "theirs"))},
 		"signature":              {token: secret(flip(good))},
 		"many_keys":              {token: secret(flip(mint(issuer, nil, idp.WithKey(costly), idp.WithHeader("kid", idp.Absent))))},
@@ -154,7 +158,9 @@ func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, nam
 		path = c.path
 	}
 	edits := c.edits
-	if c.token != "" {
+	if c.proof != "" {
+		edits = append([]edit{with(c.token, c.proof)}, edits...)
+	} else if c.token != "" {
 		edits = append([]edit{bearer(c.token)}, edits...)
 	}
 	before, lines := g.scrape(), len(g.logged("request refused"))
@@ -169,13 +175,20 @@ func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, nam
 		t.Errorf("the log says %v, want one line with the reason", logged[lines:])
 	}
 	if !c.route {
-		g.explains(t, c.token, refusal, label, admin)
+		question := map[string]string{"token": c.token}
+		if c.proof != "" {
+			question["proof"], question["method"], question["url"] = c.proof, http.MethodGet, "http://"+g.site+path
+		}
+		if c.certificate != "" {
+			question["certificate"] = c.certificate
+		}
+		g.explains(t, question, refusal, label, admin)
 	}
 }
 
-func (g *gateway) explains(t *testing.T, token string, refusal *auth.Refusal, label, admin string) {
+func (g *gateway) explains(t *testing.T, question map[string]string, refusal *auth.Refusal, label, admin string) {
 	t.Helper()
-	body, err := json.Marshal(map[string]string{"token": token})
+	body, err := json.Marshal(question)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,7 +48,7 @@ type identityHeader struct {
 var notForIdentity = map[string]struct{}{
 	"authorization": {}, "host": {}, "connection": {}, "content-length": {}, "cookie": {},
 	"transfer-encoding": {}, "upgrade": {}, "te": {}, "trailer": {}, "keep-alive": {},
-	"proxy-authorization": {}, "proxy-authenticate": {}, "proxy-connection": {},
+	"proxy-authorization": {}, "proxy-authenticate": {}, "proxy-connection": {}, "dpop": {},
 }
 
 func newIdentityHeaders(headers []Header, logger *zap.Logger) (*identityHeaders, error) {
@@ -171,12 +172,17 @@ type IdentityHeaders struct {
 	// The headers' names.
 	Names []string `json:"names,omitempty"`
 
-	// Protocols besides `websocket` to which a connection may be switched; see
-	// the option of bearer_auth. Default: none, as what is sent after the switch
-	// passes by all cleaning.
+	// Headers that only the server's trusted_proxies may send, such as the one of
+	// client_certificate. Default: none.
+	FromProxies []string `json:"from_proxies,omitempty"`
+
+	// Protocols besides `websocket` to which a connection may be switched where there
+	// are names above; see the option of bearer_auth. Default: none, as what is sent
+	// after the switch passes by all cleaning.
 	Upgrade []string `json:"upgrade,omitempty"`
 
 	identity *identityHeaders
+	proxied  *identityHeaders
 }
 
 // CaddyModule tells Caddy about the handler.
@@ -189,24 +195,32 @@ func (IdentityHeaders) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the names.
 func (h *IdentityHeaders) Provision(caddy.Context) error {
-	headers := make([]Header, 0, len(h.Names))
-	for _, name := range h.Names {
-		headers = append(headers, Header{Name: name})
-	}
-	if len(headers) == 0 {
+	if len(h.Names) == 0 && len(h.FromProxies) == 0 {
 		return fmt.Errorf("identity_headers: expected at least one name such as X-Auth-Subject")
 	}
-	var err error
-	if h.identity, err = newIdentityHeaders(headers, zap.NewNop()); err != nil {
+	var err1, err2 error
+	h.identity, err1 = headersNamed(h.Names)
+	h.proxied, err2 = headersNamed(h.FromProxies)
+	if err := cmp.Or(err1, err2); err != nil {
 		return fmt.Errorf("identity_headers: %w", err)
 	}
 	return nil
 }
 
+// headersNamed are headers to remove.
+func headersNamed(names []string) (*identityHeaders, error) {
+	headers := make([]Header, 0, len(names))
+	for _, name := range names {
+		headers = append(headers, Header{Name: name})
+	}
+	return newIdentityHeaders(headers, zap.NewNop())
+}
+
 // ServeHTTP hands the request on without the client's identity headers.
 func (h *IdentityHeaders) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.identity.clean(r, func(name string) bool { return isTrue(r, name) })
-	if _, asked := principalOf(r); !asked { // else a bearer_auth has looked at it
+	h.proxied.cleanUntrusted(r)
+	if _, asked := principalOf(r); !asked && len(h.Names) > 0 { // else a bearer_auth has looked at it
 		if refusal := checkUpgrade(r, h.Upgrade); refusal != nil {
 			return handlerError(refusal)
 		}

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -74,6 +75,12 @@ type Issuer struct {
 	// somebody logs in to can act for them here, if it is one of the audiences.
 	// Such tokens never administer the API. Default: refuse.
 	IDTokens string `json:"id_tokens,omitempty"`
+
+	// Which tokens are let in that are bound to a key (RFC 7800), whose senders must
+	// show that they hold it: `optional` those and others, `required` only those,
+	// `dpop` or `mtls` only those that are bound by DPoP (RFC 9449) or to a client
+	// certificate (RFC 8705), `off` none of them. Default: optional.
+	Bound string `json:"bound,omitempty"`
 
 	// What callers are by a claim; the first that holds goes before `kind` and
 	// before what the token tells otherwise. Default: none.
@@ -166,6 +173,7 @@ func (i *Issuer) provision() error {
 		Preset:       i.Preset,
 		Audiences:    r.list("audience", i.Audiences),
 		Algorithms:   i.Algorithms,
+		Bound:        auth.Binding(cmp.Or(i.Bound, string(auth.BoundOptional))),
 		Leeway:       defaultLeeway,
 		MaxLifetime:  time.Duration(i.MaxLifetime),
 		TokenType:    i.TokenType,

@@ -52,7 +52,7 @@ func newIssuerMeters(name string) *issuerMeters {
 		letIn:   tokensTotal.WithLabelValues(name, resultLetIn),
 		refused: make(map[string]prometheus.Counter),
 	}
-	for _, refusal := range auth.Refusals() {
+	for _, refusal := range append(auth.Refusals(), auth.SenderRefusals()...) {
 		m.refused[refusal.Reason] = tokensTotal.WithLabelValues(name, refusal.Reason)
 	}
 	return m

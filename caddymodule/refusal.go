@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,38 +29,74 @@ const (
 // refuser answers requests that are not let in.
 type refuser struct {
 	challenge  auth.Challenge
-	challenges func() map[string]string // by a refusal's reason, made once
-	rule       string                   // what the rules are called
+	schemes    schemes
+	challenges func() map[challengeKey][]string // made once
+	rule       string                           // what the rules are called
 	json       bool
 	grpc       bool // answers gRPC calls in gRPC's own way
 	logger     *zap.Logger
 	meters     *meters
+	senders    *senders
 }
 
-func newRefuser(challenge auth.Challenge, rule string, json, grpc bool, logger *zap.Logger, meters *meters) *refuser {
-	challenges := sync.OnceValue(func() map[string]string {
-		made := make(map[string]string)
-		for _, refusal := range auth.Refusals() {
-			made[refusal.Reason] = challenge.Header(refusal)
+// challengeKey is a refusal's reason, and whether the token came with the scheme DPoP.
+type challengeKey struct {
+	reason string
+	dpop   bool
+}
+
+func newRefuser(challenge auth.Challenge, rule string, schemes schemes, a *authenticator, json, grpc bool, logger *zap.Logger) *refuser {
+	f := &refuser{challenge: challenge, rule: rule, schemes: schemes, json: json, grpc: grpc, logger: logger, meters: a.meters, senders: a.senders}
+	f.challenges = sync.OnceValue(func() map[challengeKey][]string {
+		made := make(map[challengeKey][]string)
+		for _, refusal := range append(auth.Refusals(), auth.SenderRefusals()...) {
+			for _, dpop := range []bool{false, true} {
+				made[challengeKey{refusal.Reason, dpop}] = f.words(refusal, dpop)
+			}
 		}
 		return made
 	})
-	return &refuser{challenge: challenge, challenges: challenges, rule: rule, json: json, grpc: grpc, logger: logger, meters: meters}
+	return f
 }
 
-// challengeOf gives the header's value for a refusal, "" for none. What the route
-// asks for is the route's to say, so a challenge that tells it is made anew.
-func (f *refuser) challengeOf(refusal *auth.Refusal) string {
-	if made, ok := f.challenges()[refusal.Reason]; ok && !refusal.HasDemands() {
-		return made
+// challengesOf gives the header's values for a refusal, none where there is no
+// challenge. What the route asks for is the route's to say, so a challenge that tells it
+// is made anew.
+func (f *refuser) challengesOf(refusal *auth.Refusal, dpop bool) []string {
+	if made, ok := f.challenges()[challengeKey{refusal.Reason, dpop}]; ok && !refusal.HasDemands() {
+		return slices.Clone(made) // handlers around may change it
 	}
-	return f.challenge.Header(refusal)
+	return f.words(refusal, dpop)
+}
+
+// words is a challenge of each scheme that would do. That of the scheme which was used
+// says what was wrong (RFC 9449, section 7.2).
+func (f *refuser) words(refusal *auth.Refusal, dpop bool) (list []string) {
+	used, other := f.challenge.Header, f.challenge.DPoP
+	both := f.schemes.bearer && f.schemes.dpop && (f.schemes.told || refusal.Reason == auth.ErrBound.Reason)
+	if f.schemes.dpop && (dpop || !f.schemes.bearer) {
+		used, other, both = other, used, f.schemes.bearer
+	}
+	if words := used(refusal); words != "" {
+		list = append(list, words)
+	}
+	if both && refusal.Status == http.StatusUnauthorized {
+		list = append(list, other(&auth.Refusal{Status: refusal.Status}))
+	}
+	return list
+}
+
+// setNonce gives the client the nonce for its next proof. What holds one must not be
+// used again out of a cache (RFC 9449, section 8.2).
+func setNonce(header http.Header, nonce string) {
+	header.Set("DPoP-Nonce", nonce)
+	header.Set("Cache-Control", "no-store")
 }
 
 // refuse answers a refusal: gRPC calls in gRPC's own way, an outage and, where
 // it is asked for, all others with a JSON body; the rest is handed to Caddy, so
 // that handle_errors can shape it.
-func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Verdict) error {
+func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Verdict, dpop bool) error {
 	refusal := verdict.Refusal
 	logRefusal(f.logger, f.rule, verdict)
 	f.meters.outcome(r, verdict.Issuer, nil, refusal)
@@ -69,8 +106,11 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Ve
 	repl.Set(rulePlaceholder, f.rule)
 	header := w.Header() // written as Set would have to spell the names each time, 0.1 µs
 	header["Cache-Control"] = []string{"no-store"}
-	if challenge := f.challengeOf(refusal); challenge != "" {
-		header["Www-Authenticate"] = []string{challenge}
+	if challenges := f.challengesOf(refusal, dpop); len(challenges) > 0 {
+		header["Www-Authenticate"] = challenges
+	}
+	if f.senders.nonces && f.schemes.dpop && refusal.Status == http.StatusUnauthorized {
+		setNonce(header, f.senders.Nonce())
 	}
 	if refusal.RetryAfter > 0 {
 		header.Set("Retry-After", retryAfter(refusal.RetryAfter))

@@ -102,7 +102,6 @@ func TestRequestsWithoutAToken(t *testing.T) {
 		"nothing":                    nil,
 		"Basic":                      {header("Authorization", "Basic dXNlcjpwYXNz")},
 		"a scheme that begins alike": {header("Authorization", "BearerToken abc")},
-		"DPoP":                       {header("Authorization", "DPoP abc")},
 		"an empty header":            {header("Authorization", "")},
 		"an emptied cookie":          {header("Cookie", "session=")},
 		"another cookie":             {header("Cookie", "Session=abc")},

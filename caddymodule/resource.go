@@ -31,6 +31,13 @@ type ResourceMetadata struct {
 	// The ways a token may be sent, of header, body and query. Default: header.
 	BearerMethods []string `json:"bearer_methods,omitempty"`
 
+	// The option `bound` of the bearer_auth behind it. Default: none.
+	Bound string `json:"bound,omitempty"`
+
+	// Tells that clients may use tokens which are bound to their certificates, where
+	// neither `bound` nor an issuer says so. Default: false.
+	ClientCertificates bool `json:"client_certificates,omitempty"`
+
 	path     string
 	document []byte
 }
@@ -58,6 +65,10 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 		Scopes:     m.Scopes,
 		Methods:    m.BearerMethods,
 	}
+	if err := routeBindings.check("bound", m.Bound); err != nil {
+		return fmt.Errorf("protected_resource: %w", err)
+	}
+	m.tellBinding(&resource, authenticator)
 	if len(resource.Methods) == 0 {
 		resource.Methods = []string{"header"}
 	}
@@ -66,6 +77,19 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 		return err
 	}
 	return m.checkAround(ctx)
+}
+
+// tellBinding tells which tokens may or must be bound, as far as the configuration
+// speaks of it.
+func (m *ResourceMetadata) tellBinding(resource *auth.Resource, a *authenticator) {
+	s := schemesOf(a, m.Issuers, requirements[m.Bound])
+	if s.dpop && s.told {
+		resource.ProofAlgorithms = strings.Fields(a.senders.Algorithms())
+		resource.DPoPOnly = !s.bearer
+	}
+	resource.Certificates = s.bearer && (m.ClientCertificates || m.Bound != "" || slices.ContainsFunc(a.issuers, func(i *Issuer) bool {
+		return i.policy.Bound == auth.BoundMTLS && (len(m.Issuers) == 0 || slices.Contains(m.Issuers, i.policy.Name))
+	}))
 }
 
 // ServeHTTP answers at the well-known address. Scripts of any origin may read

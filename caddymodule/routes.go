@@ -15,6 +15,13 @@ import (
 // eachHandler shows every handler of the running HTTP app, together with the
 // routes around it, outermost first.
 func eachHandler(ctx caddy.Context, visit func(caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
+	return eachServersHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		return visit(handler, around)
+	})
+}
+
+// eachServersHandler shows with each handler the server it belongs to.
+func eachServersHandler(ctx caddy.Context, visit func(*caddyhttp.Server, caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
 	app, err := ctx.AppIfConfigured("http")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil
@@ -23,11 +30,14 @@ func eachHandler(ctx caddy.Context, visit func(caddyhttp.MiddlewareHandler, []ca
 		return err
 	}
 	for _, server := range app.(*caddyhttp.App).Servers {
-		if err := walkRoutes(server.Routes, nil, visit); err != nil {
+		here := func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+			return visit(server, handler, around)
+		}
+		if err := walkRoutes(server.Routes, nil, here); err != nil {
 			return err
 		}
 		for _, route := range server.NamedRoutes {
-			if err := walkRoutes(caddyhttp.RouteList{*route}, nil, visit); err != nil {
+			if err := walkRoutes(caddyhttp.RouteList{*route}, nil, here); err != nil {
 				return err
 			}
 		}

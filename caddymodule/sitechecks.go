@@ -2,7 +2,12 @@ package caddymodule
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
+	"net"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -10,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 )
 
@@ -19,7 +25,7 @@ import (
 // from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfMisspelt,
+		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfMisspelt,
 	} {
 		if err := check(ctx, logger); err != nil {
 			return err
@@ -264,4 +270,55 @@ func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
 		}
 	}
 	return err
+}
+
+// checkBoundRoutes holds the options about bound tokens against the servers they stand
+// in, and warns of sites that take requests for any host: a proof that a client has
+// made for another server would be good there, too.
+func checkBoundRoutes(ctx caddy.Context, logger *zap.Logger) error {
+	warned := false
+	return eachServersHandler(ctx, func(server *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		b, ok := handler.(*BearerAuth)
+		if !ok {
+			return nil
+		}
+		hosts := hostsOf(around)
+		takes := func() bool { return takesCertificates(ctx, server, hosts) }
+		if err := b.checkServer(server, takes, &b.Access); err != nil {
+			return fmt.Errorf("bearer_auth of %s: %w", cmp.Or(strings.Join(hosts, ", "), "any host"), err)
+		}
+		if len(hosts) == 0 && len(b.PublicURLs) == 0 && b.schemes.dpop && b.schemes.told && !warned {
+			warned = true
+			logger.Warn("bearer_auth takes DPoP proofs for any host, also those that were made for other servers: " +
+				"give the site its host names, or say its address by public_url")
+		}
+		return nil
+	})
+}
+
+// takesCertificates tells whether clients may show a certificate on connections to any
+// of the hosts, or to any host at all if there are none.
+func takesCertificates(ctx caddy.Context, server *caddyhttp.Server, hosts []string) bool {
+	asks := slices.ContainsFunc(server.TLSConnPolicies, func(policy *caddytls.ConnectionPolicy) bool {
+		return policy.ClientAuthentication != nil && policy.ClientAuthentication.Active()
+	})
+	if !asks || len(hosts) == 0 {
+		return asks
+	}
+	connection, other := net.Pipe() // for policies that look at addresses
+	defer other.Close()
+	defer connection.Close()
+	config := server.TLSConnPolicies.TLSConfig(ctx)
+	return slices.ContainsFunc(hosts, func(host string) bool {
+		found, err := config.GetConfigForClient(&tls.ClientHelloInfo{ServerName: host, Conn: connection})
+		return err == nil && (found == nil || found.ClientAuth != tls.NoClientCert)
+	})
+}
+
+// hasTrustedProxies tells whether any proxy is trusted. Caddy empties the option's
+// public field once it has made a module of it, which only a field of its own shows. If
+// that has another name one day, the answer is yes, and the header does not count.
+func hasTrustedProxies(server *caddyhttp.Server) bool {
+	made := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
+	return server.TrustedProxiesRaw != nil || server.TrustedProxiesUnix || !made.IsValid() || !made.IsNil()
 }

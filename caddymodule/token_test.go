@@ -30,7 +30,7 @@ var (
 	notYet       = invalidToken("the token is not valid yet")
 	tooLong      = invalidToken("the lifetime of the token is longer than accepted")
 	badAudience  = invalidToken("the token is not meant for this audience")
-	bound        = invalidToken("the token is bound to a key and cannot be used as a bearer token")
+	malformed    = invalidToken("the cnf claim of the token is malformed")
 	unknownKey   = invalidToken("the key that signed the token is not known")
 	badSignature = invalidToken("the signature of the token is not valid")
 )
@@ -180,9 +180,9 @@ func TestClaimsOfWrongTypes(t *testing.T) {
 		{"iss is an array", with("iss", []string{issuer.URL}), wrongShape},
 		{"iss is null", with("iss", nil), wrongShape},
 		{"jti is a number", with("jti", 1), wrongShape},
-		{"cnf with a thumbprint", with("cnf", claims{"jkt": "x"}), bound},
-		{"cnf, empty", with("cnf", claims{}), bound},
-		{"cnf, null", with("cnf", nil), bound},
+		{"cnf with a thumbprint", with("cnf", claims{"jkt": "x"}), malformed},
+		{"cnf, empty", with("cnf", claims{}), malformed},
+		{"cnf, null", with("cnf", nil), malformed},
 	})
 }
 

@@ -57,36 +57,37 @@ func (s TokenSource) validateHeader() error {
 	return nil
 }
 
-// findToken finds the request's one token. A token in two places is refused, even
-// if it is the same: nothing could tell which the next server reads. One from a
-// cookie must not have been sent for a page of another site but the origins.
-func findToken(r *http.Request, sources []TokenSource, origins []string) (string, *auth.Refusal) {
-	token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
+// findToken finds the request's one token, and tells whether it came with the scheme
+// DPoP. A token in two places is refused, even if it is the same: nothing could tell
+// which the next server reads. One from a cookie must not have been sent for a page of
+// another site but the origins.
+func findToken(r *http.Request, sources []TokenSource, origins []string) (token string, dpop bool, refusal *auth.Refusal) {
+	token, dpop, refusal = auth.ParseCredentials(r.Header["Authorization"])
 	if len(sources) == 0 || refusal != nil && refusal != auth.ErrNoToken {
-		return token, refusal
+		return token, dpop, refusal
 	}
 	fromCookie := false
 	for _, source := range sources {
 		for _, found := range source.values(r) {
 			if token != "" {
 				if refusal := auth.CheckToken(token); refusal != nil { // that of the header was none at all
-					return "", refusal
+					return "", dpop, refusal
 				}
-				return "", auth.ErrTwoTokens
+				return "", dpop, auth.ErrTwoTokens
 			}
 			if refusal := source.check(found); refusal != nil {
-				return "", refusal
+				return "", dpop, refusal
 			}
 			token, fromCookie = found, source.In == inCookie
 		}
 	}
 	if token == "" {
-		return "", refusal
+		return "", dpop, refusal
 	}
 	if fromCookie {
-		return token, checkSite(r, origins)
+		return token, dpop, checkSite(r, origins)
 	}
-	return token, nil
+	return token, dpop, nil
 }
 
 // check holds what was found in this place against the form of a token. The
@@ -185,10 +186,18 @@ func (s TokenSource) remove(r *http.Request) {
 	r.RequestURI = r.URL.RequestURI()
 }
 
-// forwardToken gives the token to the upstream as "Authorization: Bearer <token>", in
-// exactly that form, or not at all. keep leaves an Authorization header of another
+// The schemes that a token is handed on with, and the header of a proof as Go spells
+// it.
+const (
+	bearerScheme = "Bearer "
+	dpopScheme   = "DPoP "
+	dpopHeader   = "Dpop"
+)
+
+// forwardToken gives the token to the upstream as "Authorization: <scheme> <token>", in
+// exactly that form, or not at all if the scheme is empty. keep leaves an Authorization header of another
 // scheme as it is, which then takes the token's place.
-func forwardToken(r *http.Request, token string, sources []TokenSource, strip, keep bool) {
+func forwardToken(r *http.Request, token string, sources []TokenSource, scheme string, keep bool) {
 	for _, source := range sources {
 		if len(source.values(r)) > 0 {
 			source.remove(r)
@@ -197,11 +206,10 @@ func forwardToken(r *http.Request, token string, sources []TokenSource, strip, k
 	if keep && len(r.Header["Authorization"]) == 1 && auth.IsOtherScheme(r.Header["Authorization"][0]) {
 		return
 	}
-	if strip {
+	if scheme == "" {
 		delete(r.Header, "Authorization")
 		return
 	}
-	const scheme = "Bearer "
 	if field := r.Header["Authorization"]; len(field) == 1 && strings.HasPrefix(field[0], scheme) && field[0][len(scheme):] == token {
 		return
 	}

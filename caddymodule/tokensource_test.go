@@ -16,10 +16,13 @@ func TestFindToken(t *testing.T) {
 		name, authorization, cookie, query string
 		headers                            http.Header
 		token                              string
+		dpop                               bool
 		want                               *auth.Refusal
 	}{
 		{name: "nothing", want: auth.ErrNoToken},
 		{name: "header", authorization: "Bearer abc", token: "abc"},
+		{name: "with a proof", authorization: "dpop abc", token: "abc", dpop: true},
+		{name: "with a proof, and in a cookie", authorization: "DPoP abc", cookie: "abc", dpop: true, want: auth.ErrTwoTokens},
 		{name: "cookie", cookie: "abc", token: "abc"},
 		{name: "query", query: "abc", token: "abc"},
 		{name: "two", authorization: "Bearer abc", cookie: "abc", want: auth.ErrTwoTokens},
@@ -49,9 +52,9 @@ func TestFindToken(t *testing.T) {
 			for name, fields := range test.headers {
 				r.Header[name] = fields
 			}
-			token, refusal := findToken(r, sources, nil)
-			if token != test.token || refusal != test.want {
-				t.Errorf("found %q and %v, expected %q and %v", token, refusal, test.token, test.want)
+			token, dpop, refusal := findToken(r, sources, nil)
+			if token != test.token || dpop != test.dpop || refusal != test.want {
+				t.Errorf("found %q, %v and %v, expected %q, %v and %v", token, dpop, refusal, test.token, test.dpop, test.want)
 			}
 		})
 	}
@@ -64,10 +67,12 @@ func TestForwardToken(t *testing.T) {
 		name          string
 		authorization []string
 		strip, keep   bool
+		dpop          bool
 		want          []string
 	}{
 		{name: "the token", want: []string{"Bearer abc"}},
 		{name: "no token", strip: true},
+		{name: "as it came", authorization: []string{"dpop  abc"}, dpop: true, want: []string{"DPoP abc"}},
 		{name: "in the place of another scheme", authorization: []string{"Basic eDp5"}, want: []string{"Bearer abc"}},
 		{name: "another scheme kept", authorization: []string{"Basic eDp5"}, keep: true, want: []string{"Basic eDp5"}},
 		{name: "another scheme kept, without the token", authorization: []string{"Basic eDp5"}, keep: true, strip: true, want: []string{"Basic eDp5"}},
@@ -83,7 +88,13 @@ func TestForwardToken(t *testing.T) {
 			if test.authorization != nil {
 				r.Header["Authorization"] = test.authorization
 			}
-			forwardToken(r, "abc", sources, test.strip, test.keep)
+			scheme := bearerScheme
+			if test.strip {
+				scheme = ""
+			} else if test.dpop {
+				scheme = dpopScheme
+			}
+			forwardToken(r, "abc", sources, scheme, test.keep)
 			want := http.Header{"Cookie": {"a=b"}, "X-Other": {"kept"}}
 			if test.want != nil {
 				want["Authorization"] = test.want

@@ -83,6 +83,10 @@ type Request struct {
 	// Proofs are the values of the DPoP header.
 	Proofs []string
 
+	// Taken tells that the one proof was taken for this very request already, by an
+	// earlier check of the same server. Everything else is checked again.
+	Taken bool
+
 	// Method and Target are the request line's, as they were sent (RFC 9112,
 	// section 3). Nothing must have rewritten them.
 	Method, Target string
@@ -134,6 +138,9 @@ func NewChecker(c Config) (*Checker, error) {
 // Algorithms are those that proofs may be signed by, separated by spaces, as the
 // parameter algs of a challenge lists them (RFC 9449, section 7.1).
 func (c *Checker) Algorithms() string { return strings.Join(c.config.Algorithms, " ") }
+
+// MaxAge is how long ago a proof may have been made.
+func (c *Checker) MaxAge() time.Duration { return c.config.MaxAge }
 
 // Nonce is the value of a DPoP-Nonce header for the client's next proof; empty if
 // none is asked for.

@@ -224,6 +224,10 @@ func (x *examination) checkSignature() *Refusal {
 // remember takes a proof that stood up to everything else. It is kept for a little
 // longer than it would be good, should the clock be set back.
 func (x *examination) remember() *Refusal {
+	if x.Taken {
+		x.remembered = true
+		return nil
+	}
 	id, _ := x.proof.claims.Text("jti")
 	sum := x.config.Replays.sum(x.proof.scratch[:0], &x.proof.key.Thumbprint, x.proof.uri, id)
 	if x.explains {

@@ -17,7 +17,7 @@ import (
 // It is plain maps with a lock each: no lock is shared by all requests. What is no
 // longer needed is dropped by the requests that come later, a map at a time.
 type Replays struct {
-	limit  int64
+	limit  atomic.Int64
 	used   atomic.Int64
 	span   int64 // seconds of expiry that share a map
 	swept  atomic.Int64
@@ -27,7 +27,7 @@ type Replays struct {
 
 type replayShard struct {
 	mu   sync.Mutex
-	maps map[int64]map[[16]byte]struct{} // by expiry
+	maps map[int64]map[[16]byte]struct{} // by when all of one have expired
 }
 
 const replayShards = 64
@@ -35,7 +35,8 @@ const replayShards = 64
 // NewReplays makes room for so many proofs, which are kept for about as long as the
 // window: the greatest age of a proof and twice the leeway.
 func NewReplays(limit int, window time.Duration) *Replays {
-	r := &Replays{limit: int64(limit), span: max(1, int64(window/time.Second)/8)}
+	r := &Replays{span: max(1, int64(window/time.Second)/8)}
+	r.SetLimit(limit)
 	rand.Read(r.secret[:])
 	for i := range r.shards {
 		r.shards[i].maps = map[int64]map[[16]byte]struct{}{}
@@ -47,10 +48,15 @@ func NewReplays(limit int, window time.Duration) *Replays {
 func (r *Replays) Len() int { return int(r.used.Load()) }
 
 // Limit is how many proofs can be remembered.
-func (r *Replays) Limit() int { return int(r.limit) }
+func (r *Replays) Limit() int { return int(r.limit.Load()) }
 
-// sum stands for a proof. It is over what makes a proof one that was seen before. The thumbprint has one
-// length and a URI no zero byte, so that the three cannot run into each other.
+// SetLimit changes how many proofs can be remembered. Where there are more already,
+// none is forgotten, and none is taken until enough have expired.
+func (r *Replays) SetLimit(limit int) { r.limit.Store(int64(limit)) }
+
+// sum stands for a proof. It is over what makes a proof one that was seen before. The
+// thumbprint has one length and a URI no zero byte, so that the three cannot run into
+// each other.
 func (r *Replays) sum(room []byte, thumbprint *[sha256.Size]byte, uri, id []byte) [16]byte {
 	text := append(room, r.secret[:]...)
 	text = append(text, thumbprint[:]...)
@@ -71,15 +77,15 @@ func (r *Replays) add(sum [16]byte, expiry, now int64) *Refusal {
 	if s.holds(sum) {
 		return ErrProofRepeated
 	}
-	if r.used.Add(1) > r.limit {
+	if r.used.Add(1) > r.limit.Load() {
 		r.used.Add(-1)
 		return ErrReplaysFull
 	}
-	place := expiry / r.span
-	if s.maps[place] == nil {
-		s.maps[place] = map[[16]byte]struct{}{}
+	end := (expiry/r.span + 1) * r.span
+	if s.maps[end] == nil {
+		s.maps[end] = map[[16]byte]struct{}{}
 	}
-	s.maps[place][sum] = struct{}{}
+	s.maps[end][sum] = struct{}{}
 	return nil
 }
 
@@ -125,10 +131,10 @@ func (s *replayShard) holds(sum [16]byte) bool {
 
 // sweep drops the maps of which every proof has expired.
 func (r *Replays) sweep(s *replayShard, now int64) {
-	for place, proofs := range s.maps {
-		if (place+1)*r.span <= now {
+	for end, proofs := range s.maps {
+		if end <= now {
 			r.used.Add(-int64(len(proofs)))
-			delete(s.maps, place)
+			delete(s.maps, end)
 		}
 	}
 }

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"crypto/sha256"
+	"encoding/pem"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
@@ -184,18 +188,67 @@ type explanation struct {
 	Claims  jsontext.Value `json:"claims"` // null if they cannot be read
 }
 
+// explained is what is asked about: a token, and who sends it with what proof.
+type explained struct {
+	token       string
+	proof       string // a DPoP proof; empty: none
+	method, url string // of the request that the proof is for
+	certificate string // the client's, in PEM; empty: none
+}
+
+const expectedExplained = `expected {"token": "…"}, with a proof also "proof", "method" and "url", with a client certificate "certificate", and no other or repeated member`
+
+// sender is the request to explain; nil for a bearer's.
+func (e *explained) sender() (*bound.Request, error) {
+	unprocessable := func(message string) error { return problem(http.StatusUnprocessableEntity, message) }
+	if e.token == "" {
+		return nil, unprocessable("token: expected the token, without the word Bearer")
+	}
+	if (e.proof == "") != (e.method == "") || (e.proof == "") != (e.url == "") {
+		return nil, unprocessable("proof, method and url: expected all of them or none: a proof is for one method and one URL")
+	}
+	if e.proof == "" && e.certificate == "" {
+		return nil, nil
+	}
+	q := &bound.Request{Method: e.method}
+	if e.proof != "" {
+		u, err := url.Parse(e.url)
+		if err != nil {
+			return nil, unprocessable("url: expected the URL of the request such as https://gw.example.com/a")
+		}
+		base, err := bound.Base(u.Scheme, u.Host)
+		if err != nil {
+			return nil, unprocessable("url: expected the URL of the request such as https://gw.example.com/a")
+		}
+		q.DPoP, q.Proofs, q.Bases, q.Target = true, []string{e.proof}, []string{base}, u.EscapedPath()
+	}
+	if e.certificate != "" {
+		block, rest := pem.Decode([]byte(e.certificate))
+		if block == nil || block.Type != "CERTIFICATE" || strings.TrimSpace(string(rest)) != "" {
+			return nil, unprocessable("certificate: expected one certificate in PEM")
+		}
+		sum := sha256.Sum256(block.Bytes)
+		q.Certificate = sum[:]
+	}
+	return q, nil
+}
+
 // explainToken holds a token against every rule that it would meet, but for
 // those of a route. A refused token is no error here.
 func (a *API) explainToken(c *call) error {
-	var token string
-	err := expected(`expected {"token": "…"} and no other or repeated member`, c.readMembers(strictjson.Fields{"token": text(&token)}))
+	var asked explained
+	err := expected(expectedExplained, c.readMembers(strictjson.Fields{
+		"token": text(&asked.token), "proof": text(&asked.proof), "method": text(&asked.method), "url": text(&asked.url),
+		"certificate": text(&asked.certificate),
+	}))
 	if err != nil {
 		return err
 	}
-	if token == "" {
-		return problem(http.StatusUnprocessableEntity, "token: expected the token, without the word Bearer")
+	sender, err := asked.sender()
+	if err != nil {
+		return err
 	}
-	e := a.services.Operation.Explain(c.r.Context(), token)
+	e := a.services.Operation.Explain(c.r.Context(), asked.token, sender)
 	answer := explanation{Verdict: letIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
 	if e.Refusal != nil {
 		answer.Verdict, answer.Reason, answer.Message = "refused", e.Refusal.Reason, e.Refusal.Message

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
@@ -40,7 +41,7 @@ func operating(k *keys) setting {
 					{Issuer: "a/b", Result: "expired", Counts: []int{0, 7}}, {Result: "expired", Counts: []int{5, 0}}, {Issuer: "a/b", Result: "let_in", Counts: []int{1, 1}},
 				}}
 			},
-			Explain: func(_ context.Context, token string) auth.Explanation {
+			Explain: func(_ context.Context, token string, _ *bound.Request) auth.Explanation {
 				if token == "good" {
 					return auth.Explanation{Issuer: "acme", Claims: []byte(`{"sub":"a"}`)}
 				}

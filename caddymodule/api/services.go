@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -81,8 +82,9 @@ type Operation struct {
 	// Issuers are the issuers of tokens, in the order of the configuration.
 	Issuers []IssuerKeys
 
-	// Explain says what would become of a token.
-	Explain func(ctx context.Context, token string) auth.Explanation
+	// Explain says what would become of a token, sent by a bearer or, where sender is
+	// not nil, with a proof or a certificate.
+	Explain func(ctx context.Context, token string, sender *bound.Request) auth.Explanation
 
 	// License is the license's status. Nil: no license is asked for.
 	License func() LicenseStatus

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -68,7 +69,7 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 			return api.Hour{Series: []api.Minutes{{Issuer: "acme", Result: "expired", Counts: []int{3, 4}}}}
 		}
 		held := false
-		o.Explain = func(context.Context, string) auth.Explanation {
+		o.Explain = func(context.Context, string, *bound.Request) auth.Explanation {
 			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []auth.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
 		}
 	})

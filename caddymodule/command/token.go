@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -53,6 +54,7 @@ type explained struct {
 func (p *program) tokenExplain() *cobra.Command {
 	var c connection
 	var asJSON bool
+	var from proofFiles
 	cmd := &cobra.Command{
 		Use:   "explain",
 		Short: "Says which rule lets a token in or keeps it out",
@@ -61,21 +63,32 @@ Reads a bearer token from stdin and asks a running server about it: each rule in
 whether it is held to, what was expected and what was found, and the token's claims.
 On a terminal the token is asked for and not shown.
 
+A token that is bound to a key needs what its sender shows besides: with --proof, the
+DPoP proof in a file and the method and the URL of the request that it was made for; with
+--certificate, the client's certificate in PEM. Each check of them is shown, too. No proof
+is used up by it.
+
 Exits with 0 if there is an explanation, also of a refusal, else with 1. It needs a
 token of the admin group, besides the one on stdin.
 `,
 		Example: `  caddy gatehouse token explain < token.jwt
-  caddy gatehouse token explain --token-file admin.token --json < token.jwt`,
+  caddy gatehouse token explain --token-file admin.token --json < token.jwt
+  caddy gatehouse token explain --proof proof.jwt --method GET --url https://gw.example.com/a < token.jwt`,
 		Args: cobra.NoArgs,
 	}
 	c.flags(cmd.Flags())
+	from.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		token, err := p.readToken(cmd)
 		if err != nil {
 			return err
 		}
-		text, err := s.explain(ctx, token)
+		question, err := from.question(token)
+		if err != nil {
+			return err
+		}
+		text, err := s.explain(ctx, question)
 		if err != nil {
 			return err
 		}
@@ -110,7 +123,7 @@ func (p *program) readToken(cmd *cobra.Command) (string, error) {
 		return "", fmt.Errorf("reading the token: %w", err)
 	}
 	text := strings.TrimSpace(string(data))
-	if scheme, rest, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "bearer") {
+	if scheme, rest, ok := strings.Cut(text, " "); ok && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "dpop")) {
 		text = strings.TrimSpace(rest)
 	}
 	if text == "" || !utf8.ValidString(text) {
@@ -119,13 +132,59 @@ func (p *program) readToken(cmd *cobra.Command) (string, error) {
 	return text, nil
 }
 
-// explain sends a token to be explained. No error shows it.
-func (s *server) explain(ctx context.Context, token string) ([]byte, error) {
-	body, err := json.Marshal(map[string]string{"token": token})
+// proofFiles say what the sender of a bound token shows besides.
+type proofFiles struct {
+	proof, method, url, certificate string
+}
+
+func (f *proofFiles) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.proof, "proof", "", "The file with the DPoP proof")
+	cmd.Flags().StringVar(&f.method, "method", "", "The method of the request that the proof is for")
+	cmd.Flags().StringVar(&f.url, "url", "", "The URL of the request that the proof is for, as clients call it")
+	cmd.Flags().StringVar(&f.certificate, "certificate", "", "The file with the client's certificate in PEM")
+	cmd.MarkFlagsRequiredTogether("proof", "method", "url")
+}
+
+// question is what is asked about a token.
+func (f *proofFiles) question(token string) (map[string]string, error) {
+	question := map[string]string{"token": token}
+	for member, path := range map[string]string{"proof": f.proof, "certificate": f.certificate} {
+		if path == "" {
+			continue
+		}
+		text, err := readTextFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the %s: %w", member, err)
+		}
+		question[member] = text
+	}
+	if f.proof != "" {
+		question["method"], question["url"] = f.method, f.url
+	}
+	return question, nil
+}
+
+func readTextFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	data, err := readBounded(file, path, maxExplained)
+	text := strings.TrimSpace(string(data))
+	if err == nil && (text == "" || !utf8.ValidString(text)) {
+		err = errors.New(path + " holds no text")
+	}
+	return text, err
+}
+
+// explain sends a token to be explained. No error shows it, nor its proof.
+func (s *server) explain(ctx context.Context, question map[string]string) ([]byte, error) {
+	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	s.explained = token
+	s.explained = question["token"]
 	return s.fetch(ctx, request{method: http.MethodPost, path: "/api/tokens/explain", body: body})
 }
 

@@ -19,7 +19,7 @@ func adapt(text string) ([]byte, error) {
 // Words that begin a part of a Caddyfile, by where the part stands.
 var (
 	ofGlobal    = regexp.MustCompile(`^(storage|servers|log|debug|events|gatehouse)\b`)
-	ofGatehouse = regexp.MustCompile(`^(issuer|service_accounts|api|license|signing|sso|token_cache)\b`)
+	ofGatehouse = regexp.MustCompile(`^(issuer|dpop|service_accounts|api|license|signing|sso|token_cache)\b`)
 	ofSite      = regexp.MustCompile(`^(@\w+|bearer_auth|require_license|gatehouse_api|identity_headers|route|handle|handle_path|handle_errors|reverse_proxy|header|respond|metrics|tracing)\b`)
 )
 

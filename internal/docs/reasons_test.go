@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ import (
 // do, and no other row does.
 func TestEveryRefusalIsDocumented(t *testing.T) {
 	messages := map[string]string{}
-	for _, heading := range []string{"## The request", "## The token", "## The caller", "## Something is out of reach"} {
+	for _, heading := range []string{"## The request", "## The token", "## The proof of a bound token", "## The caller", "## Something is out of reach"} {
 		for _, cells := range rows(section(t, "docs/troubleshooting.md", heading)) {
 			reason := strings.Trim(cells[1], "`")
 			if reason == "none" {
@@ -36,7 +37,7 @@ func TestEveryRefusalIsDocumented(t *testing.T) {
 			messages[reason] = cells[0]
 		}
 	}
-	for _, refusal := range auth.Refusals() {
+	for _, refusal := range refusals() {
 		if messages[refusal.Reason] != refusal.Message {
 			t.Errorf("the page says %q of %s, want %q", messages[refusal.Reason], refusal.Reason, refusal.Message)
 		}
@@ -45,6 +46,17 @@ func TestEveryRefusalIsDocumented(t *testing.T) {
 	for reason := range messages {
 		t.Errorf("%s is documented, and is no refusal", reason)
 	}
+}
+
+// refusals are all, each once.
+func refusals() []*auth.Refusal {
+	all := auth.Refusals()
+	for _, refusal := range auth.SenderRefusals() {
+		if !slices.ContainsFunc(all, func(r *auth.Refusal) bool { return r.Reason == refusal.Reason }) {
+			all = append(all, refusal)
+		}
+	}
+	return all
 }
 
 var update = flag.Bool("update", false, "write the files that are made from the pages")
@@ -59,7 +71,7 @@ func TestTheStatusPageExplainsEveryReason(t *testing.T) {
 	link := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	plain := func(cell string) string { return strings.ReplaceAll(link.ReplaceAllString(cell, "$1"), "`", "") }
 	all := map[string]explained{}
-	for _, heading := range []string{"## The request", "## The token", "## The caller", "## Something is out of reach", "## The license"} {
+	for _, heading := range []string{"## The request", "## The token", "## The proof of a bound token", "## The caller", "## Something is out of reach", "## The license"} {
 		for _, cells := range rows(section(t, "docs/troubleshooting.md", heading)) {
 			if reason := strings.Trim(cells[1], "`"); len(cells) == 4 && reason != "none" {
 				all[reason] = explained{cells[0], plain(cells[2]), plain(cells[3])}

@@ -1,0 +1,184 @@
+package caddymodule
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
+)
+
+// DPoP says what is asked of the proofs that come with tokens which are bound to a
+// key (RFC 9449).
+type DPoP struct {
+	// The signature algorithms of proofs that are accepted, of RS256, RS384, RS512,
+	// PS256, PS384, PS512, ES256, ES384, ES512, EdDSA and Ed25519. Default: all of
+	// these.
+	Algorithms []string `json:"algorithms,omitempty"`
+
+	// How long ago a proof may have been made, from 1s to 1h. How far the client's
+	// clock may be ahead is the issuer's leeway. Default: 60s.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// `node` asks for a nonce of this node in each proof, so that none can be used
+	// again at another node, nor after a restart. `off` asks for none: a proof can
+	// then be used once at each node. Default: off.
+	Nonce string `json:"nonce,omitempty"`
+
+	// How many proofs are remembered, so that none is taken twice, each for as long
+	// as it would be good. While there is no more room, requests with new proofs are
+	// answered with 503. A proof takes about 100 bytes. Default: 100000.
+	ReplayMemory int `json:"replay_memory,omitempty"`
+}
+
+const (
+	defaultReplayMemory = 100_000
+	maxReplayMemory     = 10_000_000
+	maxProofAge         = time.Hour
+	nonceNode           = "node"
+)
+
+var nonceModes = choice{off, nonceNode}
+
+// options are those of the block dpop. Syntax:
+//
+//	dpop {
+//	    algorithms    <algorithm...>
+//	    max_age       <duration>
+//	    nonce         off|node
+//	    replay_memory <number>
+//	}
+func (p *DPoP) parseDPoP(d *caddyfile.Dispenser) error {
+	type disp = caddyfile.Dispenser
+	if err := noMore(d, "dpop"); err != nil {
+		return err
+	}
+	return parseBlock(d, options{
+		"algorithms": once(func(d *disp) error {
+			err := appendWords(d, &p.Algorithms)
+			if err == nil {
+				err = atLine(d, p.checkAlgorithms())
+			}
+			return err
+		}),
+		"max_age": once(func(d *disp) error {
+			return duration(d, &p.MaxAge, caddy.Duration(time.Second), caddy.Duration(maxProofAge))
+		}),
+		"nonce": once(func(d *disp) error { return oneOf(d, &p.Nonce, nonceModes) }),
+		"replay_memory": once(func(d *disp) error {
+			var limit *int
+			if err := number(d, &limit, 1, maxReplayMemory); err != nil {
+				return err
+			}
+			p.ReplayMemory = *limit
+			return nil
+		}),
+	})
+}
+
+func (p *DPoP) checkAlgorithms() error {
+	for _, name := range p.Algorithms {
+		if !slices.Contains(jose.Algorithms, name) {
+			return fmt.Errorf("algorithms: found %q, expected some of %s", name, strings.Join(jose.Algorithms, ", "))
+		}
+	}
+	return nil
+}
+
+func (p *DPoP) check() error {
+	if err := p.checkAlgorithms(); err != nil {
+		return err
+	}
+	if err := nonceModes.check("nonce", p.Nonce); err != nil {
+		return err
+	}
+	if age := time.Duration(p.MaxAge); age != 0 && (age < time.Second || age > maxProofAge) {
+		return fmt.Errorf("max_age: found %s, expected 1s to %s", age, maxProofAge)
+	}
+	if p.ReplayMemory < 0 || p.ReplayMemory > maxReplayMemory {
+		return fmt.Errorf("replay_memory: found %d, expected 1 to %d", p.ReplayMemory, maxReplayMemory)
+	}
+	return nil
+}
+
+// senders checks the senders of bound tokens, as a configuration asks for it.
+type senders struct {
+	*bound.Checker
+	config *DPoP // nil: nothing is configured
+	nonces bool
+	limit  int
+	memory *proofMemory // nil once it was released
+}
+
+// proofMemory is what outlives a configuration: a proof that was used under one must
+// not be used again under the next, whatever that says of the memory's size.
+//
+// The nonces end with the memory. A proof that was taken by an earlier process is not
+// remembered, so its nonce must not be good any more: the nonces' key is made anew
+// with the memory, and is kept nowhere. Clients then ask once more, with a new one.
+type proofMemory struct {
+	replays *bound.Replays
+	nonces  *bound.Nonces
+}
+
+// Destruct has nothing to end.
+func (*proofMemory) Destruct() error { return nil }
+
+var proofMemories = caddy.NewUsagePool()
+
+const (
+	proofMemoryKey  = "proofs" // there is one
+	proofMemorySpan = 2 * time.Minute
+)
+
+// takeSenders makes what checks the senders of bound tokens; it must be released
+// exactly once.
+func takeSenders(config *DPoP) (*senders, error) {
+	s := &senders{config: config}
+	if config == nil {
+		config = new(DPoP)
+	}
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	s.nonces, s.limit = config.Nonce == nonceNode, config.ReplayMemory
+	if s.limit == 0 {
+		s.limit = defaultReplayMemory
+	}
+	taken, _, err := proofMemories.LoadOrNew(proofMemoryKey, func() (caddy.Destructor, error) {
+		key := make([]byte, 32)
+		rand.Read(key)
+		nonces, err := bound.NewNonces("", key) // the key is this node's alone, so it needs no name
+		return &proofMemory{bound.NewReplays(s.limit, proofMemorySpan), nonces}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.memory = taken.(*proofMemory)
+	checked := bound.Config{Algorithms: config.Algorithms, MaxAge: time.Duration(config.MaxAge), Replays: s.memory.replays}
+	if s.nonces {
+		checked.Nonces = s.memory.nonces
+	}
+	if s.Checker, err = bound.NewChecker(checked); err != nil {
+		s.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+// start makes the memory as large as this configuration says.
+func (s *senders) start() { s.memory.replays.SetLimit(s.limit) }
+
+// release gives the memory back, if it was taken.
+func (s *senders) release() {
+	if s != nil && s.memory != nil {
+		s.memory = nil
+		_, _ = proofMemories.Delete(proofMemoryKey)
+	}
+}
