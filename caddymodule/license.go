@@ -322,6 +322,11 @@ func (l *licensing) Instance(ctx context.Context) (*active.Instance, error) {
 	return l.keeper.MakeInstance(ctx)
 }
 
+// OpenResponse opens the file of a vendor's response to a request of that id.
+func (l *licensing) OpenResponse(data []byte, requestID string) (*license.OfflineResponse, error) {
+	return l.keeper.OpenResponse(data, requestID)
+}
+
 func (l *licensing) checkUse(found *license.Standing, forHost string) error {
 	if forHost != "" {
 		pattern, err := host.Parse(forHost)

@@ -138,4 +138,9 @@ func (v *Verifier) TakeRevocations(data []byte) (changed bool, err error) {
 	return v.config.Revocations.Take(data, v.config.Keys, v.config.Now())
 }
 
+// OpenOfflineResponse opens a response as [KeySet.OpenOfflineResponse] does.
+func (v *Verifier) OpenOfflineResponse(data []byte, requestID string) (*OfflineResponse, error) {
+	return v.config.Keys.OpenOfflineResponse(data, requestID)
+}
+
 var errNoRevocations = errors.New("the verifier was not made to know of revoked licenses")

@@ -72,6 +72,8 @@ func (a *API) table() []route {
 			put: {admins, a.putLicense, []string{"host"}},
 		}},
 		{path: "/api/orgs/license/instance", methods: map[string]endpoint{post: {admins, a.licenseInstance, nil}}},
+		{path: "/api/orgs/license/offline-request", methods: map[string]endpoint{post: {admins, a.offlineRequest, nil}}},
+		{path: "/api/orgs/license/offline-response", methods: map[string]endpoint{post: {admins, a.offlineResponse, nil}}},
 		{path: "/api/orgs/license/usage", methods: map[string]endpoint{get: {admins, a.licenseUsage, nil}}},
 		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned, []string{"after", "limit"}}}},
 		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo, []string{"host"}}}},

@@ -34,6 +34,10 @@ type Licensing interface {
 	// Instance is this deployment as its vendor knows it. It is made when it is first
 	// asked for. Errors are those of [active.Keeper.MakeInstance].
 	Instance(ctx context.Context) (*active.Instance, error)
+
+	// OpenResponse opens the file of a vendor's response to a request of that id. The
+	// error is a [*license.Error].
+	OpenResponse(data []byte, requestID string) (*license.OfflineResponse, error)
 }
 
 const noLicense = "no license is asked for: the option `license { trusted_key … }` is not configured"

@@ -28,6 +28,8 @@ type inForce struct {
 func (f *inForce) Standing() *license.Standing { return f.standing }
 func (f *inForce) Host() string                { return f.host }
 
+func (f *inForce) OpenResponse([]byte, string) (*license.OfflineResponse, error) { return nil, f.err }
+
 func (f *inForce) Instance(context.Context) (*active.Instance, error) { return nil, f.err }
 
 func (f *inForce) Install(_ context.Context, data []byte, host string) error {

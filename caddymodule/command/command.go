@@ -30,6 +30,7 @@ import (
 // [caddycmd.RegisterCommand].
 func Command() caddycmd.Command {
 	p := &program{now: time.Now, getenv: os.Getenv, terminal: isTerminal, secret: readSecret}
+	p.open = func(address string) error { return openBrowser(p.getenv, address) }
 	return caddycmd.Command{
 		Name:  "gatehouse",
 		Usage: "<command>",
@@ -62,6 +63,7 @@ type program struct {
 	getenv   func(string) string
 	terminal func(stream any) bool
 	secret   func(stream any) ([]byte, error) // reads a line without showing it
+	open     func(address string) error       // shows it in a browser
 }
 
 func (p *program) root(cmd *cobra.Command) {

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
+	"github.com/gatehouse-proxy/gatehouse/license/vendor"
 )
 
 // license is the group of commands about the license that a deployment has, and about
@@ -20,16 +22,17 @@ import (
 func (p *program) license() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "license",
-		Short: "Shows how much of a license is used, and takes licenses back",
+		Short: "Gets and gives back licenses, and shows what they are used for",
 		Long: `
-Shows how much of a server's license is used (usage), and signs a vendor's list of licenses
-that it has taken back (revocations).
+Gets a license from its vendor by a login (activate), gives it back (deactivate), shows how
+much of it is used (usage), and signs a vendor's list of licenses that it has taken back
+(revocations).
 `,
-		Example: `  caddy gatehouse license usage
-  caddy gatehouse license revocations --key vendor.key --revoke 5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11`,
+		Example: `  caddy gatehouse license activate --server https://license.vendor.example --product my-product --account acme
+  caddy gatehouse license usage`,
 	}
 	group(cmd)
-	cmd.AddCommand(p.usage(), p.revocations())
+	cmd.AddCommand(p.activate(), p.deactivate(), p.usage(), p.revocations())
 	return cmd
 }
 
@@ -248,4 +251,20 @@ func trustedKeys(file string) (trusted []license.TrustedKey, err error) {
 		trusted = append(trusted, license.TrustedKey{Key: key})
 	}
 	return trusted, nil
+}
+
+// seat is what the server's license takes at its vendor, and the license's id.
+func (s *server) seat(ctx context.Context) (seat vendor.Seat, id string, err error) {
+	report, err := s.usage(ctx)
+	if err != nil {
+		return seat, "", err
+	}
+	u, err := usage.Open(report)
+	if err != nil {
+		return seat, "", fmt.Errorf("the report of usage: %w", err)
+	}
+	if u.LicenseID == "" {
+		return seat, "", errors.New("the server has no license with an id, so none was activated; there is no seat to give back")
+	}
+	return vendor.Seat{HardwareID: u.Instance}, u.LicenseID, nil
 }

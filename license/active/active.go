@@ -94,6 +94,12 @@ func (k *Keeper) Fault() error {
 // Open decodes and verifies another license, as the one in force was.
 func (k *Keeper) Open(data []byte) *license.Standing { return k.verifier.Open(data) }
 
+// OpenResponse opens the file of a vendor's response to a request of that id, as
+// [license.KeySet.OpenOfflineResponse] does by the keys that are trusted.
+func (k *Keeper) OpenResponse(data []byte, requestID string) (*license.OfflineResponse, error) {
+	return k.verifier.OpenOfflineResponse(data, requestID)
+}
+
 // Source is where the license comes from.
 func (k *Keeper) Source() Source { return k.source }
 

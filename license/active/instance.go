@@ -57,6 +57,12 @@ func (i *Instance) Sign(prefix string, document []byte) ([]byte, error) {
 	return ed25519.Sign(i.key, append([]byte(prefix), canonical...)), nil
 }
 
+// SignOffline makes the file of a request that is carried to the vendor, signed by the
+// instance.
+func (i *Instance) SignOffline(r license.OfflineRequest) ([]byte, error) {
+	return license.SignOfflineRequest(i.key, r)
+}
+
 // Secret derives a secret of 32 bytes from the instance's key, another one for each
 // purpose. All nodes have the same.
 func (i *Instance) Secret(purpose string) []byte {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -31,6 +32,7 @@ const (
 
 	maxAnswer = 4 * license.MaxSize
 	maxShown  = 300
+	jsonType  = "application/json"
 )
 
 // The routes.
@@ -39,6 +41,9 @@ const (
 	pathActivate   = "/api/v4/activate_license"
 	pathCheck      = "/api/v4/check_license"
 	pathDeactivate = "/api/v4/deactivate_license"
+
+	pathActivateOffline   = "/api/v4/activate_offline"
+	pathDeactivateOffline = "/api/v4/deactivate_offline"
 )
 
 // Config says which server is asked, and how.
@@ -120,7 +125,7 @@ func (v *Client) SSOURL(ctx context.Context, l Login) (string, error) {
 	var answer struct {
 		URL string `json:"url"`
 	}
-	body, err := v.ask(ctx, http.MethodGet, pathSSOURL+"?"+query.Encode(), nil)
+	body, err := v.ask(ctx, http.MethodGet, pathSSOURL+"?"+query.Encode(), nil, "")
 	if err != nil {
 		return "", err
 	}
@@ -166,7 +171,7 @@ func (v *Client) Activate(ctx context.Context, a Activation) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request: %w", err)
 	}
-	answer, err := v.ask(ctx, http.MethodPost, pathActivate, body)
+	answer, err := v.ask(ctx, http.MethodPost, pathActivate, body, jsonType)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +182,7 @@ func (v *Client) Activate(ctx context.Context, a Activation) ([]byte, error) {
 // the one that it has.
 func (v *Client) Check(ctx context.Context, s Seat, key string) ([]byte, error) {
 	query := url.Values{"product": {s.Product}, "hardware_id": {s.HardwareID}, "license_key": {key}}
-	answer, err := v.ask(ctx, http.MethodGet, pathCheck+"?"+query.Encode(), nil)
+	answer, err := v.ask(ctx, http.MethodGet, pathCheck+"?"+query.Encode(), nil, "")
 	if err != nil {
 		return nil, err
 	}
@@ -190,8 +195,35 @@ func (v *Client) Deactivate(ctx context.Context, s Seat, key string) error {
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
 	}
-	_, err = v.ask(ctx, http.MethodPost, pathDeactivate, body)
+	_, err = v.ask(ctx, http.MethodPost, pathDeactivate, body, jsonType)
 	return err
+}
+
+// Carry sends the request file of an instance without a network, and gives the file of
+// the vendor's response. A request to activate goes with a login, one to give a seat back
+// with none.
+func (v *Client) Carry(ctx context.Context, file []byte, login *license.OfflineLogin) ([]byte, error) {
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "request.json")
+	if err == nil {
+		_, err = part.Write(file)
+	}
+	path := pathDeactivateOffline
+	if login != nil {
+		path = pathActivateOffline
+		for _, field := range [][2]string{
+			{"id_token", login.IDToken}, {"code", login.Code}, {"code_verifier", login.CodeVerifier}, {"redirect_uri", login.RedirectURI},
+		} {
+			if field[1] != "" && err == nil {
+				err = form.WriteField(field[0], field[1])
+			}
+		}
+	}
+	if err = errors.Join(err, form.Close()); err != nil {
+		return nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	return v.ask(ctx, http.MethodPost, path, body.Bytes(), form.FormDataContentType())
 }
 
 // LicenseOf takes the license out of an answer, as text to be kept. It is not verified.
@@ -228,15 +260,15 @@ func (r *Refusal) Error() string {
 }
 
 // ask sends a request and reads a good answer.
-func (v *Client) ask(ctx context.Context, method, target string, body []byte) ([]byte, error) {
+func (v *Client) ask(ctx context.Context, method, target string, body []byte, contentType string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, v.base+target, bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("the vendor's address cannot be asked")
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", jsonType)
 	req.Header.Set("User-Agent", "gatehouse")
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", contentType)
 	}
 	if v.authorize != nil {
 		v.authorize(req.Header, v.now())
