@@ -141,6 +141,7 @@
 		diverged: ["bad", "Storage holds other service accounts", "They were begun without those known here, which stay in force until an operator decides.", "caddy gatehouse service-account repair"],
 	};
 
+	const overLimits = license => Object.entries(license.usage).filter(([, share]) => share.limit >= 0 && share.used > share.limit);
 	const licenseProblems = license => {
 		const found = [], at = goTo("License", "license-title");
 		if (!license) return found;
@@ -152,6 +153,13 @@
 			found.push({ level: "warn", what: "The license ends in " + number(license.days_left, "day"), so: "Then, and after its grace, sites behind require_license refuse requests.", out: ["Get a new one from the vendor. See ", at] });
 		}
 		if (license.source_error) found.push({ level: "warn", what: "The license is not where it came from", so: license.source + ": " + license.source_error + ". It stays in force, but not after a restart.", out: ["Put it back before the next restart. See ", at] });
+		for (const [name, share] of overLimits(license)) {
+			const refuses = share.enforcement === "deny";
+			found.push({ level: refuses ? "bad" : "warn", what: "More " + name.replaceAll("_", " ") + " than the license is for: " + share.used.toLocaleString("en") + " of " + share.limit.toLocaleString("en"), so: refuses ? "New ones are refused; whoever was in stays in." : "Nothing is refused for it.", out: ["Ask the vendor for a larger license. See ", at] });
+		}
+		const list = license.revocation_list, renewal = license.renewal;
+		if (list && (list.late || list.error)) found.push({ level: "warn", what: list.late ? "The list of revoked licenses is late" : "The list of revoked licenses cannot be had", so: "The last one counts on. " + list.error, out: ["See ", at] });
+		if (renewal && renewal.error) found.push({ level: "warn", what: "The license is not renewed", so: "The one in force stays until its end. " + renewal.error, out: ["Ask the vendor. See ", at] });
 		if (license.clock_suspect) found.push({ level: "bad", what: "The clock is wrong", so: "It is more than a day behind a time that was seen before. Licenses and tokens are judged by it.", out: ["Set the clock of this machine."] });
 		return found;
 	};
@@ -434,6 +442,10 @@
 			["Features", license.features.join(", ") === "*" ? "all" : license.features.join(", ") || (license.expire_at ? "none" : "")],
 			["Key", license.key_id.slice(0, 16)],
 			["Source", license.source],
+			...Object.entries(license.usage).filter(([, share]) => share.limit >= 0).map(([name, share]) => ["Limit", share.used.toLocaleString("en") + " of " + share.limit.toLocaleString("en") + " " + name.replaceAll("_", " ")]),
+			...(license.revocation_list ? [["Revocation list", license.revocation_list.version ? "version " + license.revocation_list.version + ", the next due " + stamp(license.revocation_list.next_update * 1000) : "none was ever had"]] : []),
+			...(license.renewal ? [["Renewal", license.renewal.next ? "due " + stamp(license.renewal.next * 1000) : ""]] : []),
+			["Deployment", license.instance.slice(0, 16)],
 			["Sealed build", license.sealed ? "yes" : "no"],
 		]));
 		return parts;
