@@ -234,9 +234,9 @@ func (p *program) logIn(ctx context.Context, cmd *cobra.Command, client *vendor.
 	if err != nil {
 		return vendor.Activation{}, err
 	}
-	activation := vendor.Activation{Account: a.account, IDToken: ended.idToken, Code: ended.code, RedirectURI: l.redirect.String()}
+	activation := vendor.Activation{Account: a.account, IDToken: ended.idToken, Code: ended.code}
 	if ended.code != "" {
-		activation.CodeVerifier = l.verifier
+		activation.CodeVerifier, activation.RedirectURI = l.verifier, l.redirect.String()
 	}
 	if a.hosts != nil {
 		activation.Hosts = splitList(true, a.hosts)
