@@ -28,14 +28,17 @@ type Explanation struct {
 
 	// Claims is the JSON of the claims; nil if they cannot be read.
 	Claims jsontext.Value
+
+	caller *Principal // nil: it was not let in so far
 }
 
 // Rule is one check of an [Explanation].
 type Rule struct {
 	// Rule is the check's name: bearer, form, issuer, algorithm, type, expiry,
 	// begin, lifetime, audience, binding, signature, subject, still_good, kind,
-	// scopes (where the issuer has scope_includes), account or sender, or one of
-	// package bound.
+	// scopes (where the issuer has scope_includes), account or sender, one of
+	// package bound, or a route's: route_issuer, route_audience, route_kind,
+	// route_group, route_claim, route_acr, route_auth_time or route_scope.
 	Rule string `json:"rule"`
 
 	// Held tells whether the token stands up to it; nil: it was not asked,
@@ -121,7 +124,8 @@ func (e *Explanation) explainScopes(a *authority, claims jsontext.Value) {
 }
 
 func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {
-	_, refusal := registration.Admit(token, now)
+	caller, refusal := registration.Admit(token, now)
+	e.caller = caller
 	expected := "if it is registered, an active account"
 	if registration.Required && token.profile.kind != KindUser {
 		expected = "an active account, as machines must be registered"

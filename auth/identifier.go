@@ -51,6 +51,8 @@ func (p Policy) CheckIdentifier() error {
 		return fmt.Errorf("issuer %q: expected `tenants <id...>` with the ids of the tenants whose tokens are taken, or `tenants any`, which takes those of every tenant there is", p.Issuer)
 	case !several && len(p.Tenants) > 0:
 		return fmt.Errorf("tenants: expected %s in the identifier, such as https://login.microsoftonline.com/%s/v2.0", placeholder, placeholder)
+	case several && p.SubjectClaim != "" && p.SubjectClaim != "sub" && p.SubjectClaim != "oid":
+		return fmt.Errorf("subject_claim: found %s, expected sub or oid with `tenants`: what else names somebody, the administrators of each tenant choose", p.SubjectClaim)
 	case slices.Contains(p.Tenants, anyTenant) && len(p.Tenants) > 1:
 		return errors.New("tenants: found any beside ids, expected either")
 	}

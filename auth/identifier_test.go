@@ -80,6 +80,8 @@ func TestCheckIdentifier(t *testing.T) {
 		{"an id in braces", Policy{Issuer: login, Preset: "entra", Tenants: []string{"{" + ours + "}"}}, "expected the id of a tenant"},
 		{"another preset", Policy{Issuer: login, Preset: "okta", Tenants: []string{ours}}, "expected `preset entra` with {tenantid}"},
 		{"no place for a tenant", Policy{Issuer: "https://login.example.com", Preset: "entra", Tenants: []string{ours}}, "tenants: expected {tenantid} in the identifier"},
+		{"by a name that others choose", Policy{Issuer: login, Preset: "entra", Tenants: []string{ours}, SubjectClaim: "email"}, "subject_claim: found email, expected sub or oid"},
+		{"by the object", Policy{Issuer: login, Preset: "entra", Tenants: []string{ours}, SubjectClaim: "oid"}, ""},
 		{"in the host", Policy{Issuer: "https://{tenantid}.example.com/v2.0", Preset: "entra", Tenants: []string{ours}}, "as a whole part of the path"},
 		{"part of a name", Policy{Issuer: "https://login.example.com/x{tenantid}/", Preset: "entra", Tenants: []string{ours}}, "as a whole part of the path"},
 		{"twice", Policy{Issuer: "https://login.example.com/{tenantid}/{tenantid}/", Preset: "entra", Tenants: []string{ours}}, "once, as a whole part of the path"},

@@ -61,6 +61,7 @@ type ClaimRule struct {
 // Predicate is a compiled set of rules, safe for concurrent use.
 type Predicate struct {
 	rules     Rules
+	checks    []*ruleCheck // those that the rules ask for
 	audiences patterns
 	groups    []patterns
 	claims    []claimPatterns
@@ -117,6 +118,11 @@ func (r Rules) Compile() (*Predicate, error) {
 		}
 		p.claims = append(p.claims, claimPatterns{claim.Path, values})
 	}
+	for i := range ruleChecks {
+		if ruleChecks[i].asked(&r) {
+			p.checks = append(p.checks, &ruleChecks[i])
+		}
+	}
 	return p, p.compileStepUp()
 }
 
@@ -155,55 +161,99 @@ func (r Rules) AskedScopes() (list []string) {
 	return list
 }
 
-// Check holds the rules against a caller and gives the first refusal, or nil.
-// Scopes come last: a client is told to get more of them only where that helps; and
-// right before them the login, for the same reason. It allocates nothing once the
-// claims it asks for have been read.
+// ruleCheck is one thing that a route may ask of a caller.
+type ruleCheck struct {
+	name  string
+	asked func(*Rules) bool
+	run   func(*Predicate, *Principal) *Refusal
+	shown func(*Predicate, *Principal) (expected, found any) // for [Explanation.HoldRules]
+}
+
+// ruleChecks are all of them, in the order in which they are made. Scopes come last:
+// a client is told to get more of them only where that helps; and right before them
+// the login, for the same reason.
+var ruleChecks = []ruleCheck{
+	{"route_issuer", func(r *Rules) bool { return len(r.Issuers) > 0 }, (*Predicate).checkIssuer, (*Predicate).showIssuer},
+	{"route_audience", func(r *Rules) bool { return len(r.Audiences) > 0 }, (*Predicate).checkAudience, (*Predicate).showAudience},
+	{"route_kind", func(r *Rules) bool { return r.ServiceAccount != "" }, (*Predicate).checkKind, (*Predicate).showKind},
+	{"route_group", func(r *Rules) bool { return len(r.Groups) > 0 }, (*Predicate).checkGroups, (*Predicate).showGroups},
+	{"route_claim", func(r *Rules) bool { return len(r.Claims) > 0 }, (*Predicate).checkClaims, (*Predicate).showClaims},
+	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, (*Predicate).checkACR, (*Predicate).showACR},
+	{"route_auth_time", func(r *Rules) bool { return r.AuthenticatedWithin > 0 }, (*Predicate).checkAuthTime, (*Predicate).showAuthTime},
+	{"route_scope", func(r *Rules) bool { return len(r.Scopes)+len(r.AnyScopes) > 0 }, (*Predicate).checkScopes, (*Predicate).showScopes},
+}
+
+// Check holds the rules against a caller and gives the first refusal, or nil. It
+// allocates nothing once the claims it asks for have been read.
 func (p *Predicate) Check(caller *Principal) *Refusal {
-	if len(p.rules.Issuers) > 0 && !slices.Contains(p.rules.Issuers, caller.Issuer()) {
+	for _, check := range p.checks {
+		if refusal := check.run(p, caller); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+func (p *Predicate) checkIssuer(caller *Principal) *Refusal {
+	if !slices.Contains(p.rules.Issuers, caller.Issuer()) {
 		return ErrIssuer
 	}
-	if len(p.audiences) > 0 && !caller.claimHasAny("aud", p.audiences) {
+	return nil
+}
+
+func (p *Predicate) checkAudience(caller *Principal) *Refusal {
+	if !caller.claimHasAny("aud", p.audiences) {
 		return ErrAudience
 	}
-	if refusal := p.checkKind(caller); refusal != nil {
-		return refusal
-	}
-	for _, line := range p.groups {
-		if !line.matchAny(caller.profile.groups.list) {
-			return ErrGroup
-		}
-	}
-	for i := range p.claims {
-		if !caller.claimHasAny(p.claims[i].path, p.claims[i].values) {
-			return ErrClaim
-		}
-	}
-	if len(p.acr) > 0 && !caller.claimHasAny("acr", p.acr) {
-		return p.weak
-	}
-	if p.within > 0 && !p.authenticatedLately(caller) {
-		return p.old
-	}
-	return p.checkScopes(caller.profile.scopes.list)
+	return nil
 }
 
 func (p *Predicate) checkKind(caller *Principal) *Refusal {
-	asked, kind := p.rules.ServiceAccount, caller.profile.kind
-	switch {
-	case asked == "":
-		return nil
-	case kind == KindUnclear:
+	switch machine := caller.profile.kind == KindServiceAccount; {
+	case caller.profile.kind == KindUnclear:
 		return caller.profile.authority.unclear
-	case asked == "only" && kind != KindServiceAccount:
+	case p.rules.ServiceAccount == "only" && !machine:
 		return ErrOnlyMachines
-	case asked == "deny" && kind == KindServiceAccount:
+	case p.rules.ServiceAccount == "deny" && machine:
 		return ErrNoMachines
 	}
 	return nil
 }
 
-func (p *Predicate) checkScopes(granted []string) *Refusal {
+func (p *Predicate) checkGroups(caller *Principal) *Refusal {
+	for _, line := range p.groups {
+		if !line.matchAny(caller.profile.groups.list) {
+			return ErrGroup
+		}
+	}
+	return nil
+}
+
+func (p *Predicate) checkClaims(caller *Principal) *Refusal {
+	for i := range p.claims {
+		if !caller.claimHasAny(p.claims[i].path, p.claims[i].values) {
+			return ErrClaim
+		}
+	}
+	return nil
+}
+
+func (p *Predicate) checkACR(caller *Principal) *Refusal {
+	if !caller.claimHasAny("acr", p.acr) {
+		return p.weak
+	}
+	return nil
+}
+
+func (p *Predicate) checkAuthTime(caller *Principal) *Refusal {
+	if !p.authenticatedLately(caller) {
+		return p.old
+	}
+	return nil
+}
+
+func (p *Predicate) checkScopes(caller *Principal) *Refusal {
+	granted := caller.profile.scopes.list
 	for _, scope := range p.rules.Scopes {
 		if !slices.Contains(granted, scope) {
 			return p.scope

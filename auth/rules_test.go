@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -253,5 +254,57 @@ func TestStepUp(t *testing.T) {
 	g.clock.advance(11 * time.Minute)
 	if refusal := p.Check(caller); refusal == nil || refusal.Reason != ErrAuthTime.Reason {
 		t.Errorf("eleven minutes later: got %v", refusal)
+	}
+}
+
+// What a route's rules make of a caller is explained rule by rule, and by the very
+// checks that requests meet.
+func TestHoldRules(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier()
+	p, err := Rules{
+		Issuers: []string{"acme"}, Audiences: []string{"https://gateway.example.com"}, ServiceAccount: "deny", Groups: [][]string{{"ops", "dev"}, {"eu"}},
+		Claims: []ClaimRule{{"tenant.plan", []string{"pro", "team-*"}}}, ACR: []string{"phr"}, AuthenticatedWithin: time.Hour,
+		Scopes: []string{"read"}, AnyScopes: [][]string{{"a", "b"}}, Now: g.clock.now,
+	}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := g.idp.Mint(map[string]any{
+		"sub": "jane", "groups": []string{"dev"}, "tenant": map[string]any{"plan": "free"}, "auth_time": epoch.Unix(), "scope": "read a",
+	})
+	registration := &Registration{Accounts: nobody{}}
+	e := v.Explain(t.Context(), token, registration)
+	e.HoldRules(p)
+	if want := p.Check(letIn(t, v, token)); e.Refusal != want || want != ErrGroup {
+		t.Errorf("explained as %v, requests meet %v", e.Refusal, want)
+	}
+	found := map[string]Rule{}
+	for _, rule := range e.Rules {
+		found[rule.Rule] = rule
+	}
+	for name, want := range map[string]struct {
+		held            bool
+		expected, found string
+	}{
+		"route_issuer":    {true, "[acme]", "acme"},
+		"route_audience":  {true, "[https://gateway.example.com]", "[https://gateway.example.com]"},
+		"route_kind":      {true, "user", "user"},
+		"route_group":     {false, "[ops or dev eu]", "[dev]"},
+		"route_claim":     {false, "[tenant.plan pro or team-*]", "[tenant.plan free]"},
+		"route_acr":       {false, "[phr]", "absent"},
+		"route_auth_time": {true, "auth_time within 1h0m0s before 2026-09-01T12:00:00Z (now), with leeway", "auth_time 1788264000"},
+		"route_scope":     {true, "[read a or b]", "[read a]"},
+	} {
+		rule := found[name]
+		if rule.Held == nil || *rule.Held != want.held || fmt.Sprint(rule.Expected) != want.expected || fmt.Sprint(rule.Found) != want.found {
+			t.Errorf("%s is explained as %+v, expected %+v", name, rule, want)
+		}
+	}
+	bad := v.Explain(t.Context(), token+"x", registration)
+	before := bad.Refusal
+	bad.HoldRules(p)
+	if last := bad.Rules[len(bad.Rules)-1]; last.Rule != "route_scope" || last.Held != nil || bad.Refusal != before {
+		t.Errorf("of a token that is not good: %+v", last)
 	}
 }

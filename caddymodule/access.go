@@ -3,10 +3,13 @@ package caddymodule
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -92,8 +95,43 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 	if r.err != nil {
 		return r.err
 	}
-	a.predicate, err = rules.Compile()
-	return err
+	if a.predicate, err = rules.Compile(); err != nil || a.Name == "" {
+		return err
+	}
+	return a.authenticator.named.add(a.Name, rules, a.predicate)
+}
+
+// namedRules are the rules of a configuration that have a name, so that it can be asked
+// what they make of a token.
+type namedRules struct {
+	mu  sync.Mutex
+	all map[string]rulesOfName
+}
+
+type rulesOfName struct {
+	rules     auth.Rules
+	predicate *auth.Predicate
+}
+
+// add refuses a name that other rules have: nobody could tell which are meant.
+func (n *namedRules) add(name string, rules auth.Rules, predicate *auth.Predicate) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if known, ok := n.all[name]; ok && !reflect.DeepEqual(known.rules, rules) {
+		return fmt.Errorf("name: two that ask for different things are both called %s: give one of them another name", name)
+	}
+	if n.all == nil {
+		n.all = make(map[string]rulesOfName)
+	}
+	n.all[name] = rulesOfName{rules, predicate}
+	return nil
+}
+
+// of gives the rules of a name, nil if there are none, and all names.
+func (n *namedRules) of(name string) (predicate *auth.Predicate, names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all[name].predicate, slices.Sorted(maps.Keys(n.all))
 }
 
 // rules are what is asked of callers, before placeholders are resolved.

@@ -27,6 +27,7 @@ type authenticator struct {
 	senders      *senders
 	registration *auth.Registration
 	known        account.View
+	named        namedRules
 	meters       *meters
 	limits       *limits     // of the license; nil: none is asked for
 	attach       func() bool // gives storage, if that was not done yet

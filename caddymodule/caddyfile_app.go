@@ -214,7 +214,7 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 	// What holds a placeholder can only be checked once it is resolved.
 	identifier := strings.ReplaceAll(i.Issuer, issuer.TenantPlaceholder, "")
 	if !hasPlaceholder(identifier+i.TrustDomain) && !slices.ContainsFunc(i.Tenants, hasPlaceholder) {
-		policy := auth.Policy{Issuer: i.Issuer, Preset: i.Preset, Tenants: i.Tenants, TrustDomain: i.TrustDomain}
+		policy := auth.Policy{Issuer: i.Issuer, Preset: i.Preset, Tenants: i.Tenants, TrustDomain: i.TrustDomain, SubjectClaim: i.SubjectClaim}
 		if err := policy.CheckIdentifier(); err != nil {
 			return d.WrapErr(err)
 		}
