@@ -147,7 +147,7 @@ func (p *apiParts) operation() api.Operation {
 		Explain: func(ctx context.Context, token string, sender *bound.Request) auth.Explanation {
 			return a.verifier.ExplainSender(ctx, token, a.registration, a.senders.Checker, sender)
 		},
-		Hour: lastHour.hour, Changes: lastChanges.list,
+		Rules: a.named.of, Hour: lastHour.hour, Changes: lastChanges.list,
 	}
 	o.Node, _ = os.Hostname() // empty: not known
 	for _, i := range p.issuers {

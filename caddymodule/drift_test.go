@@ -174,13 +174,20 @@ func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, nam
 	if len(logged) != lines+1 || logged[lines]["reason"] != refusal.Reason || logged[lines]["issuer"] != label || logged[lines]["level"] != "debug" {
 		t.Errorf("the log says %v, want one line with the reason", logged[lines:])
 	}
-	if !c.route {
+	rule := strings.Trim(c.path, "/")
+	if c.route && (rule == "" || rule == "header") {
+		rule = "" // nothing that can be explained by a token and a name
+	}
+	if !c.route || rule != "" && c.token != "" {
 		question := map[string]string{"token": c.token}
 		if c.proof != "" {
 			question["proof"], question["method"], question["url"] = c.proof, http.MethodGet, "http://"+g.site+path
 		}
 		if c.certificate != "" {
 			question["certificate"] = c.certificate
+		}
+		if c.route {
+			question["rule"] = rule
 		}
 		g.explains(t, question, refusal, label, admin)
 	}

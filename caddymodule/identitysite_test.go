@@ -457,6 +457,19 @@ func TestRulesHaveAName(t *testing.T) {
 	}
 }
 
+// One name is for one set of rules, wherever it stands.
+func TestRulesNeedNamesOfTheirOwn(t *testing.T) {
+	issuer := newIssuer(t)
+	g := prepare(t, "ISSUER", issuer.URL)
+	twice := strings.Replace(ruled, "name outer/inner", "name outer", 1)
+	if err := g.load(twice); err == nil || !strings.Contains(err.Error(), "name: two that ask for different things are both called outer: give one of them another name") {
+		t.Errorf("got %v", err)
+	}
+	if err := g.load(strings.Replace(twice, "group ops\n\t\tname", "name", 1)); err != nil {
+		t.Errorf("the same rules twice: %v", err)
+	}
+}
+
 // Two locks that take the same header lock everybody out.
 func TestBearerAndBasicOnOneSite(t *testing.T) {
 	issuer := newIssuer(t)

@@ -76,24 +76,31 @@ http://SITE {
 		token_from query access_token
 	}
 	bearer_auth /scope/* {
+		name scope
 		scope gateway.read
 	}
 	bearer_auth /acr/* {
+		name acr
 		acr phr
 	}
 	bearer_auth /lately/* {
+		name lately
 		authenticated_within 5m
 	}
 	bearer_auth /group/* {
+		name group
 		group operators
 	}
 	bearer_auth /claim/* {
+		name claim
 		claim tenant acme
 	}
 	bearer_auth /machines/* {
+		name machines
 		service_account only
 	}
 	bearer_auth /people/* {
+		name people
 		service_account deny
 	}
 	bearer_auth /header/* {

@@ -191,12 +191,13 @@ type explanation struct {
 // explained is what is asked about: a token, and who sends it with what proof.
 type explained struct {
 	token       string
+	rule        string // what a route's rules are called; empty: none are asked
 	proof       string // a DPoP proof; empty: none
 	method, url string // of the request that the proof is for
 	certificate string // the client's, in PEM; empty: none
 }
 
-const expectedExplained = `expected {"token": "…"}, with a proof also "proof", "method" and "url", with a client certificate "certificate", and no other or repeated member`
+const expectedExplained = `expected {"token": "…"}, with a proof also "proof", "method" and "url", with a client certificate "certificate", with the name of a route's rules "rule", and no other or repeated member`
 
 // sender is the request to explain; nil for a bearer's.
 func (e *explained) sender() (*bound.Request, error) {
@@ -233,14 +234,37 @@ func (e *explained) sender() (*bound.Request, error) {
 	return q, nil
 }
 
-// explainToken holds a token against every rule that it would meet, but for
-// those of a route. A refused token is no error here.
+// rulesOf gives the rules of a route by their name; nil where none are asked for.
+func (a *API) rulesOf(name string) (*auth.Predicate, error) {
+	if name == "" {
+		return nil, nil
+	}
+	var rules *auth.Predicate
+	var names []string
+	if find := a.services.Operation.Rules; find != nil {
+		rules, names = find(name)
+	}
+	switch {
+	case rules != nil:
+		return rules, nil
+	case len(names) == 0:
+		return nil, problem(http.StatusUnprocessableEntity, "rule: no rules have a name: write `name` in a bearer_auth")
+	}
+	return nil, problem(http.StatusUnprocessableEntity, "rule: no rules are called so, expected one of: "+strings.Join(names, ", "))
+}
+
+// explainToken holds a token against every rule that it would meet; of a route's only
+// if they are named. A refused token is no error here.
 func (a *API) explainToken(c *call) error {
 	var asked explained
 	err := expected(expectedExplained, c.readMembers(strictjson.Fields{
 		"token": text(&asked.token), "proof": text(&asked.proof), "method": text(&asked.method), "url": text(&asked.url),
-		"certificate": text(&asked.certificate),
+		"certificate": text(&asked.certificate), "rule": text(&asked.rule),
 	}))
+	if err != nil {
+		return err
+	}
+	rules, err := a.rulesOf(asked.rule)
 	if err != nil {
 		return err
 	}
@@ -249,6 +273,9 @@ func (a *API) explainToken(c *call) error {
 		return err
 	}
 	e := a.services.Operation.Explain(c.r.Context(), asked.token, sender)
+	if rules != nil {
+		e.HoldRules(rules)
+	}
 	answer := explanation{Verdict: letIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
 	if e.Refusal != nil {
 		answer.Verdict, answer.Reason, answer.Message = "refused", e.Refusal.Reason, e.Refusal.Message

@@ -92,6 +92,30 @@ func TestExplain(t *testing.T) {
 		s.send(http.MethodPost, path, body).fails(t, status, "")
 	}
 	s.send(http.MethodPost, path, `{"token":"good"}`, s.token(nil)).fails(t, 403, "group")
+	s.send(http.MethodPost, path, `{"token":"good","rule":"payments"}`).fails(t, 422, "rule: no rules have a name: write `name` in a bearer_auth")
+}
+
+// The rules of a route are held against the token if they are named.
+func TestExplainRules(t *testing.T) {
+	payments, err := auth.Rules{Scopes: []string{"pay"}}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, operating(new(keys)), func(s *api.Services, _ *site) {
+		s.Operation.Rules = func(name string) (*auth.Predicate, []string) {
+			if name == "payments" {
+				return payments, []string{"orders", "payments"}
+			}
+			return nil, []string{"orders", "payments"}
+		}
+	})
+	const path = "/api/tokens/explain"
+	s.send(http.MethodPost, path, `{"token":"bad","rule":"payments"}`).wants(t, 200,
+		`{"verdict":"refused","reason":"not_jws","message":"the token is not a signed JWT in compact form","issuer":"",`+
+			`"rules":[{"rule":"form","held":false,"expected":"x","found":"y"},{"rule":"issuer","held":null,"expected":null,"found":null},`+
+			`{"rule":"route_scope","held":null,"expected":null,"found":null}],"claims":null}`+"\n")
+	s.send(http.MethodPost, path, `{"token":"good","rule":"refunds"}`).fails(t, 422, "rule: no rules are called so, expected one of: orders, payments")
+	s.send(http.MethodPost, path, `{"token":"good","rule":7}`).fails(t, 400, "")
 }
 
 func TestStatus(t *testing.T) {

@@ -86,6 +86,9 @@ type Operation struct {
 	// not nil, with a proof or a certificate.
 	Explain func(ctx context.Context, token string, sender *bound.Request) auth.Explanation
 
+	// Rules gives a route's rules by their name, or nil; and all names. May be nil.
+	Rules func(name string) (rules *auth.Predicate, names []string)
+
 	// License is the license's status. Nil: no license is asked for.
 	License func() LicenseStatus
 

@@ -124,6 +124,10 @@ func TestGoldenExplain(t *testing.T) {
 			t.Errorf("sent %s", body)
 		}
 	}
+	s.typed(token).must("token", "explain", "--rule", "payments")
+	if last := g.bodies[len(g.bodies)-1]; last != `{"rule":"payments","token":"`+token+`"}` {
+		t.Errorf("sent %s", last)
+	}
 }
 
 // Nothing of an explanation is cut: what is long goes on below.

@@ -55,13 +55,15 @@ func (p *program) tokenExplain() *cobra.Command {
 	var c connection
 	var asJSON bool
 	var from proofFiles
+	var rule string
 	cmd := &cobra.Command{
 		Use:   "explain",
 		Short: "Says which rule lets a token in or keeps it out",
 		Long: `
 Reads a bearer token from stdin and asks a running server about it: each rule in order,
 whether it is held to, what was expected and what was found, and the token's claims.
-On a terminal the token is asked for and not shown.
+On a terminal the token is asked for and not shown. The rules of a route are among them
+if --rule says the name that they have (name in its bearer_auth).
 
 A token that is bound to a key needs what its sender shows besides: with --proof, the
 DPoP proof in a file and the method and the URL of the request that it was made for; with
@@ -72,12 +74,14 @@ Exits with 0 if there is an explanation, also of a refusal, else with 1. It need
 token of the admin group, besides the one on stdin.
 `,
 		Example: `  caddy gatehouse token explain < token.jwt
+  caddy gatehouse token explain --rule payments < token.jwt
   caddy gatehouse token explain --token-file admin.token --json < token.jwt
   caddy gatehouse token explain --proof proof.jwt --method GET --url https://gw.example.com/a < token.jwt`,
 		Args: cobra.NoArgs,
 	}
 	c.flags(cmd.Flags())
 	from.flags(cmd)
+	cmd.Flags().StringVar(&rule, "rule", "", "The name of a route's rules to hold the token against, too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		token, err := p.readToken(cmd)
@@ -87,6 +91,9 @@ token of the admin group, besides the one on stdin.
 		question, err := from.question(token)
 		if err != nil {
 			return err
+		}
+		if rule != "" {
+			question["rule"] = rule
 		}
 		text, err := s.explain(ctx, question)
 		if err != nil {

@@ -386,7 +386,7 @@
 			list.append(row);
 		}
 		const at = element("explained");
-		at.replaceChildren(title, facts([["It means", known?.means], ["What to do", known?.do], ["Issuer", told.issuer], ["Route", letIn && "Rules of a single route, such as scope and group, are not part of this."]]), list);
+		at.replaceChildren(title, facts([["It means", known?.means], ["What to do", known?.do], ["Issuer", told.issuer], ["Route", letIn && "Rules of a single route, such as scope and group, are not part of this: token explain --rule shows those that have a name."]]), list);
 		if (told.claims) at.append(make("h3", "Claims"), make("pre", JSON.stringify(told.claims, null, 2)));
 		title.focus();
 	}, message => {
