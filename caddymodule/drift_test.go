@@ -23,8 +23,9 @@ type refusalCase struct {
 	proof       string // of DPoP, for the request, if there is one
 	certificate string // of the client in PEM, for the explanation
 
-	route bool // the route's rules or the request's form refuse it, not the token
-	none  bool // the refusal names no issuer
+	rule  string // what the route's rules are called that refuse the token
+	route bool   // the route's rules or the request's form refuse it, not the token
+	none  bool   // the refusal names no issuer
 }
 
 func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string]refusalCase {
@@ -74,13 +75,13 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"signature":              {token: secret(flip(good))},
 		"many_keys":              {token: secret(flip(mint(issuer, nil, idp.WithKey(costly), idp.WithHeader("kid", idp.Absent))))},
 		"header_value":           {path: "/header/", token: mint(issuer, claims{"evil": "a\r\nb"}), route: true},
-		"acr":                    {path: "/acr/", token: good, route: true},
-		"auth_time":              {path: "/lately/", token: good, route: true},
-		"scope":                  {path: "/scope/", token: good, route: true},
-		"group":                  {path: "/group/", token: good, route: true},
-		"claim":                  {path: "/claim/", token: good, route: true},
-		"kind":                   {path: "/machines/", token: good, route: true},
-		"kind_denied":            {path: "/people/", token: machine("ci"), route: true},
+		"acr":                    {path: "/acr/", rule: "acr", token: good, route: true},
+		"auth_time":              {path: "/lately/", rule: "lately", token: good, route: true},
+		"scope":                  {path: "/scope/", rule: "scope", token: good, route: true},
+		"group":                  {path: "/group/", rule: "group", token: good, route: true},
+		"claim":                  {path: "/claim/", rule: "claim", token: good, route: true},
+		"kind":                   {path: "/machines/", rule: "machines", token: good, route: true},
+		"kind_denied":            {path: "/people/", rule: "people", token: machine("ci"), route: true},
 		"account_unknown":        {token: machine("nobody")},
 		"account_inactive":       {token: machine("retired")},
 		"account_expired":        {token: machine("lapsed")},
@@ -174,11 +175,7 @@ func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, nam
 	if len(logged) != lines+1 || logged[lines]["reason"] != refusal.Reason || logged[lines]["issuer"] != label || logged[lines]["level"] != "debug" {
 		t.Errorf("the log says %v, want one line with the reason", logged[lines:])
 	}
-	rule := strings.Trim(c.path, "/")
-	if c.route && (rule == "" || rule == "header") {
-		rule = "" // nothing that can be explained by a token and a name
-	}
-	if !c.route || rule != "" && c.token != "" {
+	if !c.route || c.rule != "" {
 		question := map[string]string{"token": c.token}
 		if c.proof != "" {
 			question["proof"], question["method"], question["url"] = c.proof, http.MethodGet, "http://"+g.site+path
@@ -186,8 +183,8 @@ func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, nam
 		if c.certificate != "" {
 			question["certificate"] = c.certificate
 		}
-		if c.route {
-			question["rule"] = rule
+		if c.rule != "" {
+			question["rule"] = c.rule
 		}
 		g.explains(t, question, refusal, label, admin)
 	}
