@@ -199,7 +199,7 @@ func (p *BearerProvider) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("bearer: %w", err)
 	}
 	p.challenge = auth.Challenge{Realm: cmp.Or(p.Realm, defaultRealm)}
-	return nil
+	return checkPlacement(ctx)
 }
 
 // Validate checks the rules.

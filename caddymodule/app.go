@@ -59,6 +59,7 @@ type App struct {
 
 	ctx      caddy.Context
 	logger   *zap.Logger
+	placed   bool // checkPlacement has looked
 	attached attachment
 
 	// The parts, of which each knows its own details.

@@ -139,7 +139,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
 	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger)
-	return nil
+	return checkPlacement(ctx)
 }
 
 // Validate checks the options that are not rules.

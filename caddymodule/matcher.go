@@ -45,8 +45,8 @@ func (MatchPrincipal) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the rules.
 func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
-	if !hasAuthentication(ctx) {
-		return fmt.Errorf("principal: no bearer_auth stands in front of it, nor anywhere: add one, inside a `route` block if the matcher's directive sorts before it")
+	if err := checkPlacement(ctx); err != nil {
+		return err
 	}
 	err := m.check()
 	if err == nil {
@@ -160,7 +160,7 @@ func (m *MatchLicenseFeature) Provision(ctx caddy.Context) error {
 	if m.licensing, err = licensingOf(ctx); err != nil {
 		return fmt.Errorf("license_feature: %w", err)
 	}
-	return nil
+	return checkPlacement(ctx)
 }
 
 // Match is MatchWithError for callers that cannot take an error.

@@ -61,18 +61,22 @@ http://SITE {
 		}
 	}
 	handle /misplaced {
+		bearer_auth /only/here
 		respond @machine "yes"
 		respond "no"
 	}
 	handle /misplacednot {
+		bearer_auth /only/here
 		respond @notops "yes"
 		respond "no"
 	}
 	handle /misplacedcel {
+		bearer_auth /only/here
 		respond @cel "yes"
 		respond "no"
 	}
 	handle /misplacedcelnot {
+		bearer_auth /only/here
 		respond @celnot "yes"
 		respond "no"
 	}

@@ -100,23 +100,30 @@ var licenseKeys = []string{"state", "code", "type", "description", "expire_at", 
 // would take every caller for anonymous.
 func checkHeaderValue(value string) error {
 	for _, found := range ourPlaceholder.FindAllStringSubmatch(value, -1) {
-		if name, auths := strings.CutPrefix(found[1], "http.auth."); auths && found[1] != rulePlaceholder {
-			if key, user := strings.CutPrefix(name, "user."); !user || !isPrincipalKey(key) {
-				return fmt.Errorf("found %s, expected {%s…} with one of %s or claims.<path>, or {%s}", found[0], userPlaceholder, strings.Join(auth.PrincipalKeys, ", "), rulePlaceholder)
-			}
+		if right := expectedPlaceholder(found[1]); right != "" {
+			return fmt.Errorf("found %s, expected %s", found[0], right)
 		}
 	}
 	return nil
 }
 
-// isOurs tells whether a placeholder is one that Gatehouse, or Caddy's own
-// authentication, fills in.
-func isOurs(name string) bool {
+// expectedPlaceholder says what would be right instead of a placeholder that neither
+// Gatehouse nor Caddy's own authentication fills in; empty if one of them does.
+func expectedPlaceholder(name string) string {
 	if key, ours := strings.CutPrefix(name, licensePlaceholder); ours {
-		return slices.Contains(licenseKeys, key)
+		if slices.Contains(licenseKeys, key) {
+			return ""
+		}
+		return fmt.Sprintf("{%s…} with one of %s", licensePlaceholder, strings.Join(licenseKeys, ", "))
 	}
-	if key, ours := strings.CutPrefix(name, userPlaceholder); ours {
-		return isPrincipalKey(key)
+	if key, ours := strings.CutPrefix(name, userPlaceholder); ours && isPrincipalKey(key) ||
+		name == reasonPlaceholder || name == rulePlaceholder || strings.HasPrefix(name, "http.auth.candidate.") {
+		return ""
 	}
-	return name == reasonPlaceholder || name == rulePlaceholder || strings.HasPrefix(name, "http.auth.candidate.")
+	if provider, failed := strings.CutSuffix(strings.TrimPrefix(name, "http.auth."), ".error"); failed {
+		if _, err := caddy.GetModule("http.authentication.providers." + provider); err == nil {
+			return "" // the error of a provider
+		}
+	}
+	return fmt.Sprintf("{%s…} with one of %s or claims.<path>, or {%s}, {%s}", userPlaceholder, strings.Join(auth.PrincipalKeys, ", "), reasonPlaceholder, rulePlaceholder)
 }

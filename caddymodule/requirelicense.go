@@ -57,7 +57,7 @@ func (l *RequireLicense) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("require_license: %w", err)
 	}
 	l.json.Store(l.ErrorBody == errorBodyJSON)
-	return nil
+	return checkPlacement(ctx)
 }
 
 // Validate checks the options.

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
 // eachHandler shows every handler of the running HTTP app, together with the
@@ -151,4 +154,127 @@ func setHosts(set caddyhttp.MatcherSet) (hosts []string, byHost bool) {
 		}
 	}
 	return nil, false
+}
+
+// asJSON gives routes as they are configured, whether they are made by now or not.
+func asJSON(list caddyhttp.RouteList) (routes []any) {
+	for _, route := range list {
+		shown := map[string]any{"group": route.Group, "terminal": route.Terminal}
+		var sets, handlers []any
+		for _, set := range route.MatcherSetsRaw {
+			sets = append(sets, decoded(set))
+		}
+		for _, set := range route.MatcherSets {
+			sets = append(sets, matchersAsJSON(set))
+		}
+		for _, handler := range route.HandlersRaw {
+			handlers = append(handlers, decoded(handler))
+		}
+		for _, handler := range route.Handlers {
+			handlers = append(handlers, handlerAsJSON(handler))
+		}
+		shown["match"], shown["handle"] = sets, handlers
+		routes = append(routes, shown)
+	}
+	return routes
+}
+
+// handlerAsJSON shows a handler that is made already, and with it the routes inside,
+// which are no part of its JSON any more.
+func handlerAsJSON(handler caddyhttp.MiddlewareHandler) any {
+	shown := asObject(decoded(handler))
+	if shown == nil {
+		shown = make(map[string]any)
+	}
+	responses := func(list []caddyhttp.ResponseHandler) (all []any) {
+		for _, one := range list {
+			all = append(all, map[string]any{"routes": asJSON(one.Routes)})
+		}
+		return all
+	}
+	switch h := handler.(type) {
+	case *caddyhttp.Subroute:
+		shown["routes"] = asJSON(h.Routes)
+		if h.Errors != nil {
+			shown["errors"] = map[string]any{"routes": asJSON(h.Errors.Routes)}
+		}
+	case *reverseproxy.Handler:
+		shown["handle_response"] = responses(h.HandleResponse)
+	case *intercept.Intercept:
+		shown["handle_response"] = responses(h.HandleResponse)
+	}
+	if module, ok := handler.(caddy.Module); ok {
+		shown["handler"] = module.CaddyModule().ID.Name()
+	}
+	return shown
+}
+
+func matchersAsJSON(set caddyhttp.MatcherSet) any {
+	shown := make(map[string]any)
+	for _, matcher := range set {
+		module, ok := matcher.(caddy.Module)
+		if !ok {
+			continue
+		}
+		name := module.CaddyModule().ID.Name()
+		shown[name] = decoded(matcher)
+		if not, ok := matcher.(*caddyhttp.MatchNot); ok {
+			var sets []any
+			for _, inner := range not.MatcherSets {
+				sets = append(sets, matchersAsJSON(inner))
+			}
+			shown[name] = sets
+		}
+	}
+	return shown
+}
+
+// decoded is a value as JSON has it; nil if it has none.
+func decoded(value any) (tree any) {
+	if text, err := json.Marshal(value); err == nil {
+		_ = json.Unmarshal(text, &tree)
+	}
+	return tree
+}
+
+func asObject(tree any) map[string]any {
+	object, _ := tree.(map[string]any)
+	return object
+}
+
+func asList(tree any) []any {
+	list, _ := tree.([]any)
+	return list
+}
+
+// eachObject visits all objects in a tree.
+func eachObject(tree any, visit func(map[string]any)) {
+	switch node := tree.(type) {
+	case map[string]any:
+		visit(node)
+		for _, inner := range node {
+			eachObject(inner, visit)
+		}
+	case []any:
+		for _, inner := range node {
+			eachObject(inner, visit)
+		}
+	}
+}
+
+// eachText visits all texts in a tree, and the names of members, too.
+func eachText(tree any, visit func(string)) {
+	switch node := tree.(type) {
+	case string:
+		visit(node)
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(node)) {
+			visit(key)
+			eachText(node[key], visit)
+		}
+	case []any:
+		for _, inner := range node {
+			eachText(inner, visit)
+		}
+	}
 }

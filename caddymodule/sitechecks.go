@@ -1,10 +1,8 @@
 package caddymodule
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net"
 	"reflect"
@@ -25,54 +23,13 @@ import (
 // from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfMisspelt,
+		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUncleaned,
 	} {
 		if err := check(ctx, logger); err != nil {
 			return err
 		}
 	}
 	return alignErrorBodies(ctx)
-}
-
-// hasAuthentication tells whether the HTTP app that is being provisioned has anything
-// that finds out who is calling. Without such an app, the answer is yes.
-func hasAuthentication(ctx caddy.Context) bool {
-	for _, parent := range ctx.Modules() {
-		app, ok := parent.(*caddyhttp.App)
-		if !ok {
-			continue
-		}
-		for _, server := range app.Servers {
-			if authenticates(server.Routes) || server.Errors != nil && authenticates(server.Errors.Routes) {
-				return true
-			}
-			for _, route := range server.NamedRoutes {
-				if authenticates(caddyhttp.RouteList{*route}) {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	return true
-}
-
-// authenticates tells whether routes, provisioned or not, have a bearer_auth, or
-// Caddy's own authentication, which may have the provider bearer.
-func authenticates(routes caddyhttp.RouteList) bool {
-	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
-		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool {
-			return bytes.Contains(raw, []byte(`"bearer_auth"`)) || bytes.Contains(raw, []byte(`"authentication"`))
-		}) || slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
-			switch h := handler.(type) {
-			case *BearerAuth, *caddyauth.Authentication:
-				return true
-			case *caddyhttp.Subroute:
-				return authenticates(h.Routes)
-			}
-			return false
-		})
-	})
 }
 
 // warnOfBasicAuth warns where a request would have to pass bearer_auth and
@@ -237,39 +194,6 @@ func findSites(ctx caddy.Context) (*sites, error) {
 	slices.Sort(found.names)
 	found.names = slices.Compact(found.names)
 	return found, err
-}
-
-// warnOfMisspelt warns of placeholders in other handlers that look like ours and
-// stand for nothing: a rule or header there would be empty. Where Caddy's own
-// authentication is in use, those of the user may be another provider's.
-func warnOfMisspelt(ctx caddy.Context, logger *zap.Logger) error {
-	others := false
-	found := map[string]bool{}
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
-		switch handler.(type) {
-		case *caddyauth.Authentication:
-			others = true
-			return nil
-		case *caddyhttp.Subroute, *BearerAuth, *IdentityHeaders:
-			return nil // walked through, or checked by itself
-		}
-		text, err := json.Marshal(handler)
-		if err != nil {
-			return nil // nothing that a placeholder can be looked for in
-		}
-		for _, match := range ourPlaceholder.FindAllStringSubmatch(string(text), -1) {
-			if !isOurs(match[1]) {
-				found[match[1]] = true
-			}
-		}
-		return nil
-	})
-	for name := range found {
-		if !others || strings.HasPrefix(name, licensePlaceholder) {
-			logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing: docs/matchers-and-placeholders.md lists them", zap.String("placeholder", "{"+name+"}"))
-		}
-	}
-	return err
 }
 
 // checkBoundRoutes holds the options about bound tokens against the servers they stand
