@@ -51,6 +51,8 @@ func TestMessagesOfMistakesAreDocumented(t *testing.T) {
 		inGatehouse("license {\nfile license.json\n}"),
 		inSite("require_license"),
 		inSite("bearer_auth {\nheader X-User {http.auth.user.nme}\n}"),
+		inSite("header X-User {http.auth.user.id}\nbearer_auth"),
+		inSite("bearer_auth\nrespond {http.auth.user.nme}"),
 		inSite("bearer_auth {\nissuer other\n}"),
 		inSite("bearer_auth {\nbound mtls\n}"),
 		inSite("bearer_auth {\nclient_certificate header Client-Cert rfc9440\n}"),
