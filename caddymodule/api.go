@@ -67,6 +67,7 @@ type apiParts struct {
 	limits        *limits
 	signing       *Signing
 	sso           *SSO
+	activations   *activations
 	events        *emitter
 	storage       certmagic.Storage
 	logger        *zap.Logger
@@ -78,17 +79,14 @@ func newAPI(p apiParts) (*api.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	audit, admins := p.logger.Named("audit"), p.admins(issuer)
+	admins := p.admins(issuer)
 	services := api.Services{
 		AdminGroup: admins,
 		Issuers:    p.issuers.known(),
 		Accounts:   p.accounts,
 		Operation:  p.operation(),
 		CountSSO:   countSSOURL,
-		Audit: func(e api.AuditEntry) {
-			lastChanges.add(e)
-			audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
-		},
+		Audit:      auditing(p.logger),
 		LogError: func(problem *api.Problem) {
 			p.logger.Error("the API failed", zap.Int("status", problem.Status), zap.String("message", problem.Message), zap.NamedError("cause", problem.Cause))
 		},
@@ -119,10 +117,22 @@ func newAPI(p apiParts) (*api.API, error) {
 			services.SSOGroup = api.Group{Name: p.sso.Group}
 		}
 	}
+	if p.activations != nil {
+		services.Activate, services.Seats = p.activations.service.Answer, p.activations.store
+	}
 	if issuer != "" {
 		services.Authenticate, err = p.authenticate(issuer)
 	}
 	return api.New(services), err
+}
+
+// auditing writes lines of the audit log.
+func auditing(logger *zap.Logger) func(api.AuditEntry) {
+	audit := logger.Named("audit")
+	return func(e api.AuditEntry) {
+		lastChanges.add(e)
+		audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
+	}
 }
 
 // admins are who may administer with a token of the issuer of that name. The

@@ -67,8 +67,9 @@ type App struct {
 	accounts      *accounts
 	senders       *senders
 	authenticator *authenticator
-	licensing     *licensing // nil: no license is asked for
-	limits        *limits    // nil: as above
+	licensing     *licensing   // nil: no license is asked for
+	limits        *limits      // nil: as above
+	activations   *activations // nil: no login brings a license
 	events        *emitter
 	api           *api.API
 }
@@ -88,7 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.api, err = newAPI(apiParts{
 		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, authenticator: a.authenticator,
-		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, events: a.events, storage: ctx.Storage(), logger: a.logger,
+		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
 }
@@ -112,7 +113,13 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.events, err = newEmitter(a.ctx); err != nil {
 		return err
 	}
-	if err = a.SSO.provision(a.logger, issuers); err != nil {
+	if err = a.Signing.provision(a.logger); err != nil {
+		return fmt.Errorf("signing: %w", err)
+	}
+	if err = a.SSO.provision(a.logger, issuers, a.Signing); err != nil {
+		return fmt.Errorf("sso: %w", err)
+	}
+	if a.activations, err = takeActivations(storage, a.SSO, a.Signing, a.events, a.logger); err != nil {
 		return fmt.Errorf("sso: %w", err)
 	}
 	if a.licensing, err = takeLicensing(storage, a.License, a.logger); err != nil {
@@ -122,10 +129,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.limits = a.limits
-	if err = a.Signing.provision(a.logger); err != nil {
-		return fmt.Errorf("signing: %w", err)
-	}
-	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view}
+	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view, activations: a.activations}
 	if a.licensing != nil {
 		shown.license, shown.limits = a.licensing.reading, a.limits
 	}
@@ -158,6 +162,7 @@ func (a *App) attach() bool {
 		storage := a.ctx.Storage()
 		detach := a.verifier.attach(storage, a.logger, a.events)
 		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
+		detach = append(detach, a.activations.attach(storage, a.ServiceAccounts.refresh())...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), lastHour.keep(),
 			a.limits.attach(storage, a.ServiceAccounts.refresh()))
 	})
@@ -193,9 +198,9 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
+	err := errors.Join(a.activations.release(), a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
 	a.senders.release()
-	a.limits, a.licensing, a.accounts, a.verifier = nil, nil, nil, nil
+	a.activations, a.limits, a.licensing, a.accounts, a.verifier = nil, nil, nil, nil, nil
 	return err
 }
 
@@ -203,12 +208,13 @@ func (a *App) Cleanup() error {
 // none; empty if nothing does.
 func (a *App) needsIssuer() string {
 	trusted := a.API != nil && a.API.TrustAdminEndpoint
+	_, gives := a.SSO.givesLicenses()
 	switch {
 	case len(a.Issuers) > 0:
 		return ""
 	case a.ServiceAccounts != nil && len(a.ServiceAccounts.Accounts) > 0:
 		return "service_accounts"
-	case a.Signing != nil && !trusted:
+	case a.Signing != nil && !trusted && !gives:
 		return "signing"
 	case a.SSO != nil && !trusted && len(a.SSO.Credentials) == 0:
 		return "sso"

@@ -53,6 +53,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			return nil, err
 		}
 	}
+	if line, found := app.SSO.givesLicenses(); found && app.Signing == nil {
+		return nil, at(line).WrapErr(errNoSigning)
+	}
 	if option := app.needsIssuer(); option != "" {
 		return nil, lines.at(option, d).Errf("gatehouse: %v", errNoIssuer(option))
 	}

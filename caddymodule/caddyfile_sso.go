@@ -31,6 +31,8 @@ import (
 //	        product                <product...>
 //	        response_type          code|token
 //	        implicit_flow          on|off
+//	        client_secret          <secret>
+//	        license { … }                     # see parseSSOLicense
 //	    }
 //	    response_signing_key <path>
 //	    max_skew             <duration>
@@ -130,6 +132,8 @@ func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
 			return oneOf(d, &c.ResponseType, choice{sso.ResponseTypeCode, sso.ResponseTypeToken})
 		}),
 		"implicit_flow": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.ImplicitFlow, onOff) }),
+		"client_secret": word(&c.ClientSecret),
+		"license":       once(part(&c.License, (*SSOLicense).parseSSOLicense)),
 	})
 }
 

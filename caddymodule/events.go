@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -22,6 +23,9 @@ const (
 	eventServiceAccountChanged = "service_account_changed"
 	eventLicenseStateChanged   = "license_state_changed"
 	eventLicenseSigned         = "license_signed"
+	eventActivationCreated     = "activation_created"
+	eventActivationDeleted     = "activation_deleted"
+	eventActivationExpired     = "activation_expired"
 )
 
 // emitter emits the events of one configuration. Apps start in no particular
@@ -147,6 +151,16 @@ func accountData(ev account.Event, changed account.Changed) map[string]any {
 func (e *emitter) licenseStateChanged(from, to license.State, words string) {
 	e.emit(eventLicenseStateChanged, func() map[string]any {
 		return map[string]any{"from": string(from), "to": string(to), "reason": words}
+	})
+}
+
+// activation tells what became of the seat of an instance.
+func (e *emitter) activation(event string, seat *activation.Record) {
+	e.emit(event, func() map[string]any {
+		return map[string]any{
+			"id": seat.ID.String(), "account": seat.Account, "product": seat.Product, "hardware_id": seat.Name,
+			"subject": seat.Subject, "ends_at": seat.Ends,
+		}
 	})
 }
 

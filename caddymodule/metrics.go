@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -42,6 +44,9 @@ var (
 	ssoURLsTotal = counter("sso_urls_total",
 		"Requests for the address of a login page, by the response type asked for and what became of it: ok or the code of the error.",
 		"response_type", "result")
+	activationsTotal = counter("activations_total",
+		"Requests for a license in exchange for a login, or about one, by the operation and what became of it: ok or the code of the error.",
+		"operation", "result")
 )
 
 const (
@@ -73,7 +78,7 @@ func registerMetrics(ctx caddy.Context, gauges prometheus.Collector) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
 		tokensTotal, tokenVerifySeconds, tokenCacheTotal, jwksFetchesTotal,
-		licenseDenialsTotal, licenseWaivedTotal, overLimitTotal, licensesSignedTotal, ssoURLsTotal, gauges,
+		licenseDenialsTotal, licenseWaivedTotal, overLimitTotal, licensesSignedTotal, ssoURLsTotal, activationsTotal, gauges,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -130,6 +135,18 @@ func beginSSOCounters() {
 	}
 }
 
+func beginActivationCounters() {
+	for _, op := range activation.Operations() {
+		activationsTotal.WithLabelValues(string(op), resultOK)
+	}
+}
+
+// countActivation counts a request about a license in exchange for a login. Its code is
+// of a closed set.
+func countActivation(o activation.Outcome) {
+	activationsTotal.WithLabelValues(string(o.Operation), cmp.Or(string(o.Code), resultOK)).Inc()
+}
+
 // countLicenseSigned counts a license that was signed here.
 func countLicenseSigned(t license.Type) {
 	licensesSignedTotal.WithLabelValues(known(licenseTypes, string(t))).Inc()
@@ -173,6 +190,8 @@ type gauges struct {
 	accounts account.View
 	license  func() licenseReading // nil: none is asked for
 	limits   *limits               // nil: as above
+
+	activations *activations // nil: no login brings a license
 }
 
 var (
@@ -204,6 +223,8 @@ var (
 		"By when the list of revoked licenses should be followed by a newer one, in Unix time. Absent while none is known.")
 	renewalFault = describe("license_renewal_fault",
 		"1 while the last try to renew the license came to nothing, or what the vendor sent was kept aside. Absent without renew.")
+	seatsTaken = describe("seats",
+		"Instances that have a license in exchange for a login, by the customer account. Absent where no login brings one.", "account")
 	clockSuspect = describe("clock_suspect",
 		"1 while the clock is more than a day behind a time that was seen before. Absent where no license is asked for.")
 )
@@ -227,7 +248,7 @@ type licenseReading struct {
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, licenseLimit, licenseUsed,
-		revocationsLate, revocationsNext, renewalFault, serviceAccounts, storageSynced, storageConflict, clockSuspect} {
+		revocationsLate, revocationsNext, renewalFault, serviceAccounts, storageSynced, storageConflict, clockSuspect, seatsTaken} {
 		out <- desc
 	}
 }
@@ -251,6 +272,12 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(storageSynced, unixOf(g.accounts.Synced()))
 	found := g.accounts.StorageState()
 	show(storageConflict, oneIf(found == account.Emptied || found == account.Diverged))
+	if g.activations != nil {
+		taken := g.activations.store.Active()
+		for _, code := range g.activations.codes {
+			show(seatsTaken, float64(taken[code]), code)
+		}
+	}
 	if g.license == nil {
 		return
 	}

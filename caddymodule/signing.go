@@ -2,6 +2,9 @@ package caddymodule
 
 import (
 	"crypto"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -37,6 +40,7 @@ type Signing struct {
 	MaxTTL caddy.Duration `json:"max_ttl,omitempty"`
 
 	signer *license.Signer
+	secret string // see deriveNonceKey; empty: there is no key
 }
 
 const defaultMaxTTL = caddy.Duration(17520 * time.Hour)
@@ -72,7 +76,20 @@ func (s *Signing) provision(logger *zap.Logger) error {
 	if err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
-	return nil
+	s.secret, err = deriveNonceKey(key)
+	return err
+}
+
+// deriveNonceKey makes a secret of the private key (HKDF, RFC 5869) that all nodes with
+// that key have, without a storage, and after each restart: that of the nonces of logins
+// that bring a license.
+func deriveNonceKey(key crypto.Signer) (string, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", errors.New("key: a secret cannot be derived from a key of this kind")
+	}
+	secret, err := hkdf.Key(sha256.New, der, nil, "gatehouse sso nonce v1", sha256.Size)
+	return string(secret), err
 }
 
 // privateKey is nil where there is none.

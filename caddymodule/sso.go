@@ -96,6 +96,14 @@ type SSOAccount struct {
 	// least one is required.
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
 
+	// What the application shows the provider when a login's code is exchanged: a
+	// placeholder such as {env.NAME} or {file./abs/path}. Default: it is a public
+	// application, and its logins use PKCE.
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// The licenses that a login to this account brings. Default: none.
+	License *SSOLicense `json:"license,omitempty"`
+
 	// What is asked for. Default: openid email profile.
 	Scopes []string `json:"scopes,omitempty"`
 
@@ -116,18 +124,23 @@ type SSOAccount struct {
 // provision resolves the placeholders and takes the service. Accounts whose
 // issuer is one of issuers share its engine, and with it what is said there of
 // trust and of refreshing.
-func (s *SSO) provision(logger *zap.Logger, issuers issuerList) error {
+func (s *SSO) provision(logger *zap.Logger, issuers issuerList, signing *Signing) error {
 	if s == nil {
 		return nil
 	}
 	beginSSOCounters()
-	plan, err := s.plan(issuers)
+	plan, err := s.plan(issuers, signing)
 	if err != nil {
 		return err
 	}
 	for _, c := range s.Credentials {
 		if !hasPlaceholder(c.SharedKey) {
 			logger.Warn("a shared key of sso stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
+		}
+	}
+	for _, a := range s.Accounts {
+		if a.ClientSecret != "" && !hasPlaceholder(a.ClientSecret) {
+			logger.Warn("a client_secret of sso stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
 		}
 	}
 	s.taken, err = takeSSO(plan)
@@ -204,7 +217,7 @@ func newSSO(key string, plan *ssoPlan) (s *ssoService, err error) {
 			}
 			s.engines[source.ID()] = engine
 		}
-		plan.config.Accounts[i].Metadata = engine
+		plan.config.Accounts[i].Metadata, plan.config.Accounts[i].HTTP = engine, engine.Client()
 	}
 	s.Service, err = sso.New(plan.config)
 	return s, err
@@ -225,7 +238,9 @@ func (s *ssoService) Destruct() error {
 // provisioning does, as it holds the shared keys.
 type ssoPlan struct {
 	config     sso.Config
-	sharedKeys []string         // of config.Credentials, which do not show them
+	sharedKeys []string // of config.Credentials, which do not show them
+	secrets    []string // of config.Accounts
+	nonceKey   string
 	sources    []*issuer.Config // of config.Accounts; nil: has an endpoint itself
 	signingKey []byte           // PEM
 }
@@ -248,18 +263,20 @@ func (p *ssoPlan) key() (string, error) {
 		MaxSkew     time.Duration
 		RateLimit   int
 		SharedKeys  []string
+		Secrets     []string
+		NonceKey    []byte
 		Sources     []string
 		SigningKey  []byte
 	}{
 		p.config.Products, p.config.Credentials, p.config.Accounts, p.config.MaxSkew, p.config.RateLimit,
-		p.sharedKeys, sources, p.signingKey,
+		p.sharedKeys, p.secrets, []byte(p.nonceKey), sources, p.signingKey,
 	})
 	digest := sha256.Sum256(text)
 	return hex.EncodeToString(digest[:]), err
 }
 
 // plan is the configuration with every placeholder resolved.
-func (s *SSO) plan(issuers issuerList) (*ssoPlan, error) {
+func (s *SSO) plan(issuers issuerList, signing *Signing) (*ssoPlan, error) {
 	var r resolver
 	plan := &ssoPlan{config: sso.Config{Products: s.Products, MaxSkew: time.Duration(s.MaxSkew), RateLimit: s.RateLimit}}
 	for _, c := range s.Credentials {
@@ -273,9 +290,19 @@ func (s *SSO) plan(issuers issuerList) (*ssoPlan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", a.Code, err)
 		}
+		secret := strings.TrimSpace(r.secret("client_secret"+shownPlaceholder(a.ClientSecret), a.ClientSecret))
+		account.ClientSecret = sso.NewSecret(secret)
+		if a.License != nil {
+			if signing == nil {
+				return nil, fmt.Errorf("account %q: %w", a.Code, errNoSigning)
+			}
+			account.Activates, plan.nonceKey = true, signing.secret
+		}
+		plan.secrets = append(plan.secrets, secret)
 		plan.config.Accounts = append(plan.config.Accounts, account)
 		plan.sources = append(plan.sources, source)
 	}
+	plan.config.NonceKey = sso.NewSecret(plan.nonceKey)
 	pem, err := s.readSigningKey(&r)
 	if err = errors.Join(r.err, err); err != nil || pem == nil {
 		return plan, err
@@ -329,7 +356,7 @@ func (a *SSOAccount) account(text func(option, value string) string) sso.Account
 		Code: a.Code, AuthorizationEndpoint: text("authorization_endpoint", a.AuthorizationEndpoint),
 		Preset: a.Preset, ClientID: text("client_id", a.ClientID),
 		Scopes: a.Scopes, Products: a.Products,
-		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == off,
+		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == off, Activates: a.License != nil,
 	}
 	for _, uri := range a.RedirectURIs {
 		account.RedirectURIs = append(account.RedirectURIs, text("redirect_uri", uri))

@@ -34,7 +34,7 @@ func TestSSOServiceOutlivesAReload(t *testing.T) {
 	t.Setenv("SSO_POOL_SHARED", "one")
 	take := func(s *SSO) *SSO {
 		t.Helper()
-		if err := s.provision(zap.NewNop(), nil); err != nil {
+		if err := s.provision(zap.NewNop(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
@@ -80,7 +80,7 @@ func TestSSOGivesEnginesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = engines.Delete(first.ID()) }()
-	if err := s.provision(zap.NewNop(), gate); err != nil {
+	if err := s.provision(zap.NewNop(), gate, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s.taken.engines[first.ID()] != engine || held(t, first) != 2 || held(t, second) != 1 || len(s.taken.engines) != 2 {
@@ -116,7 +116,7 @@ func TestSSOFailsHalfWay(t *testing.T) {
 		"the service cannot be made":       {ssoAccount("a", good.Issuer), ssoAccount("b", "https://fine.example"), broken},
 	} {
 		s := newTestSSO(accounts...)
-		if err := s.provision(zap.NewNop(), gate); err == nil {
+		if err := s.provision(zap.NewNop(), gate, nil); err == nil {
 			t.Fatalf("%s: it was provisioned", name)
 		}
 		if err := s.release(); err != nil {

@@ -277,7 +277,7 @@ func (s *ssoGateway) methods(t *testing.T, place string) {
 		t.Errorf("HEAD: got %d %q", got.status, got.body)
 	}
 	base, _, _ := strings.Cut(place, "sso_url")
-	for _, other := range []string{"", "x", "activate_license", "sso_url/x", "sso_urls", "SSO_URL"} {
+	for _, other := range []string{"", "x", "activate", "sso_url/x", "sso_urls", "SSO_URL"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			wantCode(t, s.do(s.client, method, base+other, signed()), sso.CodeNotFound)
 		}

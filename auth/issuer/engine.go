@@ -191,6 +191,10 @@ func (e *Engine) Close() error {
 	return nil
 }
 
+// Client is what the issuer's other endpoints may be asked with, as this engine asks
+// for keys: what it trusts, how long it waits, where it follows a redirect.
+func (e *Engine) Client() *http.Client { return e.client }
+
 // JWKS returns the keys trusted now: nil if there never were any, if they are
 // older than max_stale, or after Close. It takes no lock and allocates nothing.
 func (e *Engine) JWKS() *JWKS {

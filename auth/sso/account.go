@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -32,6 +33,17 @@ type Account struct {
 	// Metadata is asked for the endpoint instead: an *issuer.Engine for the
 	// account's issuer.
 	Metadata MetadataSource
+
+	// Activates says that people's logins are exchanged for something here: see
+	// [Service.Identify]. Metadata must then be a [Provider], such as *issuer.Engine.
+	Activates bool
+
+	// ClientSecret is what the application shows the provider when it exchanges a code.
+	// Empty: it is a public one, and uses PKCE (RFC 7636).
+	ClientSecret Secret
+
+	// HTTP asks the token endpoint. nil: [http.DefaultClient].
+	HTTP *http.Client `json:"-"`
 
 	// Preset names the provider where it takes something else than `id_token
 	// token` for the implicit grant; see [Presets]. Empty: plain OpenID Connect.
@@ -74,6 +86,11 @@ type account struct {
 	products     []string // nil: all
 	responseType string   // where a request names none
 	implicit     string   // what is sent for `token`; empty: refused
+
+	activates    bool
+	provider     Provider // nil: logins do not end here
+	http         *http.Client
+	clientSecret Secret
 }
 
 // compile checks the account and makes it ready.
@@ -102,12 +119,25 @@ func (a Account) compile(cfg Config) (ready *account, err error) {
 		params:   maps.Clone(a.Params),
 		products: slices.Clone(a.Products),
 		scopes:   slices.Clone(a.Scopes),
+
+		activates: a.Activates, clientSecret: a.ClientSecret, http: a.HTTP,
+	}
+	if ready.http == nil {
+		ready.http = http.DefaultClient
 	}
 	if len(ready.scopes) == 0 {
 		ready.scopes = defaultScopes
 	}
 	if err := a.setFlow(ready); err != nil {
 		return nil, err
+	}
+	if a.Activates {
+		if ready.provider, _ = a.Metadata.(Provider); ready.provider == nil {
+			return nil, errors.New("its logins bring a license, so issuer is required: the issuer's keys verify them")
+		}
+		if !slices.Contains(ready.scopes, scopeOpenID) {
+			return nil, fmt.Errorf("scope %q lacks openid, without which there is no ID token to give a license for: add it", strings.Join(ready.scopes, " "))
+		}
 	}
 	if len(a.RedirectURIs) == 0 {
 		return nil, errors.New("redirect_uri is missing: give the address that a login leads back to")

@@ -1,5 +1,5 @@
-// Package sso answers one question of a licensed application: where do the
-// people of this customer account log in?
+// Package sso answers two questions of a licensed application: where do the
+// people of this customer account log in, and who did?
 //
 // A [Service] takes a request for a product and a customer account, decides
 // whether the caller may ask (an HMAC over the Date header, or a bearer token
@@ -9,6 +9,10 @@
 // follow LicenseSpring's License API v4, so that clients written for it work
 // unchanged.
 //
+// An account that [Account.Activates] has its logins end here as well: an ID token or
+// a code is held against the login that was begun, and told whose it is
+// ([Service.Identify]). What that person gets for it is for the user of the package.
+//
 // # What an answer costs
 //
 // Memory only: accounts and credentials are compiled once, and the provider's
@@ -17,9 +21,9 @@
 //
 // # What never lives here
 //
-// HTTP routing, paths and methods (405 is the caller's), tokens and their
-// verification, configuration files, logs and metrics. Nothing of a request is
-// quoted in a refusal, and no shared key leaves the package.
+// HTTP routing, paths and methods (405 is the caller's), bearer tokens and their
+// verification, licenses, configuration files, logs and metrics. Nothing of a request
+// is quoted in a refusal, and no shared key leaves the package.
 package sso
 
 import (
@@ -66,6 +70,10 @@ type Config struct {
 	// Zero: no limit.
 	RateLimit int
 
+	// NonceKey is what the nonces of logins that bring a license are keyed by: at least
+	// 32 secret bytes, the same on all nodes. Empty: no login brings one.
+	NonceKey Secret
+
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -81,6 +89,8 @@ type Service struct {
 	dateDiff    *Refusal
 	now         func() time.Time
 	random      func() string // 128 random bits in base64url
+	nonces      nonces
+	exchanges   chan struct{} // one for each code that is exchanged at the moment
 }
 
 // New checks the configuration and makes a service of it. It does no I/O. Errors
@@ -94,6 +104,8 @@ func New(cfg Config) (*Service, error) {
 		maxSkew:     cfg.MaxSkew,
 		now:         cfg.Now,
 		random:      randomText,
+		nonces:      nonces{key: []byte(cfg.NonceKey.text())},
+		exchanges:   make(chan struct{}, maxExchanges),
 	}
 	if s.maxSkew == 0 {
 		s.maxSkew = DefaultMaxSkew
@@ -142,6 +154,8 @@ func (cfg Config) check() error {
 		return fmt.Errorf("max_skew is %s: it must be between 0s and %s", cfg.MaxSkew, maxMaxSkew)
 	case cfg.RateLimit < 0:
 		return fmt.Errorf("rate_limit is %d: it must be 1 or more a second, or left out", cfg.RateLimit)
+	case cfg.NonceKey.text() != "" && len(cfg.NonceKey.text()) < minNonceKey:
+		return fmt.Errorf("the key of nonces has less than %d bytes", minNonceKey)
 	case cfg.ResponseSigningKey == nil:
 		return nil
 	}

@@ -151,9 +151,11 @@ func (s *Service) Answer(ctx context.Context, r Request) Response {
 	var answer Response
 	wanted, refusal := s.accept(r.RawQuery, who, limited)
 	if refusal == nil {
-		address, err := wanted.address(ctx, s.random)
+		address, err := wanted.address(ctx, s)
 		if err == nil {
-			answer, err = s.success(address)
+			answer, err = s.success(struct {
+				URL string `json:"url"`
+			}{address})
 		}
 		if err != nil {
 			refusal = &Refusal{Code: CodeInternal, Message: "The address of the login page cannot be had at the moment", Cause: err}
@@ -187,7 +189,7 @@ func (s *Service) accept(rawQuery string, who *credential, limited bool) (login,
 	case l.account == nil || !allows(l.account.products, l.product):
 		return l, errAccount
 	case limited:
-		return l, &Refusal{Code: CodeRateLimited, Message: "Too many requests with this API key", RetryAfter: limitedFor}
+		return l, errLimited
 	}
 	return l, nil
 }
@@ -213,15 +215,19 @@ func (l *login) complete() *Refusal {
 }
 
 // address is the authorization request to the provider.
-func (l login) address(ctx context.Context, random func() string) (string, error) {
+func (l login) address(ctx context.Context, s *Service) (string, error) {
 	endpoint, err := l.account.endpoint.get(ctx)
 	if err != nil {
 		return "", err
 	}
-	for _, text := range []*string{&l.state, &l.nonce} {
-		if *text == "" {
-			*text = random()
-		}
+	if l.state == "" {
+		l.state = s.random()
+	}
+	switch {
+	case l.account.activates && len(s.nonces.key) > 0:
+		l.nonce = s.nonces.make(l.product, l.code, l.nonce, s.random(), s.now())
+	case l.nonce == "":
+		l.nonce = s.random()
 	}
 	config := oauth2.Config{
 		ClientID:    l.account.clientID,

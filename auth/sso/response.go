@@ -1,12 +1,6 @@
 package sso
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -60,23 +54,19 @@ func newResponse(status int, body any) (Response, error) {
 	return Response{Status: status, Header: header, Body: data}, err
 }
 
-// success answers with the address, signed if there is a key to sign with.
-func (s *Service) success(address string) (Response, error) {
-	answer, err := newResponse(http.StatusOK, struct {
-		URL string `json:"url"`
-	}{address})
+// success answers with a body, signed if there is a key to sign with.
+func (s *Service) success(body any) (Response, error) {
+	answer, err := newResponse(http.StatusOK, body)
 	if err != nil {
 		return Response{}, fmt.Errorf("encoding the answer: %w", err)
 	}
-	if s.signingKey == nil {
-		return answer, nil
-	}
-	digest := sha256.Sum256(answer.Body)
-	signature, err := rsa.SignPKCS1v15(rand.Reader, s.signingKey, crypto.SHA256, digest[:])
+	signature, err := s.SignText(string(answer.Body))
 	if err != nil {
-		return Response{}, errors.New("signing the answer failed") // the cause is about the key
+		return Response{}, err
 	}
-	answer.Header.Set(signatureHeader, base64.StdEncoding.EncodeToString(signature))
+	if signature != "" {
+		answer.Header.Set(signatureHeader, signature)
+	}
 	return answer, nil
 }
 
@@ -132,6 +122,26 @@ const (
 	CodeMethodNotAllowed       Code = "method_not_allowed"
 )
 
+// The codes of what is asked for a license only, in the order in which they are checked.
+const (
+	CodeMissingContent        Code = "missing_content"
+	CodeInvalidJSON           Code = "invalid_json"
+	CodeInvalidOfflineRequest Code = "invalid_offline_request"
+	CodeLicenseNotEnabled     Code = "license_not_enabled"
+	CodeLicenseNotFound       Code = "license_not_found"
+	CodeDeviceNotFound        Code = "device_not_found"
+	CodeLicenseNotActive      Code = "license_not_active"
+	CodeHostsNotAllowed       Code = "hosts_not_allowed"
+	CodeInvalidCode           Code = "invalid_code"
+	CodeInvalidIDToken        Code = "invalid_id_token"
+	CodeUserNotAllowed        Code = "user_not_allowed"
+	CodeIDTokenUsed           Code = "id_token_used"
+	CodeOfflineRequestUsed    Code = "offline_request_used"
+	CodeLicenseExpired        Code = "license_expired"
+	CodeTrialExpired          Code = "trial_expired"
+	CodeActivatedMaxTimes     Code = "license_activated_max_times"
+)
+
 // statuses are the HTTP statuses of the codes that have another than 400.
 var statuses = map[Code]int{
 	CodeSignatureMismatch:      http.StatusUnauthorized,
@@ -142,6 +152,7 @@ var statuses = map[Code]int{
 	CodeTemporarilyUnavailable: http.StatusServiceUnavailable,
 	CodeNotFound:               http.StatusNotFound,
 	CodeMethodNotAllowed:       http.StatusMethodNotAllowed,
+	CodeUserNotAllowed:         http.StatusForbidden,
 }
 
 // Codes lists every code. Last are those for bearer tokens only, and then those
@@ -153,6 +164,17 @@ func Codes() []Code {
 		CodeUnknownProduct, CodeAPIKeyProduct, CodeAccountNotFound, CodeRateLimited, CodeInternal,
 		CodeInvalidToken, CodeInsufficientScope, CodeTemporarilyUnavailable,
 		CodeNotFound, CodeMethodNotAllowed,
+	}
+}
+
+// LicenseCodes lists the codes of requests for a license that requests for an address
+// never get.
+func LicenseCodes() []Code {
+	return []Code{
+		CodeMissingContent, CodeInvalidJSON, CodeInvalidOfflineRequest, CodeLicenseNotEnabled, CodeLicenseNotFound,
+		CodeDeviceNotFound, CodeLicenseNotActive, CodeHostsNotAllowed, CodeInvalidCode, CodeInvalidIDToken,
+		CodeUserNotAllowed, CodeIDTokenUsed, CodeOfflineRequestUsed, CodeLicenseExpired, CodeTrialExpired,
+		CodeActivatedMaxTimes,
 	}
 }
 
@@ -210,6 +232,7 @@ var (
 	errKeyProduct    = refuse(CodeAPIKeyProduct, "Provided API key is not allowed for this product")
 	errAccount       = refuse(CodeAccountNotFound, "Provided customer account was not found")
 	errInvalidToken  = refuse(CodeInvalidToken, "The bearer token is not accepted")
+	errLimited       = &Refusal{Code: CodeRateLimited, Message: "Too many requests with this API key", RetryAfter: limitedFor}
 	errImplicitIsOff = invalid("response_type token is not allowed for this customer account: use code")
 	errRedirect      = invalid("redirect_uri is not on the list of this customer account")
 )

@@ -56,9 +56,11 @@ var anyParams = []string{"*"}
 // table lists the routes; the first that fits answers.
 func (a *API) table() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
-	return []route{
+	return append(a.activationRoutes(), []route{
 		{path: "/api/v4/sso_url", methods: map[string]endpoint{get: {anyone, a.ssoURL, anyParams}}},
 		{path: "/api/v4/sso_url/", methods: map[string]endpoint{get: {anyone, a.ssoURL, anyParams}}},
+		{path: "/api/activations", methods: map[string]endpoint{get: {admins, a.listActivations, []string{"account", "after", "limit", "product"}}}},
+		{path: "/api/activations/", prefix: true, methods: map[string]endpoint{del: {admins, a.deleteActivation, nil}}},
 		{path: licenseAPI},
 		{path: licenseAPI, prefix: true},
 		{path: "/gatehouse/", methods: map[string]endpoint{get: {anyone, a.page, anyParams}}},
@@ -93,7 +95,7 @@ func (a *API) table() []route {
 			put: {admins, a.putAccount, []string{"issuer"}},
 			del: {admins, a.deleteAccount, []string{"issuer"}},
 		}},
-	}
+	}...)
 }
 
 // call is one request to the API.

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
@@ -46,6 +47,13 @@ type Services struct {
 	// CountSSO counts an answer about a login page, with the response type asked
 	// for and the code of the error, empty for an address. Nil: not counted.
 	CountSSO func(responseType string, code sso.Code)
+
+	// Activate answers requests for a license in exchange for a login, and about one.
+	// Nil: no login brings one.
+	Activate func(context.Context, activation.Operation, activation.Request) sso.Response
+
+	// Seats are the instances that have such a license; nil: no login brings one.
+	Seats Seats
 
 	// License is the license in force; nil: none is asked for.
 	License Licensing
