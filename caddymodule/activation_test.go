@@ -45,7 +45,8 @@ func startActivation(t *testing.T) *activationGateway {
 	v := newVendor(t)
 	s := prepareSSO(t)
 	s.vars = append([]string{"SSOMORE", strings.ReplaceAll(activationMore, "ISSUER", s.provider.URL), "APPMORE", "signing {\n key " + v.private() + "\n}"}, s.vars...)
-	if err := s.load(ssoFile); err != nil {
+	listening := "{\n\tevents {\n\t\ton activation_created test_listener\n\t\ton activation_deleted test_listener\n\t}\n"
+	if err := s.load(listening + strings.TrimPrefix(ssoFile, "{")); err != nil {
 		t.Fatalf("loading the configuration: %v", err)
 	}
 	return &activationGateway{s, v}
@@ -128,6 +129,22 @@ func TestActivation(t *testing.T) {
 	}
 	t.Run("administration", a.administration)
 	t.Run("the command verifies it", a.verified)
+	for event, want := range map[string]int{"activation_created": 10, "activation_deleted": 8} {
+		if found := hears(event, "account", "licensed"); len(found) != want || found[0]["subject"] != licensee.Subject || found[0]["hardware_id"] == nil {
+			t.Errorf("%s: %d events, want %d: %v", event, len(found), want, found)
+		}
+	}
+	shown := a.do(a.client, http.MethodGet, "http://"+a.admin+"/metrics").body
+	for _, series := range []string{
+		`caddy_gatehouse_seats{account="licensed"} 2`,
+		`caddy_gatehouse_activations_total{operation="activate",result="license_activated_max_times"} 1`,
+		`caddy_gatehouse_activations_total{operation="deactivate",result="ok"} 6`,
+		`caddy_gatehouse_activations_total{operation="activate_offline",result="missing_headers"} 6`,
+	} {
+		if !strings.Contains(shown, series+"\n") {
+			t.Errorf("the metrics lack %s", series)
+		}
+	}
 }
 
 func (a *activationGateway) administration(t *testing.T) {

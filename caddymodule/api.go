@@ -118,7 +118,7 @@ func newAPI(p apiParts) (*api.API, error) {
 		}
 	}
 	if p.activations != nil {
-		services.Activate, services.Seats = p.activations.service.Answer, p.activations.store
+		services.Activate, services.Seats = p.activations.service.Answer, p.activations
 	}
 	if issuer != "" {
 		services.Authenticate, err = p.authenticate(issuer)

@@ -80,6 +80,8 @@ var mayBeAbsent = map[string]bool{
 
 	"caddy_gatehouse_license_revocation_list_next_update_timestamp_seconds": true,
 	"caddy_gatehouse_sso_urls_total":                                        true,
+	"caddy_gatehouse_activations_total":                                     true,
+	"caddy_gatehouse_seats":                                                 true,
 	"caddy_gatehouse_jwks_age_seconds":                                      true,
 }
 

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
@@ -201,6 +203,20 @@ func (a *activations) release() error {
 	}
 	_, err := activationStores.Delete(a.key)
 	return err
+}
+
+// List is that of the store.
+func (a *activations) List(ctx context.Context, q activation.Query) ([]*activation.Record, error) {
+	return a.store.List(ctx, q)
+}
+
+// Free gives a seat back for an operator, and tells of it.
+func (a *activations) Free(ctx context.Context, id uuid.UUID) (*activation.Record, error) {
+	seat, err := a.store.Free(ctx, id)
+	if err == nil {
+		a.events.activation(eventActivationDeleted, seat)
+	}
+	return seat, err
 }
 
 // observe counts, logs and tells what became of a request.
