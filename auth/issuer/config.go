@@ -161,15 +161,24 @@ func (c Config) shown() string {
 	if c.JWKSURI == "" {
 		return c.source()
 	}
-	return "url " + shownURL(c.JWKSURI)
+	return "url " + ShownURL(c.JWKSURI)
 }
 
-func shownURL(address string) string {
+// ShownURL is an address for people, without its query and user information, which
+// may be secret; empty if it is none.
+func ShownURL(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
 	return place(u)
+}
+
+// CheckURL says why an address may not be asked: it must be https, or http to
+// loopback, or with InsecureHTTP to anywhere. Its errors go on from the address.
+func (c Config) CheckURL(address string) error {
+	_, err := c.parseURL(address)
+	return err
 }
 
 // parseURL takes an address only if it may be fetched. Its errors go on from

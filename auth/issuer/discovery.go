@@ -54,7 +54,7 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 	if err != nil {
 		e.awaitRecord(ctx) // what storage holds may still do
 	}
-	if known := e.knownMetadata(); known != nil {
+	if known := e.KnownMetadata(); known != nil {
 		return known, nil
 	}
 	return nil, err
@@ -96,7 +96,9 @@ func (e *Engine) knownOrFetch() (*Metadata, *fetch, error) {
 	return nil, e.startDiscovery(), nil
 }
 
-func (e *Engine) knownMetadata() *Metadata {
+// KnownMetadata returns the issuer's metadata if they are known, else nil. It never
+// waits.
+func (e *Engine) KnownMetadata() *Metadata {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.metadata.known
@@ -106,7 +108,7 @@ func (e *Engine) knownMetadata() *Metadata {
 // from it, so that a moved key set is followed. Where nothing is known yet, the
 // fetch of the keys will see to it.
 func (e *Engine) renewMetadata(ctx context.Context) error {
-	if !e.cfg.discovers() || e.knownMetadata() == nil {
+	if !e.cfg.discovers() || e.KnownMetadata() == nil {
 		return nil
 	}
 	return e.fetchMetadata(ctx)
@@ -196,8 +198,8 @@ func absent(err error) bool {
 }
 
 // Metadata is what an issuer publishes about itself: OpenID Connect Discovery 1.0
-// §3, RFC 8414 §2, and OpenID Connect RP-Initiated Logout 1.0 §2.1. It must not
-// be changed.
+// §3, RFC 8414 §2, RFC 8705 §5, and OpenID Connect RP-Initiated Logout 1.0 §2.1. It
+// must not be changed.
 type Metadata struct {
 	// Issuer is exactly the configured one.
 	Issuer string `json:"issuer"`
@@ -209,9 +211,17 @@ type Metadata struct {
 	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint         string `json:"token_endpoint,omitempty"`
 	EndSessionEndpoint    string `json:"end_session_endpoint,omitempty"`
+	IntrospectionEndpoint string `json:"introspection_endpoint,omitempty"`
+	// MTLS are the endpoints for clients with a certificate.
+	MTLS struct {
+		IntrospectionEndpoint string `json:"introspection_endpoint,omitempty"`
+	} `json:"mtls_endpoint_aliases,omitzero"`
 	// The lists are nil if the issuer does not publish them.
 	ResponseTypesSupported []string `json:"response_types_supported,omitempty"`
 	ScopesSupported        []string `json:"scopes_supported,omitempty"`
+	// IntrospectionAuthMethods are how clients may authenticate at the introspection
+	// endpoint.
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 }
 
 // errNotMetadata: the document is no metadata at all, so that another place may
@@ -225,6 +235,7 @@ func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 		return nil, errNotMetadata
 	}
 	found, err := pick(data, "issuer", "jwks_uri", "authorization_endpoint", "token_endpoint", "end_session_endpoint",
+		"introspection_endpoint", "introspection_endpoint_auth_methods_supported", "mtls_endpoint_aliases",
 		"response_types_supported", "scopes_supported")
 	if err != nil {
 		return nil, fmt.Errorf("%w; it %w", errNotMetadata, err)
@@ -247,15 +258,32 @@ func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 	default:
 		return nil, fmt.Errorf("the jwks_uri of its metadata %w", err)
 	}
-	return &Metadata{
-		Issuer:                 issuer,
-		JWKSURI:                keys,
-		AuthorizationEndpoint:  cfg.endpoint(found["authorization_endpoint"]),
-		TokenEndpoint:          cfg.endpoint(found["token_endpoint"]),
-		EndSessionEndpoint:     cfg.endpoint(found["end_session_endpoint"]),
-		ResponseTypesSupported: texts(found["response_types_supported"]),
-		ScopesSupported:        texts(found["scopes_supported"]),
-	}, nil
+	m := &Metadata{
+		Issuer:                   issuer,
+		JWKSURI:                  keys,
+		AuthorizationEndpoint:    cfg.endpoint(found["authorization_endpoint"]),
+		TokenEndpoint:            cfg.endpoint(found["token_endpoint"]),
+		EndSessionEndpoint:       cfg.endpoint(found["end_session_endpoint"]),
+		IntrospectionEndpoint:    cfg.endpoint(found["introspection_endpoint"]),
+		ResponseTypesSupported:   texts(found["response_types_supported"]),
+		ScopesSupported:          texts(found["scopes_supported"]),
+		IntrospectionAuthMethods: texts(found["introspection_endpoint_auth_methods_supported"]),
+	}
+	m.MTLS.IntrospectionEndpoint = cfg.endpoint(alias(found["mtls_endpoint_aliases"], "introspection_endpoint"))
+	return m, nil
+}
+
+// alias is one of the addresses that are for clients with a certificate (RFC 8705
+// §5); nothing if there is none.
+func alias(aliases jsontext.Value, name string) jsontext.Value {
+	if !present(aliases) {
+		return nil
+	}
+	found, err := pick(aliases, name)
+	if err != nil {
+		return nil
+	}
+	return found[name]
 }
 
 // checkNamed checks an address that the metadata names against the configuration.

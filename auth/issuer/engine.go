@@ -141,11 +141,11 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	}
 	client := opts.Client
 	if client == nil {
-		own, err := newClient(cfg.CA)
+		own, err := NewTransport(cfg.CA)
 		if err != nil {
 			return nil, fmt.Errorf("issuer %q: %w", cfg.Issuer, err)
 		}
-		client, e.idle = own, own.CloseIdleConnections
+		client, e.idle = &http.Client{Transport: own}, own.CloseIdleConnections
 	}
 	e.client = harden(client, cfg)
 	if cfg.JWKSFile != "" {
@@ -156,6 +156,9 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
+
+// Config is what the engine was made of, with defaults applied.
+func (e *Engine) Config() Config { return e.cfg }
 
 // Attach tells the engine that a configuration started: from now on the engine
 // uses its storage and its observer. detach ends that, and the configuration

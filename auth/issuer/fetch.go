@@ -145,12 +145,12 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	}
 	address := e.cfg.JWKSURI
 	if e.cfg.discovers() {
-		if e.knownMetadata() == nil {
+		if e.KnownMetadata() == nil {
 			if err := e.fetchMetadata(ctx); err != nil {
 				return err
 			}
 		}
-		address = e.knownMetadata().JWKSURI
+		address = e.KnownMetadata().JWKSURI
 	}
 	u, err := e.cfg.parseURL(address)
 	if err == nil && e.cfg.discovers() {

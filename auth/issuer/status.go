@@ -116,12 +116,12 @@ func (e *Engine) Status() Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	st := Status{
-		Issuer: e.cfg.Issuer, Source: e.cfg.shown(), JWKSURI: shownURL(e.cfg.JWKSURI),
+		Issuer: e.cfg.Issuer, Source: e.cfg.shown(), JWKSURI: ShownURL(e.cfg.JWKSURI),
 		Keys: []KeyStatus{}, FetchedAt: e.keys.fetchedAt, NextRefresh: e.keys.next,
 		FromStorage: e.keys.restored,
 	}
 	if e.cfg.discovers() && e.metadata.known != nil {
-		st.JWKSURI = shownURL(e.metadata.known.JWKSURI)
+		st.JWKSURI = ShownURL(e.metadata.known.JWKSURI)
 	}
 	if jwks := e.jwks.Load(); jwks != nil {
 		st.Stale = !e.trust.fresh()

@@ -50,9 +50,11 @@ var (
 	errNotHTTP = errors.New("no valid HTTP answer, or none from the proxy")
 )
 
-// newClient is the client of an engine that was given none. It trusts the roots
-// in caFile, or the system's if no file is named.
-func newClient(caFile string) (*http.Client, error) {
+// NewTransport is how an issuer is reached: over TLS that trusts the roots in a PEM
+// file, or the system's if no file is named, and by the proxy that the environment
+// names. The headers of an answer are bounded; its body and time are the caller's to
+// bound.
+func NewTransport(caFile string) (*http.Transport, error) {
 	var roots *x509.CertPool
 	if caFile != "" {
 		data, _, err := readSmall(caFile, maxCABytes)
@@ -67,7 +69,7 @@ func newClient(caFile string) (*http.Client, error) {
 			return nil, fmt.Errorf("ca %s holds no certificate: it must be PEM with at least one", caFile)
 		}
 	}
-	return &http.Client{Transport: &http.Transport{
+	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    fetchLimit,
@@ -75,7 +77,7 @@ func newClient(caFile string) (*http.Client, error) {
 		MaxIdleConnsPerHost:    1,
 		IdleConnTimeout:        10 * time.Second,
 		ForceAttemptHTTP2:      true,
-	}}, nil
+	}, nil
 }
 
 // harden returns a copy of the client with our bounds: no cookies, a time-out, few
@@ -137,15 +139,15 @@ func (e *Engine) get(ctx context.Context, u *url.URL) (body []byte, maxAge time.
 	}
 	resp, err := e.client.Do(req)
 	if err != nil {
-		return nil, 0, fmt.Errorf("asking %s: %w", place(u), withoutRemoteText(err))
+		return nil, 0, fmt.Errorf("asking %s: %w", place(u), WithoutRemoteText(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, 0, &statusError{place: place(u), status: resp.StatusCode, withheld: withheld, retryAfter: retryAfter(resp, e.now())}
+		return nil, 0, &statusError{place: place(u), status: resp.StatusCode, withheld: withheld, retryAfter: RetryAfter(resp, e.now())}
 	}
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading the answer of %s: %w", place(u), withoutRemoteText(err))
+		return nil, 0, fmt.Errorf("reading the answer of %s: %w", place(u), WithoutRemoteText(err))
 	}
 	if len(body) > maxBodyBytes {
 		return nil, 0, fmt.Errorf("the answer of %s has more than %d bytes", place(u), maxBodyBytes)
@@ -181,9 +183,9 @@ func fetchToken(path string) (string, error) {
 	return token, nil
 }
 
-// retryAfter reads Retry-After (RFC 9110 §10.2.3), seconds or a date, of an answer
+// RetryAfter reads Retry-After (RFC 9110 §10.2.3), seconds or a date, of an answer
 // with a status that it goes with: a minute at most.
-func retryAfter(resp *http.Response, now time.Time) time.Duration {
+func RetryAfter(resp *http.Response, now time.Time) time.Duration {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0
 	}
@@ -219,9 +221,9 @@ func cacheControlAge(h http.Header) time.Duration {
 	return age
 }
 
-// withoutRemoteText reduces an error of net/http to what holds no text of the
-// other side.
-func withoutRemoteText(err error) error {
+// WithoutRemoteText reduces an error of net/http to what holds no text of the
+// other side. It takes a time-out for the one of 5 seconds.
+func WithoutRemoteText(err error) error {
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err // it names the last address, which a redirect chose
 	}
