@@ -16,6 +16,7 @@ const (
 	JWKS
 	Token
 	LoginPage
+	Introspection
 )
 
 // Answer replaces what an endpoint would say. Zero fields keep its own.
@@ -133,7 +134,7 @@ func (i *Issuer) SetWellKnown(openID, oauth bool) {
 func (i *Issuer) RequireBearer(token string) { i.fault(func(f *faults) { f.bearer = token }) }
 
 type counters struct {
-	metadata, jwks, token, login atomic.Int64
+	metadata, jwks, token, login, introspection atomic.Int64
 }
 
 // DiscoveryFetches counts the requests for metadata, failed and missing included.
@@ -148,6 +149,9 @@ func (i *Issuer) TokenRequests() int { return int(i.counts.token.Load()) }
 // LoginRequests counts the requests for the login page, forms sent included.
 func (i *Issuer) LoginRequests() int { return int(i.counts.login.Load()) }
 
+// Introspections counts the questions about tokens, failed ones included.
+func (i *Issuer) Introspections() int { return int(i.counts.introspection.Load()) }
+
 func (c *counters) count(e Endpoint) {
 	switch e {
 	case Metadata:
@@ -158,5 +162,7 @@ func (c *counters) count(e Endpoint) {
 		c.token.Add(1)
 	case LoginPage:
 		c.login.Add(1)
+	case Introspection:
+		c.introspection.Add(1)
 	}
 }

@@ -44,6 +44,7 @@ type Issuer struct {
 	mu      sync.Mutex
 	clients map[string]Client
 	codes   codes
+	known   map[string]map[string]any // what is said of a token at the introspection endpoint
 }
 
 // Option changes how New builds an Issuer.
@@ -124,7 +125,7 @@ func New(opts ...Option) (*Issuer, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	iss := &Issuer{opts: o, faults: newFaults(), clients: make(map[string]Client)}
+	iss := &Issuer{opts: o, faults: newFaults(), clients: make(map[string]Client), known: make(map[string]map[string]any)}
 	for _, c := range o.clients {
 		iss.clients[c.ID] = c
 	}
@@ -200,6 +201,9 @@ func (i *Issuer) JWKSURL() string { return i.base + i.opts.jwksPath }
 
 // TokenURL is the token endpoint.
 func (i *Issuer) TokenURL() string { return i.base + i.path + "/token" }
+
+// IntrospectionURL is where clients ask about tokens.
+func (i *Issuer) IntrospectionURL() string { return i.base + i.path + "/introspect" }
 
 // LoginURL is the authorization endpoint, where the login page is.
 func (i *Issuer) LoginURL() string { return i.base + i.path + "/authorize" }

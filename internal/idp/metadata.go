@@ -40,6 +40,7 @@ func (i *Issuer) document() map[string]any {
 		"issuer":                                i.URL,
 		"jwks_uri":                              i.JWKSURL(),
 		"token_endpoint":                        i.TokenURL(),
+		"introspection_endpoint":                i.IntrospectionURL(),
 		"response_types_supported":              []string{},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": i.ring.algorithms(),

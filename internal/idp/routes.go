@@ -26,6 +26,8 @@ func (i *Issuer) handler() http.Handler {
 			i.guard(w, r, JWKS, i.serveJWKS)
 		case i.path + "/token":
 			i.guard(w, r, Token, i.serveToken)
+		case i.path + "/introspect":
+			i.guard(w, r, Introspection, i.serveIntrospection)
 		case i.path + "/authorize":
 			i.guard(w, r, LoginPage, i.serveLogin)
 		default:
@@ -49,7 +51,7 @@ func (i *Issuer) guard(w http.ResponseWriter, r *http.Request, e Endpoint, next 
 	if !methodAllowed(w, r, e) {
 		return
 	}
-	if e != Token && e != LoginPage && !bearerHeld(r, f.bearer) {
+	if (e == Metadata || e == JWKS) && !bearerHeld(r, f.bearer) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -90,7 +92,7 @@ func methodAllowed(w http.ResponseWriter, r *http.Request, e Endpoint) bool {
 	allow := "GET, HEAD"
 	ok := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch e {
-	case Token:
+	case Token, Introspection:
 		allow, ok = http.MethodPost, r.Method == http.MethodPost
 	case LoginPage:
 		allow, ok = "GET, HEAD, POST", ok || r.Method == http.MethodPost
