@@ -1,0 +1,187 @@
+package introspection
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
+)
+
+const (
+	// maxAnswerBytes bounds an answer. A token's claims fit a hundred times.
+	maxAnswerBytes = 256 << 10
+
+	// signedType is the media type of signed answers (RFC 9701, section 5).
+	signedType = "token-introspection+jwt"
+)
+
+// statusError is an answer other than 200.
+type statusError struct {
+	place      string
+	status     int
+	retryAfter time.Duration
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
+	switch e.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		text += "; does the issuer know this client_id by this secret, key or certificate, and may the client ask about tokens?"
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		text += "; is this the introspection endpoint?"
+	}
+	return text
+}
+
+// knownEndpoint is the address to ask at, and how clients may authenticate there, as
+// far as that is known without waiting; empty if it is not.
+func (c *Client) knownEndpoint() (address string, methods []string) {
+	if c.cfg.Endpoint != "" {
+		return c.cfg.Endpoint, nil
+	}
+	return c.named(c.keys.KnownMetadata())
+}
+
+func (c *Client) named(m *issuer.Metadata) (address string, methods []string) {
+	switch {
+	case m == nil:
+		return "", nil
+	case c.cfg.CertificateFile != "" && m.MTLS.IntrospectionEndpoint != "":
+		return m.MTLS.IntrospectionEndpoint, m.IntrospectionAuthMethods
+	}
+	return m.IntrospectionEndpoint, m.IntrospectionAuthMethods
+}
+
+// endpoint is knownEndpoint, for which it waits.
+func (c *Client) endpoint(ctx context.Context) (address string, methods []string, err error) {
+	if c.cfg.Endpoint != "" {
+		return c.cfg.Endpoint, nil, nil
+	}
+	metadata, err := c.keys.Metadata(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("the issuer's metadata, which name the introspection endpoint, are not known: %w", err)
+	}
+	if address, methods = c.named(metadata); address == "" {
+		return "", nil, errors.New("the issuer's metadata name no introspection_endpoint: give it as endpoint")
+	}
+	return address, methods, nil
+}
+
+// ask sends one question and reads the answer.
+func (c *Client) ask(ctx context.Context, token string) (*Answer, error) {
+	address, methods, err := c.endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	place := issuer.ShownURL(address)
+	request, err := c.request(ctx, address, methods, token)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", place, issuer.WithoutRemoteText(err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, &statusError{place, response.StatusCode, issuer.RetryAfter(response, c.opts.Now())}
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of %s: %w", place, issuer.WithoutRemoteText(err))
+	}
+	answer, err := c.read(ctx, response.Header.Get("Content-Type"), body)
+	if err != nil {
+		return nil, fmt.Errorf("the answer of %s %w", place, err)
+	}
+	answer.Endpoint = place
+	return answer, nil
+}
+
+// read makes an answer of a body. Its errors go on from "the answer".
+func (c *Client) read(ctx context.Context, contentType string, body []byte) (*Answer, error) {
+	if len(body) > maxAnswerBytes {
+		return nil, fmt.Errorf("has more than %d bytes", maxAnswerBytes)
+	}
+	body, err := bom.Skip(body)
+	if err != nil {
+		return nil, fmt.Errorf("is not JSON: %w", err)
+	}
+	media, _, _ := mime.ParseMediaType(contentType)
+	isSigned := media == "application/"+signedType
+	switch {
+	case isSigned && !c.cfg.Signed:
+		return nil, errors.New("is signed, which was not asked for")
+	case !c.cfg.Signed:
+		return ParseAnswer(body)
+	case !isSigned:
+		return nil, errors.New("is not signed: expected application/" + signedType)
+	}
+	payload, err := c.opts.Open(ctx, string(body))
+	if err != nil {
+		return nil, err
+	}
+	return c.parseSigned(payload)
+}
+
+// request makes a question: a form, in which a token cannot be taken for more than
+// one parameter, and the proof of who asks.
+func (c *Client) request(ctx context.Context, address string, methods []string, token string) (*http.Request, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	basic := false
+	switch {
+	case c.cfg.PrivateKey != nil:
+		assertion, err := c.cfg.PrivateKey.assertion(c.cfg.ClientID, c.source.Issuer, c.opts.Now())
+		if err != nil {
+			return nil, err
+		}
+		form.Set("client_id", c.cfg.ClientID)
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", assertion)
+	case c.cfg.CertificateFile != "":
+		form.Set("client_id", c.cfg.ClientID)
+	case len(methods) > 0 && !slices.Contains(methods, "client_secret_basic") && slices.Contains(methods, "client_secret_post"):
+		form.Set("client_id", c.cfg.ClientID)
+		form.Set("client_secret", c.cfg.ClientSecret)
+	default:
+		basic = true
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: not an address that can be asked", issuer.ShownURL(address))
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", "gatehouse")
+	if c.cfg.PrivateKey == nil { // an assertion is good once
+		// A connection that the issuer closed meanwhile costs no answer then: see
+		// http.Transport. Nothing is sent of this.
+		request.Header["Idempotency-Key"] = []string{}
+	}
+	if c.cfg.Signed {
+		request.Header.Set("Accept", "application/"+signedType)
+	}
+	if basic { // form encoded before they are joined: RFC 6749, section 2.3.1
+		request.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(c.cfg.ClientSecret))
+	}
+	return request, nil
+}
+
+// certificate reads the client's certificate, for one connection.
+func (c *Client) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(c.cfg.CertificateFile, c.cfg.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls: certificate: %w", err)
+	}
+	return &pair, nil
+}

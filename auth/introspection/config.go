@@ -1,0 +1,173 @@
+// Package introspection asks a token issuer what a token is worth (RFC 7662), for
+// tokens that say nothing by themselves, and for those that may be revoked before
+// they expire.
+//
+// A [Client] belongs to one issuer. It asks about a token once, however many
+// requests bring it; few questions are under way at a time, and invented tokens are
+// asked about at a bounded rate, while tokens that were good go first. That a token
+// is not active is remembered for some seconds. No answer is an
+// [*UnavailableError], and never means that a token is not active.
+//
+// What an answer must say besides, and how long a good one is kept, is for its
+// callers.
+package introspection
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// Defaults and bounds of a [Config].
+const (
+	// DefaultCache is how late a revocation is seen at most, unless said otherwise.
+	DefaultCache = 10 * time.Second
+	// MaxCache is the longest that may be said.
+	MaxCache = time.Hour
+
+	maxPrefixes    = 32
+	maxPrefixBytes = 256
+)
+
+// Config says how one issuer is asked, about which tokens, and what its answers are
+// good for.
+type Config struct {
+	// Endpoint is the address to ask at (RFC 7662, section 2). Empty: what the
+	// issuer's metadata say, of its mTLS endpoint aliases (RFC 8705, section 5)
+	// first where CertificateFile is set.
+	Endpoint string
+	// ClientID is what this server is called at the issuer. Required.
+	ClientID string
+
+	// Exactly one of the following three proves that.
+
+	// ClientSecret is sent by client_secret_basic (RFC 6749, section 2.3.1), or by
+	// client_secret_post where the issuer's metadata list only that.
+	ClientSecret string
+	// PrivateKey signs an assertion for each question (private_key_jwt: RFC 7523,
+	// section 2.2).
+	PrivateKey *PrivateKey
+	// CertificateFile and KeyFile are PEM files of the client's certificate for
+	// mutual TLS (RFC 8705, section 2). They are read anew for each connection, so
+	// they may be renewed in place.
+	CertificateFile, KeyFile string
+
+	// All also asks about JWTs of the issuer that are good by themselves, so that
+	// their revocation is seen. False: only what is no JWT is asked about.
+	All bool
+	// Prefixes are how tokens begin that are sent to this issuer; empty: all that
+	// no other issuer's prefix fits.
+	Prefixes []string
+	// Cache is how long a good answer serves: the longest that a revocation goes
+	// unseen. Zero: each request asks.
+	Cache time.Duration
+	// Signed asks for signed answers (RFC 9701), and takes no other.
+	Signed bool
+	// ClientAsAudience lets the answer's client_id stand in where it has no aud and
+	// says that the token is an access token.
+	ClientAsAudience bool
+}
+
+// Validate says what is wrong with the configuration, by the names of its options.
+// The source is the issuer's. It does no I/O.
+func (c Config) Validate(source issuer.Config) error {
+	proofs := 0
+	for _, given := range []bool{c.ClientSecret != "", c.PrivateKey != nil, c.CertificateFile != "" || c.KeyFile != ""} {
+		if given {
+			proofs++
+		}
+	}
+	switch {
+	case c.ClientID == "":
+		return errors.New("client_id: the name of this server at the issuer is required")
+	case proofs == 0:
+		return errors.New("expected one of client_secret, private_key and certificate: an issuer answers only to whom it knows")
+	case proofs > 1:
+		return errors.New("found more than one of client_secret, private_key and certificate, expected one")
+	case (c.CertificateFile == "") != (c.KeyFile == ""):
+		return errors.New("certificate: expected two files, of the certificate and of its key")
+	case c.Cache < 0 || c.Cache > MaxCache || c.Cache > 0 && c.Cache < time.Second:
+		return fmt.Errorf("cache: found %s, expected 0s, or 1s to %s", c.Cache, MaxCache)
+	case c.Endpoint == "" && source.JWKSFile != "":
+		return errors.New("endpoint: required beside jwks_file, with which no metadata are fetched")
+	}
+	if c.Endpoint != "" {
+		if err := source.CheckURL(c.Endpoint); err != nil {
+			return fmt.Errorf("endpoint: %q %w", c.Endpoint, err)
+		}
+	}
+	return CheckPrefixes(c.Prefixes)
+}
+
+// CheckPrefixes says what is wrong with the beginnings of tokens.
+func CheckPrefixes(prefixes []string) error {
+	if len(prefixes) > maxPrefixes {
+		return fmt.Errorf("prefix: found %d, expected at most %d", len(prefixes), maxPrefixes)
+	}
+	for i, prefix := range prefixes {
+		switch {
+		case prefix == "" || len(prefix) > maxPrefixBytes || strings.ContainsFunc(prefix, notOfTokens):
+			return fmt.Errorf("prefix: found %q, expected the beginning of tokens such as ghs_: letters, digits and -._~+/", prefix)
+		case strings.HasPrefix(prefix, "eyJ"):
+			return fmt.Errorf("prefix: found %q, which is how JWTs begin: those are told by their iss, and asked about with `tokens all`", prefix)
+		case slices.Contains(prefixes[:i], prefix):
+			return fmt.Errorf("prefix: found %q twice", prefix)
+		}
+	}
+	return nil
+}
+
+// notOfTokens tells what no bearer token has before its padding (RFC 6750, section
+// 2.1).
+func notOfTokens(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !letter && !strings.ContainsRune("-._~+/", r)
+}
+
+// CheckAmong says what is wrong with the configurations of several issuers together,
+// which are given by the issuers' names, in order: a token must be for one of them.
+func CheckAmong(names []string, configs []*Config) error {
+	open, owners := "", map[string]string{}
+	for i, c := range configs {
+		switch {
+		case c == nil:
+			continue
+		case len(c.Prefixes) == 0 && open != "":
+			return fmt.Errorf("issuers %q and %q both have introspection without a prefix: a token is sent to one issuer only, so tell by `prefix` in one of them how its tokens begin", open, names[i])
+		case len(c.Prefixes) == 0:
+			open = names[i]
+		}
+		for _, prefix := range c.Prefixes {
+			if other, taken := owners[prefix]; taken {
+				return fmt.Errorf("issuers %q and %q both have the prefix %q: a token is sent to one issuer only", other, names[i], prefix)
+			}
+			owners[prefix] = names[i]
+		}
+	}
+	return nil
+}
+
+// ID is equal for two configurations exactly if they mean the same. It is a digest,
+// as it covers secrets.
+func (c Config) ID() string {
+	key := ""
+	if c.PrivateKey != nil {
+		key = c.PrivateKey.id
+	}
+	text, err := json.Marshal([]any{
+		c.Endpoint, c.ClientID, c.ClientSecret, key, c.CertificateFile, c.KeyFile,
+		c.All, c.Prefixes, c.Cache, c.Signed, c.ClientAsAudience,
+	})
+	if err != nil {
+		panic(err) // texts, booleans and numbers
+	}
+	digest := sha256.Sum256(text)
+	return hex.EncodeToString(digest[:])
+}
