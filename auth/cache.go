@@ -158,6 +158,17 @@ func (c *cache) drop(s *cacheShard, t *Token) bool {
 	return true
 }
 
+// forget takes a token out that is good no more; nil is none.
+func (c *cache) forget(t *Token) {
+	if c == nil || t == nil {
+		return
+	}
+	s := c.shard(t.sum)
+	s.mu.Lock()
+	c.drop(s, t)
+	s.mu.Unlock()
+}
+
 // size is how many tokens there are, and what they take.
 func (c *cache) size() (tokens int, bytes int64) {
 	if c == nil {

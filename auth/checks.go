@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -26,6 +27,10 @@ type examination struct {
 	key       *issuer.Key
 	known     *Token // by a request that was faster
 	made      *Token
+
+	opaque bool                  // it is no JWT: the authority is asked what it says
+	stale  *Token                // what the token was when its issuer was last asked; nil: it was not
+	answer *introspection.Answer // of the issuer; nil: it was not asked, or there was none
 }
 
 // check is one thing that a token must stand up to.
@@ -33,6 +38,7 @@ type check struct {
 	name  string
 	run   func(*examination) *Refusal
 	shown func(*examination) (expected, found any) // for [Verifier.Explain]
+	of    func(*examination) bool                  // whether it is a check of this token; nil: of every token
 }
 
 // checks are all of them, in the order in which they are made: what cannot pass
@@ -40,29 +46,31 @@ type check struct {
 // verifier and its explanations go through this one list.
 var checks = slices.Concat(
 	[]check{
-		{"form", (*examination).takeApart, (*examination).showForm},
-		{"issuer", (*examination).pickIssuer, (*examination).showIssuer},
+		{"form", (*examination).takeApart, (*examination).showForm, nil},
+		{"introspection", (*examination).askOpaque, (*examination).showAnswer, (*examination).isOpaque},
+		{"issuer", (*examination).pickIssuer, (*examination).showIssuer, nil},
 	},
 	policyChecks,
 	[]check{
-		{"signature", (*examination).findKey, (*examination).showKey},
-		{"subject", (*examination).describe, (*examination).showSubject},
-		{"still_good", (*examination).lookAgain, (*examination).showAgain},
+		{"signature", (*examination).findKey, (*examination).showKey, (*examination).isSigned},
+		{"introspection", (*examination).askBesides, (*examination).showAnswer, (*examination).isAskedBesides},
+		{"subject", (*examination).describe, (*examination).showSubject, nil},
+		{"still_good", (*examination).lookAgain, (*examination).showAgain, nil},
 	},
 )
 
 // policyChecks hold everything about a token but its signature against the
 // issuer's policy. None depends on another.
 var policyChecks = []check{
-	{"algorithm", (*examination).checkAlgorithm, (*examination).showAlgorithm},
+	{"algorithm", (*examination).checkAlgorithm, (*examination).showAlgorithm, (*examination).isSigned},
 	{"type", func(x *examination) *Refusal {
 		return x.authority.checkType(&x.parts.header, x.claims, x.authority.AcceptIDTokens)
-	}, (*examination).showType},
-	{"expiry", (*examination).checkExpiry, (*examination).showExpiry},
-	{"begin", (*examination).checkBegin, (*examination).showBegin},
-	{"lifetime", (*examination).checkLifetime, (*examination).showLifetime},
-	{"audience", (*examination).checkAudience, (*examination).showAudience},
-	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, (*examination).showBinding},
+	}, (*examination).showType, nil},
+	{"expiry", (*examination).checkExpiry, (*examination).showExpiry, nil},
+	{"begin", (*examination).checkBegin, (*examination).showBegin, nil},
+	{"lifetime", (*examination).checkLifetime, (*examination).showLifetime, nil},
+	{"audience", (*examination).checkAudience, (*examination).showAudience, nil},
+	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, (*examination).showBinding, nil},
 }
 
 // pass gives the first refusal of the checks, or nil. Then the buffer may be used
@@ -70,11 +78,21 @@ var policyChecks = []check{
 func (x *examination) pass(checks []check) *Refusal {
 	defer func() {
 		if x.parts != nil {
+			if x.opaque {
+				x.parts.Payload = nil // it is the answer's
+			}
 			parseBuffers.Put(x.parts)
 			x.parts, x.claims = nil, nil
 		}
 	}()
+	return x.run(checks)
+}
+
+func (x *examination) run(checks []check) *Refusal {
 	for i := range checks {
+		if of := checks[i].of; of != nil && !of(x) {
+			continue
+		}
 		if refusal := checks[i].run(x); refusal != nil {
 			return refusal
 		}
@@ -96,6 +114,10 @@ func (x *examination) issuer() string {
 // alphabet, too: what could be decoded is of base64url and dots, so only what
 // could not needs to be looked at byte by byte.
 func (x *examination) takeApart() *Refusal {
+	if x.authority = x.verifier.judgeOf(x.token); x.authority != nil {
+		x.opaque = true
+		return nil
+	}
 	parts := parseBuffers.Get().(*parseBuffer)
 	refusal := parts.takeApart(x.token)
 	if refusal == nil {
@@ -115,8 +137,13 @@ func (x *examination) takeApart() *Refusal {
 // operator if only the slash at the end differs, which is the usual slip.
 func (x *examination) pickIssuer() *Refusal {
 	identifier, ok := x.claims.text("iss")
-	if !ok {
+	switch {
+	case !ok:
 		return ErrMalformedClaims
+	case x.opaque && identifier != x.authority.Issuer:
+		return ErrIssuer
+	case x.opaque:
+		return nil
 	}
 	var refusal *Refusal
 	if x.authority, refusal = x.verifier.authorityOf(identifier, x.claims); x.authority != nil {
@@ -138,10 +165,13 @@ func (x *examination) pickIssuer() *Refusal {
 // describe reads who the caller is, now that the token is believed.
 func (x *examination) describe() *Refusal {
 	x.now = x.verifier.now() // waiting for a key takes time
-	if x.known = x.verifier.cache.find(x.sum, x.now.Unix()); x.known != nil {
+	if x.known = x.verifier.cache.find(x.sum, x.now.Unix()); x.known != nil && x.known.isFresh(x.now.Unix()) {
 		return nil
 	}
-	x.made = &Token{sum: x.sum}
+	x.known, x.made = nil, &Token{sum: x.sum, vouched: x.opaque}
+	if x.answer != nil {
+		x.made.fresh = x.answer.AskedAt.Add(x.authority.introspection.Cache).Unix()
+	}
 	return x.authority.describe(x.made, &x.parts.header, x.claims, x.key)
 }
 
@@ -150,7 +180,7 @@ func (x *examination) lookAgain() *Refusal {
 	if x.known != nil {
 		return nil
 	}
-	if !x.key.Trusted() {
+	if !x.opaque && !x.key.Trusted() {
 		return ErrUnknownKey
 	}
 	if !x.made.holds(x.now.Unix()) {
@@ -232,7 +262,10 @@ func (x *examination) checkAudience() *Refusal {
 	if containsAny(audiences, a.Audiences) {
 		return nil
 	}
-	if audiences != nil || !a.preset.clientAsAudience {
+	if audiences == nil && x.answer == nil && x.isAskedBesides() {
+		return nil // the answer may tell
+	}
+	if audiences != nil || !a.preset.clientAsAudience && !x.clientStandsIn() {
 		return ErrAudience
 	}
 	client, ok := x.claims.text("client_id")

@@ -26,7 +26,8 @@ type Explanation struct {
 	// Rules are all checks, in the order in which they are made.
 	Rules []Rule
 
-	// Claims is the JSON of the claims; nil if they cannot be read.
+	// Claims is the JSON of the claims, or of what the issuer says of the token; nil if
+	// they cannot be read.
 	Claims jsontext.Value
 
 	caller *Principal // nil: it was not let in so far
@@ -34,8 +35,8 @@ type Explanation struct {
 
 // Rule is one check of an [Explanation].
 type Rule struct {
-	// Rule is the check's name: bearer, form, issuer, algorithm, type, expiry,
-	// begin, lifetime, audience, binding, signature, subject, still_good, kind,
+	// Rule is the check's name: bearer, form, introspection, issuer, algorithm, type,
+	// expiry, begin, lifetime, audience, binding, signature, subject, still_good, kind,
 	// scopes (where the issuer has scope_includes), account or sender, one of
 	// package bound, or a route's: route_issuer, route_audience, route_kind,
 	// route_group, route_claim, route_acr, route_auth_time or route_scope.
@@ -67,8 +68,11 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
 	for i := range checks {
 		one := &checks[i]
+		if one.of != nil && !one.of(x) {
+			continue
+		}
 		isPolicy := slices.ContainsFunc(policyChecks, func(p check) bool { return p.name == one.name })
-		if e.Refusal != nil && (x.authority == nil || !isPolicy) {
+		if e.Refusal != nil && (x.authority == nil || x.parts == nil || !isPolicy) {
 			e.Rules = append(e.Rules, Rule{Rule: one.name})
 			continue
 		}
@@ -78,7 +82,7 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 	}
 	e.Issuer = x.issuer()
 	if x.parts != nil {
-		e.Claims = jsontext.Value(x.parts.Payload)
+		e.Claims = x.shownClaims()
 	}
 	if e.Refusal != nil {
 		e.Rules = append(e.Rules, Rule{Rule: "kind"}, Rule{Rule: "account"})
@@ -134,7 +138,13 @@ func (e *Explanation) explainAccount(token *Token, registration *Registration, n
 }
 
 func (x *examination) showForm() (any, any) {
-	const expected = "a signed JWT in compact form, with no critical extension"
+	expected := "a signed JWT in compact form, with no critical extension"
+	if len(x.verifier.asked) > 0 {
+		expected += ", or a token that an issuer is asked about"
+	}
+	if x.opaque {
+		return expected, "such a token, of the issuer " + x.authority.Name
+	}
 	if x.parts == nil {
 		if parts := strings.Count(x.token, ".") + 1; parts > 1 {
 			return expected, fmt.Sprintf("%d parts", parts)
@@ -203,7 +213,10 @@ func (x *examination) showAudience() (any, any) {
 	if list, ok := x.claims.audiences(); ok && list != nil {
 		return x.authority.Audiences, list
 	}
-	if !x.claims.present("aud") && x.authority.preset.clientAsAudience {
+	if x.answer == nil && x.isAskedBesides() {
+		return x.authority.Audiences, "none in the token: the issuer's answer may tell"
+	}
+	if !x.claims.present("aud") && (x.authority.preset.clientAsAudience || x.clientStandsIn()) {
 		return x.authority.Audiences, fmt.Sprintf("client_id %v", x.raw("client_id"))
 	}
 	return x.authority.Audiences, x.raw("aud")

@@ -128,7 +128,7 @@ func fixedGate(tb testing.TB) (*Verifier, []string) {
 	}
 	tb.Cleanup(func() { _ = engine.Close() })
 	v, err := NewVerifier(VerifierConfig{
-		Issuers:    []AcceptedIssuer{{Policy{Issuer: fixedIssuer, Name: "fixed", Audiences: []string{"a"}}, engine}},
+		Issuers:    []AcceptedIssuer{{Policy: Policy{Issuer: fixedIssuer, Name: "fixed", Audiences: []string{"a"}}, Keys: engine}},
 		CacheBytes: 1 << 20, Now: c.now,
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ var parseBuffers = sync.Pool{New: func() any { return new(parseBuffer) }}
 type header struct {
 	hint      issuer.Hint // of the key
 	mediaType string      // typ as section 4.1.9 reads it: lower case, without "application/"
+	answered  bool        // the claims are what the issuer answered about the token, or that is among them
 }
 
 // takeApart decodes a token's parts and reads its header. What the buffer holds is
@@ -77,7 +78,7 @@ func readHeader(members claimSet) (h header, refusal *Refusal) {
 		return h, ErrCritical
 	}
 	hint := issuer.Hint{Algorithm: algorithm, KeyID: keyID, HasKeyID: members.present("kid"), X5T: x5t, X5TS256: x5tS256}
-	return header{hint, mediaType(typ)}, nil
+	return header{hint: hint, mediaType: mediaType(typ)}, nil
 }
 
 // mediaType normalizes a typ: case does not matter and "application/" may be

@@ -95,8 +95,8 @@ func TestReadHeader(t *testing.T) {
 		{`{"alg":"ES256"}`, header{hint: issuer.Hint{Algorithm: "ES256"}}},
 		{`{"alg":"ES256","kid":""}`, header{hint: issuer.Hint{Algorithm: "ES256", HasKeyID: true}}},
 		{`{"alg":"ES256","kid":"a\u00e9"}`, header{hint: issuer.Hint{Algorithm: "ES256", KeyID: "aé", HasKeyID: true}}},
-		{`{"alg":"ES256","typ":"Application/AT+jwt"}`, header{issuer.Hint{Algorithm: "ES256"}, "at+jwt"}},
-		{`{"alg":"ES256","typ":"JWT"}`, header{issuer.Hint{Algorithm: "ES256"}, "jwt"}},
+		{`{"alg":"ES256","typ":"Application/AT+jwt"}`, header{hint: issuer.Hint{Algorithm: "ES256"}, mediaType: "at+jwt"}},
+		{`{"alg":"ES256","typ":"JWT"}`, header{hint: issuer.Hint{Algorithm: "ES256"}, mediaType: "jwt"}},
 		{`{}`, header{}},
 	}
 	for _, tt := range tests {

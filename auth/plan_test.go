@@ -103,7 +103,7 @@ func TestHugeValues(t *testing.T) {
 func TestExtendedTokenIsTheSame(t *testing.T) {
 	a := newTestAuthority(t, nil)
 	token := described(t, a, `{"sub":"alice","azp":"web","exp":9,"cnf":{"jkt":"x"},"groups":["a"]}`)
-	token.sum = fingerprint{1}
+	token.sum, token.fresh, token.vouched = fingerprint{1}, 1, true
 	a.plan.place("azp")
 	again := token.extended()
 	if again.Subject() != "alice" || again.ClientID() != "web" || again.claims() != token.claims() || again.profile.claims != token.profile.claims {

@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
@@ -129,10 +132,15 @@ const MaxLeeway = time.Hour
 // its keys.
 type authority struct {
 	Policy
-	preset      preset
-	tenants     *tenants // nil: the identifier is that of one issuer
-	domain      string   // the trust domain; empty but for SPIFFE's
-	keys        *issuer.Engine
+	preset  preset
+	tenants *tenants // nil: the identifier is that of one issuer
+	domain  string   // the trust domain; empty but for SPIFFE's
+	keys    *issuer.Engine
+
+	introspection *introspection.Config // nil: it is not asked about tokens
+	asks          *introspection.Client // with introspection
+	iss           jsontext.Value        // the identifier as JSON
+
 	leeway      float64 // the policy's, in seconds, rounded up
 	kinds       []kindPatterns
 	included    map[string][]string // scopes by one that includes them, all of them

@@ -99,6 +99,7 @@ var (
 	ErrUnknownKey      = badToken("unknown_key", "the key that signed the token is not known")
 	ErrManyKeys        = badToken("many_keys", "the token does not name the key that signed it, and the issuer has too many to try")
 	ErrSignature       = badToken("signature", "the signature of the token is not valid")
+	ErrInactive        = badToken("inactive", "the issuer says that the token is not active")
 	ErrHeaderValue     = badToken("header_value", "a claim of the token cannot be carried in a header")
 	ErrACR             = define("acr", http.StatusUnauthorized, codeInsufficientLogin, "a stronger way to log in is required here")
 	ErrAuthTime        = define("auth_time", http.StatusUnauthorized, codeInsufficientLogin, "a more recent login is required here")
@@ -111,6 +112,7 @@ var (
 	ErrKindUnclear     = forbidden("kind_unclear", "the token does not tell whether a person or a service account is calling")
 	ErrUserLimit       = forbidden("user_limit", "the license does not cover any more people")
 	ErrKeysUnavailable = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
+	ErrNoAnswer        = define("introspection_unavailable", http.StatusServiceUnavailable, "", "the token's issuer cannot be asked about the token at the moment")
 )
 
 // Refusals lists every refusal that this package can give, once, but for those of

@@ -19,12 +19,14 @@ type Token struct {
 	sum      fingerprint
 	text     string // a table, what it tells of, and the JSON of the token's own claims
 	until    int64  // when it stops to count, Unix seconds: exp and the leeway
+	fresh    int64  // until when its issuer's answer about it serves, Unix seconds; 0: it was not asked for one
 	profile  *profile
 	admitted atomic.Pointer[Principal] // as whom it was last let in
 	asked    atomic.Bool               // since the cache last looked
 	json     uint16                    // where the JSON begins
 	planned  uint8                     // how much of the plan the table holds
 	bound    bool                      // to a key
+	vouched  bool                      // its issuer says what it says, and no key signed it
 }
 
 // Issuer is the configured name of the token's issuer.
@@ -43,8 +45,11 @@ func (t *Token) claims() string { return t.text[t.json:] }
 // holds tells whether the token still counts: its key is still its issuer's,
 // and it has not expired.
 func (t *Token) holds(now int64) bool {
-	return now < t.until && t.profile.key.TrustedAt(now)
+	return now < t.until && (t.vouched || t.profile.key.TrustedAt(now))
 }
+
+// isFresh tells whether the token may be let in without asking its issuer again.
+func (t *Token) isFresh(now int64) bool { return t.fresh == 0 || now < t.fresh }
 
 // bytes is the memory that the token takes in a [cache] by itself. What it may be
 // registered as counts from the beginning: it takes as much as what the token says.
@@ -80,7 +85,7 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 func (t *Token) extended() *Token {
 	plan := t.profile.authority.plan.list()
 	own, _ := parseClaims([]byte(t.claims())) // it was made of what was read
-	again := &Token{sum: t.sum, until: t.until, bound: t.bound, profile: t.profile.extended(plan)}
+	again := &Token{sum: t.sum, until: t.until, fresh: t.fresh, bound: t.bound, vouched: t.vouched, profile: t.profile.extended(plan)}
 	again.say(t.claims(), t.Subject(), t.ClientID(), own.values(plan))
 	return again
 }

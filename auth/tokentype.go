@@ -49,13 +49,22 @@ func makeTypeMarks() map[string]*typeMark {
 // or none is good without any mark of another kind; any other type is not.
 func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refusal {
 	said := h.mediaType != anyJWTType && h.mediaType != "" // by the header that it is an access token
+	isJWT := len(h.hint.Algorithm) > 0
 	switch {
-	case a.TokenType != "" && h.mediaType != a.TokenType, a.TokenType == "" && said && h.mediaType != accessTokenType && !slices.Contains(a.preset.types, h.mediaType):
+	case isJWT && a.TokenType != "" && h.mediaType != a.TokenType,
+		a.TokenType == "" && said && h.mediaType != accessTokenType && !slices.Contains(a.preset.types, h.mediaType):
 		return ErrTokenType
+	}
+	if h.answered && c.present("token_type") {
+		if !answersAccess(c) {
+			return refusalTokenType
+		}
+		said = true
 	}
 	for i := range c {
 		m := typeMarks[string(c[i].Name)]
-		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m, said, c) {
+		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m, said, c) ||
+			h.answered && m.name == "token_use" && c.is(m.name, "access_token") { // Ory Hydra's
 			continue
 		}
 		return m.refusal
@@ -68,6 +77,29 @@ func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refus
 	}
 	return nil
 }
+
+// answersAccess tells whether an answer says that the token is an access token: by a
+// type that access tokens have (RFC 7662, section 2.2; RFC 6749, section 7.1), or by a
+// name for them. Refresh tokens are active, too, and have none of these.
+func answersAccess(c claimSet) bool {
+	said, ok := c.text("token_type")
+	if !ok {
+		return false
+	}
+	switch strings.ToLower(said) {
+	case "bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token":
+		return true
+	case "dpop":
+		return c.present("cnf")
+	}
+	return false
+}
+
+var refusalTokenType = func() *Refusal {
+	refusal := *ErrTokenType
+	refusal.Cause = errors.New("the issuer's answer has a token_type that is none of access tokens")
+	return &refusal
+}()
 
 // isHarmless tells whether a claim that often is a mark is none in this token.
 func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {

@@ -7,10 +7,11 @@
 //
 // Tokens are signed JWTs (RFC 7519) in JWS compact serialization (RFC 7515,
 // section 7.1), presented as bearer tokens (RFC 6750), verified as RFC 8725
-// advises and, where an issuer says so, as RFC 9068 profiles them.
+// advises and, where an issuer says so, as RFC 9068 profiles them. Of issuers that are
+// asked about their tokens (RFC 7662) they may be of any form.
 //
 // What an issuer publishes (metadata, key set) is kept by the sub-package
-// issuer. Nothing here knows Caddy, HTTP routing, logs or metrics: callers
+// issuer, and asked by introspection. Nothing here knows Caddy, HTTP routing, logs or metrics: callers
 // bring a clock, a storage and plain callbacks.
 package auth
 
@@ -22,6 +23,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -43,6 +45,12 @@ type VerifierConfig struct {
 type AcceptedIssuer struct {
 	Policy Policy
 	Keys   *issuer.Engine
+
+	// Introspection says how the issuer is asked about its tokens; nil: it is not.
+	Introspection *introspection.Config
+
+	// Count is called for each question; nil: nothing is counted.
+	Count func(introspection.Outcome, time.Duration)
 }
 
 // Verifier verifies bearer tokens and keeps those that were good in a cache. It is
@@ -52,6 +60,7 @@ type Verifier struct {
 	authorities map[string]*authority // by identifier
 	tenanted    []*authority          // those that stand for several tenants
 	domains     map[string]*authority // by trust domain
+	asked       []prefixed            // who is asked about tokens that are no JWTs
 	cache       *cache
 	prints      *fingerprinter
 	attempts    [64]singleflight.Group // to verify a signature
@@ -80,6 +89,9 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	names := make(map[string]string, len(cfg.Issuers))
 	for _, accepted := range cfg.Issuers {
 		a, err := newAuthority(accepted.Policy, accepted.Keys)
+		if err == nil {
+			err = v.beginAsking(a, accepted)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("issuer %q: %w", accepted.Policy.Issuer, err)
 		}
@@ -100,7 +112,20 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		}
 		v.authorities[a.Issuer], names[a.Name] = a, a.Issuer
 	}
+	if v.asked, err = prefixesOf(cfg.Issuers, v.authorities); err != nil {
+		return nil, err
+	}
 	return v, nil
+}
+
+// Close ends the questions to issuers that are under way.
+func (v *Verifier) Close() error {
+	for _, a := range v.authorities {
+		if a.asks != nil {
+			_ = a.asks.Close() // never fails
+		}
+	}
+	return nil
 }
 
 // Verdict is what became of a token.
@@ -122,8 +147,8 @@ type Verdict struct {
 	// be still good.
 	At time.Time
 
-	// Took is how long verifying the token took, with any wait for keys; zero
-	// for a cached one.
+	// Took is how long verifying the token took, with any wait for keys and for the
+	// issuer's answer; zero for a cached one.
 	Took time.Duration
 
 	// Nonce is for a DPoP-Nonce header beside the answer; empty: none.
@@ -133,7 +158,7 @@ type Verdict struct {
 }
 
 // Verify tells whose bearer token it is. It waits only for keys that are not at hand,
-// 5 seconds at most or until ctx ends. A token that is bound to a key is refused with
+// and for the issuer's answer about the token, each 5 seconds at most or until ctx ends. A token that is bound to a key is refused with
 // [ErrBound], however good it is: [Verdict.CheckSender] may let it in.
 func (v *Verifier) Verify(ctx context.Context, token string) Verdict {
 	verdict := v.verify(ctx, token)
@@ -149,7 +174,8 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 	}
 	now := v.now()
 	sum := v.prints.of(token)
-	if known := v.cache.find(sum, now.Unix()); known != nil {
+	known := v.cache.find(sum, now.Unix())
+	if known != nil && known.isFresh(now.Unix()) {
 		if int(known.planned) < len(known.profile.authority.plan.list()) {
 			known = known.extended()
 			v.cache.add(known)
@@ -157,7 +183,7 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 		return Verdict{Token: known, Issuer: known.Issuer(), Cached: true, At: now}
 	}
 	began := time.Now()
-	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now}
+	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now, stale: known}
 	refusal := x.pass(checks)
 	verdict := Verdict{Refusal: refusal, Issuer: x.issuer(), At: x.now}
 	if refusal == nil {
