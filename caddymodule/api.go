@@ -165,6 +165,7 @@ func (p *apiParts) operation() api.Operation {
 		o.Issuers = append(o.Issuers, api.IssuerKeys{
 			Name: name, Keys: p.engines[name], KindsTold: i.policy.TellsKinds(),
 			UnclearCallers: func() uint64 { return a.verifier.UnclearCallers(name) },
+			Introspection:  i.questions(a.verifier),
 		})
 	}
 	return o

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -52,7 +53,7 @@ func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *send
 func (a *authenticator) verify(r *http.Request, token string, from sender) (*auth.Principal, auth.Verdict) {
 	ctx := r.Context()
 	verdict := a.verifier.Verify(ctx, token)
-	if verdict.Refusal != nil && verdict.Refusal.Reason == auth.ErrKeysUnavailable.Reason && a.attach() {
+	if needsStorage(verdict.Refusal) && a.attach() {
 		verdict = a.verifier.Verify(ctx, token)
 	}
 	if from.isChecked(&verdict) {
@@ -71,6 +72,12 @@ func (a *authenticator) verify(r *http.Request, token string, from sender) (*aut
 	}
 	verdict.Refusal = refusal
 	return caller, verdict
+}
+
+// needsStorage tells whether what storage keeps of an issuer may help: its keys, or its
+// metadata, which tell where it is asked.
+func needsStorage(refusal *auth.Refusal) bool {
+	return refusal != nil && (refusal.Reason == auth.ErrKeysUnavailable.Reason || refusal.Reason == auth.ErrNoAnswer.Reason)
 }
 
 // fromHeader tells whose token the Authorization header carries, if check lets the
@@ -138,10 +145,15 @@ func verifierKey(issuers issuerList, cacheBytes int64) (string, error) {
 	type entry struct {
 		Policy auth.Policy
 		Source string
+		Asked  string
 	}
 	list := make([]entry, 0, len(issuers))
 	for _, i := range issuers {
-		list = append(list, entry{i.policy, i.source.ID()})
+		one := entry{Policy: i.policy, Source: i.source.ID()}
+		if i.asked != nil {
+			one.Asked = i.asked.ID()
+		}
+		list = append(list, one)
 	}
 	key, err := json.Marshal(struct {
 		Issuers    []entry
@@ -160,7 +172,11 @@ func newVerifier(key string, issuers issuerList, cacheBytes int64) (*sharedVerif
 		}
 		v.taken = append(v.taken, i.source.ID())
 		v.engines[i.policy.Name] = engine
-		config.Issuers = append(config.Issuers, auth.AcceptedIssuer{Policy: i.policy, Keys: engine})
+		accepted := auth.AcceptedIssuer{Policy: i.policy, Keys: engine, Introspection: i.asked}
+		if i.asked != nil {
+			accepted.Count = countQuestions(i.policy.Name)
+		}
+		config.Issuers = append(config.Issuers, accepted)
 	}
 	verifier, err := auth.NewVerifier(config)
 	if err != nil {
@@ -175,6 +191,9 @@ func (v *sharedVerifier) attach(storage certmagic.Storage, logger *zap.Logger, e
 	for name, engine := range v.engines {
 		log := issuerLog{name, logger.With(zap.String("issuer", name)), events}
 		detach = append(detach, log.attach(engine, storage))
+		if asked := v.Introspection(name); asked != nil {
+			detach = append(detach, asked.Attach(log.observeIntrospection))
+		}
 	}
 	return detach
 }
@@ -188,9 +207,13 @@ func (v *sharedVerifier) release() error {
 	return err
 }
 
-// Destruct gives the engines back, each as often as it was taken.
+// Destruct ends the questions to issuers, a little later, and gives the engines back,
+// each as often as it was taken.
 func (v *sharedVerifier) Destruct() error {
 	var errs []error
+	if v.Verifier != nil {
+		errs = append(errs, endLater(v.Verifier))
+	}
 	for _, key := range v.taken {
 		_, err := engines.Delete(key)
 		errs = append(errs, err)
@@ -221,11 +244,13 @@ type pooledEngine struct{ *issuer.Engine }
 const lateRequests = 10 * time.Second
 
 // Destruct ends the engine's background work, a little later.
-func (e pooledEngine) Destruct() error {
+func (e pooledEngine) Destruct() error { return endLater(e.Engine) }
+
+func endLater(what io.Closer) error {
 	if caddy.Exiting() {
-		return e.Close()
+		return what.Close()
 	}
-	time.AfterFunc(lateRequests, func() { _ = e.Close() })
+	time.AfterFunc(lateRequests, func() { _ = what.Close() })
 	return nil
 }
 

@@ -98,6 +98,7 @@ func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*cad
 //	    insecure_http
 //	    refresh          <duration>
 //	    max_stale        <duration>
+//	    introspection    { … }                                            # see parseIntrospection
 //	}
 func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 	i := new(Issuer)
@@ -152,6 +153,7 @@ func (i *Issuer) options() options {
 		"insecure_http":    once(func(d *d) error { return flag(d, &i.InsecureHTTP) }),
 		"refresh":          once(func(d *d) error { return duration(d, &i.Refresh, caddy.Duration(10*time.Second), 0) }),
 		"max_stale":        once(func(d *d) error { return duration(d, &i.MaxStale, caddy.Duration(time.Minute), 0) }),
+		"introspection":    once(part(&i.Introspection, (*Introspection).parseIntrospection)),
 	}
 }
 
@@ -231,6 +233,9 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 			return d.WrapErr(err)
 		}
 	}
+	if err := i.checkEndpoint(); err != nil {
+		return d.WrapErr(err)
+	}
 	for _, other := range others {
 		if other.Issuer == i.Issuer {
 			return d.Errf("issuer %s is configured twice", i.Issuer)
@@ -239,7 +244,7 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 			return d.Errf("issuers %s and %s are both named %q: give one of them another with `name`", other.Issuer, i.Issuer, i.label())
 		}
 	}
-	return nil
+	return atLine(d, i.checkPrefixes(others))
 }
 
 // label is the name as far as the Caddyfile alone tells it.

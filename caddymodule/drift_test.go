@@ -99,6 +99,7 @@ func TestRefusalsAgreeEverywhere(t *testing.T) {
 	down := mint(issuer, claims{"iss": downURL(t, g)})
 	cases := refusalCases(issuer, name, admin, g)
 	cases["keys_unavailable"] = refusalCase{token: down}
+	cases["introspection_unavailable"] = refusalCase{token: secret("down_" + strings.Repeat("unknown", 8))}
 	for _, refusal := range auth.Refusals() {
 		c, ok := cases[refusal.Reason]
 		if !ok && refusal != auth.ErrAccountsUnavailable { // TestRefusalsAgreeWithoutStorage has it
@@ -152,7 +153,7 @@ func (g *gateway) agrees(t *testing.T, c refusalCase, refusal *auth.Refusal, nam
 	if c.none {
 		label = ""
 	}
-	if refusal.Reason == "keys_unavailable" {
+	if refusal.Reason == "keys_unavailable" || refusal.Reason == "introspection_unavailable" {
 		label = name + "-down"
 	}
 	if c.path != "" {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -132,8 +133,13 @@ type Issuer struct {
 	// Default: 24h.
 	MaxStale caddy.Duration `json:"max_stale,omitempty"`
 
+	// How the issuer is asked about its tokens (RFC 7662). Default: it is not, and
+	// tokens that are no JWTs are refused.
+	Introspection *Introspection `json:"introspection,omitempty"`
+
 	policy auth.Policy
 	source issuer.Config
+	asked  *introspection.Config // nil: not asked about tokens
 }
 
 // KindWhen says what the callers are whose token has a claim with one of some
@@ -216,7 +222,10 @@ func (i *Issuer) provision() error {
 	if err := i.policy.Validate(); err != nil {
 		return err
 	}
-	return i.source.Validate()
+	if err := i.source.Validate(); err != nil {
+		return err
+	}
+	return i.provisionIntrospection(&r)
 }
 
 // resolver replaces global placeholders in options and keeps the first error: a
@@ -335,7 +344,7 @@ func (list issuerList) provision(logger *zap.Logger) error {
 			logger.Warn(i.untold(), zap.String("issuer", name))
 		}
 	}
-	return nil
+	return list.checkAsked(logger)
 }
 
 // untold says what is to be done where nothing says what the callers are.

@@ -26,13 +26,21 @@ var (
 		"issuer", "result")
 	tokenVerifySeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "token_verify_duration_seconds",
-		Help:    "Time to verify a good token that was not remembered, with any wait for the issuer's keys.",
+		Help:    "Time to verify a good token that was not remembered, with any wait for the issuer's keys and for its answer.",
 		Buckets: []float64{.000025, .00005, .0001, .00025, .0005, .001, .0025, .01, .05, .25, 1, 5},
 	}, []string{"issuer"})
 	tokenCacheTotal = counter("token_cache_total",
 		"Tokens looked up in the cache of those verified before: hit or miss.", "result")
 	jwksFetchesTotal = counter("jwks_fetches_total",
 		"Fetches of an issuer's key set: success or failure.", "issuer", "result")
+	introspectionsTotal = counter("introspections_total",
+		"Questions to an issuer about tokens: active, inactive, failed where there was no answer, or limited where none was asked because too many before brought no good answer.",
+		"issuer", "result")
+	introspectionSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "introspection_duration_seconds",
+		Help:    "Time that an issuer took to answer a question about a token, or to fail to.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"issuer"})
 	licenseDenialsTotal = counter("license_denials_total",
 		"Requests refused for the license, by the code of the refusal.", "code")
 	licenseWaivedTotal = counter("license_waived_total",
@@ -78,6 +86,7 @@ func registerMetrics(ctx caddy.Context, gauges prometheus.Collector) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
 		tokensTotal, tokenVerifySeconds, tokenCacheTotal, jwksFetchesTotal,
+		introspectionsTotal, introspectionSeconds,
 		licenseDenialsTotal, licenseWaivedTotal, overLimitTotal, licensesSignedTotal, ssoURLsTotal, activationsTotal, gauges,
 	} {
 		if err := registry.Register(collector); err != nil {

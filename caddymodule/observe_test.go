@@ -35,10 +35,20 @@ const observed = `{
 			audience https://gateway.example.com
 			leeway 0s
 			max_lifetime 2h
+			introspection {
+				client_id gateway
+				client_secret {env.GATEHOUSE_TEST_CLIENT_SECRET}
+				prefix asked_
+			}
 		}
 		issuer DOWN {
 			name NAME-down
 			audience https://gateway.example.com
+			introspection {
+				client_id gateway
+				client_secret {env.GATEHOUSE_TEST_CLIENT_SECRET}
+				prefix down_
+			}
 		}
 		service_accounts {
 			refresh 50ms
@@ -127,11 +137,15 @@ func observe(t *testing.T, name string, vars ...string) (g *gateway, issuer *idp
 // and for an issuer that is down.
 func observable(t *testing.T, name string, vars ...string) (g *gateway, issuer *idp.Issuer, admin string) {
 	t.Helper()
-	issuer, admin = newIssuer(t), freeAddress(t)
+	issuer, admin = newIssuer(t, idp.WithClient(idp.Client{ID: "gateway", Secret: clientSecret})), freeAddress(t)
+	t.Setenv("GATEHOUSE_TEST_CLIENT_SECRET", clientSecret)
 	own := strings.Replace(globals, "admin off", "admin "+admin, 1)
 	vars = append(vars, "OBSERVED", own, "ISSUER", issuer.URL, "DOWN", "http://"+freeAddress(t), "NAME", name, "VENDOR", newVendor(t).public())
 	return prepare(t, append(vars, "MORE", "")...), issuer, admin
 }
+
+// clientSecret is what a gateway proves itself by where it asks about tokens.
+const clientSecret = "a secret of the gateway that nobody may see"
 
 // unique is a name of an issuer that no other test uses, not even itself when
 // it is run again.

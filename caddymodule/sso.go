@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -398,17 +396,9 @@ func (s *SSO) readSigningKey(r *resolver) ([]byte, error) {
 	if s.ResponseSigningKey == "" {
 		return nil, nil
 	}
-	file, err := os.Open(r.text("response_signing_key", s.ResponseSigningKey))
+	data, err := readKeyFile(r.text("response_signing_key", s.ResponseSigningKey))
 	if err != nil {
 		return nil, fmt.Errorf("response_signing_key: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("response_signing_key: %w", err)
-	}
-	if len(data) > maxKeyFile {
-		return nil, fmt.Errorf("response_signing_key: %s is larger than 64 KiB: it is no key", s.ResponseSigningKey)
 	}
 	return data, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -21,6 +22,10 @@ type IssuerKeys struct {
 	// UnclearCallers counts the verified tokens that nothing marks as a person's or a
 	// machine's. Nil: not counted.
 	UnclearCallers func() uint64
+
+	// Introspection is how the issuer answers questions about its tokens. Nil: it is
+	// asked none.
+	Introspection func() introspection.Status
 }
 
 // Keys are an issuer's keys: an [*issuer.Engine].
@@ -47,6 +52,22 @@ type issuerState struct {
 	KindsTold bool `json:"kinds_told"`
 	// UnclearCallers counts the tokens of which that could not be told.
 	UnclearCallers uint64 `json:"unclear_callers"`
+	// Introspection: null where the issuer is asked nothing about its tokens.
+	Introspection *introspectionState `json:"introspection"`
+}
+
+// introspectionState is how an issuer answers questions about its tokens.
+type introspectionState struct {
+	Endpoint string `json:"endpoint"` // without its query; empty: not known
+	// Healthy: the last question was answered, or there was none yet.
+	Healthy     bool       `json:"healthy"`
+	Active      uint64     `json:"active"`   // questions so far about tokens that are
+	Inactive    uint64     `json:"inactive"` // and that are not
+	Failed      uint64     `json:"failed"`   // without an answer
+	Limited     uint64     `json:"limited"`  // not asked, as too many brought no good answer
+	AnsweredAt  *time.Time `json:"answered_at"`
+	LastError   string     `json:"last_error"` // of the last question; empty: it was answered
+	LastErrorAt *time.Time `json:"last_error_at"`
 }
 
 type keyState struct {
@@ -124,10 +145,22 @@ func (k IssuerKeys) state() issuerState {
 	if k.UnclearCallers != nil {
 		state.UnclearCallers = k.UnclearCallers()
 	}
+	if k.Introspection != nil {
+		state.Introspection = introspectionStateOf(k.Introspection())
+	}
 	for _, key := range s.Keys {
 		state.Keys = append(state.Keys, keyState{key.ID, key.Type, key.Algorithm, key.Use, momentOf(key.ServesUntil)})
 	}
 	return state
+}
+
+func introspectionStateOf(s introspection.Status) *introspectionState {
+	return &introspectionState{
+		Endpoint: s.Endpoint, Healthy: s.LastError == "",
+		Active: s.Questions[introspection.Active], Inactive: s.Questions[introspection.Inactive],
+		Failed: s.Questions[introspection.Failed], Limited: s.Questions[introspection.Limited],
+		AnsweredAt: momentOf(s.AnsweredAt), LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
+	}
 }
 
 // momentOf is a time in UTC, in whole seconds; nil for never.

@@ -14,7 +14,7 @@ func (i *Issuer) Opaque(claims map[string]any) string { return i.OpaqueLike("", 
 
 // OpaqueLike is Opaque for a token that begins with a prefix.
 func (i *Issuer) OpaqueLike(prefix string, claims map[string]any) string {
-	token := prefix + rand.Text()
+	token := prefix + rand.Text() + rand.Text()
 	i.Know(token, claims)
 	return token
 }

@@ -1,0 +1,300 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+)
+
+// Introspection has an issuer asked what its tokens are worth (RFC 7662): tokens that
+// are no JWTs, and JWTs that may be revoked before they expire. What it answers is
+// held to the same rules as the claims of a JWT.
+type Introspection struct {
+	// Where to ask. Default: the `introspection_endpoint` of the issuer's metadata.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// What this server is called at the issuer. Required.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The secret that proves it: a placeholder such as {env.NAME} or
+	// {file./abs/path}. A literal works, but stands in the configuration for all to
+	// read. One of `client_secret`, `private_key` and `certificate` is required.
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// A file with the private key that proves it (private_key_jwt, RFC 7523), as PEM
+	// or as a JWK, whose `kid` is sent.
+	PrivateKey string `json:"private_key,omitempty"`
+
+	// A PEM file with the client certificate that proves it (mutual TLS, RFC 8705).
+	// It is read anew with each connection, as is its key.
+	Certificate string `json:"certificate,omitempty"`
+
+	// A PEM file with the key of `certificate`.
+	CertificateKey string `json:"certificate_key,omitempty"`
+
+	// `opaque` asks about what is no JWT; `all` about this issuer's JWTs too, so that
+	// it is seen when one is revoked. Default: opaque.
+	Tokens string `json:"tokens,omitempty"`
+
+	// How opaque tokens begin that are sent to this issuer. Needed in all but one
+	// issuer where several have introspection. Default: all that no other issuer's
+	// prefix fits.
+	Prefixes []string `json:"prefixes,omitempty"`
+
+	// How long a good answer serves, so how late a revocation may be seen; never
+	// longer than the token lives. 0s asks with each request. Default: 10s.
+	Cache *caddy.Duration `json:"cache,omitempty"`
+
+	// Asks for answers that the issuer signed (RFC 9701), and takes no other.
+	// Default: false.
+	Signed bool `json:"signed,omitempty"`
+
+	// `client` lets the answer's `client_id` be one of the audiences where it has no
+	// `aud` and says that the token is an access token. Default: `aud` only.
+	AudienceFrom string `json:"audience_from,omitempty"`
+}
+
+// The words that options take.
+var (
+	askedTokens   = choice{"opaque", tokensAll}
+	audienceFroms = choice{audienceFromClient}
+)
+
+const (
+	tokensAll          = "all"
+	audienceFromClient = "client"
+)
+
+// parseIntrospection reads how an issuer is asked about tokens. Syntax:
+//
+//	introspection {
+//	    endpoint      <url>
+//	    client_id     <id>
+//	    client_secret <secret>
+//	    private_key   <path>
+//	    certificate   <path> <key path>
+//	    tokens        opaque|all
+//	    prefix        <prefix...>
+//	    cache         <duration>
+//	    signed
+//	    audience_from client
+//	}
+func (n *Introspection) parseIntrospection(d *caddyfile.Dispenser) error {
+	line := at(d.Token())
+	if err := noMore(d, "introspection"); err != nil {
+		return err
+	}
+	word := func(into *string) option {
+		return once(func(d *caddyfile.Dispenser) error { return oneWord(d, into) })
+	}
+	err := parseBlock(d, options{
+		"endpoint":      word(&n.Endpoint),
+		"client_id":     word(&n.ClientID),
+		"client_secret": word(&n.ClientSecret),
+		"private_key":   word(&n.PrivateKey),
+		"certificate":   once(n.parseCertificate),
+		"tokens":        once(func(d *caddyfile.Dispenser) error { return oneOf(d, &n.Tokens, askedTokens) }),
+		"prefix":        repeatable(n.parsePrefix),
+		"cache": once(func(d *caddyfile.Dispenser) error {
+			n.Cache = new(caddy.Duration)
+			return duration(d, n.Cache, 0, caddy.Duration(introspection.MaxCache))
+		}),
+		"signed":        once(func(d *caddyfile.Dispenser) error { return flag(d, &n.Signed) }),
+		"audience_from": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &n.AudienceFrom, audienceFroms) }),
+	})
+	if err != nil {
+		return err
+	}
+	return atLine(line, n.checkProof())
+}
+
+func (n *Introspection) parseCertificate(d *caddyfile.Dispenser) error {
+	files := d.RemainingArgs()
+	if len(files) != 2 || files[0] == "" || files[1] == "" {
+		return d.Err("certificate: expected two files: of the certificate, and of its key")
+	}
+	n.Certificate, n.CertificateKey = files[0], files[1]
+	return nil
+}
+
+func (n *Introspection) parsePrefix(d *caddyfile.Dispenser) error {
+	if err := appendWords(d, &n.Prefixes); err != nil {
+		return err
+	}
+	return atLine(d, introspection.CheckPrefixes(n.Prefixes))
+}
+
+// checkProof is checked beforehand, as a placeholder does not matter to it.
+func (n *Introspection) checkProof() error {
+	given := 0
+	for _, value := range []string{n.ClientSecret, n.PrivateKey, n.Certificate + n.CertificateKey} {
+		if value != "" {
+			given++
+		}
+	}
+	switch {
+	case n.ClientID == "":
+		return errors.New("introspection: expected client_id: what this server is called at the issuer")
+	case given == 0:
+		return errors.New("introspection: expected one of client_secret, private_key and certificate: an issuer answers only to whom it knows")
+	case given > 1:
+		return errors.New("introspection: found more than one of client_secret, private_key and certificate, expected one")
+	}
+	return nil
+}
+
+// resolve gives the configuration, with its placeholders replaced and its files read.
+// The source is the issuer's.
+func (n *Introspection) resolve(r *resolver, source issuer.Config) (*introspection.Config, error) {
+	if err := errors.Join(askedTokens.check("tokens", n.Tokens), audienceFroms.check("audience_from", n.AudienceFrom)); err != nil {
+		return nil, err
+	}
+	cfg := &introspection.Config{
+		Endpoint:         r.text("endpoint", n.Endpoint),
+		ClientID:         r.text("client_id", n.ClientID),
+		CertificateFile:  r.text("certificate", n.Certificate),
+		KeyFile:          r.text("certificate", n.CertificateKey),
+		All:              n.Tokens == tokensAll,
+		Prefixes:         r.list("prefix", n.Prefixes),
+		Cache:            introspection.DefaultCache,
+		Signed:           n.Signed,
+		ClientAsAudience: n.AudienceFrom == audienceFromClient,
+	}
+	if n.ClientSecret != "" {
+		cfg.ClientSecret = strings.TrimSpace(r.secret("client_secret"+shownPlaceholder(n.ClientSecret), n.ClientSecret))
+	}
+	if n.Cache != nil {
+		cfg.Cache = time.Duration(*n.Cache)
+	}
+	key := r.text("private_key", n.PrivateKey)
+	if r.err != nil {
+		return nil, r.err
+	}
+	if key != "" {
+		data, err := readKeyFile(key)
+		if err != nil {
+			return nil, fmt.Errorf("private_key: %w", err)
+		}
+		if cfg.PrivateKey, err = introspection.ParsePrivateKey(data); err != nil {
+			return nil, fmt.Errorf("private_key: %s: %w", key, err)
+		}
+	}
+	return cfg, cfg.Validate(source)
+}
+
+// readKeyFile reads the file of a private key.
+func readKeyFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxKeyFile {
+		return nil, fmt.Errorf("%s is larger than 64 KiB: it is no key", path)
+	}
+	return data, nil
+}
+
+// provisionIntrospection resolves how the issuer is asked about tokens, if it is.
+func (i *Issuer) provisionIntrospection(r *resolver) (err error) {
+	if i.Introspection == nil {
+		return nil
+	}
+	if i.asked, err = i.Introspection.resolve(r, i.source); err != nil {
+		return fmt.Errorf("introspection: %w", err)
+	}
+	return nil
+}
+
+// checkAsked checks which tokens are sent to which issuer, and says who should know
+// that a secret is there for all to read.
+func (list issuerList) checkAsked(logger *zap.Logger) error {
+	var configs []*introspection.Config
+	for _, i := range list {
+		configs = append(configs, i.asked)
+		if n := i.Introspection; n != nil && n.ClientSecret != "" && !hasPlaceholder(n.ClientSecret) {
+			logger.Warn("a client secret of introspection stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead",
+				zap.String("issuer", i.policy.Name))
+		}
+	}
+	return introspection.CheckAmong(list.names(), configs)
+}
+
+// checkEndpoint checks where the issuer is asked, as far as the Caddyfile alone tells.
+func (i *Issuer) checkEndpoint() error {
+	n := i.Introspection
+	switch {
+	case n == nil || hasPlaceholder(n.Endpoint):
+		return nil
+	case n.Endpoint == "" && i.JWKSFile != "":
+		return errors.New("introspection: expected endpoint beside jwks_file, with which no metadata are fetched")
+	case n.Endpoint == "":
+		return nil
+	}
+	if err := (issuer.Config{InsecureHTTP: i.InsecureHTTP}).CheckURL(n.Endpoint); err != nil {
+		return fmt.Errorf("introspection: endpoint: %q %w", n.Endpoint, err)
+	}
+	return nil
+}
+
+// checkPrefixes is checkAsked as far as the Caddyfile alone tells it.
+func (i *Issuer) checkPrefixes(others []*Issuer) error {
+	var names []string
+	var configs []*introspection.Config
+	for _, one := range append(others[:len(others):len(others)], i) {
+		if one.Introspection != nil {
+			names = append(names, one.label())
+			configs = append(configs, &introspection.Config{Prefixes: one.Introspection.Prefixes})
+		}
+	}
+	return introspection.CheckAmong(names, configs)
+}
+
+// observeIntrospection writes a line when an issuer stops answering, and when it
+// answers again.
+func (l issuerLog) observeIntrospection(e introspection.Event) {
+	switch e.Kind {
+	case introspection.Unavailable:
+		l.logger.Warn("the issuer does not answer questions about tokens; tokens that it was not asked about lately get 503", zap.Error(e.Err))
+	case introspection.Recovered:
+		l.logger.Info("the issuer answers questions about tokens again")
+	}
+}
+
+// countQuestions gives what counts the questions to an issuer. A series begins at zero.
+func countQuestions(name string) func(introspection.Outcome, time.Duration) {
+	for _, outcome := range introspection.Outcomes() {
+		introspectionsTotal.WithLabelValues(name, string(outcome))
+	}
+	introspectionSeconds.WithLabelValues(name)
+	return func(outcome introspection.Outcome, took time.Duration) {
+		introspectionsTotal.WithLabelValues(name, string(outcome)).Inc()
+		if outcome != introspection.Limited {
+			introspectionSeconds.WithLabelValues(name).Observe(took.Seconds())
+		}
+	}
+}
+
+// questions describes how an issuer is asked, for the API; nil if it is not.
+func (i *Issuer) questions(verifier *auth.Verifier) func() introspection.Status {
+	client := verifier.Introspection(i.policy.Name)
+	if client == nil {
+		return nil
+	}
+	return client.Status
+}
