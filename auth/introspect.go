@@ -49,6 +49,9 @@ func (v *Verifier) beginAsking(a *authority, accepted AcceptedIssuer) (err error
 	if accepted.Introspection == nil {
 		return nil
 	}
+	if a.tenants != nil || a.domain != "" {
+		return errors.New("introspection: an issuer of several tenants, or of a trust domain, cannot be asked about tokens")
+	}
 	if a.iss, err = jsontext.AppendQuote(nil, a.Issuer); err != nil {
 		return fmt.Errorf("the identifier: %w", err)
 	}

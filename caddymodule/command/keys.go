@@ -201,6 +201,21 @@ type issuerStatus struct {
 	// KindsTold: the configuration says how to tell people from machines.
 	KindsTold      *bool  `json:"kinds_told"` // nil: an older server
 	UnclearCallers uint64 `json:"unclear_callers"`
+	// Introspection: nil where the issuer is asked nothing about tokens.
+	Introspection *introspectionStatus `json:"introspection"`
+}
+
+// introspectionStatus is how an issuer answers questions about its tokens.
+type introspectionStatus struct {
+	Endpoint    string `json:"endpoint"`
+	Healthy     bool   `json:"healthy"`
+	Active      uint64 `json:"active"`
+	Inactive    uint64 `json:"inactive"`
+	Failed      uint64 `json:"failed"`
+	Limited     uint64 `json:"limited"`
+	AnsweredAt  moment `json:"answered_at"`
+	LastError   string `json:"last_error"`
+	LastErrorAt moment `json:"last_error_at"`
 }
 
 type keyStatus struct {
@@ -230,6 +245,27 @@ func (p *program) issuerTable(issuers []issuerStatus) table {
 			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
 		}
 		t.add(s.Name, s.health(), fmt.Sprint(len(s.Keys)), cmp.Or(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
+	}
+	return t
+}
+
+// introspectionTable has a row for each issuer that is asked about its tokens.
+func (p *program) introspectionTable(issuers []issuerStatus) table {
+	t := table{header: []string{"NAME", "HEALTH", "ACTIVE", "INACTIVE", "FAILED", "LIMITED", "ANSWERED", "ENDPOINT", "LAST ERROR"}}
+	for i := range issuers {
+		s := issuers[i].Introspection
+		if s == nil {
+			continue
+		}
+		health, failure := "healthy", oneLine(s.LastError)
+		if !s.Healthy {
+			health = "not healthy"
+		}
+		if s.LastError != "" && !s.LastErrorAt.IsZero() {
+			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
+		}
+		t.add(issuers[i].Name, health, fmt.Sprint(s.Active), fmt.Sprint(s.Inactive), fmt.Sprint(s.Failed), fmt.Sprint(s.Limited),
+			cmp.Or(p.ago(s.AnsweredAt), "never"), clip(s.Endpoint), failure)
 	}
 	return t
 }

@@ -58,8 +58,9 @@ func (p *program) status() *cobra.Command {
 		Short: "Shows license, issuers and accounts of a running server",
 		Long: `
 Shows the state of a running server on one screen: its license, whether its build is
-sealed, its issuers and their keys, its service accounts and when storage last confirmed
-them, and how many requests were refused lately, by reason.
+sealed, its issuers, their keys and how they answer questions about tokens, its service
+accounts and when storage last confirmed them, and how many requests were refused
+lately, by reason.
 
 Exits with 0 if the server answers and reaches its storage, with 1 if not.
 
@@ -107,6 +108,9 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 		{"ISSUERS", p.issuerTable(s.Issuers)},
 		{"SERVICE ACCOUNTS", p.accountRows(s)},
 		{"REFUSALS OF THE LAST HOUR", refusalRows(s.Refusals)},
+	}
+	if asked := p.introspectionTable(s.Issuers); len(asked.rows) > 0 {
+		parts = slices.Insert(parts, 2, part{"QUESTIONS ABOUT TOKENS", asked})
 	}
 	if unclear := unclearCallers(s.Issuers); len(unclear.rows) > 0 {
 		parts = slices.Insert(parts, 2, part{"CALLERS WHO CANNOT BE TOLD", unclear})

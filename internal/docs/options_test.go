@@ -17,6 +17,7 @@ var blocks = []struct{ page, heading, caddyfile string }{
 	{"docs/options.md", "## Global option `gatehouse`", "{\ngatehouse {\nUNKNOWN\n}\n}\n"},
 	{"docs/options.md", "### `issuer`", inGatehouse("issuer https://login.example.com {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `dpop`", inGatehouse("dpop {\nUNKNOWN\n}")},
+	{"docs/options.md", "### `introspection` of `issuer`", "{\ngatehouse {\nissuer https://login.example.com {\naudience a\nintrospection {\nUNKNOWN\n}\n}\n}\n}\n"},
 	{"docs/options.md", "### `service_accounts`", inGatehouse("service_accounts {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `account` of `service_accounts`", inGatehouse("service_accounts {\naccount ci {\nUNKNOWN\n}\n}")},
 	{"docs/options.md", "### `api`", inGatehouse("api {\nUNKNOWN\n}")},

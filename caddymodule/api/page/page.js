@@ -172,6 +172,7 @@
 		} else if (!issuer.healthy || issuer.restored) {
 			found.push({ level: "warn", what: "The keys of " + issuer.name + " are those that were kept", so: "They have not been fetched since this server started. A key that was withdrawn may still be among them.", out: ["See ", at], act: fetchNow });
 		}
+		if (issuer.introspection?.last_error) found.push({ level: "bad", what: issuer.name + " does not answer questions about tokens", so: "Callers whose token it was not asked about lately get 503. " + issuer.introspection.last_error, out: ["Check network, client_id and its secret. See ", at] });
 		if (issuer.ignored.length) found.push({ level: "warn", what: number(issuer.ignored.length, "key") + " of " + issuer.name + " cannot be used", so: "Tokens with such a signature are refused.", out: ["The reasons: ", at] });
 		if (issuer.unclear_callers && !issuer.kinds_told) found.push({ level: "warn", what: "People and machines of " + issuer.name + " cannot be told apart", so: "It is so of " + number(issuer.unclear_callers, "token") + ".", out: ["Name the preset of the issuer, or write kind."] });
 		return found;
@@ -420,6 +421,8 @@
 			keys.append(put(make("li", [key.kid || "(no id)", key.alg || key.kty].join("  ")), key.serves_until ? " withdrawn, used until " + stamp(key.serves_until) : ""));
 		}
 		one.append(issuer.keys.length ? keys : make("p", "No keys.", "quiet"));
+		const asked = issuer.introspection;
+		if (asked) one.append(facts([["Asked about tokens", asked.endpoint || "no address known yet"], ["Answers", number(asked.active, "active token") + ", " + number(asked.inactive, "token") + " not active, " + asked.failed.toLocaleString("en") + " failed, " + asked.limited.toLocaleString("en") + " not sent"], ["Answered", asked.answered_at && time(asked.answered_at)], ["Fault", asked.last_error]]));
 		for (const ignored of issuer.ignored) one.append(make("p", "Not used: " + ignored, "quiet"));
 		one.append(put(make("p"), fetchButton(issuer)));
 		return one;
