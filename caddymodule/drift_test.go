@@ -71,7 +71,6 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"lifetime":               with("exp", now+36000),
 		"audience":               with("aud", "https://other.example.com"),
 		"bound":                  with("cnf", claims{"jkt": newHolder(g.t).thumbprint}),
-		"bound":                  with("cnf", claims{"jkt": "x"}),
 		"inactive":               {token: secret("asked_" + strings.Repeat("unknown", 8))},
 		"unknown_key":            {token: mint(issuer, nil, idp.WithHeader("kid", "theirs"))},
 		"signature":              {token: secret(flip(good))},
