@@ -36,8 +36,8 @@ type Explanation struct {
 // Rule is one check of an [Explanation].
 type Rule struct {
 	// Rule is the check's name: bearer, form, introspection, issuer, algorithm, type,
-	// expiry, begin, lifetime, audience, binding, signature, subject, still_good, kind,
-	// scopes (where the issuer has scope_includes), account or sender, one of
+	// expiry, begin, lifetime, audience, binding, signature, subject, still_good,
+	// revocation, kind, scopes (where the issuer has scope_includes), account or sender, one of
 	// package bound, or a route's: route_issuer, route_audience, route_kind,
 	// route_group, route_claim, route_acr, route_auth_time or route_scope.
 	Rule string `json:"rule"`
@@ -85,10 +85,11 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 		e.Claims = x.shownClaims()
 	}
 	if e.Refusal != nil {
-		e.Rules = append(e.Rules, Rule{Rule: "kind"}, Rule{Rule: "account"})
+		e.Rules = append(e.Rules, Rule{Rule: "revocation"}, Rule{Rule: "kind"}, Rule{Rule: "account"})
 		e.explainSender(x, senders, q)
 		return e
 	}
+	e.explainRevocation(cmp.Or(x.known, x.made), registration)
 	e.explainKind(x.authority, e.Claims)
 	e.explainScopes(x.authority, e.Claims)
 	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
@@ -127,9 +128,19 @@ func (e *Explanation) explainScopes(a *authority, claims jsontext.Value) {
 	e.add("scopes", nil, "scopes, and those that they include by scope_includes", a.scopes(c))
 }
 
+func (e *Explanation) explainRevocation(token *Token, registration *Registration) {
+	if registration.Revocations == nil {
+		e.add("revocation", nil, nil, "none")
+		return
+	}
+	e.add("revocation", registration.lookRevoked(token), "none of its subject, session, client or id", registration.showRevoked(token))
+}
+
 func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {
-	caller, refusal := registration.Admit(token, now)
-	e.caller = caller
+	var refusal *Refusal
+	if e.Refusal == nil {
+		e.caller, refusal = registration.Admit(token, now)
+	}
 	expected := "if it is registered, an active account"
 	if registration.Required && token.profile.kind != KindUser {
 		expected = "an active account, as machines must be registered"

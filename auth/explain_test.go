@@ -60,7 +60,7 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 		if reasonOf(e.Refusal) != reasonOf(verdict.Refusal) || e.Issuer != verdict.Issuer {
 			t.Errorf("%s: explained as %q of %q, verified as %q of %q", name, reasonOf(e.Refusal), e.Issuer, reasonOf(verdict.Refusal), verdict.Issuer)
 		}
-		want := []string{"bearer", "form", "issuer", "algorithm", "type", "expiry", "begin", "lifetime", "audience", "binding", "signature", "subject", "still_good", "kind", "account"}
+		want := []string{"bearer", "form", "issuer", "algorithm", "type", "expiry", "begin", "lifetime", "audience", "binding", "signature", "subject", "still_good", "revocation", "kind", "account"}
 		if names := ruleNames(e); !slices.Equal(names, want) {
 			t.Errorf("%s: the rules are %v, want %v", name, names, want)
 		}
@@ -85,7 +85,7 @@ func TestExplainShowsEveryFaultOfThePolicy(t *testing.T) {
 	token := g.idp.Mint(map[string]any{"exp": at(-time.Hour), "iat": at(-2 * time.Hour), "aud": "x", "cnf": map[string]any{}})
 	e := g.verifier().Explain(context.Background(), token, &Registration{Accounts: nobody{}})
 	not, open := broken(e)
-	if !slices.Equal(not, []string{"expiry", "audience", "binding"}) || !slices.Equal(open, []string{"signature", "subject", "still_good", "kind", "account"}) {
+	if !slices.Equal(not, []string{"expiry", "audience", "binding"}) || !slices.Equal(open, []string{"signature", "subject", "still_good", "revocation", "kind", "account"}) {
 		t.Errorf("%v are broken and %v open", not, open)
 	}
 	if e.Refusal != ErrExpired {

@@ -29,6 +29,10 @@ type Registration struct {
 	// account when that has changed.
 	Accounts Accounts
 
+	// Revocations say which tokens were revoked; nil: none are. They are asked for their
+	// version with every request, and about a token when that has changed.
+	Revocations Revocations
+
 	// Required refuses machines that are not registered, and callers who cannot be
 	// told from such.
 	Required bool
@@ -50,6 +54,11 @@ func init() { ErrAccountsUnavailable.RetryAfter = time.Second }
 // What the accounts say of a caller is kept with the cached token until they change: among a million, looking it up anew touches half a dozen places that
 // are in no processor's cache.
 func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal) {
+	if g.Revocations != nil && token.unrevoked.Load() != g.Revocations.Version() {
+		if refusal := g.lookRevoked(token); refusal != nil {
+			return nil, refusal
+		}
+	}
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
 	p := token.admitted.Load()
 	if p == nil || account.Version(p.version.Load()) != version {

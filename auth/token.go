@@ -22,11 +22,14 @@ type Token struct {
 	fresh    int64  // until when its issuer's answer about it serves, Unix seconds; 0: it was not asked for one
 	profile  *profile
 	admitted atomic.Pointer[Principal] // as whom it was last let in
-	asked    atomic.Bool               // since the cache last looked
-	json     uint16                    // where the JSON begins
-	planned  uint8                     // how much of the plan the table holds
-	bound    bool                      // to a key
-	vouched  bool                      // its issuer says what it says, and no key signed it
+	// unrevoked is the version of the revocations by which it was found not to be
+	// revoked; 0: it was not looked for.
+	unrevoked atomic.Uint64
+	asked     atomic.Bool // since the cache last looked
+	json      uint16      // where the JSON begins
+	planned   uint8       // how much of the plan the table holds
+	bound     bool        // to a key
+	vouched   bool        // its issuer says what it says, and no key signed it
 }
 
 // Issuer is the configured name of the token's issuer.

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -62,6 +63,7 @@ type apiParts struct {
 	issuers       issuerList
 	engines       map[string]*issuer.Engine // by the issuer's name
 	accounts      account.View
+	revocations   *revocation.Registry
 	authenticator *authenticator
 	licensing     *licensing
 	limits        *limits
@@ -81,12 +83,13 @@ func newAPI(p apiParts) (*api.API, error) {
 	}
 	admins := p.admins(issuer)
 	services := api.Services{
-		AdminGroup: admins,
-		Issuers:    p.issuers.known(),
-		Accounts:   p.accounts,
-		Operation:  p.operation(),
-		CountSSO:   countSSOURL,
-		Audit:      auditing(p.logger),
+		AdminGroup:  admins,
+		Issuers:     p.issuers.known(),
+		Accounts:    p.accounts,
+		Revocations: p.revocations, Lifetime: p.issuers.lifetime,
+		Operation: p.operation(),
+		CountSSO:  countSSOURL,
+		Audit:     auditing(p.logger),
 		LogError: func(problem *api.Problem) {
 			p.logger.Error("the API failed", zap.Int("status", problem.Status), zap.String("message", problem.Message), zap.NamedError("cause", problem.Cause))
 		},

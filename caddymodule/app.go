@@ -66,6 +66,7 @@ type App struct {
 	verifier      *sharedVerifier
 	accounts      *accounts
 	senders       *senders
+	revocations   *revocations
 	authenticator *authenticator
 	licensing     *licensing   // nil: no license is asked for
 	limits        *limits      // nil: as above
@@ -88,7 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	a.api, err = newAPI(apiParts{
-		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, authenticator: a.authenticator,
+		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, revocations: a.revocations.registry, authenticator: a.authenticator,
 		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
@@ -106,10 +107,13 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.accounts, err = takeAccounts(storage, a.ServiceAccounts, issuers.known()); err != nil {
 		return fmt.Errorf("service_accounts: %w", err)
 	}
+	if a.revocations, err = takeRevocations(storage); err != nil {
+		return err
+	}
 	if a.senders, err = takeSenders(a.DPoP); err != nil {
 		return fmt.Errorf("dpop: %w", err)
 	}
-	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.senders, a.accounts, a.attach)
+	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.senders, a.accounts, a.revocations, a.attach)
 	if a.events, err = newEmitter(a.ctx); err != nil {
 		return err
 	}
@@ -129,7 +133,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.limits = a.limits
-	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view, activations: a.activations}
+	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view, revocations: a.revocations.registry, activations: a.activations}
 	if a.licensing != nil {
 		shown.license, shown.limits = a.licensing.reading, a.limits
 	}
@@ -163,7 +167,8 @@ func (a *App) attach() bool {
 		detach := a.verifier.attach(storage, a.logger, a.events)
 		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
 		detach = append(detach, a.activations.attach(storage, a.ServiceAccounts.refresh())...)
-		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), lastHour.keep(),
+		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
+		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
 			a.limits.attach(storage, a.ServiceAccounts.refresh()))
 	})
 }
@@ -198,9 +203,9 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.activations.release(), a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.verifier.release())
+	err := errors.Join(a.activations.release(), a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
 	a.senders.release()
-	a.activations, a.limits, a.licensing, a.accounts, a.verifier = nil, nil, nil, nil, nil
+	a.activations, a.limits, a.licensing, a.accounts, a.revocations, a.verifier = nil, nil, nil, nil, nil, nil
 	return err
 }
 

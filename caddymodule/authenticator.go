@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 )
 
 // authenticator is what every request with a token passes: the token is verified, who
@@ -29,27 +30,32 @@ type authenticator struct {
 	registration *auth.Registration
 	known        account.View
 	named        namedRules
+	revoked      *revocation.Registry
 	meters       *meters
 	limits       *limits     // of the license; nil: none is asked for
 	attach       func() bool // gives storage, if that was not done yet
 }
 
-func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *senders, accounts *accounts, attach func() bool) *authenticator {
+func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *senders, accounts *accounts, revocations *revocations, attach func() bool) *authenticator {
 	return &authenticator{
-		issuers:      issuers,
-		verifier:     verifier,
-		senders:      senders,
-		registration: &auth.Registration{Accounts: accounts.view, Required: accounts.config == nil || accounts.config.Registration != registrationOptional},
-		known:        accounts.view,
-		meters:       newMeters(issuers.names()),
-		attach:       attach,
+		issuers:  issuers,
+		verifier: verifier,
+		senders:  senders,
+		registration: &auth.Registration{
+			Accounts: accounts.view, Revocations: revocations.registry,
+			Required: accounts.config == nil || accounts.config.Registration != registrationOptional,
+		},
+		known:   accounts.view,
+		revoked: revocations.registry,
+		meters:  newMeters(issuers.names()),
+		attach:  attach,
 	}
 }
 
 // verify tells who the caller is, with what is registered about them. A request
 // that comes before this configuration has started may need what storage keeps:
-// keys of an issuer that is down, or the accounts, for whose first reading it
-// waits.
+// keys of an issuer that is down, or the accounts and the revocations, for whose first
+// reading it waits.
 func (a *authenticator) verify(r *http.Request, token string, from sender) (*auth.Principal, auth.Verdict) {
 	ctx := r.Context()
 	verdict := a.verifier.Verify(ctx, token)
@@ -64,6 +70,12 @@ func (a *authenticator) verify(r *http.Request, token string, from sender) (*aut
 		return nil, verdict
 	}
 	caller, refusal := a.registration.Admit(verdict.Token, verdict.At)
+	if refusal == auth.ErrRevocationsUnavailable {
+		a.attach()
+		if a.revoked.AwaitReading(ctx) {
+			caller, refusal = a.registration.Admit(verdict.Token, time.Now())
+		}
+	}
 	if refusal == auth.ErrAccountsUnavailable {
 		a.attach()
 		if a.known.AwaitReading(ctx) {

@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -34,7 +35,8 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 	}
 	machine := func(subject string) string { return mint(issuer, claims{"sub": subject, "gty": "client-credentials"}) }
 	post(g, "http://"+admin+"/api/serviceaccounts", `{"subject":"lapsed","status":"active","issuer":"`+name+`","expires_at":"2020-01-01T00:00:00Z"}`)
-	now, good := time.Now().Unix(), mint(issuer, nil)
+	now, good, gone := time.Now().Unix(), mint(issuer, nil), mint(issuer, claims{"sid": "gone"})
+	post(g, "http://"+admin+"/api/revocations", `{"session":"gone","issuer":"`+name+`"}`)
 	var costly string // one of more keys than are tried
 	for range 6 {
 		costly = issuer.Prepare("ES512")
@@ -83,6 +85,7 @@ func refusalCases(issuer *idp.Issuer, name, admin string, g *gateway) map[string
 		"claim":                  {path: "/claim/", rule: "claim", token: good, route: true},
 		"kind":                   {path: "/machines/", rule: "machines", token: good, route: true},
 		"kind_denied":            {path: "/people/", rule: "people", token: machine("ci"), route: true},
+		"revoked":                {token: gone},
 		"account_unknown":        {token: machine("nobody")},
 		"account_inactive":       {token: machine("retired")},
 		"account_expired":        {token: machine("lapsed")},
@@ -103,7 +106,7 @@ func TestRefusalsAgreeEverywhere(t *testing.T) {
 	cases["introspection_unavailable"] = refusalCase{token: secret("down_" + strings.Repeat("unknown", 8))}
 	for _, refusal := range auth.Refusals() {
 		c, ok := cases[refusal.Reason]
-		if !ok && refusal != auth.ErrAccountsUnavailable { // TestRefusalsAgreeWithoutStorage has it
+		if !ok && refusal != auth.ErrAccountsUnavailable && refusal != auth.ErrRevocationsUnavailable { // TestRefusalsAgreeWithoutStorage has them
 			t.Errorf("no case makes %s happen", refusal.Reason)
 		}
 		if !ok {
@@ -113,22 +116,29 @@ func TestRefusalsAgreeEverywhere(t *testing.T) {
 	}
 }
 
-// A node that starts while storage is away knows only the accounts of its
-// configuration, and must not say of others that nobody registered them.
+// A node that starts while storage is away does not know what is revoked; and if it
+// does, it knows only the accounts of its configuration, and must not say of others that
+// nobody registered them.
 func TestRefusalsAgreeWithoutStorage(t *testing.T) {
 	name := unique("unread")
 	g, issuer, admin := observable(t, name)
-	if err := os.Mkdir(filepath.Join(g.dir, "storage"), 0o700); err != nil {
-		t.Fatal(err)
+	orphan := func(kind string) string { // a record without those that name it
+		file := filepath.Join(g.dir, "storage", "gatehouse", kind, "shard-00-"+strings.Repeat("0", 32)+".json")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("x"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return file
 	}
-	occupied := filepath.Join(g.dir, "storage", "gatehouse")
-	if err := os.WriteFile(occupied, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	occupied, unread := orphan("accounts"), orphan("revocations")
 	if err := g.load(observed); err != nil {
 		t.Fatalf("storage is never a reason not to start: %v", err)
 	}
 	machine := func(subject string) string { return mint(issuer, claims{"sub": subject, "gty": "client-credentials"}) }
+	g.agrees(t, refusalCase{token: mint(issuer, nil)}, auth.ErrRevocationsUnavailable, name, admin)
+	if err := os.Remove(unread); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the revocations are read", func() bool { return g.get("/all/", bearer(mint(issuer, nil))).status == http.StatusOK })
 	g.agrees(t, refusalCase{token: machine("nobody")}, auth.ErrAccountsUnavailable, name, admin)
 	if got := g.get("/all/", bearer(machine("nobody"))); got.header.Get("Retry-After") == "" || got.header.Get("WWW-Authenticate") != "" {
 		t.Errorf("got the header %v, want Retry-After and no challenge", got.header)

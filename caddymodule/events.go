@@ -21,6 +21,7 @@ const (
 	eventJWKSUnavailable       = "jwks_unavailable"
 	eventJWKSRecovered         = "jwks_recovered"
 	eventServiceAccountChanged = "service_account_changed"
+	eventRevocationChanged     = "revocation_changed"
 	eventLicenseStateChanged   = "license_state_changed"
 	eventLicenseSigned         = "license_signed"
 	eventActivationCreated     = "activation_created"

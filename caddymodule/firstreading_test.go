@@ -275,5 +275,5 @@ func waiters(t *testing.T) int {
 	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Count(stacks.String(), "account.(*Registry).AwaitReading(")
+	return strings.Count(stacks.String(), "AwaitReading(")
 }

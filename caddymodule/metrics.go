@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -194,11 +195,12 @@ func countFetch(name string, e issuer.Event) {
 // gauges are what is read anew at each scrape, so that it is never out of date
 // and costs nothing in between. They belong to one configuration.
 type gauges struct {
-	engines  map[string]*issuer.Engine // by the issuer's name
-	verifier *auth.Verifier
-	accounts account.View
-	license  func() licenseReading // nil: none is asked for
-	limits   *limits               // nil: as above
+	engines     map[string]*issuer.Engine // by the issuer's name
+	verifier    *auth.Verifier
+	accounts    account.View
+	revocations *revocation.Registry
+	license     func() licenseReading // nil: none is asked for
+	limits      *limits               // nil: as above
 
 	activations *activations // nil: no login brings a license
 }
@@ -214,6 +216,8 @@ var (
 		"1 for the state that the license is in, 0 for the others. Absent where no license is asked for.", "state")
 	serviceAccounts = describe("service_accounts",
 		"Known service accounts by status: active, inactive or expired.", "status")
+	revocationsHeld = describe("revocations",
+		"Revocations that are in force.")
 	storageSynced = describe("storage_sync_timestamp_seconds",
 		"When storage last confirmed the known service accounts, in Unix time; 0 before the first time. It falls behind while storage is out of reach.")
 	storageConflict = describe("storage_conflict",
@@ -257,7 +261,7 @@ type licenseReading struct {
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, licenseLimit, licenseUsed,
-		revocationsLate, revocationsNext, renewalFault, serviceAccounts, storageSynced, storageConflict, clockSuspect, seatsTaken} {
+		revocationsLate, revocationsNext, renewalFault, serviceAccounts, revocationsHeld, storageSynced, storageConflict, clockSuspect, seatsTaken} {
 		out <- desc
 	}
 }
@@ -278,6 +282,7 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	show(serviceAccounts, float64(counts.Active), "active")
 	show(serviceAccounts, float64(counts.Inactive), "inactive")
 	show(serviceAccounts, float64(counts.Expired), "expired")
+	show(revocationsHeld, float64(g.revocations.Count()))
 	show(storageSynced, unixOf(g.accounts.Synced()))
 	found := g.accounts.StorageState()
 	show(storageConflict, oneIf(found == account.Emptied || found == account.Diverged))

@@ -80,6 +80,11 @@ func (a *API) table() []route {
 		{path: "/api/orgs/licenses", methods: map[string]endpoint{get: {signers, a.listSigned, []string{"after", "limit"}}}},
 		{path: "/api/serverinfo", methods: map[string]endpoint{get: {anyToken, a.serverinfo, []string{"host"}}}},
 		{path: "/api/userinfo", methods: map[string]endpoint{get: {anyToken, a.userinfo, nil}}},
+		{path: "/api/revocations", methods: map[string]endpoint{
+			get:  {admins, a.listRevocations, []string{"after", "after_id", "issuer", "limit", "search"}},
+			post: {admins, a.revoke, nil},
+		}},
+		{path: "/api/revocations/", prefix: true, methods: map[string]endpoint{del: {admins, a.deleteRevocation, nil}}},
 		{path: "/api/serviceaccounts", methods: map[string]endpoint{
 			get:  {admins, a.listAccounts, []string{"after", "after_issuer", "issuer", "limit", "search"}},
 			post: {admins, a.createAccount, nil},

@@ -150,7 +150,7 @@ func TestTheOpenAPIDocumentHasTheMembers(t *testing.T) {
 	for name, value := range map[string]any{
 		"Userinfo": userInfo{}, "Serverinfo": serverInfo{}, "LicenseStatus": license.Status{}, "License": license.License{},
 		"LicensePayload": license.Payload{}, "SignedEntry": signedEntry{}, "Comparison": comparison{}, "Status": status{},
-		"OperatorLicense": LicenseStatus{}, "Issuer": issuerState{}, "Explanation": explanation{},
+		"OperatorLicense": LicenseStatus{}, "Issuer": issuerState{}, "Explanation": explanation{}, "Revocation": shownRevocation{},
 	} {
 		d.compare(t, name, d.Components.Schemas[name], reflect.TypeOf(value))
 	}

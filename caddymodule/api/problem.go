@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -42,6 +43,7 @@ var plainErrors = []struct {
 }{
 	{account.ErrExists, http.StatusConflict},
 	{account.ErrNotFound, http.StatusNotFound},
+	{revocation.ErrNotFound, http.StatusNotFound},
 	{account.ErrDeclared, http.StatusConflict},
 	{account.ErrChanged, http.StatusPreconditionFailed},
 	{license.ErrMissingKey, http.StatusBadRequest},
@@ -56,12 +58,15 @@ func problemOf(err error) *Problem {
 		return found
 	}
 	var input *account.InputError
+	var revoked *revocation.InputError
 	var fault *license.Error
 	switch {
 	case errors.As(err, &input) && input.Class == account.Malformed:
 		return problem(http.StatusBadRequest, input.Error())
 	case errors.As(err, &input):
 		return problem(http.StatusUnprocessableEntity, input.Error())
+	case errors.As(err, &revoked):
+		return problem(http.StatusUnprocessableEntity, revoked.Error())
 	case errors.As(err, &fault):
 		return problem(http.StatusBadRequest, fault.Error())
 	}
@@ -77,7 +82,7 @@ func problemOf(err error) *Problem {
 		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
 	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):
 		busy := &Problem{Status: http.StatusServiceUnavailable, Message: account.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
-		for _, why := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread} {
+		for _, why := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread, revocation.ErrUnread} {
 			if errors.Is(err, why) {
 				busy.Message = why.Error()
 			}

@@ -35,6 +35,13 @@ type Services struct {
 	// Accounts are the service accounts.
 	Accounts Accounts
 
+	// Revocations are what was revoked.
+	Revocations Revocations
+
+	// Lifetime is how long a token of the issuer with that identifier is accepted at
+	// most, from when it is issued; zero: nothing says so.
+	Lifetime func(identifier string) time.Duration
+
 	// SSO answers with the addresses of login pages; nil: not configured.
 	SSO *sso.Service
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
@@ -46,14 +47,15 @@ type LicenseStatus struct {
 
 // status is the answer of /api/status.
 type status struct {
-	Version  string         `json:"version"`
-	Node     string         `json:"node"`    // this machine's name; empty: not known
-	License  *LicenseStatus `json:"license"` // null: no license is asked for
-	Issuers  []issuerState  `json:"issuers"`
-	Accounts accountState   `json:"accounts"`
-	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
-	Hour     Hour           `json:"hour"`
-	Changes  []Change       `json:"changes"` // the last ones at this node, the newest first
+	Version     string          `json:"version"`
+	Node        string          `json:"node"`    // this machine's name; empty: not known
+	License     *LicenseStatus  `json:"license"` // null: no license is asked for
+	Issuers     []issuerState   `json:"issuers"`
+	Accounts    accountState    `json:"accounts"`
+	Revocations revocationState `json:"revocations"`
+	Refusals    map[string]int  `json:"refusals"` // of the last hour, by reason
+	Hour        Hour            `json:"hour"`
+	Changes     []Change        `json:"changes"` // the last ones at this node, the newest first
 }
 
 // Hour is what became of requests in the last hour.
@@ -99,6 +101,14 @@ type accountState struct {
 	Storage account.StorageState `json:"storage"`
 }
 
+type revocationState struct {
+	Count    int        `json:"count"`     // in force
+	Loaded   bool       `json:"loaded"`    // they were read at least once
+	SyncedAt *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
+	// Storage is ready, unread, away or emptied.
+	Storage registry.StorageState `json:"storage"`
+}
+
 // getStatus answers with license, issuers, accounts and recent refusals.
 func (a *API) getStatus(c *call) error {
 	accounts := a.services.Accounts
@@ -112,6 +122,9 @@ func (a *API) getStatus(c *call) error {
 			Loaded: accounts.Loaded(), SyncedAt: momentOf(accounts.Synced()),
 			StorageAway: accounts.Unavailable(), Storage: accounts.StorageState(),
 		},
+	}
+	if revoked := a.services.Revocations; revoked != nil {
+		s.Revocations = revocationState{revoked.Count(), revoked.Loaded(), momentOf(revoked.Synced()), revoked.StorageState()}
 	}
 	for _, n := range accounts.Unconfirmed(a.services.Issuers) {
 		s.Accounts.Unconfirmed += n

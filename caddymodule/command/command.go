@@ -74,7 +74,7 @@ func (p *program) root(cmd *cobra.Command) {
 	cmd.AddCommand(
 		p.keygen(), p.sign(), p.verify(), p.inspect(),
 		p.install(), p.license(), p.licenses(), p.status(),
-		p.serviceAccount(), p.ssoURL(), p.token(), p.keys(),
+		p.serviceAccount(), p.revoke(), p.tokenRevocations(), p.ssoURL(), p.token(), p.keys(),
 	)
 	finish(cmd)
 }

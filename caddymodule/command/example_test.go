@@ -123,7 +123,7 @@ func TestHelp(t *testing.T) {
 func TestEveryCommandSpeaksJSON(t *testing.T) {
 	s := newShell(t)
 	gatehouse, _, _ := s.caddy().Find([]string{"gatehouse"})
-	groups := []string{"gatehouse", "license", "service-account", "token"}
+	groups := []string{"gatehouse", "license", "service-account", "revocations", "token"}
 	walk(gatehouse, func(cmd *cobra.Command) {
 		for _, name := range groups {
 			if cmd.Name() == name {

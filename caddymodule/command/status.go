@@ -48,6 +48,10 @@ type serverStatus struct {
 		// Storage is its state; empty from older servers.
 		Storage account.StorageState `json:"storage"`
 	} `json:"accounts"`
+	Revocations *struct {
+		Count  int  `json:"count"`
+		Loaded bool `json:"loaded"`
+	} `json:"revocations"` // nil: an older server
 }
 
 func (p *program) status() *cobra.Command {
@@ -108,6 +112,9 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 		{"ISSUERS", p.issuerTable(s.Issuers)},
 		{"SERVICE ACCOUNTS", p.accountRows(s)},
 		{"REFUSALS OF THE LAST HOUR", refusalRows(s.Refusals)},
+	}
+	if s.Revocations != nil { // older servers tell of none
+		parts = slices.Insert(parts, 3, part{"REVOCATIONS", revocationRows(s)})
 	}
 	if asked := p.introspectionTable(s.Issuers); len(asked.rows) > 0 {
 		parts = slices.Insert(parts, 2, part{"QUESTIONS ABOUT TOKENS", asked})
@@ -228,6 +235,16 @@ func (p *program) accountRows(s *serverStatus) table {
 		t.add("Unconfirmed", fmt.Sprintf("%d, for another issuer of that name: they let nobody in; see service-account confirm", n))
 	}
 	t.add("Last sync", cmp.Or(p.stamp(s.Accounts.SyncedAt.Time), "never"))
+	return t
+}
+
+// revocationRows counts what is revoked.
+func revocationRows(s *serverStatus) table {
+	t := table{}
+	if !s.Revocations.Loaded {
+		t.add("Loaded", "no: every token gets 503 until they are read from storage")
+	}
+	t.add("In force", fmt.Sprint(s.Revocations.Count))
 	return t
 }
 

@@ -184,6 +184,7 @@
 			const [level, what, so, out] = fault;
 			found.push({ level, what, so, out: [out.startsWith("caddy ") ? make("code", out) : out, " See ", goTo("Node and storage", "storage-title")] });
 		}
+		if (!status.revocations.loaded) found.push({ level: "bad", what: "The revocations have not been read yet", so: "Every token gets 503 until they are.", out: ["Make storage reachable; the log has the cause."] });
 		if (accounts.unconfirmed) found.push({ level: "warn", what: number(accounts.unconfirmed, "account is", "accounts are") + " of an issuer that had another identifier", so: "They let nobody in.", out: ["Confirm them, if they are meant: ", make("code", "caddy gatehouse service-account confirm")] });
 		let letIn = 0, refused = 0;
 		const by = {};
@@ -367,6 +368,40 @@
 		set(element("found"), found.length > shownAccounts ? "The first " + shownAccounts + " are shown; there are more." : number(found.length, "account") + " found.");
 	}, message => set(element("found"), "The accounts cannot be had: " + message));
 
+	// Revocations
+
+	const targets = { subject: "Subject", session: "Session", client: "Client", token_id: "Token" };
+	const showRevocations = () => {
+		const revoked = status.revocations, well = revoked.loaded && revoked.storage === "ready";
+		badge(element("revocations-count"), revoked.loaded ? revoked.count.toLocaleString("en") + " in force" : "not read yet", well ? "good" : "bad");
+	};
+	const takeBack = async (one, what, row) => {
+		if (!await confirmed("Take back the revocation of " + what + "?", "The tokens that it refuses are let in again.", "Take back")) return;
+		await act(async () => {
+			await call("revocations/" + encodeURIComponent(one.id), "DELETE");
+			row.remove();
+			set(element("revoked-found"), what + " is let in again.");
+			await refresh();
+			element("revocations-title").focus();
+		}, message => set(element("revoked-found"), "It was not taken back: " + message));
+	};
+	const revocationRow = one => {
+		const target = Object.keys(targets).find(name => one[name]), what = targets[target].toLowerCase() + " " + one[target];
+		const row = make("li"), back = button("Take back", one.id, () => takeBack(one, what, row));
+		back.setAttribute("aria-label", "Take back the revocation of " + what);
+		row.append(make("h3", one[target]), facts([
+			["Revoked is", targets[target]], ["Issuer", one.issuer || one.issuer_identifier], ["Issued before", stamp(one.issued_before * 1000)],
+			["By", one.by], ["Reason", one.reason], ["Since", time(one.created_at)], ["Kept until", time(one.expires_at)],
+		]), back);
+		return row;
+	};
+	const searchRevoked = () => act(async () => {
+		const found = (await call("revocations?limit=" + (shownAccounts + 1) + "&search=" + encodeURIComponent(element("revoked-searched").value.trim()))).value;
+		element("revoked").replaceChildren(...found.slice(0, shownAccounts).map(revocationRow));
+		element("revoked").hidden = !found.length;
+		set(element("revoked-found"), found.length > shownAccounts ? "The first " + shownAccounts + " are shown; there are more." : number(found.length, "revocation") + " found.");
+	}, message => set(element("revoked-found"), "The revocations cannot be had: " + message));
+
 	// Tokens
 
 	const marks = { true: ["holds", "good"], false: ["does not hold", "bad"], null: ["not checked", "warn"] };
@@ -484,7 +519,7 @@
 		lost = "";
 		set(element("node"), [status.node, status.version === "unknown" ? "" : status.version].filter(Boolean).join(" · "));
 		set(element("when"), "as of " + stamp(status.at));
-		for (const part of [showVerdict, showHour, showRefusals, showAccounts, showIssuers, showLicense, showStorage, showChanges]) part();
+		for (const part of [showVerdict, showHour, showRefusals, showAccounts, showRevocations, showIssuers, showLicense, showStorage, showChanges]) part();
 		tick();
 		const asking = !element("ask").hidden, first = element("board").hidden;
 		element("ask").hidden = true;
@@ -514,9 +549,9 @@
 		asked++;
 		status = undefined;
 		for (const id of Object.keys(drawn)) delete drawn[id];
-		for (const id of ["verdict", "refusals", "accounts", "list", "explained", "issuers", "license", "storage", "changes", "in-chart", "out-chart"]) element(id).replaceChildren();
-		for (const id of ["node", "when", "said", "found", "minute-told", "searched"]) element(id).textContent = "";
-		element("explained-token").value = element("searched").value = "";
+		for (const id of ["verdict", "refusals", "accounts", "list", "revoked", "explained", "issuers", "license", "storage", "changes", "in-chart", "out-chart"]) element(id).replaceChildren();
+		for (const id of ["node", "when", "said", "found", "revoked-found", "minute-told", "searched"]) element(id).textContent = "";
+		element("explained-token").value = element("searched").value = element("revoked-searched").value = "";
 		element("board").hidden = element("pause").hidden = true;
 		document.title = "Gatehouse";
 		ask("");
@@ -543,6 +578,7 @@
 		refresh();
 	});
 	submits("search", search);
+	submits("revoked-search", searchRevoked);
 	submits("explain", explain);
 	element("forget").addEventListener("click", forget);
 	element("pause").addEventListener("click", () => {

@@ -1,0 +1,165 @@
+package revocation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unique"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// appendLine writes a revocation as a line of JSON. The same one always makes the
+// same bytes.
+func appendLine(b []byte, r *Revocation) []byte {
+	t := r.traits.Value()
+	b = appendText(append(b, '{'), string(t.target), r.Name())
+	b = appendText(append(b, ','), "issuer", t.issuer)
+	if t.by != "" {
+		b = appendText(append(b, ','), "by", t.by)
+	}
+	if reason := r.Reason(); reason != "" {
+		b = appendText(append(b, ','), "reason", reason)
+	}
+	b = strconv.AppendInt(append(b, `,"before":`...), r.before, 10)
+	b = strconv.AppendInt(append(b, `,"created":`...), r.created, 10)
+	b = strconv.AppendInt(append(b, `,"expires":`...), r.expires, 10)
+	return append(b, '}')
+}
+
+func appendText(b []byte, member, s string) []byte {
+	b = append(append(append(b, '"'), member...), '"', ':')
+	b, err := jsontext.AppendQuote(b, s)
+	if err != nil {
+		panic(err) // revocations hold valid UTF-8 only
+	}
+	return b
+}
+
+// line is the line of a revocation.
+type line struct {
+	Subject jsontext.Value `json:"subject"`
+	Session jsontext.Value `json:"session"`
+	Client  jsontext.Value `json:"client"`
+	TokenID jsontext.Value `json:"token_id"`
+	Issuer  jsontext.Value `json:"issuer"`
+	By      jsontext.Value `json:"by"`
+	Reason  jsontext.Value `json:"reason"`
+	Before  int64          `json:"before"`
+	Created int64          `json:"created"`
+	Expires int64          `json:"expires"`
+}
+
+// lineReader reads the lines of one shard. All that it needs for one serves for the
+// next, so that reading a million leaves no garbage worth naming behind.
+type lineReader struct {
+	line  line
+	text  []byte
+	key   []byte
+	known map[string]unique.Handle[traits] // by how they are written
+}
+
+func newReader() func([]byte) (*Revocation, error) {
+	r := lineReader{known: map[string]unique.Handle[traits]{}}
+	return r.read
+}
+
+var errForm = errors.New("it has another form")
+
+// maxKnown bounds the traits that a reader remembers.
+const maxKnown = 4096
+
+func (r *lineReader) read(written []byte) (*Revocation, error) {
+	l := &r.line
+	*l = line{
+		Subject: l.Subject[:0], Session: l.Session[:0], Client: l.Client[:0], TokenID: l.TokenID[:0],
+		Issuer: l.Issuer[:0], By: l.By[:0], Reason: l.Reason[:0],
+	}
+	if err := json.Unmarshal(written, l, json.RejectUnknownMembers(true)); err != nil {
+		return nil, errForm
+	}
+	target, name, err := l.target()
+	if err != nil {
+		return nil, err
+	}
+	made := &Revocation{before: l.Before, created: l.Created, expires: l.Expires}
+	if made.traits, err = r.readTraits(target); err != nil {
+		return nil, err
+	}
+	text, err := appendUnquoted(r.text[:0], name)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = appendUnquoted(append(text, '\n'), l.Reason); err != nil {
+		return nil, err
+	}
+	r.text, made.text = text, string(text)
+	if strings.Count(made.text, "\n") != 1 {
+		return nil, errForm
+	}
+	if err := checkText(string(target), made.Name(), 1, MaxName); err != nil {
+		return nil, err
+	}
+	return made, checkText("reason", made.Reason(), 0, MaxText)
+}
+
+// target is the one that the line names.
+func (l *line) target() (found Target, name jsontext.Value, err error) {
+	for i, value := range []jsontext.Value{l.Subject, l.Session, l.Client, l.TokenID} {
+		if len(value) == 0 {
+			continue
+		}
+		if found != "" {
+			return "", nil, fmt.Errorf("it is about a %s and about another", found)
+		}
+		found, name = Targets[i], value
+	}
+	if found == "" {
+		return "", nil, errForm
+	}
+	return found, name, nil
+}
+
+// readTraits looks the line's traits up as they are written, and makes them only if
+// they are new.
+func (r *lineReader) readTraits(target Target) (made unique.Handle[traits], err error) {
+	l := &r.line
+	r.key = append(append(r.key[:0], target...), '\n')
+	r.key = append(append(append(r.key, l.Issuer...), '\n'), l.By...) // no JSON text holds a line feed
+	if known, ok := r.known[string(r.key)]; ok {
+		return known, nil
+	}
+	issuer, err := appendUnquoted(nil, l.Issuer)
+	if err != nil {
+		return made, err
+	}
+	by, err := appendUnquoted(nil, l.By)
+	if err != nil {
+		return made, err
+	}
+	if err := checkText("issuer", string(issuer), 1, maxIssuer); err != nil {
+		return made, err
+	}
+	if err := checkText("by", string(by), 0, MaxText); err != nil {
+		return made, err
+	}
+	made = unique.Make(traits{string(issuer), Targets[slices.Index(Targets, target)], string(by)})
+	if len(r.known) < maxKnown {
+		r.known[string(r.key)] = made
+	}
+	return made, nil
+}
+
+func appendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
+	if len(v) == 0 {
+		return b, nil // it was left out
+	}
+	b, err := jsontext.AppendUnquote(b, v)
+	if err != nil {
+		return b, errForm
+	}
+	return b, nil
+}

@@ -1,0 +1,208 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+)
+
+// What the registries of all kinds have in common.
+type (
+	// Host is what the running configuration lends a registry.
+	Host = registry.Host[Revocation]
+	// Event is one thing that happened to the revocations or their storage.
+	Event = registry.Event[Revocation]
+	// Changed is what became of one revocation.
+	Changed = registry.Changed[Revocation]
+)
+
+// Errors that callers tell apart; others are those of internal/registry.
+var (
+	// ErrNotFound: there is no revocation with that id.
+	ErrNotFound = errors.New("resource not found")
+	// ErrUnread: the revocations were not read from storage yet.
+	ErrUnread = errors.New("the revocations have not been read from storage yet")
+	// ErrBusy is [registry.ErrBusy].
+	ErrBusy = registry.ErrBusy
+	// ErrDamaged is [registry.ErrDamaged].
+	ErrDamaged = registry.ErrDamaged
+	// ErrClosed is [registry.ErrClosed].
+	ErrClosed = registry.ErrClosed
+)
+
+// kind is what revocations are to their registry.
+var kind = registry.Kind[Key, Revocation]{
+	Folder: "gatehouse/revocations", Lock: "gatehouse-revocations", Plural: "revocations",
+	Repair: "restore it from a backup, or delete the folder gatehouse/revocations of the storage while a node runs, which writes again what it knows",
+
+	Hash: Key.hash,
+	Key:  (*Revocation).Key, Is: (*Revocation).is, Compare: compare, Equal: (*Revocation).equal, ID: (*Revocation).uuid,
+	Updated: func(r *Revocation) int64 { return r.before }, // the later moment refuses more
+	Ends:    func(r *Revocation) int64 { return r.expires },
+	Leaves:  true, Unites: true,
+
+	Append: appendLine, Reader: newReader,
+}
+
+type (
+	store = registry.Registry[Key, Revocation]
+	work  = registry.Work[Key, Revocation]
+)
+
+// Registry holds the revocations of one storage. Its methods are safe for concurrent
+// use.
+type Registry struct {
+	*store
+	now func() time.Time
+}
+
+// New makes a registry. It starts nothing.
+func New(opts registry.Options) *Registry {
+	r := &Registry{store: registry.New(kind, opts), now: opts.Now}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	return r
+}
+
+// Find finds the revocation of that key; nil: there is none, or it is over. It takes
+// no lock and allocates nothing.
+func (r *Registry) Find(key Key) *Revocation {
+	if found := r.Snapshot().Find(key); found != nil && !found.IsOver(r.now()) {
+		return found
+	}
+	return nil
+}
+
+// IsEmpty reports whether nothing is revoked at all. Like Find it is for requests.
+func (r *Registry) IsEmpty() bool { return r.Snapshot().Len() == 0 }
+
+// Count is the number of revocations that are not over.
+func (r *Registry) Count() int {
+	s := r.Snapshot()
+	return s.Len() - s.Ended(r.now())
+}
+
+// ByID finds a revocation that is not over; the error is [ErrNotFound].
+func (r *Registry) ByID(text string) (*Revocation, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		return nil, ErrNotFound
+	}
+	if found := r.Snapshot().ByID(id); found != nil && !found.IsOver(r.now()) {
+		return found, nil
+	}
+	return nil, ErrNotFound
+}
+
+// Query asks for revocations in their order: by name, and those of one name by id. The
+// zero value asks for all that are not over.
+type Query struct {
+	// After: those after that name.
+	After string
+	// AfterID: those after the revocation of After with that id instead.
+	AfterID string
+	// Matches, if not nil: only those for which it is true.
+	Matches func(*Revocation) bool
+	// Limit is the greatest number. Zero: all.
+	Limit int
+}
+
+// Page returns the revocations that are asked for, in order. It is never nil.
+func (r *Registry) Page(q Query) []*Revocation {
+	now := r.now()
+	from := func(one *Revocation) bool {
+		name := one.Name()
+		return name > q.After || name == q.After && q.AfterID != "" && one.ID() > q.AfterID
+	}
+	if q.After == "" {
+		from = nil
+	}
+	matches := func(one *Revocation) bool { return !one.IsOver(now) && (q.Matches == nil || q.Matches(one)) }
+	return r.Snapshot().List(from, matches, q.Limit)
+}
+
+// Revoke revokes all that the drafts say, in one revision: it is durable, and in force
+// on this node, when the error is nil. What is revoked already for as late a moment,
+// and for as long, stays as it is; else the later moment and end count. A result is nil
+// where no token of before that moment can be alive any more: nothing was to be done.
+//
+// The error is an [*InputError] if a draft is not valid, and nothing was done then;
+// else that of [registry.Change].
+func (r *Registry) Revoke(ctx context.Context, drafts []Draft) ([]*Revocation, error) {
+	now := r.now().Unix()
+	for i := range drafts {
+		if err := drafts[i].validate(); err != nil {
+			return nil, err
+		}
+		if err := drafts[i].checkTimes(now); err != nil {
+			return nil, err
+		}
+	}
+	type outcome struct {
+		made []*Revocation
+		err  error
+	}
+	if len(drafts) == 0 {
+		return nil, nil
+	}
+	done, err := registry.Change(ctx, r.store, len(drafts), func(w *work) (o outcome) {
+		o.made = make([]*Revocation, len(drafts))
+		for i := range drafts {
+			if o.made[i], o.err = revoke(w, drafts[i].make(now)); o.err != nil {
+				return o
+			}
+		}
+		return o
+	}, nil)
+	if err == nil {
+		err = done.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return done.made, nil
+}
+
+// revoke puts one into the revision, or leaves the one that says as much.
+func revoke(w *work, made *Revocation) (*Revocation, error) {
+	old := w.Get(made.Key())
+	if old != nil && old.expires > w.Now {
+		if made.before <= old.before && made.expires <= old.expires {
+			return old, nil
+		}
+		made.before, made.expires = max(made.before, old.before), max(made.expires, old.expires)
+	}
+	if made.expires <= w.Now {
+		return nil, nil
+	}
+	return made, w.Put(made)
+}
+
+// Delete ends a revocation before its time, and returns it; the error is [ErrNotFound]
+// or that of [registry.Change].
+func (r *Registry) Delete(ctx context.Context, text string) (*Revocation, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		return nil, ErrNotFound
+	}
+	type outcome struct {
+		was *Revocation
+		err error
+	}
+	done, err := registry.Change(ctx, r.store, 1, func(w *work) outcome {
+		was := w.ByID(id)
+		if was == nil || was.expires <= w.Now {
+			return outcome{err: ErrNotFound}
+		}
+		return outcome{was, w.Delete(was.Key())}
+	}, nil)
+	if err == nil {
+		err = done.err
+	}
+	return done.was, err
+}

@@ -1,0 +1,144 @@
+package caddymodule
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+)
+
+// revocations are what was revoked. Their registry outlives a reload, as that of the
+// service accounts does.
+type revocations struct {
+	registry *revocation.Registry
+	key      string // of the registry, to give it back
+}
+
+var revocationRegistries = caddy.NewUsagePool()
+
+// takeRevocations gives the revocations; they must be released exactly once.
+func takeRevocations(storage certmagic.Storage) (*revocations, error) {
+	key := storageID(storage)
+	taken, _, err := revocationRegistries.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return pooledRevocations{revocation.New(registry.Options{})}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &revocations{taken.(pooledRevocations).Registry, key}, nil
+}
+
+// attach gives the registry this configuration's storage and log; recheck cuts the
+// streams of callers whose tokens were revoked.
+func (r *revocations) attach(storage certmagic.Storage, refresh time.Duration, issuers account.Issuers, logger *zap.Logger, events *emitter, recheck func()) (detach func()) {
+	log := revocationLog{logger, issuers, events, recheck}
+	return r.registry.Attach(revocation.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
+}
+
+// release gives the registry back, if it was taken.
+func (r *revocations) release() error {
+	if r == nil {
+		return nil
+	}
+	_, err := revocationRegistries.Delete(r.key)
+	return err
+}
+
+// pooledRevocations ends a registry when its last user is gone.
+type pooledRevocations struct{ *revocation.Registry }
+
+// Destruct ends the registry's background work.
+func (r pooledRevocations) Destruct() error { return r.Close() }
+
+// lifetime is how long a token of the issuer with that identifier is accepted at most,
+// from when it is issued; zero: nothing says so.
+func (l issuerList) lifetime(identifier string) time.Duration {
+	for _, i := range l {
+		if i.policy.Issuer == identifier && i.policy.MaxLifetime > 0 {
+			return i.policy.MaxLifetime + i.policy.Leeway
+		}
+	}
+	return 0
+}
+
+// revocationLog writes one line for each change of state, and has the streams of
+// callers who were revoked cut.
+type revocationLog struct {
+	logger  *zap.Logger
+	issuers account.Issuers
+	events  *emitter
+	recheck func()
+}
+
+func (l revocationLog) observe(e revocation.Event) {
+	switch e.Kind {
+	case registry.Loaded:
+		l.recheck() // before, nobody could tell what is revoked
+	case registry.Updated, registry.Ended:
+		l.logger.Info("revocations changed", zap.String("why", string(e.Kind)), zap.Int("revocations", len(e.Changes)))
+		l.recheck()
+		l.events.revocationEvent(e, l.issuers)
+	case registry.Unavailable:
+		l.logger.Warn("the storage of the revocations cannot be used; those known stay in force",
+			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
+	case registry.Recovered:
+		l.logger.Info("the storage of the revocations can be used again")
+	case registry.Damaged:
+		l.logger.Error("a record of revocations is damaged; its last good content stays in force", zap.String("record", e.Record), zap.Error(e.Err))
+	case registry.Mended:
+		l.logger.Info("a damaged record of revocations is well again", zap.String("record", e.Record))
+	case registry.Overwritten, registry.Older, registry.Healed:
+		l.logger.Warn("storage lacked revocations that are known; they were written again", zap.String("why", string(e.Kind)))
+	}
+}
+
+// nameOf is the configured name of the issuer with that identifier or, if there is
+// none, the identifier.
+func nameOf(issuers account.Issuers, identifier string) string {
+	for _, known := range issuers {
+		if known.Identifier == identifier {
+			return known.Name
+		}
+	}
+	return identifier
+}
+
+// revocationEvent tells of each revocation that changed, by this node or another one.
+// Of more than a thousand at once, the last event says how many more there are.
+func (e *emitter) revocationEvent(ev revocation.Event, issuers account.Issuers) {
+	for i, changed := range ev.Changes {
+		if i == maxAccountEvents {
+			e.emit(eventRevocationChanged, func() map[string]any {
+				return map[string]any{"change": "more", "revocations": len(ev.Changes) - i}
+			})
+			return
+		}
+		if changed.After == nil && changed.Before.IsOver(time.Now()) {
+			continue // it was told that it is over
+		}
+		e.emit(eventRevocationChanged, func() map[string]any { return revocationData(ev, changed, issuers) })
+	}
+}
+
+func revocationData(ev revocation.Event, changed revocation.Changed, issuers account.Issuers) map[string]any {
+	r := changed.Record()
+	key := r.Key()
+	data := map[string]any{
+		"id": r.ID(), "issuer": nameOf(issuers, key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
+		"issued_before": r.IssuedBefore().Unix(), "expires_at": r.ExpiresAt().Format(time.RFC3339), "change": "updated",
+	}
+	switch {
+	case ev.Kind == registry.Ended:
+		data["change"] = "expired"
+	case changed.Before == nil:
+		data["change"] = "created"
+	case changed.After == nil:
+		data["change"] = "deleted"
+	}
+	return data
+}
