@@ -521,7 +521,7 @@ func TestExplainTellsWhatWasAsked(t *testing.T) {
 	if strings.Contains(string(text), echo) || !strings.Contains(string(text), g.idp.IntrospectionURL()) || !strings.Contains(string(text), "asked as gateway") {
 		t.Errorf("it says %s", text)
 	}
-	want := []string{"bearer", "form", "introspection", "issuer", "type", "expiry", "begin", "lifetime", "audience", "binding", "subject", "still_good", "kind", "account"}
+	want := []string{"bearer", "form", "introspection", "issuer", "type", "expiry", "begin", "lifetime", "audience", "binding", "subject", "still_good", "revocation", "kind", "account"}
 	if got := ruleNames(e); !slices.Equal(got, want) {
 		t.Errorf("the rules are %v", got)
 	}
