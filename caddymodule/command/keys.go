@@ -288,7 +288,7 @@ func unclearCallers(issuers []issuerStatus) (t table) {
 		case s.UnclearCallers > 0:
 			t.add(s.Name, fmt.Sprintf("nothing told whether a person or a machine brought %d of its tokens: set preset or kind", s.UnclearCallers))
 		case s.KindsTold != nil && !*s.KindsTold:
-			t.add(s.Name, "people and machines are told by the marks of common issuers only: set preset or kind")
+			t.add(s.Name, "nothing says how to tell people from machines, but for the marks of common issuers: set kind, or another preset")
 		}
 	}
 	return t
