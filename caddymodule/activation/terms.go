@@ -148,7 +148,11 @@ func (t *terms) try(signer *license.Signer, account string) error {
 		Account: account, Product: "product", Name: sampleInstance, Hosts: t.Hosts,
 		Expires: now.Add(t.Valid).Unix(),
 	}
-	if _, err := signer.Sign(t.request(seat, now)); err != nil {
+	_, err := signer.Sign(t.request(seat, now))
+	if wrong, ok := errors.AsType[*license.Error](err); ok && wrong.Field == "expire_at" {
+		return fmt.Errorf("valid: %s, the max_ttl of signing", wrong.Detail)
+	}
+	if err != nil {
 		return fmt.Errorf("licenses of these terms cannot be signed: %w", err)
 	}
 	return nil
