@@ -179,6 +179,9 @@ func (a *activationGateway) administration(t *testing.T) {
 		}
 	}
 	wantLicense(t, a.do(a.client, http.MethodPost, "http://"+a.site+"/api/v4/activate_license", admin, sending(activationOf(a.token(t), "three"))))
+	if got := a.get("/api/status", admin).body; !strings.Contains(got, `"seats":{"storage":"ready","taken":[{"account":"licensed","product":"my-product","taken":2,"seats":2}]}`) {
+		t.Errorf("the status is %s", got)
+	}
 	for _, action := range []string{"activation.create", "activation.delete"} {
 		if lines := a.logged(action); len(lines) < 2 || lines[0]["actor"] != "licensed/"+licensee.Subject {
 			t.Errorf("%s: got %v", action, lines)

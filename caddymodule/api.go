@@ -162,6 +162,9 @@ func (p *apiParts) operation() api.Operation {
 		},
 		Rules: a.named.of, Hour: lastHour.hour, Changes: lastChanges.list,
 	}
+	if p.activations != nil {
+		o.Seats = p.activations.state
+	}
 	o.Node, _ = os.Hostname() // empty: not known
 	for _, i := range p.issuers {
 		name := i.policy.Name

@@ -287,9 +287,8 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	found := g.accounts.StorageState()
 	show(storageConflict, oneIf(found == account.Emptied || found == account.Diverged))
 	if g.activations != nil {
-		taken := g.activations.store.Active()
-		for _, code := range g.activations.codes {
-			show(seatsTaken, float64(taken[code]), code)
+		for code, taken := range g.activations.taken() {
+			show(seatsTaken, float64(taken), code)
 		}
 	}
 	if g.license == nil {

@@ -147,8 +147,8 @@ func (s *SSO) givesLicenses() (line caddyfile.Token, found bool) {
 type activations struct {
 	service *activation.Service
 	store   *activation.Store
-	key     string // of the store, to give it back
-	codes   []string
+	key     string         // of the store, to give it back
+	seats   map[string]int // that there are, by the code of each account that has licenses
 	events  *emitter
 	logger  *zap.Logger
 	audit   func(api.AuditEntry)
@@ -163,7 +163,7 @@ func takeActivations(storage certmagic.Storage, s *SSO, signing *Signing, events
 		return nil, nil
 	}
 	beginActivationCounters()
-	a := &activations{key: storageID(storage), events: events, logger: logger, audit: auditing(logger)}
+	a := &activations{key: storageID(storage), seats: map[string]int{}, events: events, logger: logger, audit: auditing(logger)}
 	config := activation.Config{SSO: s.taken.Service, Terms: map[string]activation.Terms{}, Signer: signing.signer, Observe: a.observe}
 	for _, account := range s.Accounts {
 		if account.License == nil {
@@ -174,7 +174,7 @@ func takeActivations(storage certmagic.Storage, s *SSO, signing *Signing, events
 			return nil, fmt.Errorf("account %q: license: %w", account.Code, err)
 		}
 		config.Terms[account.Code] = terms
-		a.codes = append(a.codes, account.Code)
+		a.seats[account.Code] = terms.Seats
 	}
 	taken, _, err := activationStores.LoadOrNew(a.key, func() (caddy.Destructor, error) { return activation.NewStore(registry.Options{}), nil })
 	if err != nil {
@@ -203,6 +203,29 @@ func (a *activations) release() error {
 	}
 	_, err := activationStores.Delete(a.key)
 	return err
+}
+
+// state is what operators see of the seats.
+func (a *activations) state() api.SeatState {
+	state := api.SeatState{Storage: a.store.State(), Taken: []api.SeatCount{}}
+	for _, n := range a.store.Active() {
+		state.Taken = append(state.Taken, api.SeatCount{Account: n.Account, Product: n.Product, Taken: n.Taken, Seats: a.seats[n.Account]})
+	}
+	return state
+}
+
+// taken counts the seats of each account that has licenses.
+func (a *activations) taken() map[string]int {
+	counts := make(map[string]int, len(a.seats))
+	for code := range a.seats {
+		counts[code] = 0
+	}
+	for _, n := range a.store.Active() {
+		if _, known := counts[n.Account]; known {
+			counts[n.Account] += n.Taken
+		}
+	}
+	return counts
 }
 
 // List is that of the store.

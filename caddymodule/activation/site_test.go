@@ -244,7 +244,15 @@ func refused(t testing.TB, answer sso.Response, code sso.Code) {
 	}
 }
 
-func (n *node) taken() int { return n.store.Active()["acme"] }
+// taken counts the seats of the one account and product.
+func (n *node) taken() (sum int) {
+	for _, count := range n.store.Active() {
+		if count.Account == "acme" {
+			sum += count.Taken
+		}
+	}
+	return sum
+}
 
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()

@@ -48,12 +48,21 @@ func (s *Store) State() registry.StorageState { return s.registry.StorageState()
 // Loaded tells whether the store was ever read.
 func (s *Store) Loaded() bool { return s.registry.Loaded() }
 
-// Active counts the seats that are taken, by account.
-func (s *Store) Active() map[string]int {
-	now := s.now()
-	counts := map[string]int{}
-	for _, r := range s.registry.Snapshot().List(nil, func(r *Record) bool { return r.active(now.Unix()) }, 0) {
-		counts[r.Account]++
+// Count is how many seats of a product an account has taken.
+type Count struct {
+	Account, Product string
+	Taken            int
+}
+
+// Active counts the seats that are taken, by account and product.
+func (s *Store) Active() (counts []Count) {
+	now := s.now().Unix()
+	for _, r := range s.registry.Snapshot().List(nil, func(r *Record) bool { return r.active(now) }, 0) {
+		if last := len(counts) - 1; last >= 0 && counts[last].Account == r.Account && counts[last].Product == r.Product {
+			counts[last].Taken++
+			continue
+		}
+		counts = append(counts, Count{r.Account, r.Product, 1})
 	}
 	return counts
 }

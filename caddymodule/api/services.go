@@ -107,6 +107,9 @@ type Operation struct {
 	// License is the license's status. Nil: no license is asked for.
 	License func() LicenseStatus
 
+	// Seats are those of the licenses that logins bring. Nil: none does.
+	Seats func() SeatState
+
 	// Node is this machine's name; empty: not known.
 	Node string
 

@@ -53,6 +53,7 @@ type status struct {
 	Issuers     []issuerState   `json:"issuers"`
 	Accounts    accountState    `json:"accounts"`
 	Revocations revocationState `json:"revocations"`
+	Seats       *SeatState      `json:"seats"`    // null: no login brings a license
 	Refusals    map[string]int  `json:"refusals"` // of the last hour, by reason
 	Hour        Hour            `json:"hour"`
 	Changes     []Change        `json:"changes"` // the last ones at this node, the newest first
@@ -85,6 +86,20 @@ func (h Hour) refusals() map[string]int {
 		}
 	}
 	return sums
+}
+
+// SeatState is which instances have a license in exchange for a login.
+type SeatState struct {
+	Storage registry.StorageState `json:"storage"` // ready, unread, away, emptied or diverged
+	Taken   []SeatCount           `json:"taken"`
+}
+
+// SeatCount is of one customer account and product.
+type SeatCount struct {
+	Account string `json:"account"`
+	Product string `json:"product"`
+	Taken   int    `json:"taken"`
+	Seats   int    `json:"seats"` // that there are; 0: any number
 }
 
 type accountState struct {
@@ -132,6 +147,10 @@ func (a *API) getStatus(c *call) error {
 	if license := a.services.Operation.License; license != nil {
 		now := license()
 		s.License = &now
+	}
+	if seats := a.services.Operation.Seats; seats != nil {
+		now := seats()
+		s.Seats = &now
 	}
 	writeJSON(c.w, http.StatusOK, s)
 	return nil

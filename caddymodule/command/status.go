@@ -52,6 +52,15 @@ type serverStatus struct {
 		Count  int  `json:"count"`
 		Loaded bool `json:"loaded"`
 	} `json:"revocations"` // nil: an older server
+	Seats *struct {
+		Storage account.StorageState `json:"storage"`
+		Taken   []struct {
+			Account string `json:"account"`
+			Product string `json:"product"`
+			Taken   int    `json:"taken"`
+			Seats   int    `json:"seats"`
+		} `json:"taken"`
+	} `json:"seats"` // nil: no login brings a license
 }
 
 func (p *program) status() *cobra.Command {
@@ -115,6 +124,9 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 	}
 	if s.Revocations != nil { // older servers tell of none
 		parts = slices.Insert(parts, 3, part{"REVOCATIONS", revocationRows(s)})
+	}
+	if s.Seats != nil {
+		parts = slices.Insert(parts, 3, part{"SEATS", seatRows(s)})
 	}
 	if asked := p.introspectionTable(s.Issuers); len(asked.rows) > 0 {
 		parts = slices.Insert(parts, 2, part{"QUESTIONS ABOUT TOKENS", asked})
@@ -245,6 +257,25 @@ func revocationRows(s *serverStatus) table {
 		t.add("Loaded", "no: every token gets 503 until they are read from storage")
 	}
 	t.add("In force", fmt.Sprint(s.Revocations.Count))
+	return t
+}
+
+// seatRows are the instances that have a license in exchange for a login.
+func seatRows(s *serverStatus) table {
+	t := table{}
+	if s.Seats.Storage != account.Ready {
+		t.add("Storage", string(s.Seats.Storage)+": no license is handed out or renewed")
+	}
+	for _, one := range s.Seats.Taken {
+		text := fmt.Sprint(one.Taken)
+		if one.Seats > 0 {
+			text += fmt.Sprint(" of ", one.Seats)
+		}
+		t.add(one.Account+", "+one.Product, text)
+	}
+	if len(t.rows) == 0 {
+		t.add("none")
+	}
 	return t
 }
 

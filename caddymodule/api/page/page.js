@@ -185,6 +185,7 @@
 			found.push({ level, what, so, out: [out.startsWith("caddy ") ? make("code", out) : out, " See ", goTo("Node and storage", "storage-title")] });
 		}
 		if (!status.revocations.loaded) found.push({ level: "bad", what: "The revocations have not been read yet", so: "Every token gets 503 until they are.", out: ["Make storage reachable; the log has the cause."] });
+		if (status.seats && status.seats.storage !== "ready") found.push({ level: status.seats.storage === "unread" ? "warn" : "bad", what: "The storage of the activations is " + status.seats.storage, so: "No license is handed out or renewed in exchange for a login.", out: ["The log has the cause."] });
 		if (accounts.unconfirmed) found.push({ level: "warn", what: number(accounts.unconfirmed, "account is", "accounts are") + " of an issuer that had another identifier", so: "They let nobody in.", out: ["Confirm them, if they are meant: ", make("code", "caddy gatehouse service-account confirm")] });
 		let letIn = 0, refused = 0;
 		const by = {};
@@ -488,6 +489,13 @@
 		]));
 		return parts;
 	});
+	const showSeats = () => {
+		element("seats-card").hidden = !status.seats;
+		draw("seats", status.seats, () => {
+			if (!status.seats || !status.seats.taken.length) return [make("p", "No instance has a license in exchange for a login.", "quiet")];
+			return [facts(status.seats.taken.map(one => [one.account + ", " + one.product, one.taken.toLocaleString("en") + (one.seats ? " of " + one.seats.toLocaleString("en") : "")]))];
+		});
+	};
 	const showStorage = () => draw("storage", [status.node, status.version, status.accounts], () => {
 		const accounts = status.accounts, fault = storageFaults[accounts.storage] || (accounts.storage_away ? storageFaults.away : undefined);
 		badge(element("storage-state"), fault ? (fault === storageFaults.away ? "storage out of reach" : accounts.storage) : "storage answers", fault ? fault[0] : "good");
@@ -519,7 +527,7 @@
 		lost = "";
 		set(element("node"), [status.node, status.version === "unknown" ? "" : status.version].filter(Boolean).join(" · "));
 		set(element("when"), "as of " + stamp(status.at));
-		for (const part of [showVerdict, showHour, showRefusals, showAccounts, showRevocations, showIssuers, showLicense, showStorage, showChanges]) part();
+		for (const part of [showVerdict, showHour, showRefusals, showAccounts, showRevocations, showIssuers, showSeats, showLicense, showStorage, showChanges]) part();
 		tick();
 		const asking = !element("ask").hidden, first = element("board").hidden;
 		element("ask").hidden = true;
@@ -549,7 +557,7 @@
 		asked++;
 		status = undefined;
 		for (const id of Object.keys(drawn)) delete drawn[id];
-		for (const id of ["verdict", "refusals", "accounts", "list", "revoked", "explained", "issuers", "license", "storage", "changes", "in-chart", "out-chart"]) element(id).replaceChildren();
+		for (const id of ["verdict", "refusals", "accounts", "list", "revoked", "explained", "issuers", "seats", "license", "storage", "changes", "in-chart", "out-chart"]) element(id).replaceChildren();
 		for (const id of ["node", "when", "said", "found", "revoked-found", "minute-told", "searched"]) element(id).textContent = "";
 		element("explained-token").value = element("searched").value = element("revoked-searched").value = "";
 		element("board").hidden = element("pause").hidden = true;
