@@ -242,14 +242,13 @@ func TestPaging(t *testing.T) {
 		s.send("POST", "/api/serviceaccounts", `{"subject":"`+subject+`","status":"active"}`)
 	}
 	for query, want := range map[string]string{
-		"":                     "B a b c é",
-		"?limit=1000":          "B a b c é",
-		"?limit=2":             "B a",
-		"?limit=2&after=a":     "b c",
-		"?after=aa":            "b c é",
-		"?after=%C3%A9":        "",
-		"?limit=1&after=":      "B",
-		"?limit=1&unknown=yes": "B",
+		"":                 "B a b c é",
+		"?limit=1000":      "B a b c é",
+		"?limit=2":         "B a",
+		"?limit=2&after=a": "b c",
+		"?after=aa":        "b c é",
+		"?after=%C3%A9":    "",
+		"?limit=1&after=":  "B",
 	} {
 		var list []struct{ Subject string }
 		got := s.send("GET", "/api/serviceaccounts"+query, "")
