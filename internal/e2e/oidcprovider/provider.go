@@ -23,19 +23,31 @@ const ClientID = "robot"
 
 const clientSecret = "a secret of tests only"
 
+// Opaque is what to ask Start's fetchToken for to get a token that is no JWT.
+const Opaque = "opaque"
+
+// Gateway and Keyed are clients that may ask about tokens: the one by GatewaySecret,
+// the other by the key that Start was given.
+const (
+	Gateway       = "gateway"
+	GatewaySecret = clientSecret
+	Keyed         = "keyed"
+)
+
 // Algorithms are those that Start's fetchToken can be asked for.
 func Algorithms() []string { return []string{"RS256", "PS256", "ES256", "EdDSA"} }
 
 // Start runs the provider on loopback until the test ends. fetchToken gets a fresh
 // access token, scope "read write", signed by one of Algorithms; what it cannot get
 // fails the test and is "". What cannot be installed or started ends the test with
-// what to do.
-func Start(t testing.TB) (issuerURL string, fetchToken func(alg string) string) {
+// what to do. keyed is the public JWK of the client Keyed, which is not there without
+// it.
+func Start(t testing.TB, keyed ...string) (issuerURL string, fetchToken func(alg string) string) {
 	t.Helper()
 	node := lookPath(t, "node")
 	dir := install(t)
 	var stderr bytes.Buffer
-	cmd := exec.Command(node, filepath.Join(dir, "server.mjs"), ClientID, clientSecret, Audience)
+	cmd := exec.Command(node, append([]string{filepath.Join(dir, "server.mjs"), ClientID, clientSecret, Audience}, keyed...)...)
 	cmd.Dir = dir
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -89,6 +101,31 @@ func lookPath(t testing.TB, name string) string {
 	return path
 }
 
+// Revoke has the provider take back a token (RFC 7009).
+func Revoke(t testing.TB, issuerURL, token string) {
+	t.Helper()
+	res, err := post(issuerURL+"/token/revocation", url.Values{"token": {token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("revoking a token was answered with %d", res.StatusCode)
+	}
+}
+
+// post sends a form as the client ClientID.
+func post(address string, form url.Values) (*http.Response, error) {
+	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(url.QueryEscape(ClientID), url.QueryEscape(clientSecret))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	return client.Do(req)
+}
+
 // fetch asks for a token by client credentials; the resource names the algorithm.
 func fetch(issuerURL, alg string) (string, error) {
 	form := url.Values{
@@ -96,15 +133,7 @@ func fetch(issuerURL, alg string) (string, error) {
 		"scope":      {"read write"},
 		"resource":   {"urn:gatehouse:" + alg},
 	}
-	req, err := http.NewRequest(http.MethodPost, issuerURL+"/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(ClientID), url.QueryEscape(clientSecret))
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
-	defer client.CloseIdleConnections()
-	res, err := client.Do(req)
+	res, err := post(issuerURL+"/token", form)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,8 @@
-// The certified oidc-provider as an issuer of JWT access tokens by client
-// credentials. The resource indicator asked for names the algorithm. It prints its
-// issuer URL once it answers, and ends when its standard input does.
+// The certified oidc-provider as an issuer of access tokens by client credentials.
+// The resource indicator asked for names the algorithm that a JWT is signed by, or
+// opaque. A client called gateway may ask about tokens by its secret, and one called
+// keyed by its key. It prints its issuer URL once it answers, and ends when its
+// standard input does.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
@@ -8,7 +10,7 @@ import Provider from 'oidc-provider';
 // What oidc-provider needs of Node.js 22 to check a DPoP proof.
 URL.parse ??= (text) => (URL.canParse(text) ? new URL(text) : null);
 
-const [clientId, clientSecret, audience] = process.argv.slice(2);
+const [clientId, clientSecret, audience, keyed] = process.argv.slice(2);
 const resourcePrefix = 'urn:gatehouse:';
 
 function key(kid, type, options, members = {}) {
@@ -27,7 +29,23 @@ server.listen(0, '127.0.0.1', () => {
       redirect_uris: [],
       response_types: [],
       scope: 'read write',
-    }],
+    }, {
+      client_id: 'gateway',
+      client_secret: clientSecret,
+      grant_types: [],
+      redirect_uris: [],
+      response_types: [],
+      introspection_signed_response_alg: 'ES256',
+    }, ...(keyed ? [{
+      client_id: 'keyed',
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [JSON.parse(keyed)] },
+      grant_types: [],
+      redirect_uris: [],
+      response_types: [],
+      introspection_signed_response_alg: 'EdDSA',
+    }] : [])],
+    enabledJWA: { introspectionSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
     scopes: ['read', 'write'],
     jwks: {
       keys: [
@@ -39,13 +57,17 @@ server.listen(0, '127.0.0.1', () => {
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
+      introspection: { enabled: true },
+      jwtIntrospection: { enabled: true },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_ctx, resource) => ({
           scope: 'read write',
           audience,
-          accessTokenFormat: 'jwt',
-          jwt: { sign: { alg: resource.slice(resourcePrefix.length) } },
+          ...(resource === `${resourcePrefix}opaque`
+            ? { accessTokenFormat: 'opaque' }
+            : { accessTokenFormat: 'jwt', jwt: { sign: { alg: resource.slice(resourcePrefix.length) } } }),
         }),
       },
     },
