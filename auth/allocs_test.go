@@ -49,6 +49,24 @@ func TestCachedTokenCostsNoAllocation(t *testing.T) {
 	}
 }
 
+// Nor does one that its issuer was asked about.
+func TestRememberedAnswerCostsNoAllocation(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier(g.asking())
+	token, ctx := g.idp.Opaque(map[string]any{"sid": "1", "groups": []string{"operators"}}), t.Context()
+	letIn(t, v, token)
+	registration := &Registration{Accounts: nobody{}}
+	if n := testing.AllocsPerRun(1000, func() {
+		verdict := v.Verify(ctx, token)
+		caller, refusal := registration.Admit(verdict.Token, verdict.At)
+		if text, _ := caller.Text("groups"); !verdict.Cached || refusal != nil || text.Value != "operators" {
+			t.Error("not cached, or refused")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, expected none", n)
+	}
+}
+
 func TestParseAuthorizationCopiesNothing(t *testing.T) {
 	fields := []string{"Bearer " + strings.Repeat("a", 800)}
 	if n := testing.AllocsPerRun(100, func() {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -97,6 +98,37 @@ func BenchmarkVerify(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkOpaque is what a token costs that its issuer was asked about before, beside
+// a JWT of the same claims that was verified before; and a JWT of an issuer that is
+// asked about all its tokens.
+func BenchmarkOpaque(b *testing.B) {
+	g := newGate(b)
+	claims := map[string]any{"sub": "jane", "sid": "1", "groups": []string{"a", "b"}, "scope": "x y", "exp": at(time.Hour)}
+	jwt := g.idp.Mint(claims)
+	asked := g.idp.Mint(claims)
+	g.idp.Know(asked, map[string]any{"jti": idp.Absent, "sub": "jane"})
+	all := g.verifier(g.asking(allTokens))
+	for _, one := range []struct {
+		name, token string
+		v           *Verifier
+	}{
+		{"JWT", jwt, g.verifier()},
+		{"opaque", g.idp.Opaque(claims), g.verifier(g.asking())},
+		{"asked_JWT", asked, all},
+	} {
+		letIn(b, one.v, one.token)
+		ctx := b.Context()
+		b.Run("remembered/"+one.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if verdict := one.v.Verify(ctx, one.token); !verdict.Cached {
+					b.Fatal("not remembered, or refused")
+				}
+			}
+		})
 	}
 }
 
