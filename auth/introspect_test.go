@@ -423,8 +423,8 @@ func TestSignedAnswers(t *testing.T) {
 		string(answer(map[string]any{"sub": "jane", "exp": at(time.Hour)}, idp.WithHeader("typ", "at+jwt"))), ErrTokenType)
 }
 
-// The examples of RFC 7662, section 2.2, and RFC 9701, section 5.
-func TestExamplesOfTheStandards(t *testing.T) {
+// The examples of RFC 7662, section 2.2.
+func TestExamplesOfAnswers(t *testing.T) {
 	active := `{"active": true, "client_id": "l238j323ds-23ij4", "username": "jdoe", "scope": "read write dolphin",
 		"sub": "Z5O3upPC88QrAjx00dis", "aud": "https://protected.example.net/resource", "iss": "https://server.example.com/",
 		"exp": 1419356238, "iat": 1419350238, "extension_field": "twenty-seven"}`
@@ -447,6 +447,70 @@ func TestExamplesOfTheStandards(t *testing.T) {
 	}
 	g.idp.SetBody(idp.Introspection, []byte(`{"active": false}`))
 	refused(t, v, "mF_9.B5f-4.1JqM", ErrInactive)
+}
+
+// RFC 9701, section 5, signed anew, as nobody has its key: the resource server is the
+// client that asks.
+func TestExampleOfASignedAnswer(t *testing.T) {
+	g := newGate(t)
+	const payload = `{"iss": %q, "aud": "https://rs.example.com/resource", "iat": 1514797892,
+		"token_introspection": {"active": true, "iss": %q, "aud": "https://rs.example.com/resource", "iat": 1514797822,
+			"exp": 1514797942, "client_id": "paiB2goo0a", "scope": "read write dolphin", "sub": "Z5O3upPC88QrAjx00dis",
+			"birthdate": "1982-02-01", "given_name": "John", "family_name": "Doe", "jti": "t1FoCCaZd4Xv4ORJUWVUeTZfsKhW30CQCrWDDjwXy6w"}}`
+	g.clock.nanoseconds.Store(time.Unix(1514797892, 0).UnixNano())
+	v := g.verifier(g.asking(signedAnswers, func(c *introspection.Config) { c.ClientID = "https://rs.example.com/resource" }),
+		with(func(p *Policy) { p.Audiences = []string{"https://rs.example.com/resource"} }))
+	signed := g.idp.Mint(nil, idp.WithHeader("typ", "token-introspection+jwt"), idp.WithRawPayload(fmt.Appendf(nil, payload, g.idp.URL, g.idp.URL)))
+	g.idp.SetAnswer(idp.Introspection, idp.Answer{Status: 200, Body: []byte(signed), ContentType: "application/token-introspection+jwt"})
+	if caller := letIn(t, v, "2YotnFZFEjr1zCsicMWpAA"); caller.Subject() != "Z5O3upPC88QrAjx00dis" || caller.TokenID() == "" || caller.ClientID() != "paiB2goo0a" {
+		t.Errorf("the caller is %s of %s", caller.Subject(), caller.ClientID())
+	}
+}
+
+// What providers answer, as their documents and servers show it, read as the recipes
+// say.
+func TestAnswersOfProviders(t *testing.T) {
+	for name, c := range map[string]struct {
+		body            string
+		policy          func(*Policy)
+		subject, client string
+		groups          []string
+		kind            Kind
+	}{
+		"Keycloak": {
+			`{"exp":EXP,"iat":IAT,"jti":"559a70fe","iss":"ISS","aud":["account","https://gateway.example.com"],"sub":"1541e579","typ":"Bearer","azp":"shop","sid":"d539c307",
+				"preferred_username":"nikolas","email_verified":false,"acr":"1","realm_access":{"roles":["ops"]},"resource_access":{"account":{"roles":["view-profile"]}},
+				"scope":"email profile","client_id":"shop","username":"nikolas","token_type":"Bearer","active":true}`,
+			func(p *Policy) { p.Preset = "keycloak" }, "1541e579", "shop", []string{"ops"}, KindUser,
+		},
+		"Zitadel": {
+			`{"active":true,"scope":"openid profile","client_id":"78366401571647008","token_type":"Bearer","exp":EXP,"iat":IAT,"nbf":IAT,"sub":"165460784409737834",
+				"aud":["78366401571647008","69234237810729019"],"iss":"ISS","jti":"162707668502577762","username":"minnie@acme.com","name":"Minnie",
+				"urn:zitadel:iam:org:project:69234237810729019:roles":{"ops":{"223281986649719041":"acme.com"}}}`,
+			func(p *Policy) {
+				p.Preset, p.Audiences, p.Kind = "zitadel", []string{"69234237810729019"}, KindUser
+			}, "165460784409737834", "78366401571647008", []string{"ops"}, KindUser,
+		},
+		"Ory Hydra": {
+			`{"active":true,"scope":"read","client_id":"ci","sub":"ci","exp":EXP,"iat":IAT,"nbf":IAT,"aud":["https://gateway.example.com"],"iss":"ISS",
+				"token_type":"Bearer","token_use":"access_token","ext":{"groups":["ops"]}}`,
+			func(p *Policy) { p.GroupsClaim = "ext.groups" }, "ci", "ci", []string{"ops"}, KindServiceAccount,
+		},
+		"Stytch": {
+			`{"active":true,"aud":["https://gateway.example.com"],"client_id":"app","exp":EXP,"iat":IAT,"iss":"ISS","scope":"openid","sub":"member","token_type":"access_token","request_id":"r","status_code":200}`,
+			func(*Policy) {}, "member", "app", nil, KindUnclear,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(t)
+			v := g.verifier(g.asking(), with(c.policy))
+			g.idp.SetBody(idp.Introspection, []byte(strings.NewReplacer("EXP", fmt.Sprint(at(time.Hour)), "IAT", fmt.Sprint(at(0)), "ISS", g.idp.URL).Replace(c.body)))
+			caller := letIn(t, v, "ory_at_x.y")
+			if caller.Subject() != c.subject || caller.ClientID() != c.client || !slices.Equal(caller.Groups(), c.groups) || caller.Kind() != c.kind {
+				t.Errorf("the caller is %s of %s, %s, in %v", caller.Subject(), caller.ClientID(), caller.Kind(), caller.Groups())
+			}
+		})
+	}
 }
 
 // A thousand requests with a token that nobody has seen make one question.

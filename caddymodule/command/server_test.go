@@ -24,9 +24,11 @@ const someIssuers = `[
 		"keys":[{"kid":"2026-05","kty":"RSA","alg":"RS256","use":"sig"},{"kid":"2026-06","kty":"EC"}],
 		"fetched_at":"2026-06-01T11:50:00Z","next_refresh":"2026-06-01T12:05:00Z","last_error":"","last_error_at":null,"restored":false},
 	{"name":"kept","issuer":"https://kept.example","source":"url https://kept.example/jwks","healthy":true,"keys":[],
-		"fetched_at":"2026-05-31T12:00:00Z","next_refresh":"","restored":true},
+		"fetched_at":"2026-05-31T12:00:00Z","next_refresh":"","restored":true,
+		"introspection":{"endpoint":"https://kept.example/introspect","healthy":true,"active":12,"inactive":3,"failed":0,"limited":0,"answered_at":"2026-06-01T11:59:00Z","last_error":"","last_error_at":null}},
 	{"name":"lost","issuer":"https://lost.example","source":"discovery","healthy":false,"keys":[],
-		"fetched_at":null,"last_error":"GET https://lost.example: connection refused","last_error_at":"2026-06-01T11:59:00Z"}
+		"fetched_at":null,"last_error":"GET https://lost.example: connection refused","last_error_at":"2026-06-01T11:59:00Z",
+		"introspection":{"endpoint":"","healthy":false,"active":0,"inactive":0,"failed":7,"limited":2,"answered_at":null,"last_error":"the metadata are not known","last_error_at":"2026-06-01T11:58:00Z"}}
 ]`
 
 func TestGoldenStatus(t *testing.T) {
