@@ -202,6 +202,14 @@ func (c Config) parseURL(address string) (*url.URL, error) {
 	return nil, errors.New("is neither https nor http")
 }
 
+// CheckURL refuses addresses that nothing should be sent to, as those of key sets are
+// refused: https only, and http to loopback or where it is allowed. Its errors go on
+// from the address.
+func CheckURL(address string, insecureHTTP bool) error {
+	_, err := Config{InsecureHTTP: insecureHTTP}.parseURL(address)
+	return err
+}
+
 // httpAllowed reports whether u's host may be asked over plain http.
 func (c Config) httpAllowed(u *url.URL) bool {
 	return c.InsecureHTTP || loopback.Host(u.Hostname())
