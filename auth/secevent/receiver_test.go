@@ -1,0 +1,96 @@
+package secevent
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
+	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+)
+
+// An event that is answered is durable: whoever reads the storage afterwards finds it.
+// Sent again it changes nothing, not even what an operator has deleted meanwhile.
+func TestEventsAreDurable(t *testing.T) {
+	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})
+	first, _, last := receiver(t, config(publish(t, key)), e)
+	token, byLogout := key.token(typSET, set(revokedSession, object{})), key.token(typLogout, logout())
+	if outcome, err := first.SET(t.Context(), token); err != nil || outcome != Revoked {
+		t.Fatalf("got %s, %v", outcome, err)
+	}
+	if err := first.Logout(t.Context(), byLogout); err != nil {
+		t.Fatal(err)
+	}
+	if what := last(); what.Kind != BackChannelLogout || what.Outcome != Revoked || len(what.Subjects) != 1 || what.Subjects[0] != session {
+		t.Errorf("observed %+v", what)
+	}
+
+	second, revoked, _ := receiver(t, config(publish(t, key)), e.Clone())
+	awaitLoaded(t, revoked, second.memory)
+	found := revoked.Find(revocation.Key{Issuer: ours, Target: revocation.Subject, Name: "alice"})
+	if found == nil || !found.IssuedBefore().Equal(now) || found.By() != "issuer ours" || !found.ExpiresAt().Equal(now.Add(24*time.Hour+30*time.Second)) {
+		t.Fatalf("found %+v", found)
+	}
+	if _, err := revoked.Delete(t.Context(), found.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, err := second.SET(t.Context(), token); err != nil || outcome != Repeated {
+		t.Errorf("again: got %s, %v", outcome, err)
+	}
+	if refusal := (*Refusal)(nil); !errors.As(second.Logout(t.Context(), byLogout), &refusal) {
+		t.Error("a logout token is taken twice")
+	}
+	if revoked.Find(revocation.Key{Issuer: ours, Target: revocation.Subject, Name: "alice"}) != nil {
+		t.Error("what an operator deleted is revoked again")
+	}
+}
+
+func awaitLoaded(t *testing.T, revoked *revocation.Registry, memory *Memory) {
+	t.Helper()
+	if err := errors.Join(revoked.Await(t.Context()), memory.Await(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// With storage away, or none yet, the sender is told to send the event again; then it
+// is taken.
+func TestStorageAway(t *testing.T) {
+	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})
+	r, revoked, last := receiver(t, config(publish(t, key)), e)
+	awaitLoaded(t, revoked, r.memory)
+	token := key.token(typSET, set(revokedSession, object{}))
+	e.SetDown(true)
+	outcome, err := r.SET(t.Context(), token)
+	if !errors.Is(err, registry.ErrBusy) || outcome != Failed || last().Outcome != Failed {
+		t.Fatalf("got %s, %v", outcome, err)
+	}
+	e.SetDown(false)
+	for range 100 {
+		if outcome, err = r.SET(t.Context(), token); err == nil {
+			break
+		}
+	}
+	if err != nil || outcome != Revoked && outcome != NoEffect {
+		t.Errorf("got %s, %v", outcome, err)
+	}
+	if revoked.Find(revocation.Key{Issuer: ours, Target: revocation.Subject, Name: "alice"}) == nil {
+		t.Error("it is not revoked")
+	}
+}
+
+// A refusal, and an event without effect, leave nothing behind.
+func TestNothingComesOfARefusal(t *testing.T) {
+	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})
+	r, revoked, last := receiver(t, config(publish(t, key)), e)
+	awaitLoaded(t, revoked, r.memory)
+	if outcome, err := r.SET(t.Context(), newSigner(t, "key").token(typSET, set(revokedSession, object{}))); err == nil || outcome != Refused || last().Kind != SessionRevoked {
+		t.Errorf("got %s, %v", outcome, err)
+	}
+	if outcome, err := r.SET(t.Context(), key.token(typSET, set("https://example.com/unknown", object{}))); err != nil || outcome != NoEffect {
+		t.Errorf("got %s, %v", outcome, err)
+	}
+	if n := revoked.Count() + r.memory.Snapshot().Len(); n != 0 {
+		t.Errorf("%d records were made", n)
+	}
+}

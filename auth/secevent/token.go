@@ -1,0 +1,212 @@
+package secevent
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
+)
+
+// Bounds of what is read.
+const (
+	// MaxToken bounds an event, in bytes.
+	MaxToken = 64 << 10
+	// MaxID bounds its `jti`, in bytes.
+	MaxID = 1024
+
+	maxAudiences = 100
+	maxSeconds   = 253402300799 // the end of the year 9999
+)
+
+// signedToken is a JWT of which nothing is believed until its signature was verified.
+type signedToken struct {
+	compact  jose.Compact
+	hint     issuer.Hint
+	typ      string // lower case, without "application/"
+	claims   jose.Object
+	id       string
+	issuedAt time.Time
+}
+
+// open takes a token apart and holds everything but its signature against what all
+// kinds of events have in common (RFC 8725, sections 3.1 to 3.12): the types that it
+// may have, `alg`, `iss`, `aud`, `jti`, `iat` and, where they are there, `exp` and
+// `nbf`.
+func (s *Source) open(text string, types, audiences []string) (*signedToken, *Refusal) {
+	if len(text) > MaxToken {
+		return nil, refuse(InvalidRequest, "the token is longer than %d bytes", MaxToken)
+	}
+	t := new(signedToken)
+	if strings.Count(text, ".") != 2 || !t.compact.Decode([]byte(text)) {
+		return nil, refuse(InvalidRequest, "not a JWT in JWS compact serialization: an encrypted or unsigned one is not accepted")
+	}
+	if refusal := t.readHeader(); refusal != nil {
+		return nil, refusal
+	}
+	var reader jose.Reader
+	var err error
+	if t.claims, err = reader.Read(t.compact.Payload, nil); err != nil {
+		return nil, refuse(InvalidRequest, "the claims are %v", err)
+	}
+	switch {
+	case !slices.Contains(types, t.typ):
+		return nil, refuse(InvalidRequest, "the header's typ is not %s", types[0])
+	case !slices.Contains(s.config.Algorithms, t.hint.Algorithm):
+		return nil, refuse(InvalidKey, "the header's alg is none of those that are accepted from this issuer")
+	}
+	if refusal := s.checkClaims(t, audiences); refusal != nil {
+		return nil, refusal
+	}
+	return t, nil
+}
+
+// readHeader refuses what a header asks for that is not understood here (RFC 7515,
+// section 4.1.11; RFC 7797). Members that would bring a key along are never read.
+func (t *signedToken) readHeader() *Refusal {
+	var reader jose.Reader
+	header, err := reader.Read(t.compact.Header, nil)
+	if err != nil {
+		return refuse(InvalidRequest, "the header is %v", err)
+	}
+	texts := make(map[string]string, 5)
+	for _, name := range []string{"alg", "kid", "typ", "x5t", "x5t#S256"} {
+		value, ok := header.Text(name)
+		if !ok {
+			return refuse(InvalidRequest, "the header's %s is not a text", name)
+		}
+		texts[name] = string(value)
+	}
+	for _, name := range []string{"crit", "b64"} {
+		if _, present := header.Get(name); present {
+			return refuse(InvalidRequest, "the header holds %s, which is not understood", name)
+		}
+	}
+	_, named := header.Get("kid")
+	t.hint = issuer.Hint{Algorithm: texts["alg"], KeyID: texts["kid"], HasKeyID: named, X5T: texts["x5t"], X5TS256: texts["x5t#S256"]}
+	t.typ = strings.TrimPrefix(strings.ToLower(texts["typ"]), "application/")
+	return nil
+}
+
+func (s *Source) checkClaims(t *signedToken, audiences []string) *Refusal {
+	iss, ok := t.claims.Text("iss")
+	if !ok || string(iss) != s.transmitter {
+		return refuse(InvalidIssuer, "the claim iss is not the identifier of this issuer")
+	}
+	found, ok := listOf(t.claims, "aud")
+	if !ok || !slices.ContainsFunc(found, func(one string) bool { return slices.Contains(audiences, one) }) {
+		return refuse(InvalidAudience, "the claim aud holds none of the audiences that are configured for such events")
+	}
+	id, ok := t.claims.Text("jti")
+	if !ok || len(id) == 0 || len(id) > MaxID {
+		return refuse(InvalidRequest, "the claim jti is not a text of 1 to %d bytes", MaxID)
+	}
+	t.id = string(id)
+	if _, present := t.claims.Get("nonce"); present {
+		return refuse(InvalidRequest, "the claim nonce marks an ID token")
+	}
+	return s.checkTimes(t)
+}
+
+// checkTimes leaves it to the kinds of events how old one may be.
+func (s *Source) checkTimes(t *signedToken) *Refusal {
+	now := float64(s.config.Now().UnixNano()) / float64(time.Second)
+	leeway := s.config.Leeway.Seconds()
+	issued, present, ok := dateOf(t.claims, "iat")
+	if !present || !ok {
+		return refuse(InvalidRequest, "the claim iat is not a time in seconds")
+	}
+	if issued > now+leeway {
+		return refuse(InvalidRequest, "the claim iat is in the future")
+	}
+	t.issuedAt = time.Unix(int64(issued), 0)
+	expires, present, ok := dateOf(t.claims, "exp")
+	if !ok || present && now >= math.Floor(expires)+leeway {
+		return refuse(InvalidRequest, "the claim exp is in the past, or not a time in seconds")
+	}
+	begins, present, ok := dateOf(t.claims, "nbf")
+	if !ok || present && now+leeway < begins {
+		return refuse(InvalidRequest, "the claim nbf is in the future, or not a time in seconds")
+	}
+	return nil
+}
+
+// isLate tells whether no token that was issued by then is accepted any more.
+func (s *Source) isLate(issuedAt time.Time) bool {
+	return s.config.Now().Sub(issuedAt) > s.config.Lifetime+2*s.config.Leeway
+}
+
+// verify finds the issuer's key that signed the token. It comes last, as it costs
+// most, and waits once for the issuer's current set if the key is not known.
+func (s *Source) verify(ctx context.Context, t *signedToken) error {
+	before := s.config.Keys.JWKS()
+	choice := before.Choose(t.hint)
+	if t.signedBy(choice.Keys) {
+		return nil
+	}
+	if choice.Known {
+		s.config.Keys.Suspect()
+		return refuse(InvalidKey, "the signature does not hold under the issuer's key of that id")
+	}
+	jwks, err := s.config.Keys.Await(ctx, func(set *issuer.JWKS) bool {
+		choice := set.Choose(t.hint)
+		return set != before && (choice.Known || len(choice.Keys) > 0)
+	})
+	switch {
+	case errors.Is(err, issuer.ErrUnknownKey):
+		return refuse(InvalidKey, "no key of the issuer signed it")
+	case err != nil:
+		return errors.Join(ErrKeys, err)
+	case !t.signedBy(jwks.Choose(t.hint).Keys):
+		return refuse(InvalidKey, "no key of the issuer signed it")
+	}
+	return nil
+}
+
+func (t *signedToken) signedBy(keys []*issuer.Key) bool {
+	return slices.ContainsFunc(keys, func(key *issuer.Key) bool {
+		return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
+	})
+}
+
+// listOf reads a claim that is a text or an array of texts (RFC 7519, section 4.1.3).
+func listOf(claims jose.Object, name string) (list []string, ok bool) {
+	value, present := claims.Get(name)
+	if !present {
+		return nil, true
+	}
+	if value.Kind() == '"' {
+		text, err := jose.Unquote(value)
+		return []string{string(text)}, err == nil
+	}
+	var reader jose.Reader
+	ok = reader.Each(value, func(element jsontext.Value) bool {
+		if element.Kind() != '"' || len(list) == maxAudiences {
+			return false
+		}
+		text, err := jose.Unquote(element)
+		list = append(list, string(text))
+		return err == nil
+	})
+	return list, ok
+}
+
+// dateOf reads a NumericDate (RFC 7519, section 2) in Unix seconds.
+func dateOf(claims jose.Object, name string) (seconds float64, present, ok bool) {
+	value, present := claims.Get(name)
+	if !present {
+		return 0, false, true
+	}
+	if value.Kind() != '0' {
+		return 0, true, false
+	}
+	seconds, err := strconv.ParseFloat(string(value), 64)
+	return seconds, true, err == nil && seconds >= 0 && seconds <= maxSeconds
+}
