@@ -71,6 +71,7 @@ type apiParts struct {
 	sso           *SSO
 	activations   *activations
 	events        *emitter
+	receivers     *eventReceivers
 	storage       certmagic.Storage
 	logger        *zap.Logger
 }
@@ -172,6 +173,7 @@ func (p *apiParts) operation() api.Operation {
 			Name: name, Keys: p.engines[name], KindsTold: i.policy.TellsKinds(),
 			UnclearCallers: func() uint64 { return a.verifier.UnclearCallers(name) },
 			Introspection:  i.questions(a.verifier),
+			Events:         p.receivers.service(name),
 		})
 	}
 	return o

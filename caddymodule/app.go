@@ -71,6 +71,7 @@ type App struct {
 	licensing     *licensing   // nil: no license is asked for
 	limits        *limits      // nil: as above
 	activations   *activations // nil: no login brings a license
+	receivers     *eventReceivers
 	events        *emitter
 	api           *api.API
 }
@@ -90,7 +91,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.api, err = newAPI(apiParts{
 		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, revocations: a.revocations.registry, authenticator: a.authenticator,
-		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, storage: ctx.Storage(), logger: a.logger,
+		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
 }
@@ -133,7 +134,11 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.limits = a.limits
-	shown := gauges{engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view, revocations: a.revocations.registry, activations: a.activations}
+	a.receivers, err = takeEventReceivers(storage, issuers, a.verifier.engines, a.revocations, a.logger, a.events)
+	if err != nil {
+		return err
+	}
+	shown := gauges{events: a.receivers, engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view, revocations: a.revocations.registry, activations: a.activations}
 	if a.licensing != nil {
 		shown.license, shown.limits = a.licensing.reading, a.limits
 	}
@@ -168,6 +173,7 @@ func (a *App) attach() bool {
 		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
 		detach = append(detach, a.activations.attach(storage, a.ServiceAccounts.refresh())...)
 		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
+		detach = append(detach, a.receivers.attach(storage, a.ServiceAccounts.refresh(), a.logger, a.events)...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
 			a.limits.attach(storage, a.ServiceAccounts.refresh()))
 	})
@@ -203,9 +209,9 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.activations.release(), a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
+	err := errors.Join(a.activations.release(), a.receivers.release(), a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
 	a.senders.release()
-	a.activations, a.limits, a.licensing, a.accounts, a.revocations, a.verifier = nil, nil, nil, nil, nil, nil
+	a.activations, a.limits, a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil, nil, nil
 	return err
 }
 

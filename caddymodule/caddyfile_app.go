@@ -99,6 +99,7 @@ func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*cad
 //	    refresh          <duration>
 //	    max_stale        <duration>
 //	    introspection    { … }                                            # see parseIntrospection
+//	    events           { … }                                            # see parseEvents
 //	}
 func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 	i := new(Issuer)
@@ -152,6 +153,7 @@ func (i *Issuer) options() options {
 		"fetch_token_host": list(&i.FetchTokenHosts),
 		"insecure_http":    once(func(d *d) error { return flag(d, &i.InsecureHTTP) }),
 		"refresh":          once(func(d *d) error { return duration(d, &i.Refresh, caddy.Duration(10*time.Second), 0) }),
+		"events":           once(part(&i.Events, (*IssuerEvents).parseEvents)),
 		"max_stale":        once(func(d *d) error { return duration(d, &i.MaxStale, caddy.Duration(time.Minute), 0) }),
 		"introspection":    once(part(&i.Introspection, (*Introspection).parseIntrospection)),
 	}
@@ -235,6 +237,11 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 	}
 	if err := i.checkEndpoint(); err != nil {
 		return d.WrapErr(err)
+	}
+	if i.Events != nil {
+		if err := i.Events.check(i); err != nil {
+			return d.Errf("issuer %s: %v", i.Issuer, err)
+		}
 	}
 	for _, other := range others {
 		if other.Issuer == i.Issuer {

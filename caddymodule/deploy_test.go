@@ -73,6 +73,9 @@ var mayBeAbsent = map[string]bool{
 	"caddy_gatehouse_license_expiry_timestamp_seconds": true,
 	"caddy_gatehouse_licenses_signed_total":            true,
 	"caddy_gatehouse_license_limit":                    true,
+	"caddy_gatehouse_security_events_total":            true, // of issuers with events only
+	"caddy_gatehouse_security_event_polls_total":       true,
+	"caddy_gatehouse_security_event_timestamp_seconds": true,
 	"caddy_gatehouse_license_used":                     true,
 	"caddy_gatehouse_license_over_limit_total":         true,
 	"caddy_gatehouse_license_revocation_list_late":     true,

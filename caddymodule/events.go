@@ -27,6 +27,7 @@ const (
 	eventActivationCreated     = "activation_created"
 	eventActivationDeleted     = "activation_deleted"
 	eventActivationExpired     = "activation_expired"
+	eventSecurityEvent         = "security_event"
 )
 
 // emitter emits the events of one configuration. Apps start in no particular

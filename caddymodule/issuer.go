@@ -137,6 +137,10 @@ type Issuer struct {
 	// tokens that are no JWTs are refused.
 	Introspection *Introspection `json:"introspection,omitempty"`
 
+	// Which events of the issuer are taken: that somebody logged out, a session was
+	// revoked, an account disabled. Default: none.
+	Events *IssuerEvents `json:"events,omitempty"`
+
 	policy auth.Policy
 	source issuer.Config
 	asked  *introspection.Config // nil: not asked about tokens
@@ -224,6 +228,11 @@ func (i *Issuer) provision() error {
 	}
 	if err := i.source.Validate(); err != nil {
 		return err
+	}
+	if i.Events != nil {
+		if err := i.Events.check(i); err != nil {
+			return err
+		}
 	}
 	return i.provisionIntrospection(&r)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
+	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -48,6 +49,11 @@ var (
 		"Requests that the license did not let pass and that passed nevertheless, because of enforcement log or missing allow, by the code of the refusal.", "code")
 	overLimitTotal = counter("license_over_limit_total",
 		"New people, and new service accounts, beyond what the license is for: let_in or refused.", "limit", "result")
+	securityEventsTotal = counter("security_events_total",
+		"Events of an issuer (logout tokens, security event tokens, global revocations), by what they say and what became of them.",
+		"issuer", "kind", "outcome")
+	securityEventPollsTotal = counter("security_event_polls_total",
+		"Requests to fetch an issuer's events: success or failure.", "issuer", "result")
 	licensesSignedTotal = counter("licenses_signed_total",
 		"Licenses signed here, by their type.", "type")
 	ssoURLsTotal = counter("sso_urls_total",
@@ -88,7 +94,7 @@ func registerMetrics(ctx caddy.Context, gauges prometheus.Collector) error {
 	for _, collector := range []prometheus.Collector{
 		tokensTotal, tokenVerifySeconds, tokenCacheTotal, jwksFetchesTotal,
 		introspectionsTotal, introspectionSeconds,
-		licenseDenialsTotal, licenseWaivedTotal, overLimitTotal, licensesSignedTotal, ssoURLsTotal, activationsTotal, gauges,
+		licenseDenialsTotal, licenseWaivedTotal, overLimitTotal, licensesSignedTotal, ssoURLsTotal, activationsTotal, securityEventsTotal, securityEventPollsTotal, gauges,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -127,6 +133,18 @@ func beginLimitCounters() {
 	for _, name := range countedLimits {
 		overLimitTotal.WithLabelValues(name, resultLetIn)
 		overLimitTotal.WithLabelValues(name, resultRefused)
+	}
+}
+
+func beginEventCounters(issuer string, c *IssuerEvents) {
+	for _, kind := range secevent.Kinds {
+		for _, outcome := range secevent.Outcomes {
+			securityEventsTotal.WithLabelValues(issuer, string(kind), string(outcome))
+		}
+	}
+	if c.Poll != nil {
+		securityEventPollsTotal.WithLabelValues(issuer, resultSuccess)
+		securityEventPollsTotal.WithLabelValues(issuer, resultFailure)
 	}
 }
 
@@ -201,6 +219,7 @@ type gauges struct {
 	revocations *revocation.Registry
 	license     func() licenseReading // nil: none is asked for
 	limits      *limits               // nil: as above
+	events      *eventReceivers
 
 	activations *activations // nil: no login brings a license
 }
@@ -210,6 +229,8 @@ var (
 		"Age of an issuer's keys. Absent while there are none.", "issuer")
 	tokenCacheBytes = describe("token_cache_bytes",
 		"Memory that the verified tokens take which are kept, in bytes; token_cache is its bound.")
+	securityEventTime = describe("security_event_timestamp_seconds",
+		"When an issuer whose events are taken last sent one that it had signed, in Unix time; while there was none, when this process began to wait for it.", "issuer")
 	licenseExpiry = describe("license_expiry_timestamp_seconds",
 		"When the license in force ends, in Unix time, without its grace. Absent without one.")
 	licenseState = describe("license_state",
@@ -260,7 +281,7 @@ type licenseReading struct {
 
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jwksAge, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, licenseLimit, licenseUsed,
+	for _, desc := range []*prometheus.Desc{jwksAge, securityEventTime, tokenCacheBytes, licenseExpiry, licenseState, licenseRefuses, licenseSourceFault, licenseLimit, licenseUsed,
 		revocationsLate, revocationsNext, renewalFault, serviceAccounts, revocationsHeld, storageSynced, storageConflict, clockSuspect, seatsTaken} {
 		out <- desc
 	}
@@ -276,6 +297,7 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 			show(jwksAge, time.Since(fetched).Seconds(), name)
 		}
 	}
+	g.events.collect(show)
 	_, bytes := g.verifier.Cached()
 	show(tokenCacheBytes, float64(bytes))
 	counts := g.accounts.Counts()

@@ -39,7 +39,7 @@ type PollConfig struct {
 const (
 	DefaultPollInterval = 10 * time.Second
 
-	pollLimit     = 30 * time.Second // of one exchange
+	pollLimit     = 5 * time.Second // of one exchange
 	pollBatch     = 100              // events that are asked for at once
 	maxPollBody   = 8 << 20
 	maxPollRounds = 100 // without a pause
@@ -246,7 +246,7 @@ func (p *Poller) exchange(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	response, err := p.config.Client.Do(request)
 	if err != nil {
-		return nil, issuer.WithoutRemoteText(err, pollLimit)
+		return nil, issuer.WithoutRemoteText(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusUnauthorized {

@@ -64,6 +64,7 @@ func (a *API) table() []route {
 		{path: licenseAPI},
 		{path: licenseAPI, prefix: true},
 		{path: "/gatehouse/", methods: map[string]endpoint{get: {anyone, a.page, anyParams}}},
+		{path: "/gatehouse/issuers/", prefix: true, methods: map[string]endpoint{post: {anyone, a.receiveEvent, nil}}},
 		{path: "/api/status", methods: map[string]endpoint{get: {admins, a.getStatus, nil}}},
 		{path: "/api/issuers", methods: map[string]endpoint{get: {admins, a.listIssuers, nil}}},
 		{path: "/api/issuers/", prefix: true, methods: map[string]endpoint{post: {admins, a.refreshIssuer, nil}}},

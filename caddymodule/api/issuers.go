@@ -26,6 +26,9 @@ type IssuerKeys struct {
 	// Introspection is how the issuer answers questions about its tokens. Nil: it is
 	// asked none.
 	Introspection func() introspection.Status
+
+	// Events takes what the issuer says about those who hold its tokens; nil: nothing.
+	Events *EventReceiver
 }
 
 // Keys are an issuer's keys: an [*issuer.Engine].
@@ -54,6 +57,8 @@ type issuerState struct {
 	UnclearCallers uint64 `json:"unclear_callers"`
 	// Introspection: null where the issuer is asked nothing about its tokens.
 	Introspection *introspectionState `json:"introspection"`
+	// Events: how the issuer's events come. Null: none are taken.
+	Events *eventState `json:"events"`
 }
 
 // introspectionState is how an issuer answers questions about its tokens.
@@ -140,7 +145,7 @@ func (k IssuerKeys) state() issuerState {
 		Ignored:   append([]string{}, s.Ignored...),
 		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),
 		LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
-		KindsTold: k.KindsTold,
+		KindsTold: k.KindsTold, Events: k.Events.state(),
 	}
 	if k.UnclearCallers != nil {
 		state.UnclearCallers = k.UnclearCallers()

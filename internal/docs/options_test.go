@@ -18,6 +18,8 @@ var blocks = []struct{ page, heading, caddyfile string }{
 	{"docs/options.md", "### `issuer`", inGatehouse("issuer https://login.example.com {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `dpop`", inGatehouse("dpop {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `introspection` of `issuer`", "{\ngatehouse {\nissuer https://login.example.com {\naudience a\nintrospection {\nUNKNOWN\n}\n}\n}\n}\n"},
+	{"docs/options.md", "### `events` of `issuer`", inGatehouse("issuer https://login.example.com {\naudience a\nevents {\nUNKNOWN\n}\n}")},
+	{"docs/options.md", "### `poll` of `events`", inGatehouse("issuer https://login.example.com {\naudience a\nevents {\npoll https://login.example.com {\nUNKNOWN\n}\n}\n}")},
 	{"docs/options.md", "### `service_accounts`", inGatehouse("service_accounts {\nUNKNOWN\n}")},
 	{"docs/options.md", "### `account` of `service_accounts`", inGatehouse("service_accounts {\naccount ci {\nUNKNOWN\n}\n}")},
 	{"docs/options.md", "### `api`", inGatehouse("api {\nUNKNOWN\n}")},

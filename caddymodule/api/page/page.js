@@ -173,6 +173,7 @@
 			found.push({ level: "warn", what: "The keys of " + issuer.name + " are those that were kept", so: "They have not been fetched since this server started. A key that was withdrawn may still be among them.", out: ["See ", at], act: fetchNow });
 		}
 		if (issuer.introspection?.last_error) found.push({ level: "bad", what: issuer.name + " does not answer questions about tokens", so: "Callers whose token it was not asked about lately get 503. " + issuer.introspection.last_error, out: ["Check network, client_id and its secret. See ", at] });
+		if (issuer.events?.poll_failure) found.push({ level: "warn", what: "Events of " + issuer.name + " cannot be fetched", so: "Who is logged out or disabled there is still let in here. " + issuer.events.poll_failure, out: ["See ", goTo(issuer.name, "issuers-title")] });
 		if (issuer.ignored.length) found.push({ level: "warn", what: number(issuer.ignored.length, "key") + " of " + issuer.name + " cannot be used", so: "Tokens with such a signature are refused.", out: ["The reasons: ", at] });
 		if (issuer.unclear_callers && !issuer.kinds_told) found.push({ level: "warn", what: "People and machines of " + issuer.name + " cannot be told apart", so: "It is so of " + number(issuer.unclear_callers, "token") + ".", out: ["Name the preset of the issuer, or write kind."] });
 		return found;
@@ -451,7 +452,12 @@
 		title.append(badge(make("span"), issuer.healthy ? (issuer.restored ? "kept keys" : "healthy") : "not healthy", issuer.healthy ? (issuer.restored ? "warn" : "good") : "bad"));
 		one.append(title, make("div", issuer.issuer, "quiet"));
 		if (issuer.last_error) one.append(put(make("p", undefined, "fault"), issuer.last_error + " (", time(issuer.last_error_at), ")"));
-		one.append(facts([["Source", issuer.source], ["Fetched", time(issuer.fetched_at)], ["Next refresh", issuer.next_refresh && time(issuer.next_refresh)]]));
+		const events = issuer.events;
+		if (events?.poll_failure) one.append(make("p", "Events cannot be fetched: " + events.poll_failure, "fault"));
+		one.append(facts([
+			["Source", issuer.source], ["Fetched", time(issuer.fetched_at)], ["Next refresh", issuer.next_refresh && time(issuer.next_refresh)],
+			["Events", events && events.ways.join(", ")], ["Last event", events?.last_event && time(events.last_event)], ["Last poll", events?.last_poll && time(events.last_poll)],
+		]));
 		const keys = make("ul", undefined, "keys");
 		for (const key of issuer.keys) {
 			keys.append(put(make("li", [key.kid || "(no id)", key.alg || key.kty].join("  ")), key.serves_until ? " withdrawn, used until " + stamp(key.serves_until) : ""));

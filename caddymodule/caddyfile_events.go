@@ -1,0 +1,93 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// parseEvents reads what events are taken of an issuer. Syntax:
+//
+//	events {
+//	    audience           <audience...>
+//	    transmitter        <identifier> <jwks_uri>
+//	    backchannel_logout <client-id...>
+//	    push               [bearer <token>]
+//	    poll <url> {
+//	        every <duration>
+//	        token <token>
+//	        client_credentials <token-url> <client-id> <client-secret> [<scope...>]
+//	    }
+//	    global_revocation  [<audience...>]
+//	    match_email
+//	    untyped
+//	    ends               session|subject
+//	}
+func (e *IssuerEvents) parseEvents(d *caddyfile.Dispenser) error {
+	if err := noMore(d, "events"); err != nil {
+		return err
+	}
+	return parseBlock(d, options{
+		"audience": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &e.Audiences) }),
+		"transmitter": once(func(d *caddyfile.Dispenser) error {
+			list, err := words(d)
+			if err == nil && len(list) != 2 {
+				err = d.Errf("transmitter: found %d words, expected its identifier and the address of its key set", len(list))
+			}
+			if err == nil {
+				e.Transmitter, e.TransmitterJWKSURI = list[0], list[1]
+			}
+			return err
+		}),
+		"backchannel_logout": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &e.BackChannelLogout) }),
+		"push":               once(part(&e.Push, (*EventPush).parsePush)),
+		"poll":               once(part(&e.Poll, (*EventPoll).parsePoll)),
+		"global_revocation": once(part(&e.GlobalRevocation, func(g *EventGlobal, d *caddyfile.Dispenser) error {
+			if d.CountRemainingArgs() == 0 {
+				return nil
+			}
+			return appendWords(d, &g.Audiences)
+		})),
+		"match_email": once(func(d *caddyfile.Dispenser) error { return flag(d, &e.MatchEmail) }),
+		"untyped":     once(func(d *caddyfile.Dispenser) error { return flag(d, &e.Untyped) }),
+		"ends":        once(func(d *caddyfile.Dispenser) error { return oneOf(d, &e.Ends, eventEnds) }),
+	})
+}
+
+func (p *EventPush) parsePush(d *caddyfile.Dispenser) error {
+	list := d.RemainingArgs()
+	switch {
+	case len(list) == 0:
+		return nil
+	case list[0] != "bearer" || len(list) != 2 || list[1] == "":
+		return d.Err("push: expected nothing more on this line, or `bearer <token>`") // what stands there may be a secret
+	}
+	p.Bearer = list[1]
+	return nil
+}
+
+func (p *EventPoll) parsePoll(d *caddyfile.Dispenser) error {
+	if err := wordFor(d, &p.URL, "the address of the polling endpoint"); err != nil {
+		return err
+	}
+	return parseBlock(d, options{
+		"every": once(func(d *caddyfile.Dispenser) error {
+			return duration(d, &p.Every, caddy.Duration(minPollInterval), caddy.Duration(maxPollInterval))
+		}),
+		"token": once(func(d *caddyfile.Dispenser) error {
+			list := d.RemainingArgs()
+			if len(list) != 1 || list[0] == "" {
+				return d.Err("token: expected one value") // what stands there is a secret
+			}
+			p.Token = list[0]
+			return nil
+		}),
+		"client_credentials": once(part(&p.ClientCredentials, func(c *EventCredentials, d *caddyfile.Dispenser) error {
+			list := d.RemainingArgs()
+			if len(list) < 3 {
+				return d.Errf("client_credentials: found %d words, expected the token endpoint, the client id, its secret and perhaps scopes", len(list))
+			}
+			c.TokenURL, c.ClientID, c.ClientSecret, c.Scopes = list[0], list[1], list[2], list[3:]
+			return nil
+		})),
+	})
+}
