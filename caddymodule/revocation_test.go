@@ -3,6 +3,7 @@ package caddymodule_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -160,9 +161,14 @@ func (n *node) revokeOn(subject string) error {
 	return err
 }
 
+// person is a token that was issued a minute ago.
+func (n *node) person(subject string) edit {
+	return bearer(mint(n.issuer, claims{"sub": subject, "azp": "portal", "iat": time.Now().Add(-time.Minute).Unix()}))
+}
+
 func (n *node) personStatus(t *testing.T, subject string) int {
 	t.Helper()
-	got, err := try(n.client, "GET", n.url+"/", bearer(mint(n.issuer, claims{"sub": subject, "azp": "portal", "iat": time.Now().Add(-time.Minute).Unix()})))
+	got, err := try(n.client, "GET", n.url+"/", n.person(subject))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,16 +180,28 @@ func (n *node) personStatus(t *testing.T, subject string) int {
 func TestRevocationOnTwoNodes(t *testing.T) {
 	t.Parallel()
 	dir, issuer := t.TempDir(), newIssuer(t)
-	first, second := startNode(t, dir, issuer), startNode(t, dir, issuer)
+	streaming := strings.Replace(nodeConfig, `respond "in"`, "reverse_proxy /sse "+newUpstream(t).URL+" {\n\t\tflush_interval -1\n\t}\n\trespond \"in\"", 1)
+	first, second := startNode(t, dir, issuer), startNodeOf(t, dir, issuer, streaming)
+	stream := open(t, second.client, http.MethodGet, second.url+"/sse?every=20ms", second.person("alice"))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, stream.Body)
+		ended <- err
+	}()
 	if status := second.personStatus(t, "alice"); status != http.StatusOK {
 		t.Fatalf("got %d before", status)
 	}
 	if err := first.revokeOn("alice"); err != nil {
 		t.Fatal(err)
 	}
+	revokedAt := time.Now()
 	if status := first.personStatus(t, "alice"); status != http.StatusUnauthorized {
 		t.Errorf("got %d with the very next request, want 401", status)
 	}
+	if err := <-ended; err != nil {
+		t.Errorf("the stream on the other node ended with %v", err)
+	}
+	t.Logf("the stream on the other node ended %s later, where refresh is %s", time.Since(revokedAt), nodeRefresh)
 	eventually(t, "the other node refuses", func() bool { return second.personStatus(t, "alice") == http.StatusUnauthorized })
 	if err := os.RemoveAll(filepath.Join(dir, "storage", "gatehouse", "revocations")); err != nil {
 		t.Fatal(err)
