@@ -180,7 +180,7 @@ func (n *node) personStatus(t *testing.T, subject string) int {
 func TestRevocationOnTwoNodes(t *testing.T) {
 	t.Parallel()
 	dir, issuer := t.TempDir(), newIssuer(t)
-	streaming := strings.Replace(nodeConfig, `respond "in"`, "reverse_proxy /sse "+newUpstream(t).URL+" {\n\t\tflush_interval -1\n\t}\n\trespond \"in\"", 1)
+	streaming := strings.Replace(nodeConfig, `respond "in"`, "handle /sse {\nreverse_proxy "+newUpstream(t).URL+" {\nflush_interval -1\n}\n}\nrespond \"in\"", 1)
 	first, second := startNode(t, dir, issuer), startNodeOf(t, dir, issuer, streaming)
 	stream := open(t, second.client, http.MethodGet, second.url+"/sse?every=20ms", second.person("alice"))
 	ended := make(chan error, 1)
@@ -190,6 +190,11 @@ func TestRevocationOnTwoNodes(t *testing.T) {
 	}()
 	if status := second.personStatus(t, "alice"); status != http.StatusOK {
 		t.Fatalf("got %d before", status)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("the stream ended before with %v", err)
+	default:
 	}
 	if err := first.revokeOn("alice"); err != nil {
 		t.Fatal(err)
