@@ -88,8 +88,7 @@ var outputs = map[string][]string{
 	"sso url":    {"/authorize?client_id=license-users", "response_type=id_token%20token", "state="},
 	"login page": {"HTTP/1.1 200", `<form method="post">`, `type="password"`},
 	"log in":     {"/callback#", "access_token=eyJ", "id_token=eyJ", "state="},
-	"revoke":     {"HTTP/1.1 201", `"subject":"guest"`, `"expires_at"`},
-	"revoked":    {"HTTP/1.1 401", "the token was revoked"},
+	"revoke":     {"HTTP/1.1 201", `"subject":"guest"`, `"expires_at"`, "HTTP/1.1 401", "the token was revoked"},
 	"logged in":  {"HTTP/1.1 200", `"guest"`, `"user"`, "!Authorization"},
 	"id token":   {"HTTP/1.1 401", `error="invalid_token"`, "type"},
 }
