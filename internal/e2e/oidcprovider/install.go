@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-//go:embed testdata/package.json testdata/package-lock.json testdata/server.mjs testdata/client.mjs testdata/events.mjs
+//go:embed testdata/package.json testdata/package-lock.json testdata/server.mjs testdata/client.mjs testdata/gateway.mjs testdata/events.mjs
 var files embed.FS
 
-var names = []string{"package.json", "package-lock.json", "server.mjs", "client.mjs", "events.mjs"}
+var names = []string{"package.json", "package-lock.json", "server.mjs", "client.mjs", "gateway.mjs", "events.mjs"}
 
 // install returns a folder with the script and what it imports. Its name holds a
 // hash of the files, so that a change of one makes a new folder.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -20,6 +21,9 @@ const Audience = "https://gateway.example.com"
 
 // ClientID is the `client_id` of every token, and its subject.
 const ClientID = "robot"
+
+// MTLSClientID is the client whose tokens are bound to its certificate.
+const MTLSClientID = ClientID + "-mtls"
 
 const clientSecret = "a secret of tests only"
 
@@ -73,7 +77,7 @@ func Start(t testing.TB, keyed ...string) (issuerURL string, fetchToken func(alg
 	}
 	issuerURL = strings.TrimSpace(line)
 	return issuerURL, func(alg string) string {
-		token, err := fetch(issuerURL, alg)
+		token, err := fetch(issuerURL, ClientID, alg, nil)
 		if err != nil {
 			// Not Fatal: subtests may ask, on goroutines of their own.
 			t.Errorf("asking oidc-provider for a token signed by %s: %v", alg, err)
@@ -104,7 +108,7 @@ func lookPath(t testing.TB, name string) string {
 // Revoke has the provider take back a token (RFC 7009).
 func Revoke(t testing.TB, issuerURL, token string) {
 	t.Helper()
-	res, err := post(issuerURL+"/token/revocation", url.Values{"token": {token}})
+	res, err := post(issuerURL+"/token/revocation", ClientID, url.Values{"token": {token}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,26 +118,27 @@ func Revoke(t testing.TB, issuerURL, token string) {
 	}
 }
 
-// post sends a form as the client ClientID.
-func post(address string, form url.Values) (*http.Response, error) {
+// post sends a form as a client.
+func post(address, as string, form url.Values, headers http.Header) (*http.Response, error) {
 	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, headers)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(ClientID), url.QueryEscape(clientSecret))
+	req.SetBasicAuth(url.QueryEscape(as), url.QueryEscape(clientSecret))
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	return client.Do(req)
 }
 
 // fetch asks for a token by client credentials; the resource names the algorithm.
-func fetch(issuerURL, alg string) (string, error) {
+func fetch(issuerURL, client, alg string, headers http.Header) (string, error) {
 	form := url.Values{
 		"grant_type": {"client_credentials"},
 		"scope":      {"read write"},
 		"resource":   {"urn:gatehouse:" + alg},
 	}
-	res, err := post(issuerURL+"/token", form)
+	res, err := post(issuerURL+"/token", client, form, headers)
 	if err != nil {
 		return "", err
 	}

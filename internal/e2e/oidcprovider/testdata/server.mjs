@@ -22,14 +22,15 @@ const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
-    clients: [{
-      client_id: clientId,
+    clients: [...[clientId, `${clientId}-mtls`].map((id) => ({
+      client_id: id,
       client_secret: clientSecret,
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],
       scope: 'read write',
-    }, {
+      tls_client_certificate_bound_access_tokens: id !== clientId,
+    })), {
       client_id: 'gateway',
       client_secret: clientSecret,
       grant_types: [],
@@ -60,6 +61,13 @@ server.listen(0, '127.0.0.1', () => {
       introspection: { enabled: true },
       jwtIntrospection: { enabled: true },
       revocation: { enabled: true },
+      // Tokens of the second client are bound to its certificate, which a proxy in
+      // front, that the test plays, would hand on.
+      mTLS: {
+        enabled: true,
+        certificateBoundAccessTokens: true,
+        getCertificate: (ctx) => ctx.get('x-client-cert') && decodeURIComponent(ctx.get('x-client-cert')),
+      },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_ctx, resource) => ({
