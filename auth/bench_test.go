@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
@@ -344,6 +345,42 @@ func BenchmarkAdmit(b *testing.B) {
 		for b.Loop() {
 			if _, refusal := registration.Admit(token, epoch); refusal != nil {
 				b.Fatal(refusal)
+			}
+		}
+	})
+}
+
+// BenchmarkBound is a request with a remembered token that is bound to a key, and a
+// fresh proof by ES256; the floor is the bare verification of the proof's signature.
+func BenchmarkBound(b *testing.B) {
+	g := newGate(b)
+	me := newHolder(b)
+	v := g.verifier(binds(BoundOptional))
+	token := g.idp.Mint(map[string]any{"cnf": map[string]any{"jkt": me.thumbprint}, "groups": []string{"deployers", "operators"}, "scope": "gateway.read"})
+	b.Run("floor", func(b *testing.B) {
+		parts := strings.Split(me.request(b, token, g.clock.now(), "").Proofs[0], ".")
+		signed := []byte(parts[0] + "." + parts[1])
+		signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if !bareVerify(&me.private.PublicKey, signed, signature) {
+				b.Fatal("the signature does not hold")
+			}
+		}
+	})
+	b.Run("whole", func(b *testing.B) {
+		senders := g.senders(func(c *bound.Config) { c.Replays = bound.NewReplays(1<<30, time.Minute) })
+		requests := make([]*bound.Request, b.N)
+		for i := range requests {
+			requests[i] = me.request(b, token, g.clock.now(), "")
+		}
+		b.ReportAllocs()
+		b.ResetTimer()
+		for _, q := range requests {
+			if verdict := v.Verify(b.Context(), token).CheckSender(senders, q); verdict.Token == nil {
+				b.Fatal(verdict.Refusal)
 			}
 		}
 	})
