@@ -124,6 +124,7 @@ func newAPI(p apiParts) (*api.API, error) {
 	if p.activations != nil {
 		services.Activate, services.Seats = p.activations.service.Answer, p.activations
 	}
+	p.warnOfBound(issuer)
 	if issuer != "" {
 		services.Authenticate, err = p.authenticate(issuer)
 	}
@@ -136,6 +137,17 @@ func auditing(logger *zap.Logger) func(api.AuditEntry) {
 	return func(e api.AuditEntry) {
 		lastChanges.add(e)
 		audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
+	}
+}
+
+// warnOfBound warns where nobody can have a token for the API, which takes those of
+// bearers.
+func (p *apiParts) warnOfBound(issuer string) {
+	for _, i := range p.issuers {
+		if i.policy.Name == issuer && i.policy.Bound != auth.BoundOff && i.policy.Bound != auth.BoundOptional {
+			p.logger.Warn("the API takes plain bearer tokens only, and its issuer lets in none: nobody can administer with a token",
+				zap.String("issuer", issuer), zap.String("bound", string(i.policy.Bound)))
+		}
 	}
 }
 
@@ -161,7 +173,7 @@ func (p *apiParts) operation() api.Operation {
 		Explain: func(ctx context.Context, token string, sender *bound.Request) auth.Explanation {
 			return a.verifier.ExplainSender(ctx, token, a.registration, a.senders.Checker, sender)
 		},
-		Rules: a.named.of, Hour: lastHour.hour, Changes: lastChanges.list,
+		Rules: a.named.of, Proofs: a.senders.state, Hour: lastHour.hour, Changes: lastChanges.list,
 	}
 	if p.activations != nil {
 		o.Seats = p.activations.state

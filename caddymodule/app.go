@@ -175,7 +175,7 @@ func (a *App) attach() bool {
 		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
 		detach = append(detach, a.receivers.attach(storage, a.ServiceAccounts.refresh(), a.logger, a.events)...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
-			a.limits.attach(storage, a.ServiceAccounts.refresh()))
+			a.limits.attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
 	})
 }
 

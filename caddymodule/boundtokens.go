@@ -83,6 +83,9 @@ func schemesOf(a *authenticator, names []string, require bound.Requirement) (s s
 		s.bearer, s.dpop = s.bearer || bearer, s.dpop || dpop
 		s.told = s.told || dpop && i.Bound != ""
 	}
+	if s.told && s.dpop {
+		a.senders.told.Store(true)
+	}
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // DPoP says what is asked of the proofs that come with tokens which are bound to a
@@ -113,7 +115,11 @@ type senders struct {
 	config *DPoP // nil: nothing is configured
 	nonces bool
 	limit  int
-	memory *proofMemory // nil once it was released
+	memory *proofMemory
+	taken  bool // until it is released
+
+	told       atomic.Bool // something in the configuration speaks of DPoP
+	neighbours atomic.Pointer[neighbours]
 }
 
 // proofMemory is what outlives a configuration: a proof that was used under one must
@@ -141,6 +147,7 @@ const (
 // exactly once.
 func takeSenders(config *DPoP) (*senders, error) {
 	s := &senders{config: config}
+	s.told.Store(config != nil)
 	if config == nil {
 		config = new(DPoP)
 	}
@@ -160,7 +167,7 @@ func takeSenders(config *DPoP) (*senders, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.memory = taken.(*proofMemory)
+	s.memory, s.taken = taken.(*proofMemory), true
 	checked := bound.Config{Algorithms: config.Algorithms, MaxAge: time.Duration(config.MaxAge), Replays: s.memory.replays}
 	if s.nonces {
 		checked.Nonces = s.memory.nonces
@@ -172,13 +179,28 @@ func takeSenders(config *DPoP) (*senders, error) {
 	return s, nil
 }
 
+// state is what operators are shown; nil where the configuration does not speak of DPoP.
+func (s *senders) state() *api.ProofState {
+	if !s.told.Load() {
+		return nil
+	}
+	state := &api.ProofState{Nonce: off, Remembered: s.memory.replays.Len(), ReplayMemory: s.memory.replays.Limit()}
+	if s.nonces {
+		state.Nonce = nonceNode
+	}
+	if n := s.neighbours.Load(); n != nil {
+		state.OtherNodes = int(n.others.Load())
+	}
+	return state
+}
+
 // start makes the memory as large as this configuration says.
 func (s *senders) start() { s.memory.replays.SetLimit(s.limit) }
 
 // release gives the memory back, if it was taken.
 func (s *senders) release() {
-	if s != nil && s.memory != nil {
-		s.memory = nil
+	if s != nil && s.taken {
+		s.taken = false
 		_, _ = proofMemories.Delete(proofMemoryKey)
 	}
 }

@@ -1,6 +1,9 @@
 package caddymodule_test
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
@@ -110,6 +113,36 @@ func TestNonceOfTheNode(t *testing.T) {
 	g.reload("nonce node")
 	if got := g.ask(good); got.status != 401 || !strings.Contains(reasonIn(got), "is old or of another server") {
 		t.Errorf("after a restart: %d %s", got.status, reasonIn(got))
+	}
+}
+
+// status says how proofs are remembered.
+func TestStatusOfProofs(t *testing.T) {
+	g := startDPoP(t, "nonce node\nreplay_memory 7")
+	admin := freeAddress(t)
+	load := func(config string) map[string]any {
+		t.Helper()
+		text := strings.Replace(strings.Replace(config, "GLOBALS", strings.Replace(globals, "admin off", "admin "+admin, 1), 1), "service_accounts {", "api {\ntrust_admin_endpoint\n}\nservice_accounts {", 1)
+		if err := g.load(text); err != nil {
+			t.Fatal(err)
+		}
+		shown, _ := g.do(g.client, "GET", "http://"+admin+"/api/status").object(t)["dpop"].(map[string]any)
+		return shown
+	}
+	config := strings.Replace(dpopSite, "OPTIONS", "nonce node\nreplay_memory 7", 1)
+	shown := load(config)
+	if shown["nonce"] != "node" || shown["replay_memory"] != 7.0 || shown["remembered"] != 0.0 {
+		t.Errorf("at first: %v", shown)
+	}
+	nonce := g.get("/a").header.Get("DPoP-Nonce")
+	if got := g.ask(g.proof(claims{"nonce": nonce})); got.status != 200 {
+		t.Fatalf("got %d %s", got.status, reasonIn(got))
+	}
+	if shown := load(strings.Replace(config, "node", "off", 1)); shown["nonce"] != "off" || shown["remembered"] != 1.0 || shown["other_nodes"] != 0.0 {
+		t.Errorf("later: %v", shown)
+	}
+	if shown := load(strings.Replace(dpopSite, "dpop {\n\t\t\tOPTIONS\n\t\t}\n", "", 1)); shown != nil {
+		t.Errorf("without a word of it: %v", shown)
 	}
 }
 
@@ -256,6 +289,111 @@ func TestAnyHostIsWarnedOf(t *testing.T) {
 				t.Errorf("%d warnings, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+// Who administers needs a token that is not bound.
+func TestAPIOfAnIssuerOfBoundTokensIsWarnedOf(t *testing.T) {
+	for bound, want := range map[string]int{"optional": 0, "off": 0, "required": 1, "dpop": 1} {
+		g := start(t, strings.NewReplacer("dpop {\n\t\t\tOPTIONS\n\t\t}\n", "", "name acme\n", "name acme\nbound "+bound+"\n").Replace(dpopSite), "ISSUER", "https://login.example.com")
+		if bound == "off" {
+			continue
+		}
+		if got := strings.Count(g.log(), "the API takes plain bearer tokens only"); got != want {
+			t.Errorf("bound %s: %d warnings, want %d", bound, got, want)
+		}
+		g.stop()
+	}
+}
+
+// The recipes for providers, and for a proxy in front.
+func TestBoundRecipes(t *testing.T) {
+	issuer, me := newIssuer(t), newHolder(t)
+	server, key := selfSigned(t)
+	mine, err := tls.LoadX509KeyPair(server, key) // good for a client, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(mine.Certificate[0])
+	x5t, der := base64.RawURLEncoding.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(mine.Certificate[0])
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{mine}}}}
+	t.Cleanup(client.CloseIdleConnections)
+	load := func(text string, replaced ...string) *gateway {
+		t.Helper()
+		g := prepare(t, replaced...)
+		for _, from := range []string{"https://acme.eu.auth0.com/", "https://login.example.com/realms/acme"} {
+			text = strings.ReplaceAll(text, from, issuer.URL)
+		}
+		text = strings.ReplaceAll(text, "127.0.0.1:8009", strings.TrimPrefix(newUpstream(t).URL, "http://"))
+		if err := g.load(strings.Replace(text, "gatehouse {", globals+"\ngatehouse {\nservice_accounts {\nregistration optional\n}\n", 1)); err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	check := func(g *gateway, what, url string, want int, edits ...edit) {
+		t.Helper()
+		if got := g.do(client, "GET", url, edits...); got.status != want {
+			t.Errorf("%s: got %d %s, want %d", what, got.status, reasonIn(got), want)
+		}
+	}
+	token := func(audience string, cnf claims) string {
+		return mint(issuer, claims{"aud": audience, "typ": "Bearer", "sid": "s", "azp": "web", "sub": "auth0|jane", "cnf": cnf})
+	}
+	proven := func(url, token string) edit { return with(token, me.proof(token, "GET", url, nil)) }
+
+	g := load("{\ngatehouse {\n" + recipe(t, "Auth0 and Okta with DPoP", 1) + "}\n}\nhttp://SITE {\nbind 127.0.0.1\nbearer_auth\nrespond ok\n}\n")
+	url, bound := "http://"+g.site+"/", token("https://gateway.example.com", claims{"jkt": me.thumbprint})
+	check(g, "DPoP", url, 200, proven(url, bound))
+	check(g, "a bearer", url, 401, bearer(mint(issuer, claims{"aud": "https://gateway.example.com", "sub": "auth0|jane", "azp": "web"})))
+	g.stop()
+
+	g = load(recipe(t, "Keycloak with both", 1), "gatehouse {", "fallback_sni 127.0.0.1\nservers {\nstrict_sni_host insecure_off\n}\ngatehouse {",
+		"gateway.example.com {", "https://SITE {\nbind 127.0.0.1", "tls {", "tls "+server+" "+key+" {")
+	url, bound = "https://"+g.site+"/", token("gateway", claims{"jkt": me.thumbprint})
+	check(g, "DPoP", url, 200, proven(url, bound))
+	check(g, "a certificate", url, 200, bearer(token("gateway", claims{"x5t#S256": x5t})))
+	check(g, "another certificate", url, 401, bearer(token("gateway", claims{"x5t#S256": me.thumbprint})))
+	check(g, "a bearer", url, 401, bearer(mint(issuer, claims{"aud": "gateway", "typ": "Bearer", "sid": "s", "azp": "web"})))
+	g.stop()
+
+	for network, want := range map[string]int{"127.0.0.0/8": 200, "10.0.0.0/8": 401} {
+		g = load(recipe(t, "Certificates that end at a proxy in front", 1), "10.0.0.0/8", network, "http://gateway.example.com {", "http://SITE {\nbind 127.0.0.1\n")
+		url, bound = "http://"+g.site+"/", token("https://gateway.example.com", claims{"x5t#S256": x5t})
+		check(g, "trusted is "+network, url, want, bearer(bound), header("Client-Cert", ":"+der+":"))
+		g.stop()
+	}
+}
+
+// The recipe for pages in a browser: what the page may send and read.
+func TestBrowserRecipe(t *testing.T) {
+	text := recipe(t, "A browser app with DPoP", 1)
+	issuer, me := newIssuer(t), newHolder(t)
+	g := prepare(t, "https://login.example.com/realms/acme", issuer.URL, "https://api.example.com", "https://gateway.example.com",
+		"api.example.com {", "http://SITE {\nbind 127.0.0.1\n", "127.0.0.1:8009", strings.TrimPrefix(newUpstream(t).URL, "http://"))
+	if err := g.load(strings.Replace(text, "gatehouse {", globals+"\ngatehouse {", 1)); err != nil {
+		t.Fatal(err)
+	}
+	origin := header("Origin", "https://app.example.com")
+	got := g.send("OPTIONS", "/a", origin, header("Access-Control-Request-Method", "GET"), header("Access-Control-Request-Headers", "authorization,dpop"))
+	if got.status != 204 || !strings.Contains(got.header.Get("Access-Control-Allow-Headers"), "DPoP") {
+		t.Errorf("the preflight: %d %v", got.status, got.header)
+	}
+	token, nonce := me.token(issuer), ""
+	for _, want := range []int{401, 200} {
+		proof := me.proof(token, "GET", "http://"+g.site+"/a", claims{"nonce": nonce})
+		if nonce == "" {
+			proof = me.proof(token, "GET", "http://"+g.site+"/a", nil)
+		}
+		got := g.get("/a", origin, with(token, proof))
+		if got.status != want || !strings.Contains(got.header.Get("Access-Control-Expose-Headers"), "DPoP-Nonce") || got.header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
+			t.Errorf("got %d %v, want %d", got.status, got.header, want)
+		}
+		if nonce = got.header.Get("DPoP-Nonce"); want == 401 && nonce == "" {
+			t.Error("the page gets no nonce")
+		}
+		if want == 200 && got.seen(t).Headers.Get("Authorization") != "Bearer "+token {
+			t.Errorf("the upstream gets %v", got.seen(t).Headers)
+		}
 	}
 }
 

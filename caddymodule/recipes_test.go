@@ -13,7 +13,7 @@ import (
 )
 
 // recipePages have the recipes.
-var recipePages = []string{"../docs/providers.md", "../docs/recipes.md"}
+var recipePages = []string{"../docs/providers.md", "../docs/recipes.md", "../docs/bound-tokens.md"}
 
 // recipe is the nth Caddyfile under a heading of a page with recipes.
 func recipe(t *testing.T, heading string, n int) string {
@@ -233,6 +233,7 @@ var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
 	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
 	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Health checks without a token",
+	"Auth0 and Okta with DPoP", "Keycloak with both", "Certificates that end at a proxy in front", "A browser app with DPoP",
 }
 
 func TestEveryRecipeIsRun(t *testing.T) {

@@ -104,6 +104,10 @@ type Operation struct {
 	// Rules gives a route's rules by their name, or nil; and all names. May be nil.
 	Rules func(name string) (rules *auth.Predicate, names []string)
 
+	// Proofs is how proofs of bound tokens are remembered. Nil, or nil as the answer: the
+	// configuration does not speak of them.
+	Proofs func() *ProofState
+
 	// License is the license's status. Nil: no license is asked for.
 	License func() LicenseStatus
 

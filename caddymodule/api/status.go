@@ -45,6 +45,14 @@ type LicenseStatus struct {
 	Usage map[string]usage.Share `json:"usage"`
 }
 
+// ProofState is how DPoP proofs are remembered.
+type ProofState struct {
+	Nonce        string `json:"nonce"`         // off or node
+	Remembered   int    `json:"remembered"`    // some of which may be too old by now
+	ReplayMemory int    `json:"replay_memory"` // how many there is room for
+	OtherNodes   int    `json:"other_nodes"`   // that share the storage; counted with nonce off only
+}
+
 // status is the answer of /api/status.
 type status struct {
 	Version     string          `json:"version"`
@@ -54,6 +62,7 @@ type status struct {
 	Accounts    accountState    `json:"accounts"`
 	Revocations revocationState `json:"revocations"`
 	Seats       *SeatState      `json:"seats"`    // null: no login brings a license
+	DPoP        *ProofState     `json:"dpop"`     // null: the configuration does not speak of it
 	Refusals    map[string]int  `json:"refusals"` // of the last hour, by reason
 	Hour        Hour            `json:"hour"`
 	Changes     []Change        `json:"changes"` // the last ones at this node, the newest first
@@ -143,6 +152,9 @@ func (a *API) getStatus(c *call) error {
 	}
 	for _, n := range accounts.Unconfirmed(a.services.Issuers) {
 		s.Accounts.Unconfirmed += n
+	}
+	if proofs := a.services.Operation.Proofs; proofs != nil {
+		s.DPoP = proofs()
 	}
 	if license := a.services.Operation.License; license != nil {
 		now := license()

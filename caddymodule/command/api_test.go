@@ -18,6 +18,9 @@ import (
 )
 
 // keySet stands for an issuer's keys.
+// certificatePEM is a certificate as far as anybody looks.
+const certificatePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
 type keySet struct{ status issuer.Status }
 
 func (k keySet) Status() issuer.Status         { return k.status }
@@ -55,6 +58,7 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 
 // TestOperationAgainstTheAPI reads what operators ask about from the API itself.
 func TestOperationAgainstTheAPI(t *testing.T) {
+	var asked *bound.Request
 	_, s := newAPI(t, func(services *api.Services) {
 		o := &services.Operation
 		o.Version = "v0.1.0"
@@ -69,7 +73,9 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 			return api.Hour{Series: []api.Minutes{{Issuer: "acme", Result: "expired", Counts: []int{3, 4}}}}
 		}
 		held := false
-		o.Explain = func(context.Context, string, *bound.Request) auth.Explanation {
+		o.Proofs = func() *api.ProofState { return &api.ProofState{Nonce: "off", Remembered: 3, ReplayMemory: 9, OtherNodes: 2} }
+		o.Explain = func(_ context.Context, token string, sender *bound.Request) auth.Explanation {
+			asked = sender
 			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []auth.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
 		}
 	})
@@ -78,6 +84,7 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 		want []string
 	}{
 		{[]string{"status"}, []string{"Gatehouse v0.1.0", "missing", "Sealed build  yes", "acme  healthy", "expired  7", "Active     0"}},
+		{[]string{"status"}, []string{"DPOP PROOFS", "Nonce        off", "2: without nonces", "3 of 9"}},
 		{[]string{"keys"}, []string{"acme    2026-06  RSA   RS256      sig", "now"}},
 		{[]string{"keys", "refresh"}, []string{"acme  refreshed  1"}},
 		{[]string{"licenses"}, []string{"SIGNED AT"}},
@@ -90,6 +97,17 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 			}
 		}
 	}
+	if asked != nil {
+		t.Errorf("a token alone was asked about as %+v", asked)
+	}
+	proof, certificate := s.file("proof.jwt", "dddd.eeee.ffff\n", 0o644), s.file("cert.pem", certificatePEM, 0o644)
+	s.typed("DPoP aaaa.bbbb.cccc").must("token", "explain", "--proof", proof, "--method", "PUT", "--url", "https://gw.example.com/a?b", "--certificate", certificate)
+	if asked == nil || !asked.DPoP || len(asked.Proofs) != 1 || asked.Proofs[0] != "dddd.eeee.ffff" || asked.Method != "PUT" || asked.Target != "/a" || len(asked.Certificate) != 32 {
+		t.Errorf("asked about %+v", asked)
+	}
+	s.typed("a.b.c").fails([]string{"proof", "method", "url"}, "token", "explain", "--proof", proof)
+	s.typed("a.b.c").fails([]string{"reading the proof"}, "token", "explain", "--proof", proof+"x", "--method", "GET", "--url", "https://gw.example.com/")
+	s.typed("a.b.c").fails([]string{"reading the certificate", "holds no text"}, "token", "explain", "--certificate", s.file("empty", " \n", 0o644))
 	if r := s.run("keys", "refresh", "nobody"); r.err == nil || !strings.Contains(r.stderr, "HTTP 404 Not Found: there is no such issuer") {
 		t.Errorf("an unknown issuer: %v", r.err)
 	}

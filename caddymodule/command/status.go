@@ -36,6 +36,7 @@ type serverStatus struct {
 		Usage       map[string]usage.Share   `json:"usage"`
 	} `json:"license"` // nil: no license is asked for
 	Issuers  []issuerStatus `json:"issuers"`
+	DPoP     *proofStatus   `json:"dpop"`     // nil: not configured, or an older server
 	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
 	Accounts *struct {
 		Active      int    `json:"active"`
@@ -134,6 +135,9 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 	if unclear := unclearCallers(s.Issuers); len(unclear.rows) > 0 {
 		parts = slices.Insert(parts, 2, part{"CALLERS WHO CANNOT BE TOLD", unclear})
 	}
+	if s.DPoP != nil {
+		parts = slices.Insert(parts, len(parts)-1, part{"DPOP PROOFS", proofRows(s.DPoP)})
+	}
 	for _, part := range parts {
 		if _, err := fmt.Fprintln(w, "\n"+part.title); err != nil {
 			return err
@@ -143,6 +147,24 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 		}
 	}
 	return nil
+}
+
+// proofStatus is how DPoP proofs are remembered.
+type proofStatus struct {
+	Nonce        string `json:"nonce"`
+	Remembered   int    `json:"remembered"`
+	ReplayMemory int    `json:"replay_memory"`
+	OtherNodes   int    `json:"other_nodes"`
+}
+
+func proofRows(s *proofStatus) table {
+	t := table{}
+	t.add("Nonce", s.Nonce)
+	if s.OtherNodes > 0 {
+		t.add("Other nodes", fmt.Sprintf("%d: without nonces, a proof that is intercepted can be used once at each; write dpop { nonce node }", s.OtherNodes))
+	}
+	t.add("Remembered", fmt.Sprintf("%d of %d", s.Remembered, s.ReplayMemory))
+	return t
 }
 
 func (p *program) licenseRows(s *serverStatus) table {
