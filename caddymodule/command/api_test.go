@@ -73,7 +73,9 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 			return api.Hour{Series: []api.Minutes{{Issuer: "acme", Result: "expired", Counts: []int{3, 4}}}}
 		}
 		held := false
-		o.Proofs = func() *api.ProofState { return &api.ProofState{Nonce: "off", Remembered: 3, ReplayMemory: 9, OtherNodes: 2} }
+		o.Proofs = func() *api.ProofState {
+			return &api.ProofState{Nonce: "off", Remembered: 3, ReplayMemory: 9, OtherNodes: 2}
+		}
 		o.Explain = func(_ context.Context, token string, sender *bound.Request) auth.Explanation {
 			asked = sender
 			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []auth.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
