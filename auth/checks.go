@@ -157,7 +157,7 @@ func (x *examination) pickIssuer() *Refusal {
 		twin = identifier + "/"
 	}
 	if x.verifier.authorities[twin] == nil {
-		return ErrIssuer
+		return x.verifier.strangerRefusal(x.claims)
 	}
 	return otherIssuer(fmt.Sprintf("it differs from the configured issuer %q by the slash at the end only", twin))
 }

@@ -130,6 +130,10 @@ func TestTrustDomains(t *testing.T) {
 	if verdict := v.Verify(t.Context(), svid(g, "spiffe://other.example/web")); verdict.Refusal == nil || verdict.Issuer != "other.example"+other.idp.URL {
 		t.Errorf("a token for the other domain by this one's key: %+v", verdict)
 	}
+	foreign := g.idp.Mint(map[string]any{"iss": "https://oidc.acme.example", "sub": "spiffe://acme.example/web", "sid": idp.Absent})
+	if cause := refused(t, v, foreign, ErrIssuer).Refusal.Cause; cause == nil || !strings.Contains(cause.Error(), "make iss the identifier of the issuer, with `trust_domain acme.example`") {
+		t.Errorf("a workload with an iss that is not configured: %v", cause)
+	}
 	twice := config("other.example")
 	for i := range twice.Issuers {
 		twice.Issuers[i].Policy.TrustDomain = "acme.example"

@@ -3,6 +3,7 @@ package auth
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -411,6 +412,21 @@ func TestTokensAlike(t *testing.T) {
 		v := g.verifier(with(func(p *Policy) { p.Preset = preset }))
 		if p := letIn(t, v, g.idp.Mint(claimsOf(t, claims))); p.HasIDTokenMarks() != (preset == "dex") {
 			t.Errorf("%s: marks of ID tokens: %v", preset, p.HasIDTokenMarks())
+		}
+	}
+}
+
+// Where a preset's tokens do not tell people from machines, the operator is asked.
+func TestPresetsThatTell(t *testing.T) {
+	for _, name := range Presets() {
+		if tells := (Policy{Preset: name}).TellsKinds(); tells != (name != "dex" && name != "zitadel") {
+			t.Errorf("%s tells: %v", name, tells)
+		}
+	}
+	for name, want := range map[string]string{"dex": "the issuer's tokens do not tell; write `kind user`", "okta": "a machine is told by: sub is the client; a person by: uid with cid; write"} {
+		named := presets[name]
+		if cause := named.unclear().Cause.Error(); !strings.Contains(cause, want) {
+			t.Errorf("%s: %s", name, cause)
 		}
 	}
 }
