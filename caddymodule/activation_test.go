@@ -25,7 +25,8 @@ import (
 // activationGateway is a vendor's gateway.
 type activationGateway struct {
 	*ssoGateway
-	vendor *vendor
+	vendor     *vendor
+	file, more string // its Caddyfile, and the account in it
 }
 
 const activationMore = `
@@ -44,12 +45,14 @@ func startActivation(t *testing.T) *activationGateway {
 	t.Helper()
 	v := newVendor(t)
 	s := prepareSSO(t)
-	s.vars = append([]string{"SSOMORE", strings.ReplaceAll(activationMore, "ISSUER", s.provider.URL), "APPMORE", "signing {\n key " + v.private() + "\n}"}, s.vars...)
+	more := strings.ReplaceAll(activationMore, "ISSUER", s.provider.URL)
+	s.vars = append([]string{"SSOMORE", more, "APPMORE", "signing {\n key " + v.private() + "\n}"}, s.vars...)
 	listening := "{\n\tevents {\n\t\ton activation_created test_listener\n\t\ton activation_deleted test_listener\n\t}\n"
-	if err := s.load(listening + strings.TrimPrefix(ssoFile, "{")); err != nil {
+	file := listening + strings.TrimPrefix(ssoFile, "{")
+	if err := s.load(file); err != nil {
 		t.Fatalf("loading the configuration: %v", err)
 	}
-	return &activationGateway{s, v}
+	return &activationGateway{s, v, file, more}
 }
 
 var licensee = idp.Person{Subject: "person-1", Groups: []string{"license-users"}}
@@ -128,6 +131,7 @@ func TestActivation(t *testing.T) {
 		})
 	}
 	t.Run("administration", a.administration)
+	t.Run("reload", a.reloaded)
 	t.Run("the command verifies it", a.verified)
 	for event, want := range map[string]int{"activation_created": 10, "activation_deleted": 8} {
 		if found := hears(event, "account", "licensed"); len(found) != want || found[0]["subject"] != licensee.Subject || found[0]["hardware_id"] == nil {
@@ -186,6 +190,31 @@ func (a *activationGateway) administration(t *testing.T) {
 		if lines := a.logged(action); len(lines) < 2 || lines[0]["actor"] != "licensed/"+licensee.Subject {
 			t.Errorf("%s: got %v", action, lines)
 		}
+	}
+}
+
+// reloaded: what cannot be signed does not load, and takes nothing away; what does knows
+// the seats.
+func (a *activationGateway) reloaded(t *testing.T) {
+	admin := bearer(mint(a.provider, claims{"groups": []string{"admin"}}))
+	before := a.get("/api/activations", admin).body
+	for want, line := range map[string]string{
+		"version 1 is signed by RSA keys only": "seats 2\nversion 1",
+		"valid: is 20000h":                     "seats 2\nvalid 20000h",
+	} {
+		err := a.load(strings.Replace(a.file, "SSOMORE", strings.Replace(a.more, "seats 2", line, 1), 1))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `account "licensed"`) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if after := a.get("/api/activations", admin).body; after != before {
+		t.Errorf("after a load that failed: %s, want %s", after, before)
+	}
+	if err := a.load(strings.Replace(a.file, "SSOMORE", strings.Replace(a.more, "seats 2", "seats 2\nvalid 40d", 1), 1)); err != nil {
+		t.Fatal(err)
+	}
+	if after := a.get("/api/activations", admin).body; after != before {
+		t.Errorf("after a reload: %s, want %s", after, before)
 	}
 }
 

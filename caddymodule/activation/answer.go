@@ -1,13 +1,9 @@
 package activation
 
 import (
-	"bytes"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -104,12 +100,3 @@ func signatureText(hardwareID, licenseKey, validity string) string {
 }
 
 func date(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
-
-// signOffline makes the file that is carried back.
-func (s *Service) signOffline(r license.OfflineResponse) (any, *sso.Refusal) {
-	file, err := s.signer.SignOfflineResponse(r)
-	if err != nil {
-		return nil, &sso.Refusal{Code: sso.CodeInternal, Message: "The response file cannot be signed", Cause: err}
-	}
-	return jsontext.Value(bytes.TrimSpace(file)), nil
-}
