@@ -91,6 +91,10 @@ var outputs = map[string][]string{
 	"revoke":     {"HTTP/1.1 201", `"subject":"guest"`, `"expires_at"`, "HTTP/1.1 401", "the token was revoked"},
 	"logged in":  {"HTTP/1.1 200", `"guest"`, `"user"`, "!Authorization"},
 	"id token":   {"HTTP/1.1 401", `error="invalid_token"`, "type"},
+
+	"licensed login": {"eyJ"},
+	"activate":       {"HTTP/1.1 200", `"license_active":true`, `"allowed_hosts":["gw.acme.example","*.acme.example"]`, `"max_activations":50`},
+	"seats":          {`"account":"acme-licensed"`, `"hardware_id":"laptop"`, `"subject":"guest"`},
 }
 
 // Where there is no openssl, the demo asks with a token.

@@ -63,7 +63,8 @@ func (s *Stage) Steps() []Step {
 	}
 	steps = append(steps, s.machineSteps()...)
 	steps = append(steps, s.licenseSteps()...)
-	return append(steps, s.loginSteps()...)
+	steps = append(steps, s.loginSteps()...)
+	return append(steps, s.activationSteps()...)
 }
 
 // tokenFunction prints an access token; arguments go to curl, where a second -u
