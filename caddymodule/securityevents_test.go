@@ -600,3 +600,15 @@ func TestEventsAreFetched(t *testing.T) {
 		t.Error("the log holds the token")
 	}
 }
+
+// An event cuts the open streams of whom it is about, and those of others go on.
+func TestEventCutsStreams(t *testing.T) {
+	g := startAPI(t, "name acme\n", "name acme\n\t\t\tevents {\n\t\t\t\tbackchannel_logout portal\n\t\t\t}\n")
+	streams, others := g.openStreams(t, g.person("alice", nil)), g.openStreams(t, g.person("bob", nil))
+	token := said(g.issuer, "logout+jwt", claims{"aud": "portal", "sid": "session-of-alice", "events": claims{logoutType: claims{}}})
+	if got := g.send("POST", "/gatehouse/issuers/acme/logout", typed(typeForm, "logout_token="+token)); got.status != http.StatusOK {
+		t.Fatalf("got %d %s", got.status, got.body)
+	}
+	wantEnd(t, streams, revoked.message)
+	wantOpen(t, others)
+}

@@ -40,7 +40,7 @@ const (
 	DefaultPollInterval = 10 * time.Second
 
 	pollLimit     = 5 * time.Second // of one exchange
-	pollBatch     = 100              // events that are asked for at once
+	pollBatch     = 100             // events that are asked for at once
 	maxPollBody   = 8 << 20
 	maxPollRounds = 100 // without a pause
 	maxPollPause  = 5 * time.Minute

@@ -184,7 +184,10 @@ const maxAhead = time.Minute
 
 // drafts are the revocations that an event asks for: all of the one issuer.
 func (s *Source) drafts(e *Event) []revocation.Draft {
-	before := e.IssuedAt
+	before, by := e.IssuedAt, "issuer "+s.config.Name
+	if len(by) > revocation.MaxText {
+		by = "issuer"
+	}
 	if latest := s.config.Now().Add(maxAhead); before.After(latest) {
 		before = latest
 	}
@@ -192,7 +195,7 @@ func (s *Source) drafts(e *Event) []revocation.Draft {
 	for _, subject := range e.Subjects {
 		drafts = append(drafts, revocation.Draft{
 			Issuer: s.config.Issuer, Target: subject.Target, Name: subject.Name, IssuedBefore: before,
-			Lifetime: s.config.Lifetime + s.config.Leeway, By: "issuer " + s.config.Name, Reason: string(e.Kind),
+			Lifetime: s.config.Lifetime + s.config.Leeway, By: by, Reason: string(e.Kind),
 		})
 	}
 	return drafts

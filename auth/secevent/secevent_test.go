@@ -272,3 +272,87 @@ func TestNothingIsTakenUnasked(t *testing.T) {
 }
 
 func second(_ *Event, err error) error { return err }
+
+// The examples of the specifications, as they print them, when they were new.
+func TestExamplesOfTheSpecifications(t *testing.T) {
+	key := newSigner(t, "key")
+	for name, c := range map[string]struct {
+		issuer, audience, claims string
+		logout                   bool
+		kind                     Kind
+		want                     []Subject
+	}{
+		"Back-Channel Logout 1.0, section 2.4": {
+			"https://server.example.com", "s6BhdRkqt3",
+			`{"iss":"https://server.example.com","sub":"248289761001","aud":"s6BhdRkqt3","iat":1471566154,"exp":1471569754,"jti":"bWJq",
+			  "sid":"08a5019c-17e1-4977-8f42-65a12843ea02","events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`,
+			true, BackChannelLogout, []Subject{{revocation.Session, "08a5019c-17e1-4977-8f42-65a12843ea02"}},
+		},
+		"CAEP 1.0, session revoked, a simple subject": {
+			"https://idp.example.com/123456789/", "https://sp.example.com/caep",
+			`{"iss":"https://idp.example.com/123456789/","jti":"24c63fb56e5a2d77a6b512616ca9fa24","iat":1615305159,"aud":"https://sp.example.com/caep","txn":8675309,
+			  "sub_id":{"format":"opaque","id":"dMTlD|1600802906337.16|16008.16"},
+			  "events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{"event_timestamp":1615304991}}}`,
+			false, SessionRevoked, []Subject{{revocation.Subject, "dMTlD|1600802906337.16|16008.16"}},
+		},
+		"CAEP 1.0, session revoked, a complex subject": {
+			"https://idp.example.com/123456789/", "https://sp.example.com/caep",
+			`{"iss":"https://idp.example.com/123456789/","jti":"24c63fb56e5a2d77a6b512616ca9fa24","iat":1615305159,"aud":"https://sp.example.com/caep","txn":8675309,
+			  "sub_id":{"format":"complex","session":{"format":"opaque","id":"dMTlD|1600802906337.16|16008.16"},
+			    "user":{"format":"iss_sub","iss":"https://idp.example.com/123456789/","sub":"99beb27c-c1c2-4955-882a-e0dc4996fcbc"},
+			    "tenant":{"format":"opaque","id":"123456789"}},
+			  "events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{"event_timestamp":1615304991,"initiating_entity":"policy",
+			    "reason_admin":{"en":"Landspeed Policy Violation: C076E82F"},"reason_user":{"en":"Access attempt from multiple regions."}}}}`,
+			false, SessionRevoked, []Subject{{revocation.Session, "dMTlD|1600802906337.16|16008.16"}},
+		},
+		"CAEP 1.0, assurance level change": {
+			"https://idp.example.com/3456789/", "https://sp.example2.net/caep",
+			`{"iss":"https://idp.example.com/3456789/","jti":"07efd930f0977e4fcc1149a733ce7f78","iat":1615305159,"aud":"https://sp.example2.net/caep","txn":8675309,
+			  "sub_id":{"format":"iss_sub","iss":"https://idp.example.com/3456789/","sub":"jane.smith@example.com"},
+			  "events":{"https://schemas.openid.net/secevent/caep/event-type/assurance-level-change":{"namespace":"NIST-AAL","current_level":"nist-aal2"}}}`,
+			false, Other, nil,
+		},
+		"RISC 1.0, account disabled": {
+			"https://idp.example.com/", "636C69656E745F6964",
+			`{"iss":"https://idp.example.com/","jti":"756E69717565206964656E746966696572","iat":1508184845,"aud":"636C69656E745F6964",
+			  "events":{"https://schemas.openid.net/secevent/risc/event-type/account-disabled":{"subject":{"subject_type":"iss-sub","iss":"https://idp.example.com/","sub":"7375626A656374"},"reason":"hijacking"}}}`,
+			false, AccountDisabled, []Subject{{revocation.Subject, "7375626A656374"}},
+		},
+		"RFC 8417, section 2.1.1": {
+			"https://scim.example.com", "https://jhub.example.com/Feeds/98d52461fa5bbc879593b7754",
+			`{"iss":"https://scim.example.com","iat":1458496404,"jti":"4d3559ec67504aaba65d40b0363faad8","aud":["https://jhub.example.com/Feeds/98d52461fa5bbc879593b7754","https://jhub.example.com/Feeds/5d7604516b1d08641d7676ee7"],
+			  "events":{"urn:ietf:params:scim:event:create":{"ref":"https://scim.example.com/Users/44f6142df96bd6ab61e7521d9","attributes":["id","name","userName","password","emails"]}}}`,
+			false, Other, nil,
+		},
+		"SSF 1.0, verification": {
+			"https://transmitter.example.com", "receiver.example.com",
+			`{"jti":"123456","iss":"https://transmitter.example.com","aud":"receiver.example.com","iat":1493856000,"sub_id":{"format":"opaque","id":"f67e39a0a4d34d56b3aa1bc4cff0069f"},
+			  "events":{"https://schemas.openid.net/secevent/ssf/event-type/verification":{"state":"VGhpcyBpcyBhbiBleGFtcGxlIHN0YXRlIHZhbHVlLgo="}}}`,
+			false, Verification, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var claims struct{ Iat int64 }
+			if err := json.Unmarshal([]byte(c.claims), &claims); err != nil {
+				t.Fatal(err)
+			}
+			config := config(publish(t, key))
+			config.Issuer, config.Audiences, config.Clients = c.issuer, []string{c.audience}, []string{c.audience}
+			config.Now = func() time.Time { return time.Unix(claims.Iat+1, 0) }
+			s, typ := sourceOf(t, config), typSET
+			read := s.ReadSET
+			if c.logout {
+				read, typ = s.ReadLogout, typLogout
+			}
+			e, err := read(t.Context(), key.sign([]byte(`{"alg":"ES256","kid":"key","typ":"`+typ+`"}`), []byte(c.claims)))
+			check(t, e, err, c.want, "")
+			if e.Kind != c.kind {
+				t.Errorf("it is %s, expected %s", e.Kind, c.kind)
+			}
+		})
+	}
+	// RFC 8935, section 2.1, has one that is not signed.
+	unsigned := b64([]byte(`{"typ":"secevent+jwt","alg":"none"}`)) + "." + b64([]byte(`{"jti":"4d3559ec67504aaba65d40b0363faad8"}`)) + "."
+	e, err := sourceOf(t, config(publish(t, key))).ReadSET(t.Context(), unsigned)
+	check(t, e, err, nil, "unsigned")
+}
