@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -182,6 +183,33 @@ func (r *eventReceivers) collect(show func(desc *prometheus.Desc, value float64,
 		}
 		show(securityEventTime, unixOf(at), one.log.name)
 	}
+}
+
+// warnOfUnheardEvents warns where an issuer is to send events and no site takes them.
+func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return err
+	}
+	var waiting []string
+	for _, i := range app.Issuers {
+		if e := i.Events; e != nil && (len(e.BackChannelLogout) > 0 || e.Push != nil || e.GlobalRevocation != nil) {
+			waiting = append(waiting, i.policy.Name)
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	heard := false
+	err = eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
+		_, isAPI := handler.(*GatehouseAPI)
+		heard = heard || isAPI
+		return nil
+	})
+	if err == nil && !heard {
+		logger.Warn("issuers are to send events, and no site has gatehouse_api, which takes them: add it to the site that they are sent to", zap.Strings("issuers", waiting))
+	}
+	return err
 }
 
 // eventLog counts and tells what becomes of an issuer's events.

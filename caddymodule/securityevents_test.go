@@ -612,3 +612,19 @@ func TestEventCutsStreams(t *testing.T) {
 	wantEnd(t, streams, revoked.message)
 	wantOpen(t, others)
 }
+
+// Where no site takes events that are sent, the log says so.
+func TestUnheardEventsAreToldOf(t *testing.T) {
+	const told = "issuers are to send events, and no site has gatehouse_api, which takes them: add it to the site that they are sent to"
+	g := startEvents(t, "push")
+	if lines := g.logged(told); len(lines) != 0 {
+		t.Errorf("the log says %v", lines)
+	}
+	g.vars = append([]string{"\tgatehouse_api\n", ""}, g.vars...)
+	if err := g.load(withEvents); err != nil {
+		t.Fatal(err)
+	}
+	if lines := g.logged(told); len(lines) != 1 || lines[0]["level"] != "warn" {
+		t.Errorf("the log says %v", lines)
+	}
+}

@@ -23,7 +23,7 @@ import (
 // from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUncleaned,
+		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfUnheardEvents,
 	} {
 		if err := check(ctx, logger); err != nil {
 			return err

@@ -77,10 +77,15 @@ func NewMemory(opts registry.Options) *Memory {
 // MemoryHost is what a configuration lends a memory.
 type MemoryHost = registry.Host[memoryRecord]
 
-// keyOf is over the identifier of who said it, which holds no line feed, and its
-// `jti`.
-func keyOf(issuer, id string) memoryKey {
-	sum := sha256.Sum256([]byte(issuer + "\n" + id))
+// keyOf is over the identifier of the issuer whose tokens it is about, which holds no
+// line feed, what kind of token it is, and its `jti`. One transmitter may speak of
+// several issuers, and a logout be said in several ways: each of these counts.
+func (s *Source) keyOf(e *Event) memoryKey {
+	way := "set"
+	if e.Kind == BackChannelLogout || e.Kind == GlobalRevocation {
+		way = string(e.Kind)
+	}
+	sum := sha256.Sum256([]byte(s.config.Issuer + "\n" + way + "\n" + e.ID))
 	return memoryKey(sum[:])
 }
 

@@ -105,7 +105,7 @@ func (r *Receiver) carryOut(ctx context.Context, e *Event) Received {
 	if len(e.Subjects) == 0 {
 		return done
 	}
-	key := keyOf(r.source.transmitter, e.ID)
+	key := r.source.keyOf(e)
 	if r.memory.has(key, now) {
 		done.Outcome = Repeated
 		return done

@@ -94,3 +94,27 @@ func TestNothingComesOfARefusal(t *testing.T) {
 		t.Errorf("%d records were made", n)
 	}
 }
+
+// One transmitter may send the same event for two issuers, and an issuer may say the
+// same in two ways, under one id: neither is taken for the other.
+func TestOneIDInSeveralWays(t *testing.T) {
+	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})
+	r, revoked, _ := receiver(t, config(publish(t, key)), e)
+	other := config(publish(t, key))
+	other.Issuer, other.Transmitter = theirs, ours
+	second := NewReceiver(sourceOf(t, other), revoked, r.memory, nil)
+	token := key.token(typSET, set(revokedSession, object{}), object{"jti": "1", "sub_id": object{"format": "opaque", "id": "alice"}})
+	for _, to := range []*Receiver{r, second} {
+		if outcome, err := to.SET(t.Context(), token); err != nil || outcome != Revoked {
+			t.Errorf("got %s, %v", outcome, err)
+		}
+	}
+	if err := r.Logout(t.Context(), key.token(typLogout, logout(), object{"jti": "1"})); err != nil {
+		t.Error(err)
+	}
+	for _, k := range []revocation.Key{{Issuer: ours, Target: revocation.Subject, Name: "alice"}, {Issuer: theirs, Target: revocation.Subject, Name: "alice"}, {Issuer: ours, Target: revocation.Session, Name: "session-1"}} {
+		if revoked.Find(k) == nil {
+			t.Errorf("%+v is not revoked", k)
+		}
+	}
+}
