@@ -266,7 +266,7 @@ func (x *examination) checkAudience() *Refusal {
 		return nil // the answer may tell
 	}
 	if audiences != nil || !a.preset.clientAsAudience && !x.clientStandsIn() {
-		return ErrAudience
+		return a.otherAudience(audiences)
 	}
 	client, ok := x.claims.text("client_id")
 	if !ok {
@@ -276,6 +276,23 @@ func (x *examination) checkAudience() *Refusal {
 		return ErrAudience
 	}
 	return nil
+}
+
+// otherAudience refuses audiences of others, and says if one differs by as little as a
+// slash.
+func (a *authority) otherAudience(found []string) *Refusal {
+	for _, configured := range a.Audiences {
+		twin, hadSlash := strings.CutSuffix(configured, "/")
+		if !hadSlash {
+			twin += "/"
+		}
+		if slices.Contains(found, twin) {
+			refusal := *ErrAudience
+			refusal.Cause = fmt.Errorf("it differs from the configured audience %q by the slash at the end only", configured)
+			return &refusal
+		}
+	}
+	return ErrAudience
 }
 
 func (a *authority) subject(c claimSet) (string, *Refusal) {

@@ -102,6 +102,9 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 		e.Refusal = refusal
 	}
 	if refusal != nil && refusal.Cause != nil {
+		if list, ok := found.([]string); ok {
+			found = strings.Join(list, ", ")
+		}
 		found = fmt.Sprintf("%v: %v", found, refusal.Cause)
 	}
 	held := refusal == nil

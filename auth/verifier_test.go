@@ -285,6 +285,20 @@ func TestRealClock(t *testing.T) {
 	refused(t, v, g.idp.Mint(map[string]any{"exp": time.Now().Add(-time.Hour).Unix()}), ErrExpired)
 }
 
+func TestAudienceThatDiffersByASlash(t *testing.T) {
+	g := newGate(t)
+	v := g.verifier()
+	for _, c := range []struct {
+		audience any
+		near     bool
+	}{{idp.DefaultAudience + "/", true}, {[]string{"other", idp.DefaultAudience + "/"}, true}, {idp.DefaultAudience + "//", false}, {"other", false}, {[]string{}, false}} {
+		why := refused(t, v, g.idp.Mint(map[string]any{"aud": c.audience}), ErrAudience).Refusal.Cause
+		if (why != nil) != c.near || c.near && !strings.Contains(why.Error(), `"`+idp.DefaultAudience+`" by the slash at the end only`) {
+			t.Errorf("the cause of %v is %v", c.audience, why)
+		}
+	}
+}
+
 func TestIssuerThatDiffersByASlashIsTold(t *testing.T) {
 	g := newGate(t)
 	v := g.verifier()

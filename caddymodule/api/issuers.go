@@ -117,7 +117,10 @@ func (a *API) refreshIssuer(c *call) error {
 	}
 	expected := "none, as none is configured"
 	if len(names) > 0 {
-		expected = strings.Join(names, " or ") + ", and /refresh"
+		expected = strings.Join(names, " or ")
+	}
+	if !found {
+		return problem(http.StatusNotFound, "there is no such route: expected /refresh behind the name of the issuer")
 	}
 	return problem(http.StatusNotFound, "there is no such issuer: expected "+expected)
 }

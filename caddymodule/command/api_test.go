@@ -131,7 +131,7 @@ func TestAccountsAgainstTheAPI(t *testing.T) {
 
 	const subject = "repo:acme/shop:ref:refs/heads/../main"
 	s.must("service-account", "create", subject, "--groups", "deployers,readers", "--expires-at", "2199-01-31")
-	s.fails([]string{"HTTP 409 Conflict: resource already exists"}, "service-account", "create", subject)
+	s.fails([]string{"HTTP 409 Conflict: resource already exists", "`set` changes it"}, "service-account", "create", subject)
 	s.must("service-account", "disable", subject)
 	if a, err := registry.Find("", subject); err != nil || a.Status() != account.StatusInactive || strings.Join(a.Groups(), ",") != "deployers,readers" || a.ExpiresAt().Year() != 2199 {
 		t.Errorf("after disable: %+v", a)
@@ -144,7 +144,7 @@ func TestAccountsAgainstTheAPI(t *testing.T) {
 	s.wantCompletions(nothing, []string{subject}, "service-account", "show", "repo:")
 	exported := s.must("service-account", "export").stdout
 	s.must("service-account", "delete", subject)
-	s.fails([]string{"HTTP 404 Not Found: resource not found"}, "service-account", "show", subject)
+	s.fails([]string{"HTTP 404 Not Found: resource not found", "`caddy gatehouse service-account list` shows those"}, "service-account", "show", subject)
 	if r := s.typed(exported).must("service-account", "import", "-"); !strings.Contains(r.stdout, "created    "+subject) {
 		t.Errorf("imported %s", r.stdout)
 	}

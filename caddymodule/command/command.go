@@ -82,17 +82,27 @@ func (p *program) root(cmd *cobra.Command) {
 // group makes cmd a command that only has others below it. Alone it shows its help.
 // An unknown word is an error, which Cobra would ignore.
 func group(cmd *cobra.Command) {
-	cmd.Args = cobra.ArbitraryArgs
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
+	unknown := func(word string) error {
 		var names []string
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() {
 				names = append(names, c.Name())
 			}
 		}
-		return fmt.Errorf("unknown command %.40q; want one of %s", args[0], strings.Join(names, ", "))
+		return fmt.Errorf("unknown command %.40q; want one of %s", word, strings.Join(names, ", "))
 	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknown(args[0])
+	}
+	// Of a misspelt command with a flag, the flag is right. Those below inherit this.
+	cmd.SetFlagErrorFunc(func(at *cobra.Command, err error) error {
+		if words := at.Flags().Args(); at == cmd && len(words) > 0 {
+			return unknown(words[0])
+		}
+		return err
+	})
 }

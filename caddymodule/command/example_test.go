@@ -160,6 +160,10 @@ func TestGroupsNeedACommand(t *testing.T) {
 		s.fails([]string{"unknown command \"frobnicate\"", "want one of"}, append(path, "frobnicate")...)
 	}
 	s.fails([]string{"unknown command \"frobnicate\"", "want one of refresh"}, "keys", "frobnicate")
+	s.fails([]string{"unknown command \"sttaus\"", "status"}, "sttaus", "--address", "127.0.0.1:1", "--json")
+	s.fails([]string{"unknown command \"lst\"", "list"}, "service-account", "lst", "--json")
+	s.fails([]string{"unknown flag: --frobnicate"}, "status", "--frobnicate")
+	s.fails([]string{"unknown flag: --frobnicate"}, "--frobnicate")
 }
 
 func TestUnknownFlagsAndArguments(t *testing.T) {

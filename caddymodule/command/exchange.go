@@ -208,6 +208,10 @@ func (s *server) hint(resp *http.Response, ours bool) string {
 		return "Is Gatehouse built into the Caddy at " + s.name + ", and configured?"
 	case status < http.StatusBadRequest:
 		return s.name + " sends requests elsewhere; name the right address with --address"
+	case status == http.StatusNotFound && resp.Request.Method != http.MethodPost && strings.HasPrefix(resp.Request.URL.Path, accountsPath+"/"):
+		return "No service account has this subject or id; `caddy gatehouse service-account list` shows those that there are"
+	case status == http.StatusConflict && resp.Request.Method == http.MethodPost && resp.Request.URL.Path == accountsPath:
+		return "There is a service account of this subject; `caddy gatehouse service-account show` shows it, and `set` changes it"
 	case resp.Header.Get("Retry-After") != "":
 		return "Try again in " + plain(clip(resp.Header.Get("Retry-After"))) + " s"
 	case !ours:
