@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -105,6 +107,9 @@ func (a *API) revoke(c *call) error {
 	if err == nil && made[0] == nil {
 		err = problem(http.StatusUnprocessableEntity, "issued_before is so long ago that no token of then can be alive; want a later time, or leave it out")
 	}
+	if wrong := (*revocation.InputError)(nil); errors.As(err, &wrong) {
+		return err // what it names may be too odd for the audit log
+	}
 	target := a.revoked(revocation.Key{Issuer: draft.Issuer, Target: draft.Target, Name: draft.Name})
 	if err != nil {
 		return a.failed(c, "revocation.create", target, err)
@@ -202,13 +207,23 @@ func (a *API) listRevocations(c *call) error {
 		return (called == "" || r.Key().Issuer == called) && (search == "" || holds(r.Name()) || holds(r.Reason()) || holds(r.By()))
 	}
 	page := a.services.Revocations.Page(q)
-	listed := make([]shownRevocation, len(page))
+	listed := make([]listedRevocation, len(page))
 	for i, r := range page {
-		listed[i] = a.shown(r)
+		listed[i] = listedRevocation{a, r}
 	}
-	writeJSON(c.w, http.StatusOK, listed)
+	writeList(c.w, listed)
 	return nil
 }
+
+// listedRevocation is one that becomes JSON when its turn comes: there may be a
+// million.
+type listedRevocation struct {
+	api *API
+	r   *revocation.Revocation
+}
+
+// MarshalJSON writes it as the API shows it.
+func (l listedRevocation) MarshalJSON() ([]byte, error) { return json.Marshal(l.api.shown(l.r)) }
 
 // awaitRevocations waits for their first reading. Without it, what is stored would
 // seem not to be there.

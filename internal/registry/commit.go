@@ -43,6 +43,7 @@ type basis[K comparable, R any] struct {
 	blocked  map[int]string
 	steps    []step[R] // that rev lacks
 	due      bool      // it is to be written though nothing else is changed
+	all      bool      // of what is known, whatever of it is damaged
 	restore  bool      // records that rev names may be gone
 }
 
@@ -86,7 +87,7 @@ func (c *committer[K, R]) basis(reqs []*request[K, R]) (*basis[K, R], error) {
 	isGone := errors.Is(err, errGone) || errors.Is(err, c.r.kind.Emptied)
 	switch {
 	case keep == "" && isGone && c.r.kind.Unites:
-		b.restore = true
+		b.all = true
 		return c.basisOfNothing(b, KeepNode)
 	case keep != "" && isGone:
 		return c.basisOfNothing(b, keep)
@@ -127,7 +128,7 @@ func (b *basis[K, R]) settle(reqs []*request[K, R]) (pending []*request[K, R], s
 // repair wants written whether changed or not.
 func (c *committer[K, R]) evaluate(b *basis[K, R], reqs []*request[K, R]) (w *Work[K, R], results []any, forced []int, err error) {
 	w = newWork(c.r.kind, b.snapshot, maps.Clone(b.blocked))
-	if isAsked := kept(reqs) == KeepNode; isAsked || b.restore {
+	if isAsked := b.all || kept(reqs) == KeepNode; isAsked || b.restore {
 		mended, lost, err := c.restore(b, isAsked)
 		if err != nil {
 			return nil, nil, nil, err

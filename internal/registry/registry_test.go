@@ -2,8 +2,10 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -214,5 +216,36 @@ func TestDownIsNotEmptied(t *testing.T) {
 	eventually(t, "it is back", func() bool { return r.StorageState() == Ready })
 	if r.Snapshot().Len() != 1 || !slices.Equal(e.Keys(), before) && len(e.Keys()) < len(before) {
 		t.Errorf("it holds %q", e.Keys())
+	}
+}
+
+// TestDamagedThatNobodyKnows: where the content of a damaged record is known to nobody,
+// an operator who deletes the folder gets back all that is known, and can write again.
+func TestDamagedThatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	uniting := items
+	uniting.Unites = true
+	e := faultstorage.New(faultstorage.Faults{})
+	first := start(t, uniting, e.Node(), Options{}, nil)
+	put(t, first, named("one", 1)...)
+	put(t, first, named("two", 2)...)
+	_ = first.Close()
+	for _, key := range e.Keys() {
+		if strings.Contains(string(e.Value(key)), `["two"`) {
+			e.Set(key, []byte("damaged"))
+		}
+	}
+	r := start(t, uniting, e.Node(), Options{}, nil)
+	again := func(w *Work[itemKey, item]) error { return w.Put(named("two", 3)[0]) }
+	if err, busy := Change(t.Context(), r, 1, again, nil); !errors.Is(err, ErrDamaged) || busy != nil {
+		t.Fatal(err, busy)
+	}
+	e.Wipe()
+	eventually(t, "it can be written", func() bool {
+		err, busy := Change(t.Context(), r, 1, again, nil)
+		return err == nil && busy == nil
+	})
+	if n := start(t, uniting, e.Node(), Options{}, nil).Snapshot().Len(); n != 2 {
+		t.Errorf("%d are there", n)
 	}
 }
