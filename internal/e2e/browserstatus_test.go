@@ -250,6 +250,35 @@ func TestBrowserSwitchesAnAccount(t *testing.T) {
 	}
 }
 
+// A revocation is found, and taken back, with the keyboard alone; what it is called is
+// shown as it is.
+func TestBrowserTakesARevocationBack(t *testing.T) {
+	v := visit(t)
+	token := v.stage.AdminToken()
+	request, err := http.NewRequestWithContext(v.ctx, http.MethodPost, v.stage.Site+"/api/revocations", strings.NewReader(`{"session":"<b>s-1</b>","reason":"a lost laptop"}`))
+	v.must(err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	v.fetch(request, http.StatusCreated, nil)
+	v.must(v.page.Open(v.ctx, v.stage.Site+"/gatehouse/"))
+	v.logInToThePage(token)
+	v.must(v.page.WaitFor(v.ctx, `document.querySelector("#revocations-count").textContent === "1 in force"`))
+	v.tabTo(`document.activeElement.id === "revoked-searched"`)
+	v.must(v.page.Insert(v.ctx, "LAPTOP"))
+	v.must(v.page.Press(v.ctx, "Enter"))
+	v.must(v.page.WaitFor(v.ctx, `document.querySelector("#revoked-found").textContent === "1 revocation found."`))
+	if text := v.section("revoked"); !regexp.MustCompile(`<b>s-1</b> Revoked is Session Issuer acme Issued before .* UTC By acme/\S+ Reason a lost laptop Since .* Kept until in .* UTC Take back`).MatchString(text) {
+		t.Errorf("the page shows %q", text)
+	}
+	v.onScreens("-revoked", func() {}, "true")
+	v.tabTo(`document.activeElement.textContent === "Take back"`)
+	v.must(v.page.Press(v.ctx, "Enter"))
+	v.must(v.page.WaitFor(v.ctx, `document.querySelector("#sure").open && document.activeElement.id === "sure-no"`))
+	v.tabTo(`document.activeElement.id === "sure-yes"`)
+	v.must(v.page.Press(v.ctx, "Enter"))
+	v.must(v.page.WaitFor(v.ctx, `document.querySelector("#revocations-count").textContent === "0 in force" && !document.querySelector("#revoked li")`))
+}
+
 // A token is explained check by check and in the words of the documentation, and is
 // nowhere in the page afterwards.
 func TestBrowserExplainsAToken(t *testing.T) {
