@@ -69,6 +69,7 @@ var outputs = map[string][]string{
 	"malformed":    {"HTTP/1.1 400", `error="invalid_request"`},
 	"forged":       {"HTTP/1.1 401", `error="invalid_token"`, "signature"},
 	"expired":      {"HTTP/1.1 401", `error="invalid_token"`, "expired"},
+	"bound":        {"HTTP/1.1 401", `Bearer realm="gateway", error="invalid_token"`, "bound to a key", `DPoP realm="gateway"`, `algs="`},
 	"audience":     {"HTTP/1.1 401", `error="invalid_token"`, "audience"},
 	"scope":        {"HTTP/1.1 403", `error="insufficient_scope"`, `scope="gateway.read"`},
 	"group":        {"HTTP/1.1 403", "none of the groups"},

@@ -54,6 +54,7 @@ type Stage struct {
 	app      *app
 	secret   string
 	shared   string // key of the signatures
+	bound    string // a token that is bound to a key
 }
 
 // New starts issuer, upstream and application on loopback, and finds ports for the
@@ -97,6 +98,7 @@ func (s *Stage) start(o Options) (err error) {
 	if s.issuer, err = newIssuer(s.Site, s.secret, callback); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	s.bound = s.boundToken()
 	s.app = startApp(listener, s.Site)
 	return nil
 }
@@ -180,6 +182,15 @@ func (s *Stage) Environment() map[string]string {
 // Token is one that the gateway lets in.
 func (s *Stage) Token() string {
 	return s.issuer.Mint(map[string]any{"sub": clientRobot, "azp": clientRobot, "scope": "gateway.read"})
+}
+
+// boundToken is one that is bound to the key of a client (RFC 9449, section 6.1), of
+// which nobody has the private half: the thumbprint is that of RFC 7638, section 3.1.
+func (s *Stage) boundToken() string {
+	return s.issuer.Mint(map[string]any{
+		"sub": clientRobot, "azp": clientRobot, "scope": "gateway.read", "exp": time.Now().Add(24 * time.Hour).Unix(),
+		"cnf": map[string]any{"jkt": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},
+	})
 }
 
 // StrangerToken is of a machine that nobody has registered.

@@ -52,6 +52,7 @@ func (s *Stage) Steps() []Step {
 		{"forged", "401 invalid_token: one character more, and the signature does not hold", s.curl("-i", `-H "Authorization: Bearer ${TOKEN}A"`, "/hello")},
 		{"expired", "401 invalid_token: the tokens of this client expired an hour ago", s.curl("-i", with("-u "+clientLate+":"+s.secret), "/hello")},
 		{"audience", "401 invalid_token: the token is meant for somebody else", s.curl("-i", with("-d audience=https://other.example.com"), "/hello")},
+		{"bound", "401 invalid_token: a token that is bound to a key is worth nothing to who stole it, as no DPoP proof of the key comes with it", s.curl("-i", `-H "Authorization: Bearer `+s.bound+`"`, "/hello")},
 		{"scope", "403 insufficient_scope: the challenge names the scope that is missing", s.curl("-i", with("-d scope=gateway.write"), "/hello")},
 		{"group", "403: /admin is for the group admins", s.curl("-i", authorized, "/admin/")},
 		{"admin", "200: a token with that group", s.curl("-i", with("-u "+clientAdmin+":"+s.secret), "/admin/")},
