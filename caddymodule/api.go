@@ -140,9 +140,12 @@ func auditing(logger *zap.Logger) func(api.AuditEntry) {
 	}
 }
 
-// warnOfBound warns where nobody can have a token for the API, which takes those of
-// bearers.
+// warnOfBound warns where the configuration speaks of the API, and nobody can have a
+// token for it: it takes those of bearers.
 func (p *apiParts) warnOfBound(issuer string) {
+	if p.config == nil || p.config.TrustAdminEndpoint {
+		return
+	}
 	for _, i := range p.issuers {
 		if i.policy.Name == issuer && i.policy.Bound != auth.BoundOff && i.policy.Bound != auth.BoundOptional {
 			p.logger.Warn("the API takes plain bearer tokens only, and its issuer lets in none: nobody can administer with a token",
