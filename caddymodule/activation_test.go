@@ -143,6 +143,7 @@ func TestActivation(t *testing.T) {
 		`caddy_gatehouse_seats{account="licensed"} 2`,
 		`caddy_gatehouse_activations_total{operation="activate",result="license_activated_max_times"} 1`,
 		`caddy_gatehouse_activations_total{operation="deactivate",result="ok"} 6`,
+		`caddy_gatehouse_licenses_signed_total{type="enterprise"} 16`,
 		`caddy_gatehouse_activations_total{operation="activate_offline",result="missing_headers"} 6`,
 	} {
 		if !strings.Contains(shown, series+"\n") {

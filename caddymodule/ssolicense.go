@@ -245,6 +245,9 @@ func (a *activations) Free(ctx context.Context, id uuid.UUID) (*activation.Recor
 // observe counts, logs and tells what became of a request.
 func (a *activations) observe(o activation.Outcome) {
 	countActivation(o)
+	if o.Signed != "" {
+		countLicenseSigned(o.Signed)
+	}
 	action, event := "activation.create", eventActivationCreated
 	switch o.Operation {
 	case activation.Check:

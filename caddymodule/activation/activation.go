@@ -77,6 +77,8 @@ type Outcome struct {
 	Subject string
 	// New tells whether the seat was not taken before.
 	New bool
+	// Signed is the type of the license that was signed; empty: none was.
+	Signed license.Type
 }
 
 // Service answers requests. It is safe for concurrent use, and owns no goroutine.
@@ -216,7 +218,7 @@ func (s *Service) activate(ctx context.Context, caller *sso.Caller, a *ask, o *O
 		return nil, refusal
 	}
 	o.Seat, o.New = taken.seat, taken.fresh
-	return s.grant(a, terms, taken)
+	return s.grant(a, terms, taken, o)
 }
 
 // check renews the license of a seat.
@@ -236,7 +238,7 @@ func (s *Service) check(ctx context.Context, caller *sso.Caller, a *ask, o *Outc
 		return nil, refusal
 	}
 	o.Seat = taken.seat
-	return s.grant(a, terms, taken)
+	return s.grant(a, terms, taken, o)
 }
 
 // deactivate gives a seat back; that of an account without terms, too.
@@ -280,11 +282,12 @@ func (s *Service) termsOf(ctx context.Context, caller *sso.Caller, a *ask, o *Ou
 }
 
 // grant signs the license of a seat, and answers with it.
-func (s *Service) grant(a *ask, t *terms, taken taken) (any, *sso.Refusal) {
+func (s *Service) grant(a *ask, t *terms, taken taken, o *Outcome) (any, *sso.Refusal) {
 	signed, err := s.signer.Sign(t.request(taken.seat, s.now()))
 	if err != nil {
 		return nil, &sso.Refusal{Code: sso.CodeInternal, Message: "The license cannot be signed", Cause: err}
 	}
+	o.Signed = t.Type
 	answer, err := s.describe(t, taken, signed)
 	if err != nil {
 		return nil, &sso.Refusal{Code: sso.CodeInternal, Message: "The answer cannot be signed", Cause: err}

@@ -59,7 +59,7 @@ type Record struct {
 // kind is what the records are to their registry.
 var kind = registry.Kind[Key, Record]{
 	Folder: "gatehouse/activations", Lock: "gatehouse-activations", Plural: "activations",
-	Repair: "restore the folder gatehouse/activations of the storage from a copy",
+	Repair: "restore its folder gatehouse/activations from a copy, or restart the nodes to go on with what it holds",
 
 	Hash: hash, Key: (*Record).key, Is: (*Record).is, Compare: compare, Equal: equal, ID: (*Record).uuid,
 	Updated: func(r *Record) int64 { return max(r.Created, r.Checked) },
