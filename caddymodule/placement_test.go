@@ -61,14 +61,14 @@ http://last.example.com:9 {
 `
 
 // validated gives what `caddy validate` says of a configuration, and what it logs.
-func validated(t *testing.T, g *gateway, config []byte) (err error, log string) {
+func validated(t *testing.T, g *gateway, config []byte) (log string, err error) {
 	t.Helper()
 	parsed := new(caddy.Config)
 	if err := caddy.StrictUnmarshalJSON(config, parsed); err != nil {
 		t.Fatal(err)
 	}
 	err = caddy.Validate(parsed)
-	return err, g.log()
+	return g.log(), err
 }
 
 // What is misspelt, or stands where nobody is known yet, is an error of `caddy validate`,
@@ -136,7 +136,7 @@ func TestValidateFindsMisplacedAndMisspelt(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 3 { // Caddy makes apps in any order
-				err, log := validated(t, g, config)
+				log, err := validated(t, g, config)
 				if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 					t.Fatalf("validate says %v, want %q", err, want)
 				}
@@ -157,7 +157,7 @@ func TestValidateWarnsOfWhatOthersMayFillIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := strings.Replace(string(config), `"handler":"metrics"`, `"handler":"test_foreign"`, 1)
-	err, log := validated(t, g, []byte(changed))
+	log, err := validated(t, g, []byte(changed))
 	if err != nil {
 		t.Errorf("validate says %v", err)
 	}
@@ -166,7 +166,7 @@ func TestValidateWarnsOfWhatOthersMayFillIn(t *testing.T) {
 		t.Errorf("it logs %s, want one warning with the place", log)
 	}
 	changed = strings.Replace(changed, "http.license.state", "http.license.stat", 1)
-	if err, _ := validated(t, g, []byte(changed)); err == nil || !strings.Contains(err.Error(), "{http.license.stat}") {
+	if _, err := validated(t, g, []byte(changed)); err == nil || !strings.Contains(err.Error(), "{http.license.stat}") {
 		t.Errorf("validate says %v of a placeholder that is nobody else's", err)
 	}
 }
