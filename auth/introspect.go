@@ -101,7 +101,7 @@ func looksLikeJWT(token string) bool {
 	var room [48]byte
 	text := urlAlphabet.Replace(head[:min(len(head), base64.RawURLEncoding.EncodedLen(len(room)))])
 	n, _ := base64.RawURLEncoding.Decode(room[:], []byte(text)) // what comes before a fault will do
-	return strings.HasPrefix(strings.TrimLeft(string(room[:n]), " \t\r\n"), "{")
+	return strings.HasPrefix(strings.TrimLeft(string(room[:n]), " \t\r\n\ufeff"), "{")
 }
 
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")

@@ -229,6 +229,7 @@ func TestWhoIsAsked(t *testing.T) {
 		"JWT of a stranger":    stranger,
 		"encrypted":            base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"dir","enc":"A128GCM"}`)) + "....",
 		"cut short":            head + "." + rest[:20],
+		"mark before":          base64.RawURLEncoding.EncodeToString([]byte("\ufeff{\"alg\":\"ES256\"}")) + "." + rest,
 		"spaces before":        base64.RawURLEncoding.EncodeToString([]byte(" \n\t{\"alg\":\"ES256\"}")) + "." + rest,
 		"standard base64":      base64.StdEncoding.EncodeToString([]byte(`{"alg":"ES256","kid":"??>>"}`)) + "." + rest,
 		"not a token's letter": "acme_a&active=true",

@@ -162,6 +162,8 @@ func (n *Introspection) resolve(r *resolver, source issuer.Config) (*introspecti
 	}
 	cfg := &introspection.Config{
 		Endpoint:         r.text("endpoint", n.Endpoint),
+		CA:               source.CA,
+		InsecureHTTP:     source.InsecureHTTP,
 		ClientID:         r.text("client_id", n.ClientID),
 		CertificateFile:  r.text("certificate", n.Certificate),
 		KeyFile:          r.text("certificate", n.CertificateKey),

@@ -163,6 +163,30 @@ func TestRevokedJWTs(t *testing.T) {
 	}
 }
 
+// Who is asked is reached with the trust that the issuer's block gives, also where its
+// keys are in a file.
+func TestIntrospectionOverTLS(t *testing.T) {
+	t.Setenv("GATEHOUSE_TEST_CLIENT_SECRET", clientSecret)
+	issuer := newIssuer(t, idp.WithTLS(), idp.WithClient(idp.Client{ID: "gateway", Secret: clientSecret}))
+	g := prepare(t, "ASKING", globals, "ISSUER", issuer.URL, "NAME", "acme", "UPSTREAM", newUpstream(t).URL, "MORE", "endpoint "+issuer.IntrospectionURL())
+	for name, data := range map[string][]byte{"ca.pem": issuer.CAPEM(), "keys.json": issuer.JWKS()} {
+		if err := os.WriteFile(filepath.Join(g.dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token := secret(issuer.Opaque(claims{"sub": "jane"}))
+	for options, want := range map[string]int{
+		"ca DIR/ca.pem": http.StatusOK, "ca DIR/ca.pem\njwks_file DIR/keys.json": http.StatusOK, "jwks_file DIR/keys.json": http.StatusServiceUnavailable,
+	} {
+		if err := g.load(strings.Replace(asking, "kind user", "kind user\n"+options, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := g.get("/all/", bearer(token)); got.status != want {
+			t.Errorf("with %s: %d", options, got.status)
+		}
+	}
+}
+
 // A reload that changes nothing keeps what was answered; one that changes who is asked,
 // or how, does not.
 func TestReloadsAndAnswers(t *testing.T) {

@@ -110,8 +110,8 @@ type Issuer struct {
 	// they include in turn. Default: none.
 	ScopeIncludes map[string][]string `json:"scope_includes,omitempty"`
 
-	// A PEM file of the certificate authorities trusted for fetching metadata
-	// and keys. Default: the system's.
+	// A PEM file of the certificate authorities trusted for fetching metadata and
+	// keys, and for asking about tokens. Default: the system's.
 	CA string `json:"ca,omitempty"`
 
 	// A file with a bearer token to send with those fetches, read anew each

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxAnswerBytes bounds an answer. A token's claims fit a hundred times.
-	maxAnswerBytes = 256 << 10
+	// maxAnswerBytes bounds an answer: four times what a JWT may have.
+	maxAnswerBytes = 64 << 10
 
 	// signedType is the media type of signed answers (RFC 9701, section 5).
 	signedType = "token-introspection+jwt"

@@ -111,13 +111,13 @@ type question struct {
 	until  time.Time // when it is forgotten after its end
 }
 
-// New makes a client of an issuer whose metadata the engine knows. It starts
-// nothing, and reads no file but the source's CA.
+// New makes a client of the issuer of a source, whose metadata the engine knows. It
+// starts nothing, and reads no file but the CA.
 func New(cfg Config, source issuer.Config, keys *issuer.Engine, opts Options) (*Client, error) {
 	if err := cfg.Validate(source); err != nil {
 		return nil, err
 	}
-	transport, err := issuer.NewTransport(source.CA)
+	transport, err := issuer.NewTransport(cfg.CA)
 	if err != nil {
 		return nil, err
 	}

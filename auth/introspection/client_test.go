@@ -210,8 +210,7 @@ func TestMutualTLS(t *testing.T) {
 	ca := filepath.Join(dir, "ca.pem")
 	write(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	p := newPlace(t, say("{}"))
-	p.source.CA = ca
-	c := p.client(t, files, func(c *Config) { c.Endpoint = server.URL })
+	c := p.client(t, files, func(c *Config) { c.Endpoint, c.CA = server.URL, ca })
 	if _, err := c.Ask(t.Context(), "a", false); err == nil || !strings.Contains(err.Error(), "cert.pem") {
 		t.Errorf("without the file: %v", err)
 	}
@@ -495,10 +494,20 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%q: two configurations have the same ID", want)
 		}
 	}
-	cfg := good()
-	cfg.Endpoint = "http://127.0.0.1/introspect"
-	if err := cfg.Validate(issuer.Config{Issuer: "https://login.example.com"}); err != nil {
-		t.Errorf("on loopback: %v", err)
+	for name, change := range map[string]func(*Config){
+		"on loopback":                   func(c *Config) { c.Endpoint = "http://127.0.0.1/introspect" },
+		"where that is allowed":         func(c *Config) { c.Endpoint, c.InsecureHTTP = "http://login.example.com/introspect", true },
+		"by other roots of trust":       func(c *Config) { c.CA = "ca.pem" },
+		"though the keys are in a file": func(*Config) {},
+	} {
+		cfg := good()
+		change(&cfg)
+		if err := cfg.Validate(issuer.Config{Issuer: "https://login.example.com", JWKSFile: "keys.json"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if (cfg.ID() == good().ID()) != (name == "though the keys are in a file") {
+			t.Errorf("%s: the ID is wrong", name)
+		}
 	}
 	if strings.Contains(good().ID(), "s") && len(good().ID()) != 64 {
 		t.Error("the ID is no digest")

@@ -43,6 +43,10 @@ type Config struct {
 	// issuer's metadata say, of its mTLS endpoint aliases (RFC 8705, section 5)
 	// first where CertificateFile is set.
 	Endpoint string
+	// CA is a PEM file of certificates trusted there, instead of the system's roots.
+	CA string
+	// InsecureHTTP allows http to more than loopback.
+	InsecureHTTP bool
 	// ClientID is what this server is called at the issuer. Required.
 	ClientID string
 
@@ -99,7 +103,7 @@ func (c Config) Validate(source issuer.Config) error {
 		return errors.New("endpoint: required beside jwks_file, with which no metadata are fetched")
 	}
 	if c.Endpoint != "" {
-		if err := source.CheckURL(c.Endpoint); err != nil {
+		if err := (issuer.Config{InsecureHTTP: c.InsecureHTTP}).CheckURL(c.Endpoint); err != nil {
 			return fmt.Errorf("endpoint: %q %w", c.Endpoint, err)
 		}
 	}
@@ -162,7 +166,7 @@ func (c Config) ID() string {
 		key = c.PrivateKey.id
 	}
 	text, err := json.Marshal([]any{
-		c.Endpoint, c.ClientID, c.ClientSecret, key, c.CertificateFile, c.KeyFile,
+		c.Endpoint, c.CA, c.InsecureHTTP, c.ClientID, c.ClientSecret, key, c.CertificateFile, c.KeyFile,
 		c.All, c.Prefixes, c.Cache, c.Signed, c.ClientAsAudience,
 	})
 	if err != nil {
