@@ -146,6 +146,21 @@ func TestDeployedServersStopWithOpenStreams(t *testing.T) {
 	}
 }
 
+// What the image is built on can be pinned from outside, and is of one version of Caddy.
+func TestTheImagesBasesCanBePinned(t *testing.T) {
+	text := read(t, "../deploy/Dockerfile")
+	version := regexp.MustCompile(`(?m)^\tgithub.com/caddyserver/caddy/v2 v(\S+)`).FindStringSubmatch(read(t, "../go.mod"))[1]
+	for _, base := range regexp.MustCompile(`(?m)^FROM (\S+)`).FindAllStringSubmatch(text, -1) {
+		name := strings.TrimSuffix(strings.TrimPrefix(base[1], "${"), "}")
+		if !regexp.MustCompile(`(?m)^ARG ` + regexp.QuoteMeta(name) + `=caddy:` + regexp.QuoteMeta(version) + `(-builder)?(@sha256:[0-9a-f]{64})?$`).MatchString(text) {
+			t.Errorf("FROM %s: expected an ARG with caddy:%s", base[1], version)
+		}
+	}
+	if !strings.Contains(text, "xcaddy build v"+version+" ") {
+		t.Errorf("xcaddy builds another version than %s", version)
+	}
+}
+
 // Caddy's --environ prints every variable, secrets too.
 func TestTheUnitPrintsNoEnvironment(t *testing.T) {
 	for _, line := range strings.Split(read(t, "../deploy/systemd/gatehouse.service"), "\n") {

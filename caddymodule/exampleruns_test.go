@@ -285,6 +285,19 @@ func auth0Example(t *testing.T) {
 	expect(t, "auth0", g, who)
 }
 
+func oktaExample(t *testing.T) {
+	issuer := newIssuer(t)
+	g := runProvider(t, "okta", "https://acme.okta.com/oauth2/default", issuer)
+	expect(t, "okta", g, provider(issuer, map[string]claims{
+		"a person who may read":                {"aud": "api://default", "sub": "jane@example.com", "cid": "0oa1", "uid": "00u1", "ver": 1, "scp": []string{"openid", "orders.read"}},
+		"a person of the group":                {"aud": "api://default", "sub": "joe@example.com", "cid": "0oa1", "uid": "00u2", "ver": 1, "scp": []string{"openid", "orders.read"}, "groups": []string{"orders-admins"}},
+		"a machine that may write":             {"aud": "api://default", "sub": "0oa2", "cid": "0oa2", "ver": 1, "scp": []string{"orders.write"}, "groups": []string{"orders-admins"}},
+		"a machine with another scope":         {"aud": "api://default", "sub": "0oa3", "cid": "0oa3", "ver": 1, "scp": []string{"other"}},
+		"a token of the organization's server": {"iss": "https://acme.okta.com", "aud": "https://acme.okta.com", "sub": "jane@example.com", "cid": "0oa1", "uid": "00u1", "scp": []string{"openid"}},
+		"an ID token":                          {"aud": "0oa1", "sub": "00u1", "ver": 1, "idp": "00o1", "at_hash": "h", "nonce": "n"},
+	}))
+}
+
 func kubernetesExample(t *testing.T) {
 	issuer, dir := newIssuer(t, idp.WithTLS(), idp.WithJWKSPath("/openid/v1/jwks")), t.TempDir()
 	issuer.RequireBearer("of-the-pod") // as the API server does

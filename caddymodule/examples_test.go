@@ -29,6 +29,7 @@ var examples = map[string]func(*testing.T){
 	"keycloak":       keycloakExample,
 	"kubernetes":     kubernetesExample,
 	"mcp":            mcpExample,
+	"okta":           oktaExample,
 	"two-nodes":      twoNodesExample,
 }
 
@@ -91,7 +92,7 @@ func TestEveryExampleIsWhole(t *testing.T) {
 // A page shows some lines of an example, and they are the same there.
 func TestPagesShowWhatExamplesHave(t *testing.T) {
 	for heading, name := range map[string]string{
-		"Microsoft Entra ID": "entra", "Keycloak": "keycloak", "Auth0": "auth0", "Kubernetes workloads": "kubernetes",
+		"Microsoft Entra ID": "entra", "Keycloak": "keycloak", "Auth0": "auth0", "Okta": "okta", "Kubernetes workloads": "kubernetes",
 		"Deploys from GitHub Actions":                                  "github-actions",
 		"An MCP server, or any API whose clients must find the issuer": "mcp",
 		"Gatehouse as another proxy's check":                           "forward-auth",
