@@ -24,9 +24,9 @@ type Memory struct {
 
 type memoryKey [16]byte
 
-// hash is part of the stored format. It has 32 shards of the 256: records are small,
+// hash is part of the stored format. It uses 8 of the 256 shards: records are small,
 // and a burst of events is written in fewer pieces.
-func (k memoryKey) hash() uint64 { return binary.BigEndian.Uint64(k[:8]) &^ (7 << 56) }
+func (k memoryKey) hash() uint64 { return binary.BigEndian.Uint64(k[:8]) &^ (31 << 56) }
 
 type memoryRecord struct {
 	key   memoryKey
