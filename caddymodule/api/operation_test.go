@@ -54,7 +54,7 @@ func operating(k *keys) setting {
 
 const issuerBody = `{"name":"a/b","issuer":"https://login.example.com","source":"discovery","healthy":true,` +
 	`"keys":[{"kid":"k1","kty":"EC","alg":"ES256","use":"sig"}],"fetched_at":"2027-01-15T08:00:00Z","next_refresh":null,` +
-	`"last_error":"","last_error_at":null,"ignored":[],"restored":false,"kinds_told":false,"unclear_callers":0,"introspection":null}`
+	`"last_error":"","last_error_at":null,"ignored":[],"restored":false,"kinds_told":false,"unclear_callers":0,"introspection":null,"events":null}`
 
 func TestIssuers(t *testing.T) {
 	k := new(keys)
