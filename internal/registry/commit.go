@@ -30,10 +30,14 @@ func (c *committer[K, R]) isDue() bool {
 }
 
 // mayRetire reports whether records that ended are to be removed: not one by one, as
-// that writes whole shards. Another node may have a clock that is late.
+// that writes whole shards.
 func (c *committer[K, R]) mayRetire() bool {
-	return c.r.kind.Leaves && time.Since(c.retired) >= c.r.retire && c.r.Snapshot().Ended(c.r.now()) > 0
+	return c.r.kind.Leaves && time.Since(c.retired) >= c.r.retire && c.r.Snapshot().Ended(c.retirable()) > 0
 }
+
+// retirable is when records must have ended to be removed: some time ago, as the clock
+// of this node may be ahead of those of others, for whom they have not ended yet.
+func (c *committer[K, R]) retirable() time.Time { return c.r.now().Add(-6 * c.r.retire) }
 
 // basis is what the next revision is made of.
 type basis[K comparable, R any] struct {
@@ -142,7 +146,7 @@ func (c *committer[K, R]) evaluate(b *basis[K, R], reqs []*request[K, R]) (w *Wo
 	}
 	w.remake(b.steps)
 	if c.mayRetire() {
-		w.retire(c.r.now())
+		w.retire(c.retirable())
 		c.retired = time.Now()
 	}
 	results = make([]any, len(reqs))

@@ -46,7 +46,7 @@ type Kind[K comparable, R any] struct {
 	Restricts func(*R) bool
 	// Ends is when the record is over, in Unix seconds; 0: never. nil: none ever is.
 	Ends func(*R) int64
-	// Leaves says that records which are over are removed from storage, some minutes
+	// Leaves says that records which are over are removed from storage, an hour or so
 	// later. Until then look-ups find them.
 	Leaves bool
 	// Unites says that records only ever restrict, so that states which came to be

@@ -93,8 +93,8 @@ type Options struct {
 	CallLimit time.Duration
 	// Linger is how long records stay that are no longer named. Zero: a minute.
 	Linger time.Duration
-	// Retire is the least time between two removals of records that have ended. Zero:
-	// ten minutes.
+	// Retire is the least time between two removals of records that have ended, and a
+	// sixth of how long they stay. Zero: ten minutes.
 	Retire time.Duration
 }
 

@@ -149,7 +149,7 @@ func TestEndedLeave(t *testing.T) {
 	nodes := []*Registry[itemKey, item]{start(t, leaving, e.Node(), opts, observe), start(t, leaving, e.Node(), opts, observe)}
 	put(t, nodes[0], named("g", 3, 6, 7, 9)...)
 	eventually(t, "both know", func() bool { return nodes[1].Snapshot().Len() == 4 })
-	now.Store(1_800_000_006)
+	now.Store(1_800_000_008)
 	for _, r := range nodes {
 		eventually(t, "those that ended are gone", func() bool { return r.Snapshot().Len() == 2 })
 		if left := r.Snapshot().List(nil, nil, 0); left[0].number != 7 || left[1].number != 9 {
