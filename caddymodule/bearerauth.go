@@ -22,7 +22,8 @@ import (
 // Who was let in is told to other handlers by the placeholders
 // `{http.auth.user.id}` (the subject), and under the same prefix `kind`,
 // `issuer`, `client_id`, `name`, `email`, `groups`, `scopes`, `token_id`,
-// `expires_at` and `claims.<path>`; and to the upstream by the headers below.
+// `expires_at`, `bound`, `key` and `claims.<path>`; and to the upstream by the headers
+// below.
 //
 // Streams are closed when the token expires. What a stream is, the response says:
 // 101, success of a CONNECT, and the content types of event streams, gRPC,
