@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
@@ -170,4 +171,10 @@ func (p *Page) Cookies(ctx context.Context) (names []string, err error) {
 		names = append(names, cookie.Name)
 	}
 	return names, err
+}
+
+// Forget removes all cookies, as if nobody had been logged in anywhere.
+func (p *Page) Forget(ctx context.Context) error {
+	_, err := chromedp.Call(ctx, network.ClearBrowserCookies, cdp.Empty{})
+	return err
 }
