@@ -217,7 +217,8 @@ func (l *licensee) logsIn(person string, args ...string) (string, error) {
 	if strings.Contains(shown, "id_token") {
 		l.Error("the browser still shows the token: " + shown)
 	}
-	return out.String(), <-ended
+	err := <-ended
+	return out.String(), err
 }
 
 func (l *licensee) activate(more ...string) []string {
