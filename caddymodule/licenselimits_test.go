@@ -190,3 +190,42 @@ func TestLimitAdvisory(t *testing.T) {
 		})
 	}
 }
+
+// TestLimitOverNodes: two processes that share a storage count together, and one that is
+// killed forgets nobody who was let in a moment before.
+func TestLimitOverNodes(t *testing.T) {
+	if apart(t) {
+		return
+	}
+	v, dir, issuer := newVendor(t), t.TempDir(), newIssuer(t)
+	v.write(v.sign(0, limitedTo(2, license.Deny)))
+	caddyfile := strings.NewReplacer(
+		"service_accounts {", "license {\n file "+v.file()+"\n trusted_key "+v.public()+"\n }\n service_accounts {",
+	).Replace(nodeConfig)
+	first, second := startNodeOf(t, dir, issuer, caddyfile), startNodeOf(t, dir, issuer, caddyfile)
+	lets := func(n *node, name string) bool {
+		t.Helper()
+		got, err := try(n.client, http.MethodGet, n.url+"/", bearer(mint(issuer, claims{"sub": name, "amr": []string{"pwd"}})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.status == http.StatusOK
+	}
+	if !lets(first, "ada") || !lets(second, "bob") {
+		t.Fatal("refused within the limit")
+	}
+	for name, n := range map[string]*node{"first": first, "second": second} {
+		eventually(t, name+" knows of both", func() bool {
+			got, err := n.send(http.MethodGet, "/api/orgs/license/usage")
+			return err == nil && usageOf(t, got.body)["users"]["used"] == 2.0
+		})
+		if lets(n, "eve") || !lets(n, "ada") || !lets(n, "bob") {
+			t.Errorf("%s lets in another one, or puts out who was in", name)
+		}
+	}
+	first.kill()
+	third := startNodeOf(t, dir, issuer, caddyfile)
+	if lets(third, "eve") || !lets(third, "ada") || !lets(third, "bob") {
+		t.Error("a node that starts anew does not know who was in")
+	}
+}

@@ -9,77 +9,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/vendor"
 )
-
-// Environment variables that prove to a vendor who is asking.
-const (
-	vendorKeyVariable    = "GATEHOUSE_VENDOR_API_KEY"
-	vendorSharedVariable = "GATEHOUSE_VENDOR_SHARED_KEY" //nolint:gosec // A name, no secret.
-	vendorTokenVariable  = "GATEHOUSE_VENDOR_TOKEN"      //nolint:gosec // As above.
-)
-
-// vendorFlags say which vendor is asked for what.
-type vendorFlags struct {
-	server, product               string
-	apiKey, sharedKeyFile, tokens string
-}
-
-func (v *vendorFlags) flags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&v.server, "server", "", "Address of the vendor's server, such as https://license.vendor.example")
-	f.StringVar(&v.product, "product", "", "Code of the product, as the vendor calls it")
-	f.StringVar(&v.apiKey, "api-key", "", "API key that the vendor gave (default: the environment variable "+vendorKeyVariable+")")
-	f.StringVar(&v.sharedKeyFile, "shared-key-file", "", "File of the shared key that goes with it (default: the environment variable "+vendorSharedVariable+")")
-	f.StringVar(&v.tokens, "vendor-token-file", "", "Instead: file of a bearer token for the vendor (default: the environment variable "+vendorTokenVariable+")")
-}
-
-// vendor makes the client, with what proves who is asking.
-func (p *program) vendor(cmd *cobra.Command, v *vendorFlags) (*vendor.Client, error) {
-	secret := func(file, flag, variable string) (string, error) {
-		if !cmd.Flags().Changed(flag) {
-			return strings.TrimSpace(p.getenv(variable)), nil
-		}
-		text, err := readSecretFile(cmd, file)
-		if err == nil && strings.TrimSpace(text) == "" {
-			err = fmt.Errorf("%s is empty", file)
-		}
-		return strings.TrimSpace(text), err
-	}
-	apiKey := v.apiKey
-	if apiKey == "" {
-		apiKey = p.getenv(vendorKeyVariable)
-	}
-	shared, err := secret(v.sharedKeyFile, "shared-key-file", vendorSharedVariable)
-	if err != nil {
-		return nil, fmt.Errorf("reading the shared key: %w", err)
-	}
-	token, err := secret(v.tokens, "vendor-token-file", vendorTokenVariable)
-	if err != nil {
-		return nil, fmt.Errorf("reading the vendor's token: %w", err)
-	}
-	config := vendor.Config{Server: v.server, HTTP: &http.Client{Timeout: vendor.DefaultLimit}, Now: p.now}
-	switch {
-	case apiKey != "" && shared == "":
-		return nil, fmt.Errorf("an API key was given without its shared key; want that in --shared-key-file or %s", vendorSharedVariable)
-	case apiKey != "":
-		config.Authorize = func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
-	case token != "":
-		config.Authorize = func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
-	}
-	client, err := vendor.New(config)
-	if err != nil {
-		return nil, fmt.Errorf("--server: %w", err)
-	}
-	return client, nil
-}
 
 // activating holds the flags of activate.
 type activating struct {
@@ -88,7 +25,7 @@ type activating struct {
 	account, redirect, flow string
 	hosts                   []string
 	noBrowser, asJSON       bool
-	offline, response       string
+	offline, response, out  string
 }
 
 func (p *program) activate() *cobra.Command {
@@ -100,8 +37,10 @@ func (p *program) activate() *cobra.Command {
 Gets a license for a running server from the license's vendor: it asks the vendor where
 the people of the customer account log in, opens that page in a browser, exchanges the login
 for a license, and installs it on the server and its nodes. The server verifies it by its
-trusted_key first, and nothing else of the vendor is believed.
+trusted_key first, and nothing else of the vendor is believed. Where the configuration names
+a file of the license, --out writes it there, and the server takes it from there.
 
+The browser is that of the environment variable BROWSER, or else the system's.
 Without a browser on this machine, the address is printed; open it anywhere, and paste the
 address at which the login ends, even if the browser shows no page there.
 
@@ -127,6 +66,7 @@ key with its shared key, or a bearer token.
 	f.StringArrayVar(&a.hosts, "host", nil, "Hosts that the license is for, separated by commas or repeated (default: those of the account)")
 	f.StringVar(&a.flow, "flow", "code", "How the login ends: code or id_token")
 	f.StringVar(&a.redirect, "redirect-uri", "http://127.0.0.1/callback", "Where the login ends on this machine, one of the account's list; without a port, any")
+	f.StringVar(&a.out, "out", "", "File to write the license to instead of installing it, for a server whose configuration names one")
 	f.BoolVar(&a.noBrowser, "no-browser", false, "Open no browser, print the address")
 	f.StringVar(&a.offline, "offline", "", "File of the request of a server without a network")
 	f.StringVar(&a.response, "response", "", "File of the vendor's response to it")
@@ -164,30 +104,6 @@ key with its shared key, or a bearer token.
 	return cmd
 }
 
-// wanted refuses flags that are missing or empty.
-func wanted(cmd *cobra.Command, names ...string) error {
-	for _, name := range names {
-		if cmd.Flag(name).Value.String() == "" {
-			return fmt.Errorf("--%s is missing; see --help", name)
-		}
-	}
-	return nil
-}
-
-// instanceOf asks the server for its fingerprint.
-func (s *server) instanceOf(ctx context.Context) (string, error) {
-	var instance struct {
-		Fingerprint string `json:"fingerprint"`
-	}
-	if _, err := s.get(ctx, request{method: http.MethodPost, path: "/api/orgs/license/instance"}, &instance); err != nil {
-		return "", err
-	}
-	if instance.Fingerprint == "" {
-		return "", errors.New("the answer of " + s.name + " holds no fingerprint; is it Caddy's admin endpoint?")
-	}
-	return instance.Fingerprint, nil
-}
-
 func (p *program) activateOnline(ctx context.Context, cmd *cobra.Command, s *server, a *activating) error {
 	client, err := p.vendor(cmd, &a.vendorFlags)
 	if err != nil {
@@ -207,7 +123,27 @@ func (p *program) activateOnline(ctx context.Context, cmd *cobra.Command, s *ser
 	if err != nil {
 		return err
 	}
+	if a.out != "" {
+		return p.keepActivated(cmd, text, a)
+	}
 	return p.installActivated(ctx, cmd, s, text, a.asJSON)
+}
+
+// keepActivated puts a license that the vendor sent where the server looks for it. The
+// file is replaced as a whole.
+func (p *program) keepActivated(cmd *cobra.Command, text []byte, a *activating) error {
+	decoded, err := license.Decode(text)
+	if err != nil {
+		return fmt.Errorf("what the vendor sent is no license: %s", plain(err.Error()))
+	}
+	fresh := a.out + ".new"
+	if err := writeNew(fresh, text); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, a.out); err != nil {
+		return errors.Join(err, os.Remove(fresh))
+	}
+	return p.printActivated(cmd, decoded, [2]string{"Written", a.out + ", for the server to verify"}, a.asJSON)
 }
 
 // logIn has a person log in, and gives what is to be exchanged for a license.
@@ -282,82 +218,22 @@ func (p *program) installActivated(ctx context.Context, cmd *cobra.Command, s *s
 		note(cmd.ErrOrStderr(), "The vendor's license was not installed. Its seat is taken; the next activation of this server takes no second one.")
 		return err
 	}
-	return p.printInstalled(cmd, decoded, asJSON)
+	return p.printActivated(cmd, decoded, installed, asJSON)
 }
 
-// printInstalled shows a license that the server has verified and installed.
-func (p *program) printInstalled(cmd *cobra.Command, installed *license.License, asJSON bool) error {
+// installed is what the table says of a license that the server has taken.
+var installed = [2]string{"Installed", "verified by the server's trusted key"}
+
+// printActivated shows a license, and what became of it.
+func (p *program) printActivated(cmd *cobra.Command, l *license.License, outcome [2]string, asJSON bool) error {
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), struct {
 			Result  string           `json:"result"`
 			KeyID   string           `json:"key_id"`
 			Payload *license.Payload `json:"payload"`
-		}{"installed", installed.KeyID, &installed.Payload})
+		}{strings.ToLower(outcome[0]), l.KeyID, &l.Payload})
 	}
-	t := p.licenseTable(installed)
-	t.rows = append([][]string{{"Installed", "verified by the server's trusted key"}}, t.rows...)
+	t := p.licenseTable(l)
+	t.rows = append([][]string{outcome[:]}, t.rows...)
 	return t.print(cmd.OutOrStdout())
-}
-
-func (p *program) deactivate() *cobra.Command {
-	var c connection
-	var v vendorFlags
-	var offline, response string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "deactivate --server URL --product PRODUCT",
-		Short: "Gives the seat of a license back to its vendor",
-		Long: `
-Gives the seat that a running server's license takes back to its vendor, so that another
-server can have it. The license stays in force here until its end, unless the vendor takes it
-back or another one is installed; take renew out of the configuration.
-
-For a server without a network, --offline alone writes a signed request, and on a machine
-with a network --offline, --response and --server bring it to the vendor.
-
-It needs a token of the admin group, and what the vendor gave to prove who is asking.
-`,
-		Example: `  caddy gatehouse license deactivate --server https://license.vendor.example --product my-product
-  caddy gatehouse license deactivate --server https://license.vendor.example --product my-product --vendor-token-file vendor.token
-  caddy gatehouse license deactivate --offline request.json --product my-product
-  caddy gatehouse license deactivate --offline request.json --response response.json --server https://license.vendor.example`,
-		Args: cobra.NoArgs,
-	}
-	c.flags(cmd.Flags())
-	v.flags(cmd)
-	cmd.Flags().StringVar(&offline, "offline", "", "File of the request of a server without a network")
-	cmd.Flags().StringVar(&response, "response", "", "File of the vendor's response to it")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
-	online := p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
-		client, err := p.vendor(cmd, &v)
-		if err != nil {
-			return err
-		}
-		seat, id, err := s.seat(ctx)
-		if err != nil {
-			return err
-		}
-		seat.Product = v.product
-		if err := client.Deactivate(ctx, seat, id); err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), map[string]string{"result": "deactivated", "license_id": id})
-		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), "The seat was given back.")
-		return err
-	})
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		switch {
-		case offline != "":
-			return p.deactivateOffline(cmd, &c, &v, offline, response)
-		case response != "":
-			return errors.New("--response goes with --offline, the request that it answers")
-		}
-		if err := wanted(cmd, "server", "product"); err != nil {
-			return err
-		}
-		return online(cmd, args)
-	}
-	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -114,7 +115,17 @@ func TestActivate(t *testing.T) {
 	if hosts, _ := asked["hosts"].([]any); len(hosts) != 2 {
 		t.Errorf("hosts %v", asked["hosts"])
 	}
-	if got := x.got("/api/orgs/license"); strings.TrimSpace(got) != strings.TrimSpace(s.license()) {
+	file := filepath.Join(t.TempDir(), "license.json")
+	installed := x.got("/api/orgs/license")
+	for range 2 { // the second time it is replaced
+		if r := s.must(x.activates(s, "--out", file)...); !strings.Contains(r.stdout, "Written") {
+			t.Error(r.stdout)
+		}
+	}
+	if written, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(written)) != strings.TrimSpace(s.license()) || x.got("/api/orgs/license") != installed {
+		t.Errorf("%v: wrote %s", err, written)
+	}
+	if got := installed; strings.TrimSpace(got) != strings.TrimSpace(s.license()) {
 		t.Errorf("installed %s", got)
 	}
 	if strings.Contains(r.stdout+r.stderr, "vendor-token-1") || strings.Contains(r.stdout+r.stderr, "c-1\"") {

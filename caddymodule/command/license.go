@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
-	"github.com/gatehouse-proxy/gatehouse/license/vendor"
 )
 
 // license is the group of commands about the license that a deployment has, and about
@@ -251,20 +249,4 @@ func trustedKeys(file string) (trusted []license.TrustedKey, err error) {
 		trusted = append(trusted, license.TrustedKey{Key: key})
 	}
 	return trusted, nil
-}
-
-// seat is what the server's license takes at its vendor, and the license's id.
-func (s *server) seat(ctx context.Context) (seat vendor.Seat, id string, err error) {
-	report, err := s.usage(ctx)
-	if err != nil {
-		return seat, "", err
-	}
-	u, err := usage.Open(report)
-	if err != nil {
-		return seat, "", fmt.Errorf("the report of usage: %w", err)
-	}
-	if u.LicenseID == "" {
-		return seat, "", errors.New("the server has no license with an id, so none was activated; there is no seat to give back")
-	}
-	return vendor.Seat{HardwareID: u.Instance}, u.LicenseID, nil
 }

@@ -218,20 +218,26 @@ func page(words, script string) string {
 	return text + "</html>\n"
 }
 
+// browserVariable names the program that shows an address, as other programs know it.
+const browserVariable = "BROWSER"
+
 // openBrowser shows an address, which begins with http, to the person at this machine.
 func openBrowser(getenv func(string) string, address string) error {
 	name, args := "xdg-open", []string{address}
-	switch runtime.GOOS {
-	case "darwin":
+	own := getenv(browserVariable)
+	switch {
+	case own != "":
+		name = own
+	case runtime.GOOS == "darwin":
 		name = "open"
-	case "windows":
+	case runtime.GOOS == "windows":
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", address}
 	default: // a browser of the terminal would hide what the command says
 		if getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "" {
 			return errors.New("there is no screen")
 		}
 	}
-	cmd := exec.Command(name, args...) //nolint:gosec,noctx // a fixed program; it outlives the login
+	cmd := exec.Command(name, args...) //nolint:gosec,noctx // the caller's own program; it outlives the login
 	if err := cmd.Start(); err != nil {
 		return err
 	}

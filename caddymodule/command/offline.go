@@ -128,37 +128,6 @@ func (p *program) installResponse(a *activating) func(context.Context, *cobra.Co
 		if _, err := s.fetch(ctx, request{method: http.MethodPost, path: "/api/orgs/license/offline-response", body: body}); err != nil {
 			return err
 		}
-		return p.printInstalled(cmd, held.Response.License, a.asJSON)
+		return p.printActivated(cmd, held.Response.License, installed, a.asJSON)
 	}
-}
-
-// deactivateOffline writes the request to give a seat back, or carries one to the vendor.
-func (p *program) deactivateOffline(cmd *cobra.Command, c *connection, v *vendorFlags, offline, response string) error {
-	if response == "" {
-		if v.server != "" {
-			return errors.New("--offline with --server needs --response, the file to write")
-		}
-		if err := wanted(cmd, "product"); err != nil {
-			return err
-		}
-		return p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
-			return s.signRequest(ctx, map[string]string{"type": license.OfflineDeactivation, "product": v.product}, offline)
-		})(cmd, nil)
-	}
-	file, _, err := readRequest(cmd, offline, license.OfflineDeactivation)
-	if err != nil {
-		return err
-	}
-	if err := wanted(cmd, "server"); err != nil {
-		return err
-	}
-	client, err := p.vendor(cmd, v)
-	if err != nil {
-		return err
-	}
-	answer, err := client.Carry(cmd.Context(), file, nil)
-	if err != nil {
-		return err
-	}
-	return writeNew(response, answer)
 }
