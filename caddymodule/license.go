@@ -71,6 +71,9 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 		logger:       logger.Named("license"),
 	}
 	l.refusals.logger, l.refusals.advisory = l.logger, l.advisory
+	if config.Renew.showsSecret() {
+		l.logger.Warn("what proves to the vendor who is asking stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
+	}
 	known := knownBefore(terms.source, place) // which must not be asked while one is made
 	taken, _, err := keepers.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		keeper, err := active.New(active.Config{

@@ -98,6 +98,11 @@ func (r *Renew) check() error {
 	return nil
 }
 
+// showsSecret tells whether a secret stands in the configuration itself.
+func (r *Renew) showsSecret() bool {
+	return r != nil && (r.SharedKey != "" && !hasPlaceholder(r.SharedKey) || r.Token != "" && !hasPlaceholder(r.Token))
+}
+
 // checkSecureURL takes https, and http on loopback.
 func checkSecureURL(address string) error {
 	u, err := url.Parse(address)

@@ -41,6 +41,15 @@
 // do not need locks where each has a name of its own; the installed license is
 // written under one.
 //
+// # What a license depends on besides
+//
+// [Facts] are the list of revoked licenses and this deployment's [Instance], an Ed25519
+// key in storage. Neither is a reason to refuse while it cannot be had, except that a
+// license which is bound to an instance passes on that one only.
+//
+// With [Config.Renew], the vendor is asked for the next license well before the end. What
+// it sends takes over only if it is genuine and takes nothing away.
+//
 // # The clock
 //
 // The highest time ever seen is kept in storage, only to report a clock that is
