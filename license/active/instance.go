@@ -99,7 +99,7 @@ func (k *Keeper) MakeInstance(ctx context.Context) (*Instance, error) {
 	if known := k.Instance(); known != nil {
 		return known, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit, ErrBusy)
+	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+installGrace, ErrBusy)
 	defer cancel()
 	done := make(chan error, 1)
 	k.mu.Lock()
