@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -41,7 +42,7 @@ const (
 					type enterprise
 					features sso audit
 					seats 5
-					valid 30d
+					valid VALID
 					claim groups license-users
 					bind instance
 				}
@@ -62,6 +63,7 @@ http://SITE {
 	gatehouse {
 		license {
 			trusted_key VENDORKEY.pub
+			RENEW
 		}
 		api {
 			trust_admin_endpoint
@@ -100,9 +102,9 @@ func build(t *testing.T) string {
 	return binary
 }
 
-func newLicensee(t *testing.T, binary, issuer string) *licensee {
+func newLicensee(t *testing.T, binary, issuer string, pairs ...string) *licensee {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	l := &licensee{T: t, binary: binary, dir: t.TempDir(), ctx: ctx}
 	key := filepath.Join(l.dir, "vendor.key")
@@ -112,8 +114,10 @@ func newLicensee(t *testing.T, binary, issuer string) *licensee {
 		l.must(err)
 		*place = address
 	}
-	l.serve("vendor", strings.NewReplacer("VENDORKEY", key, "ISSUER", issuer, "SITE", l.vendor).Replace(licenseVendor), l.vendor)
-	l.serve("site", strings.NewReplacer("VENDORKEY", key, "SITE", l.site, "ADMIN", l.admin).Replace(licensedSite), l.site)
+	pairs = append(pairs, "VALID", "30d", "RENEW", "", "VENDORKEY", key, "ISSUER", issuer)
+	l.serve("vendor", strings.NewReplacer(append(pairs, "SITE", l.vendor)...).Replace(licenseVendor), l.vendor)
+	site := strings.NewReplacer(append(pairs, "SITE", l.site, "ADMIN", l.admin)...).Replace(licensedSite)
+	l.serve("site", strings.ReplaceAll(site, "http://VENDOR", "http://"+l.vendor), l.site)
 
 	// What xdg-open would hand to a browser goes to that of the test.
 	l.opened = filepath.Join(l.dir, "opened")
@@ -259,6 +263,23 @@ func TestBrowserLicenseActivation(t *testing.T) {
 			}
 		})
 	}
+	t.Run("renewal", func(t *testing.T) {
+		l := newLicensee(t, binary, issuer, "VALID", "1m", "RENEW", "renew http://VENDOR {\n product my-product\n credential key-1 shared-1\n}")
+		if out, err := l.logsIn("ada", l.activate()...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		first := l.expires()
+		for l.expires() == first {
+			select {
+			case <-time.After(time.Second):
+			case <-l.ctx.Done():
+				t.Fatal("the license is not renewed")
+			}
+		}
+		if out := l.command("status", "--address", l.admin); !strings.Contains(out, "Renewal") || strings.Contains(out, "came to nothing") || !l.passes() {
+			t.Error(out)
+		}
+	})
 	t.Run("offline", func(t *testing.T) {
 		l := newLicensee(t, binary, issuer)
 		request, response := filepath.Join(l.dir, "request.json"), filepath.Join(l.dir, "response.json")
@@ -280,6 +301,19 @@ func TestBrowserLicenseActivation(t *testing.T) {
 			t.Errorf("the response to another request is taken: %v\n%s", err, out)
 		}
 	})
+}
+
+// expires is the end of the license in force, in Unix seconds.
+func (l *licensee) expires() (end int64) {
+	l.Helper()
+	resp, err := http.Get("http://" + l.admin + "/api/orgs/license") //nolint:noctx // answered at once
+	l.must(err)
+	defer resp.Body.Close() //nolint:errcheck // a test
+	var status struct {
+		ExpireAt int64 `json:"expire_at"`
+	}
+	l.must(json.NewDecoder(resp.Body).Decode(&status))
+	return status.ExpireAt
 }
 
 // refusesStrangers: who is not in the account's group gets no license.

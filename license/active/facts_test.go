@@ -205,7 +205,7 @@ func TestWorseIsKeptAside(t *testing.T) {
 		k, l := informedKeeper(t, s, func(c *Config) {
 			c.Renew = func(context.Context, *license.License, *Instance) ([]byte, error) { return worse, nil }
 		})
-		time.Sleep(10 * time.Second)
+		time.Sleep(50 * time.Second) // a third of the minute is left
 		l.wantInAnyOrder(t, StateChanged, RenewalFailed)
 		if status, _ := k.Renewal(); !status.KeptAside || !bytes.Equal(s.values[asideKey], worse) {
 			t.Errorf("%+v", status)

@@ -15,6 +15,8 @@ const (
 	// renewPart is the part of a license's time that is left when it is first
 	// renewed.
 	renewPart = 3
+	// stampedBack is how long before its making a license says that it was issued.
+	stampedBack = time.Hour
 	// renewLimit is how long the vendor may take to answer.
 	renewLimit = 30 * time.Second
 	// renewRetry is the pause after a failure, which doubles up to maxRenewRetry.
@@ -69,9 +71,9 @@ func (k *Keeper) Renewal() (s RenewalStatus, configured bool) {
 	return s, true
 }
 
-// renewAt is when the license in force is to be renewed next; k.mu is held. After a
-// third of its time is left, it is due, a tenth of that sooner or later, so that
-// nodes and deployments do not ask together.
+// renewAt is when the license in force is to be renewed next; k.mu is held. It is due
+// when a third of its time is left, a tenth of that sooner or later, so that nodes and
+// deployments do not ask together.
 func (k *Keeper) renewAt() (at time.Time, ok bool) {
 	held := k.view.Load().now()
 	l := held.standing.License()
@@ -82,7 +84,11 @@ func (k *Keeper) renewAt() (at time.Time, ok bool) {
 	if r.of != p.ExpireAt {
 		r.of, r.jitter = p.ExpireAt, float64(storage.Spread(1000, 0.1))/1000
 	}
-	left := time.Duration(float64(p.ExpireAt-p.IssuedAt) / renewPart * r.jitter * float64(time.Second))
+	whole := time.Duration(p.ExpireAt-p.IssuedAt) * time.Second
+	if whole > stampedBack && whole <= 3*stampedBack {
+		whole -= stampedBack // else a short one would be due at once
+	}
+	left := time.Duration(float64(whole) / renewPart * r.jitter)
 	at = time.Unix(p.ExpireAt, 0).Add(-left)
 	if r.failures > 0 {
 		at = maxTimeOf(at, r.tried.Add(r.pause()))

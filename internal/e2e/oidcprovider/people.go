@@ -35,7 +35,7 @@ func StartPeople(t testing.TB, client, redirectURI, group string) (issuerURL str
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), lookPath(t, "node"), filepath.Base(script.Name()), client, redirectURI, group)
+	cmd := exec.Command(lookPath(t, "node"), filepath.Base(script.Name()), client, redirectURI, group) // ends by end
 	cmd.Dir, cmd.Stderr = dir, &stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -45,7 +45,6 @@ func StartPeople(t testing.TB, client, redirectURI, group string) (issuerURL str
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Cancel = stdin.Close // it ends by itself
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting oidc-provider: %v", err)
 	}
