@@ -203,7 +203,8 @@ func TestRevocationListIsLate(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	v, s := newVendor(t), newVendorServer(t)
 	soon := asks("127.0.0.1")
-	soon.TTL = time.Minute // of an hour and a minute: it is due
+	const old = 4 * time.Hour
+	soon.TTL = old + time.Minute // it ends in a minute, so it is due
 	soon.ID = revokedLicense
 	longer := soon
 	longer.TTL = 100 * time.Hour
@@ -239,7 +240,7 @@ func TestRenewal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.answers(c.answer)
 			g, admin := storedLicense(t, renewed, option, v)
-			g.install(t, admin, v.sign(0, soon))
+			g.install(t, admin, v.sign(old, soon))
 			status := map[string]any{}
 			eventually(t, "the vendor is asked", func() bool {
 				status = g.licenseStatus(t, admin)
