@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -114,6 +115,34 @@ func TestNonceOfTheNode(t *testing.T) {
 	if got := g.ask(good); got.status != 401 || !strings.Contains(reasonIn(got), "is old or of another server") {
 		t.Errorf("after a restart: %d %s", got.status, reasonIn(got))
 	}
+}
+
+// A gRPC call is refused in gRPC's own way, with the nonce and the challenge beside it,
+// and a stream that a proof has opened ends with its token.
+func TestDPoPOfStreams(t *testing.T) {
+	if apart(t) {
+		return
+	}
+	g := &dpopGateway{issuer: newIssuer(t), me: newHolder(t)}
+	config := strings.NewReplacer("GLOBALS", "GLOBALS\nservers {\nprotocols h1 h2c\n}", "OPTIONS", "nonce node", "name acme\n", "name acme\nleeway 0s\n",
+		"respond \"in\"", "reverse_proxy UPSTREAM").Replace(dpopSite)
+	g.gateway = start(t, config, "ISSUER", g.issuer.URL, "UPSTREAM", newTicker(t).URL)
+	g.token = g.me.token(g.issuer)
+	got := g.do(g.h2c, "POST", "http://"+g.site+"/", header("Content-Type", "application/grpc"),
+		with(g.token, g.me.proof(g.token, "POST", "http://"+g.site+"/", nil)))
+	nonce := got.header.Get("DPoP-Nonce")
+	if got.status != 200 || got.header.Get("Grpc-Status") != "16" || nonce == "" || !strings.Contains(reasonIn(got), "use_dpop_nonce") {
+		t.Errorf("a gRPC call without a nonce: %d %v", got.status, got.header)
+	}
+	expiry := time.Now().Add(2 * time.Second).Truncate(time.Second)
+	token := mint(g.issuer, claims{"cnf": claims{"jkt": g.me.thumbprint}, "exp": expiry.Unix()})
+	url := "http://" + g.site + ticks("text/event-stream", "data: tick\n\n")
+	stream := open(t, g.client, "GET", url, with(token, g.me.proof(token, "GET", url, claims{"nonce": nonce})))
+	body, err := io.ReadAll(stream.Body)
+	if err != nil || stream.StatusCode != 200 || strings.Count(string(body), "tick") < 2 {
+		t.Errorf("got %d, %d bytes and %v, want a stream that ends", stream.StatusCode, len(body), err)
+	}
+	cutInTime(t, expiry)
 }
 
 // status says how proofs are remembered.
