@@ -94,6 +94,7 @@ var outputs = map[string][]string{
 	"id token":   {"HTTP/1.1 401", `error="invalid_token"`, "type"},
 
 	"licensed login": {"eyJ"},
+	"by command":     {"Written", "gw.acme.example", "!eyJ"},
 	"activate":       {"HTTP/1.1 200", `"license_active":true`, `"allowed_hosts":["gw.acme.example","*.acme.example"]`, `"max_activations":50`},
 	"seats":          {`"account":"acme-licensed"`, `"hardware_id":"laptop"`, `"subject":"guest"`},
 }

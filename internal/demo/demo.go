@@ -84,7 +84,7 @@ func (s *Stage) start(o Options) (err error) {
 	if s.Dir, err = os.MkdirTemp("", "gatehouse-demo-"); err != nil {
 		return fmt.Errorf("making a folder for the demo: %w", err)
 	}
-	if err = s.makeLicense(); err != nil {
+	if err = errors.Join(s.makeLicense(), s.makeBrowser()); err != nil {
 		return err
 	}
 	if s.upstream, err = upstream.Start("127.0.0.1:0"); err != nil {
