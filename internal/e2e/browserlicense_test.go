@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -86,8 +85,6 @@ type licensee struct {
 	page                *browser.Page
 	ctx                 context.Context
 	opened              string // the file that the stand-in for xdg-open writes to
-	running             []*exec.Cmd
-	stdout, stderr      bytes.Buffer
 }
 
 // build makes the Caddy that this repository is.
@@ -334,6 +331,6 @@ func (l *licensee) givesBack() {
 		l.Error(out)
 	}
 	if out, err := l.prepare(deactivate...).CombinedOutput(); err == nil || !strings.Contains(string(out), "license_not_found") {
-		l.Error(fmt.Sprintf("again: %v\n%s", err, out))
+		l.Errorf("again: %v\n%s", err, out)
 	}
 }
