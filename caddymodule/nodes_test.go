@@ -51,6 +51,41 @@ func TestTwoNodes(t *testing.T) {
 	t.Logf("refused by the other node %s later", time.Since(disabled))
 }
 
+// A proof that somebody intercepts is no use at another node, whose nonce it has not.
+func TestProofAtAnotherNode(t *testing.T) {
+	dir, issuer, me := t.TempDir(), newIssuer(t), newHolder(t)
+	config := strings.NewReplacer("service_accounts {", "dpop {\nnonce node\n}\nservice_accounts {", "\tbearer_auth\n",
+		"\tbearer_auth {\npublic_url https://gateway.example.com\n}\n").Replace(nodeConfig)
+	first, second := startNodeOf(t, dir, issuer, config), startNodeOf(t, dir, issuer, config)
+	token := me.token(issuer)
+	proof := func(nonce string) string {
+		return me.proof(token, "GET", "https://gateway.example.com/a", claims{"nonce": nonce})
+	}
+	ask := func(n *node, proof string) answer {
+		t.Helper()
+		got, err := try(n.client, "GET", n.url+"/a", with(token, proof))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	sent := proof(ask(first, proof("none")).header.Get("DPoP-Nonce"))
+	if got := ask(first, sent); got.status != http.StatusOK {
+		t.Fatalf("where its nonce is from: %d %s", got.status, reasonIn(got))
+	}
+	got := ask(second, sent)
+	nonce := got.header.Get("DPoP-Nonce")
+	if got.status != http.StatusUnauthorized || !strings.HasPrefix(reasonIn(got), `DPoP realm="gatehouse", error="use_dpop_nonce"`) || nonce == "" {
+		t.Errorf("at the other node: %d %s, nonce %q", got.status, reasonIn(got), nonce)
+	}
+	if got := ask(second, proof(nonce)); got.status != http.StatusOK {
+		t.Errorf("a new one, with that node's nonce: %d %s", got.status, reasonIn(got))
+	}
+	if got := ask(first, sent); got.status != http.StatusUnauthorized || !strings.Contains(reasonIn(got), "was used before") {
+		t.Errorf("where it was taken: %d %s", got.status, reasonIn(got))
+	}
+}
+
 // Five nodes, each killed in the midst of writes: what was acknowledged is there
 // when the next one starts.
 func TestKilledInTheMidstOfWrites(t *testing.T) {
