@@ -2,9 +2,7 @@ package license
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
@@ -35,8 +33,17 @@ func Decode(data []byte) (*License, error) {
 }
 
 func (l *License) decode(data []byte) error {
-	if len(data) > MaxSize {
-		return badForm("", "has %d bytes; want at most %d", len(data), MaxSize)
+	if err := readSigned(data, MaxSize, &l.KeyID, &l.Signature, l.Payload.read); err != nil {
+		return err
+	}
+	return l.Payload.check()
+}
+
+// readSigned reads an object of a payload, its signature and the key's id. It looks
+// at the form of the latter two.
+func readSigned(data []byte, most int, keyID, signature *string, payload func(strictjson.Value) error) error {
+	if len(data) > most {
+		return badForm("", "has %d bytes; want at most %d", len(data), most)
 	}
 	data, err := bom.Skip(data)
 	if err != nil {
@@ -47,21 +54,20 @@ func (l *License) decode(data []byte) error {
 		return err
 	}
 	err = envelope.Read(strictjson.Fields{
-		"key_id":    text(&l.KeyID),
-		"payload":   l.Payload.read,
-		"signature": text(&l.Signature),
+		"key_id":    text(keyID),
+		"payload":   payload,
+		"signature": text(signature),
 	}, "key_id", "payload", "signature")
 	if err != nil {
 		return err
 	}
-	if _, err := l.signature(); err != nil {
+	if _, err := signatureBytes(*signature); err != nil {
 		return err
 	}
-	raw, err := hex.DecodeString(l.KeyID)
-	if err != nil || len(raw) != 32 || strings.ToLower(l.KeyID) != l.KeyID {
-		return badForm("key_id", "is %s; want 64 lower-case hexadecimal digits", quote(l.KeyID))
+	if !keyIDForm.MatchString(*keyID) {
+		return badForm("key_id", "is %s; want 64 lower-case hexadecimal digits", quote(*keyID))
 	}
-	return l.Payload.check()
+	return nil
 }
 
 // read reads a payload. Where an empty value would mean the same as an absent

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
@@ -63,38 +62,17 @@ func DecodeRevocations(data []byte) (*RevocationList, error) {
 }
 
 func (l *RevocationList) decode(data []byte) error {
-	if len(data) > MaxRevocationsSize {
-		return badForm("", "has %d bytes; want at most %d", len(data), MaxRevocationsSize)
-	}
-	data, err := bom.Skip(data)
-	if err != nil {
-		return err
-	}
-	envelope, err := strictjson.Parse(data)
-	if err != nil {
-		return err
-	}
 	p := &l.Payload
-	err = envelope.Read(strictjson.Fields{
-		"key_id":    text(&l.KeyID),
-		"signature": text(&l.Signature),
-		"payload": func(v strictjson.Value) error {
-			return v.Read(strictjson.Fields{
-				"version":     integer(&p.Version),
-				"issued_at":   integer(&p.IssuedAt),
-				"next_update": integer(&p.NextUpdate),
-				"revoked":     texts(&p.Revoked, MaxRevoked),
-			}, "version", "issued_at", "next_update", "revoked")
-		},
-	}, "key_id", "payload", "signature")
+	err := readSigned(data, MaxRevocationsSize, &l.KeyID, &l.Signature, func(v strictjson.Value) error {
+		return v.Read(strictjson.Fields{
+			"version":     integer(&p.Version),
+			"issued_at":   integer(&p.IssuedAt),
+			"next_update": integer(&p.NextUpdate),
+			"revoked":     texts(&p.Revoked, MaxRevoked),
+		}, "version", "issued_at", "next_update", "revoked")
+	})
 	if err != nil {
 		return err
-	}
-	if _, err := signatureBytes(l.Signature); err != nil {
-		return err
-	}
-	if !keyIDForm.MatchString(l.KeyID) {
-		return badForm("key_id", "is %s; want 64 lower-case hexadecimal digits", quote(l.KeyID))
 	}
 	return p.check()
 }

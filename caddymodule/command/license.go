@@ -163,14 +163,10 @@ is over, even if nothing is new.
 			return err
 		}
 		text, err := list.Encode()
-		if err == nil && r.asJSON {
-			text, err = compactJSON(text)
-		}
 		if err != nil {
 			return err
 		}
-		_, err = cmd.OutOrStdout().Write(text)
-		return err
+		return writeDocument(cmd, text, r.asJSON)
 	}
 	return cmd
 }

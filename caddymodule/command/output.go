@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
@@ -162,6 +163,17 @@ func printJSON(w io.Writer, result any) error {
 		return fmt.Errorf("writing JSON: %w", err)
 	}
 	_, err := w.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// writeDocument prints a document as it is or, if asked, on one line.
+func writeDocument(cmd *cobra.Command, document []byte, oneLine bool) (err error) {
+	if oneLine {
+		if document, err = compactJSON(document); err != nil {
+			return err
+		}
+	}
+	_, err = cmd.OutOrStdout().Write(document)
 	return err
 }
 

@@ -56,14 +56,10 @@ version 2. Without --features it grants every feature; --features "" grants none
 			return err
 		}
 		text, err := signed.Encode()
-		if err == nil && s.asJSON {
-			text, err = compactJSON(text)
-		}
 		if err != nil {
 			return err
 		}
-		_, err = cmd.OutOrStdout().Write(text)
-		return err
+		return writeDocument(cmd, text, s.asJSON)
 	}
 	return cmd
 }
