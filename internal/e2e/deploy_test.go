@@ -191,8 +191,8 @@ func dashboardQueries(t *testing.T) (queries []string) {
 }
 
 // absent are metrics of what the test does not configure: a license with its clock, list
-// and limits, seats, and login addresses.
-var absent = regexp.MustCompile(`^caddy_gatehouse_(clock_suspect|license_.*|licenses_.*|activations_total|seats|sso_urls_total)$`)
+// and limits, seats, login addresses, introspection, and events of issuers.
+var absent = regexp.MustCompile(`^caddy_gatehouse_(clock_suspect|license_.*|licenses_.*|activations_total|seats|sso_urls_total|introspections?_.*|security_event.*)$`)
 
 // A real Prometheus takes every query of the dashboard and every rule, and finds the
 // metrics with their labels at a running instance.
