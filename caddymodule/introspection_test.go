@@ -149,6 +149,63 @@ func (g *gateway) showsIntrospection(t *testing.T, admin string, healthy bool) {
 	}
 }
 
+// An issuer that is only asked has no keys, and is healthy: opaque tokens are let in, its
+// JWTs are not. Where signed answers are wanted, it needs keys.
+func TestIssuerThatIsOnlyAsked(t *testing.T) {
+	t.Setenv("GATEHOUSE_TEST_CLIENT_SECRET", clientSecret)
+	for more, healthy := range map[string]bool{"cache 0s": true, "cache 0s\nsigned": false} {
+		t.Run(more, func(t *testing.T) {
+			issuer := newIssuer(t, idp.WithClient(idp.Client{ID: "gateway", Secret: clientSecret}))
+			issuer.EditMetadata(func(metadata map[string]any) { delete(metadata, "jwks_uri") })
+			name, admin := unique("asked"), freeAddress(t)
+			own := strings.Replace(globals, "admin off", "admin "+admin, 1)
+			g := start(t, asking, "ASKING", own, "ISSUER", issuer.URL, "NAME", name, "UPSTREAM", newUpstream(t).URL, "MORE", more)
+			jwt, want := g.get("/all/", bearer(mint(issuer, claims{"sub": "jane"}))), http.StatusUnauthorized
+			if !healthy {
+				want = http.StatusServiceUnavailable
+			}
+			if jwt.status != want {
+				t.Errorf("a JWT was answered with %d, want %d", jwt.status, want)
+			}
+			if got := g.get("/all/", bearer(secret(issuer.Opaque(claims{"sub": "jane"})))); (got.status == http.StatusOK) != healthy {
+				t.Errorf("an opaque token was answered with %d %v", got.status, got.header)
+			}
+			var list []struct {
+				Healthy   bool   `json:"healthy"`
+				LastError string `json:"last_error"`
+			}
+			got := g.do(g.client, http.MethodGet, "http://"+admin+"/api/issuers")
+			if err := json.Unmarshal([]byte(got.body), &list); err != nil || len(list) != 1 {
+				t.Fatalf("%v in %s", err, got.body)
+			}
+			if list[0].Healthy != healthy || (list[0].LastError == "") != healthy {
+				t.Errorf("the issuer is shown as %+v", list[0])
+			}
+			failures := `caddy_gatehouse_jwks_fetches_total{issuer="` + name + `",result="failure"} `
+			metrics := g.get("/metrics").body
+			if none := !strings.Contains(metrics, failures) || strings.Contains(metrics, failures+"0\n"); none != healthy {
+				t.Errorf("that no fetch failed is %t in the metrics", none)
+			}
+		})
+	}
+}
+
+// An issuer without metadata is asked where the endpoint is written. That it has no keys
+// is not known.
+func TestIssuerWithoutMetadataIsAsked(t *testing.T) {
+	t.Setenv("GATEHOUSE_TEST_CLIENT_SECRET", clientSecret)
+	issuer := newIssuer(t, idp.WithClient(idp.Client{ID: "gateway", Secret: clientSecret}))
+	issuer.SetWellKnown(false, false)
+	g := start(t, asking, "ASKING", globals, "ISSUER", issuer.URL, "NAME", unique("asked"), "UPSTREAM", newUpstream(t).URL,
+		"MORE", "cache 0s\nendpoint "+issuer.IntrospectionURL())
+	if got := g.get("/all/", bearer(secret(issuer.Opaque(claims{"sub": "jane"})))); got.status != http.StatusOK {
+		t.Errorf("an opaque token was answered with %d %v", got.status, got.header)
+	}
+	if got := g.get("/all/", bearer(mint(issuer, nil))); got.status != http.StatusServiceUnavailable {
+		t.Errorf("a JWT was answered with %d", got.status)
+	}
+}
+
 // A JWT that its issuer revoked is out, where all tokens are asked about.
 func TestRevokedJWTs(t *testing.T) {
 	g, issuer, _ := startAsking(t, unique("asked"), "tokens all\ncache 0s")

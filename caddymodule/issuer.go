@@ -206,6 +206,7 @@ func (i *Issuer) provision() error {
 		InsecureHTTP:    i.InsecureHTTP,
 		Refresh:         time.Duration(i.Refresh),
 		MaxStale:        time.Duration(i.MaxStale),
+		KeysOptional:    i.Introspection != nil && !i.Introspection.Signed,
 	}
 	if r.err != nil {
 		return r.err

@@ -58,6 +58,9 @@ type Config struct {
 	// issuer's own and the one of JWKSURI. The issuer's metadata may name another
 	// host for its keys, and that one is not sent the token.
 	FetchTokenHosts []string
+	// KeysOptional: the issuer may have no key set, as it is asked about its tokens
+	// instead. Metadata without `jwks_uri` then mean that it has no keys.
+	KeysOptional bool
 	// InsecureHTTP allows http to more than loopback.
 	InsecureHTTP bool
 	// Refresh is the time between background refreshes. Zero: 15 minutes; less
@@ -116,7 +119,7 @@ func (c Config) ID() string {
 	parts := []string{
 		c.Issuer, c.JWKSURI, c.JWKSFile, c.CA, c.FetchTokenFile,
 		strings.Join(c.FetchTokenHosts, ","), strconv.FormatBool(c.InsecureHTTP), c.Refresh.String(), c.MaxStale.String(),
-		strconv.FormatBool(c.SPIFFE),
+		strconv.FormatBool(c.SPIFFE), strconv.FormatBool(c.KeysOptional),
 	}
 	for i, p := range parts {
 		parts[i] = strconv.Quote(p)
@@ -136,6 +139,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxStale == 0 {
 		c.MaxStale = DefaultMaxStale
 	}
+	c.KeysOptional = c.KeysOptional && c.discovers()
 	// Keys that go stale between two refreshes would fail requests for nothing.
 	c.Refresh = max(min(c.Refresh, c.MaxStale/2), MinRefresh)
 	return c

@@ -106,9 +106,9 @@ func (e *Engine) KnownMetadata() *Metadata {
 
 // renewMetadata fetches the metadata again where the address of the key set comes
 // from it, so that a moved key set is followed. Where nothing is known yet, the
-// fetch of the keys will see to it.
+// fetch of the keys will see to it, as it does where there is no key set.
 func (e *Engine) renewMetadata(ctx context.Context) error {
-	if !e.cfg.discovers() || e.KnownMetadata() == nil {
+	if known := e.KnownMetadata(); !e.cfg.discovers() || known == nil || known.JWKSURI == "" {
 		return nil
 	}
 	return e.fetchMetadata(ctx)
@@ -145,6 +145,9 @@ func (e *Engine) startDiscovery() *fetch {
 		found, err := e.discover(e.ctx)
 		e.mu.Lock()
 		m.fetching = nil
+		if err == nil && e.cfg.KeysOptional && found.JWKSURI == "" && m.known != nil && m.known.JWKSURI != "" {
+			err = errKeysGone
+		}
 		switch {
 		case e.closed:
 			f.err = errClosed
@@ -161,6 +164,9 @@ func (e *Engine) startDiscovery() *fetch {
 	})
 	return f
 }
+
+// errKeysGone: an issuer that had keys has more likely a fault than none any more.
+var errKeysGone = errors.New("its metadata has no jwks_uri, and had one before")
 
 // discover asks each address where the metadata may be. It goes on to the next
 // only if the issuer answered that there is none.
@@ -204,7 +210,8 @@ type Metadata struct {
 	// Issuer is exactly the configured one.
 	Issuer string `json:"issuer"`
 	// JWKSURI is where the keys are; only an address that may be fetched. It may
-	// be empty only where the configuration has its own.
+	// be empty only where the configuration has its own, or says that an issuer
+	// without keys will do.
 	JWKSURI string `json:"jwks_uri"`
 	// The endpoints are empty if the issuer has none, or names one that is not
 	// https (http on loopback, or with insecure_http).
@@ -253,6 +260,7 @@ func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 	case err == nil:
 	case !cfg.discovers():
 		keys = "" // nobody needs it
+	case cfg.KeysOptional && !present(found["jwks_uri"]):
 	case keys == "":
 		return nil, errors.New("its metadata has no jwks_uri: set jwks_uri in the configuration")
 	default:

@@ -54,6 +54,23 @@ func TestParseMetadataBesideJWKSURI(t *testing.T) {
 	}
 }
 
+func TestParseMetadataWithoutKeys(t *testing.T) {
+	cfg := Config{Issuer: "https://a", KeysOptional: true}
+	for doc, good := range map[string]bool{
+		`{"issuer":"https://a"}`:                          true,
+		`{"issuer":"https://a","jwks_uri":null}`:          true,
+		`{"issuer":"https://a","jwks_uri":"https://a/k"}`: true,
+		`{"issuer":"https://a","jwks_uri":""}`:            false,
+		`{"issuer":"https://a","jwks_uri":"http://b"}`:    false,
+		`{"issuer":"https://a","jwks_uri":5}`:             false,
+		`{"issuer":"https://b"}`:                          false,
+	} {
+		if m, err := parseMetadata(cfg, []byte(doc)); (err == nil) != good {
+			t.Errorf("%s: %v, %v", doc, m, err)
+		}
+	}
+}
+
 func TestWellKnown(t *testing.T) {
 	for issuer, want := range map[string]string{
 		"https://a":            "https://a/.well-known/openid-configuration https://a/.well-known/oauth-authorization-server",

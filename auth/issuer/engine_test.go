@@ -26,6 +26,51 @@ func TestNewDoesNothing(t *testing.T) {
 	}, edKey("k"))
 }
 
+// An issuer that is only asked about its tokens has no keys, which is no fault; that it
+// does not answer is one, and so is it when an issuer that had keys has none any more.
+func TestIssuerWithoutKeys(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		s.do(func() { delete(s.meta, "jwks_uri") })
+		events, kept := &log{}, newMemory()
+		e := start(t, Config{Issuer: base, KeysOptional: true}, Options{Client: s.client()})
+		e.Attach(Host{Observe: events.observe, Storage: kept})
+		synctest.Wait()
+		status := e.Status()
+		equal(t, "keyless, keys, error", fmt.Sprint(status.Keyless, len(status.Keys), status.LastError), "true 0")
+		if _, err := e.Await(t.Context(), holds("k")); !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("a key of nobody: %v", err)
+		}
+		before := s.metaHits.Load()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if asked := s.metaHits.Load() - before; asked < 3 || asked > 6 {
+			t.Errorf("asked %d times in an hour", asked)
+		}
+		equal(t, "failures, key sets fetched, stored", fmt.Sprint(len(events.of(FetchFailed)), s.keyHits.Load(), kept.stored()), "0 0 0")
+
+		s.do(func() { s.status = http.StatusBadGateway })
+		if err := e.Refresh(t.Context()); err == nil {
+			t.Error("no error while the issuer does not answer")
+		}
+		synctest.Wait()
+		equal(t, "told of the outage", len(events.of(Unavailable)), 1)
+		var unavailable *UnavailableError
+		if _, err := e.Await(t.Context(), holds("k")); !errors.As(err, &unavailable) {
+			t.Errorf("while the issuer does not answer: %v", err)
+		}
+
+		s.do(func() { s.status, s.meta["jwks_uri"] = 0, base+"/jwks" })
+		time.Sleep(time.Minute)
+		if _, err := e.Await(t.Context(), holds("k")); err != nil {
+			t.Errorf("the issuer has keys now: %v", err)
+		}
+		s.do(func() { delete(s.meta, "jwks_uri") })
+		if err := e.Refresh(t.Context()); !errors.Is(err, errKeysGone) || len(e.JWKS().All()) != 1 || e.Status().Keyless {
+			t.Errorf("the keys are gone: %v, %+v", err, e.Status())
+		}
+	}, edKey("k"))
+}
+
 func TestAttachIsAStack(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		first, second, third := &log{}, &log{}, &log{}

@@ -145,12 +145,16 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	}
 	address := e.cfg.JWKSURI
 	if e.cfg.discovers() {
-		if e.KnownMetadata() == nil {
+		if known := e.KnownMetadata(); known == nil || known.JWKSURI == "" {
 			if err := e.fetchMetadata(ctx); err != nil {
 				return err
 			}
 		}
 		address = e.KnownMetadata().JWKSURI
+	}
+	if address == "" && e.cfg.KeysOptional {
+		f.jwks = &JWKS{}
+		return nil
 	}
 	u, err := e.cfg.parseURL(address)
 	if err == nil && e.cfg.discovers() {

@@ -94,9 +94,14 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"issuer":"https://a","issuer":"https://b","jwks_uri":"https://a"}`))
 	f.Add([]byte(`{"issuer":"https://a","jwks_uri":"https://u:p@a/#f"}`))
 	f.Add([]byte(`[]`))
+	f.Add([]byte(`{"issuer":"https://a","introspection_endpoint":"https://a/introspect"}`))
 	cfg := Config{Issuer: "https://a"}
+	keyless := Config{Issuer: "https://a", KeysOptional: true}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := parseMetadata(cfg, data)
+		if optional, err2 := parseMetadata(keyless, data); err2 == nil && (err == nil) != (optional.JWKSURI != "") {
+			t.Fatalf("%v, but where keys are optional %+v", err, optional)
+		}
 		if err != nil {
 			if m != nil {
 				t.Fatal("metadata beside an error")

@@ -157,7 +157,7 @@ func (e *Engine) dueRecord() (lease *storage.Lease[func(Event)], value []byte, f
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	lease, jwks, fetchedAt := e.leases.Newest(), e.jwks.Load(), e.keys.fetchedAt
-	if lease == nil || !lease.HasStorage() || e.cfg.JWKSFile != "" || jwks == nil || e.keys.restored || e.restoring != nil {
+	if lease == nil || !lease.HasStorage() || e.cfg.JWKSFile != "" || jwks == nil || len(jwks.keys) == 0 || e.keys.restored || e.restoring != nil {
 		return nil, nil, fetchedAt, nil
 	}
 	old := fetchedAt.Sub(e.record.fetchedAt) >= e.cfg.Refresh*8/10

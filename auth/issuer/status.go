@@ -95,6 +95,9 @@ type Status struct {
 	JWKSURI string `json:"jwks_uri,omitempty"`
 	// Keys are those of the current set, also when it is Stale.
 	Keys []KeyStatus `json:"keys"`
+	// Keyless: the issuer's metadata say that it has no key set, which
+	// Config.KeysOptional allows.
+	Keyless bool `json:"keyless,omitempty"`
 	// Ignored says which keys of the set are not used, and why.
 	Ignored   []string  `json:"ignored,omitempty"`
 	FetchedAt time.Time `json:"fetched_at,omitzero"`
@@ -122,6 +125,7 @@ func (e *Engine) Status() Status {
 	}
 	if e.cfg.discovers() && e.metadata.known != nil {
 		st.JWKSURI = ShownURL(e.metadata.known.JWKSURI)
+		st.Keyless = e.metadata.known.JWKSURI == ""
 	}
 	if jwks := e.jwks.Load(); jwks != nil {
 		st.Stale = !e.trust.fresh()

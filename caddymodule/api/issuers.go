@@ -42,7 +42,8 @@ type issuerState struct {
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"` // its identifier
 	Source string `json:"source"`
-	// Healthy: there are keys that serve, and the last fetch went well.
+	// Healthy: there are keys that serve, or the issuer is only asked and has none, and
+	// the last fetch went well.
 	Healthy     bool       `json:"healthy"`
 	Keys        []keyState `json:"keys"`
 	FetchedAt   *time.Time `json:"fetched_at"`
@@ -143,7 +144,7 @@ func (k IssuerKeys) state() issuerState {
 	s := k.Keys.Status()
 	state := issuerState{
 		Name: k.Name, Issuer: s.Issuer, Source: s.Source,
-		Healthy: len(s.Keys) > 0 && !s.Stale && s.LastError == "",
+		Healthy: (len(s.Keys) > 0 || s.Keyless) && !s.Stale && s.LastError == "",
 		Keys:    make([]keyState, 0, len(s.Keys)), Restored: s.FromStorage,
 		Ignored:   append([]string{}, s.Ignored...),
 		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),

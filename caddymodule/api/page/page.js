@@ -165,7 +165,7 @@
 	};
 	const issuerProblems = issuer => {
 		const found = [], fetchNow = fetchButton(issuer), at = goTo(issuer.name, "issuers-title");
-		if (!issuer.keys.length) {
+		if (!issuer.keys.length && !issuer.healthy) {
 			found.push({ level: "bad", what: "There are no keys of " + issuer.name, so: (issuer.introspection ? "Its JWTs get 503." : "Its callers get 503.") + (issuer.last_error ? " The last fetch failed: " + issuer.last_error : ""), out: ["Check network, DNS and proxy between this server and the issuer. See ", at], act: fetchNow });
 		} else if (issuer.last_error) {
 			found.push({ level: "warn", what: "The keys of " + issuer.name + " cannot be fetched", so: "Those known are used until max_stale is over; tokens with a new key get 503. " + issuer.last_error, out: ["Check network, DNS and proxy between this server and the issuer. See ", at], act: fetchNow });
