@@ -156,6 +156,7 @@ func TestBrowserShowsFaults(t *testing.T) {
 			} else {
 				body.license.clock_suspect = true;
 				body.accounts.storage_away = true;
+				body.dpop = { nonce: "off", remembered: 12, replay_memory: 100000, other_nodes: 2 };
 				if (!window.wasFetched) Object.assign(body.issuers[0], { last_error: "connection refused", last_error_at: "2026-01-02T03:04:05Z", healthy: false });
 			}
 			return Response.json(body);
@@ -173,12 +174,15 @@ func TestBrowserShowsFaults(t *testing.T) {
 			t.Errorf("%s: the page shows the fault %q and a badge of %q", section, faults, badge)
 		}
 	}
+	if text := v.section("storage"); !strings.Contains(text, "12 of 100,000 remembered, nonce off") {
+		t.Errorf("storage: %q", text)
+	}
 	// The way out is at hand; once it is taken, the focus is not lost.
 	v.tabTo(`document.activeElement.closest("#verdict button")`)
 	v.must(v.page.Press(v.ctx, "Enter"))
 	v.must(v.page.WaitFor(v.ctx, `document.activeElement.id === "verdict-title" && document.querySelector("#fetched").textContent === "The keys of acme were fetched."`))
 	// The worst comes first, with what follows from it and the way out.
-	if text := v.section("verdict"); !regexp.MustCompile(`^1 thing to mend, 1 to look at mend The clock is wrong .*Set the clock.* look Storage is out of reach No account can be changed.* Make storage reachable`).MatchString(text) {
+	if text := v.section("verdict"); !regexp.MustCompile(`^1 thing to mend, 2 to look at mend The clock is wrong .*Set the clock.* look Storage is out of reach No account can be changed.* Make storage reachable.* look 2 other nodes share this storage, and DPoP proofs carry no nonce`).MatchString(text) {
 		t.Errorf("the verdict is %q", text)
 	}
 }

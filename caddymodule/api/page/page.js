@@ -186,6 +186,7 @@
 			found.push({ level, what, so, out: [out.startsWith("caddy ") ? make("code", out) : out, " See ", goTo("Node and storage", "storage-title")] });
 		}
 		if (!status.revocations.loaded) found.push({ level: "bad", what: "The revocations have not been read yet", so: "Every token gets 503 until they are.", out: ["Make storage reachable; the log has the cause."] });
+		if (status.dpop?.other_nodes) found.push({ level: "warn", what: number(status.dpop.other_nodes, "other node shares", "other nodes share") + " this storage, and DPoP proofs carry no nonce", so: "A proof that is intercepted can be used once at each.", out: ["Write ", make("code", "dpop { nonce node }")] });
 		if (status.seats && status.seats.storage !== "ready") found.push({ level: status.seats.storage === "unread" ? "warn" : "bad", what: "The storage of the activations is " + status.seats.storage, so: "No license is handed out or renewed in exchange for a login.", out: ["The log has the cause."] });
 		if (accounts.unconfirmed) found.push({ level: "warn", what: number(accounts.unconfirmed, "account is", "accounts are") + " of an issuer that had another identifier", so: "They let nobody in.", out: ["Confirm them, if they are meant: ", make("code", "caddy gatehouse service-account confirm")] });
 		let letIn = 0, refused = 0;
@@ -502,7 +503,7 @@
 			return [facts(status.seats.taken.map(one => [one.account + ", " + one.product, one.taken.toLocaleString("en") + (one.seats ? " of " + one.seats.toLocaleString("en") : "")]))];
 		});
 	};
-	const showStorage = () => draw("storage", [status.node, status.version, status.accounts], () => {
+	const showStorage = () => draw("storage", [status.node, status.version, status.accounts, status.dpop], () => {
 		const accounts = status.accounts, fault = storageFaults[accounts.storage] || (accounts.storage_away ? storageFaults.away : undefined);
 		badge(element("storage-state"), fault ? (fault === storageFaults.away ? "storage out of reach" : accounts.storage) : "storage answers", fault ? fault[0] : "good");
 		return [
@@ -511,6 +512,7 @@
 				["Node", status.node], ["Version", status.version],
 				["Accounts", accounts.loaded ? "read" : "not read yet"],
 				["Confirmed", put(make("span"), "Storage confirmed them ", time(accounts.synced_at))],
+				...status.dpop ? [["DPoP proofs", status.dpop.remembered.toLocaleString("en") + " of " + status.dpop.replay_memory.toLocaleString("en") + " remembered, nonce " + status.dpop.nonce]] : [],
 			]),
 			make("p", "Every node has a page of its own: what it counted is its own, accounts and license are those of all nodes.", "quiet"),
 		].filter(Boolean);
