@@ -13,12 +13,14 @@
 package idp
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
@@ -156,13 +158,26 @@ func (o *options) check() error {
 	return nil
 }
 
+// open listens. An address that was not asked for may be taken by another process
+// right after it was found: then it takes the next one.
 func (i *Issuer) open() (err error) {
-	if i.opts.addr == "" {
-		if i.opts.addr, err = freeport.Address(); err != nil {
+	if i.opts.addr != "" {
+		return i.openAt(i.opts.addr)
+	}
+	for range 3 {
+		var address string
+		if address, err = freeport.Address(); err != nil {
+			return err
+		}
+		if err = i.openAt(address); !errors.Is(err, syscall.EADDRINUSE) {
 			return err
 		}
 	}
-	l, err := newLine(i.opts.addr, i.opts.tls, i.handler())
+	return err
+}
+
+func (i *Issuer) openAt(address string) error {
+	l, err := newLine(address, i.opts.tls, i.handler())
 	if err != nil {
 		return err
 	}
