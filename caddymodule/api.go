@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
@@ -43,7 +44,7 @@ type APIConfig struct {
 
 const defaultAdminGroup = "admin"
 
-// issuer is whose tokens may administer; "" where it cannot be told.
+// issuer is whose tokens may administer; "" where nothing says it.
 func (c *APIConfig) issuer(names []string) (string, error) {
 	if c == nil || c.Issuer == "" {
 		if len(names) == 1 {
@@ -70,7 +71,7 @@ type apiParts struct {
 	signing       *Signing
 	sso           *SSO
 	activations   *activations
-	events        *emitter
+	events        *events.Emitter
 	receivers     *eventReceivers
 	storage       certmagic.Storage
 	logger        *zap.Logger
@@ -89,7 +90,7 @@ func newAPI(p apiParts) (*api.API, error) {
 		Accounts:    p.accounts,
 		Revocations: p.revocations, Lifetime: p.issuers.lifetime,
 		Operation: p.operation(),
-		CountSSO:  countSSOURL,
+		CountSSO:  countURL,
 		Audit:     auditing(p.logger),
 		LogError: func(problem *api.Problem) {
 			p.logger.Error("the API failed", zap.Int("status", problem.Status), zap.String("message", problem.Message), zap.NamedError("cause", problem.Cause))
@@ -98,8 +99,8 @@ func newAPI(p apiParts) (*api.API, error) {
 		Sign:         p.signing.sign,
 		Signed:       active.NewRecord(p.storage, active.Options{}),
 		OnSigned: func(actor string, e active.Entry) {
-			countLicenseSigned(e.License.Payload.Type)
-			p.events.licenseSigned(actor, e.ID, e.KeyID, &e.License.Payload)
+			countSigned(e.License.Payload.Type)
+			p.events.Emit(events.LicenseSigned, func() map[string]any { return signedData(actor, e) })
 		},
 	}
 	if p.signing != nil && p.signing.Group != "" {
@@ -129,6 +130,15 @@ func newAPI(p apiParts) (*api.API, error) {
 		services.Authenticate, err = p.authenticate(issuer)
 	}
 	return api.New(services), err
+}
+
+// signedData is what the event says of a license that was signed here, and by whom.
+func signedData(actor string, e active.Entry) map[string]any {
+	p := &e.License.Payload
+	return map[string]any{
+		"actor": actor, "id": e.ID, "key_id": e.KeyID, "type": string(p.Type),
+		"allowed_hosts": p.AllowedHosts, "description": p.Description, "expire_at": p.ExpireAt,
+	}
 }
 
 // auditing writes lines of the audit log.

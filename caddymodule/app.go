@@ -11,6 +11,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 )
 
 // appID is the app's module ID, and its name in a configuration's apps.
@@ -72,7 +74,7 @@ type App struct {
 	limits        *limits      // nil: as above
 	activations   *activations // nil: no login brings a license
 	receivers     *eventReceivers
-	events        *emitter
+	events        *events.Emitter
 	api           *api.API
 }
 
@@ -115,7 +117,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 		return fmt.Errorf("dpop: %w", err)
 	}
 	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.senders, a.accounts, a.revocations, a.attach)
-	if a.events, err = newEmitter(a.ctx); err != nil {
+	if a.events, err = events.New(a.ctx); err != nil {
 		return err
 	}
 	if err = a.Signing.provision(a.logger); err != nil {
@@ -138,11 +140,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if err != nil {
 		return err
 	}
-	shown := gauges{events: a.receivers, engines: a.verifier.engines, verifier: a.verifier.Verifier, accounts: a.accounts.view, revocations: a.revocations.registry, activations: a.activations}
-	if a.licensing != nil {
-		shown.license, shown.limits = a.licensing.reading, a.limits
-	}
-	return registerMetrics(a.ctx, shown)
+	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.show, a.activations.show, a.licensing.show, a.limits.show)
 }
 
 // Start looks at the routes, which are all made by now, gives storage and log to

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -18,6 +17,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 )
 
 // authenticator is what every request with a token passes: the token is verified, who
@@ -124,10 +125,7 @@ type sharedVerifier struct {
 	taken   []string                  // keys of the engines to give back
 }
 
-var (
-	verifiers = caddy.NewUsagePool()
-	engines   = caddy.NewUsagePool()
-)
+var verifiers = caddy.NewUsagePool()
 
 // takeVerifier provisions the issuers and gives their verifier; it must be
 // released exactly once.
@@ -178,7 +176,7 @@ func newVerifier(key string, issuers issuerList, cacheBytes int64) (*sharedVerif
 	v := &sharedVerifier{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
 	config := auth.VerifierConfig{CacheBytes: cacheBytes}
 	for _, i := range issuers {
-		engine, err := takeEngine(i.source)
+		engine, err := engines.Take(i.source)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("issuer %s: %w", i.Issuer, err), v.Destruct())
 		}
@@ -199,12 +197,12 @@ func newVerifier(key string, issuers issuerList, cacheBytes int64) (*sharedVerif
 }
 
 // attach gives the engines a configuration's storage and log.
-func (v *sharedVerifier) attach(storage certmagic.Storage, logger *zap.Logger, events *emitter) (detach []func()) {
+func (v *sharedVerifier) attach(storage certmagic.Storage, logger *zap.Logger, events *events.Emitter) (detach []func()) {
 	for name, engine := range v.engines {
-		log := issuerLog{name, logger.With(zap.String("issuer", name)), events}
-		detach = append(detach, log.attach(engine, storage))
+		log := engines.Log{Name: name, Logger: logger.With(zap.String("issuer", name)), Events: events}
+		detach = append(detach, log.Attach(engine, storage))
 		if asked := v.Introspection(name); asked != nil {
-			detach = append(detach, asked.Attach(log.observeIntrospection))
+			detach = append(detach, asked.Attach(observeIntrospection(log.Logger)))
 		}
 	}
 	return detach
@@ -224,46 +222,13 @@ func (v *sharedVerifier) release() error {
 func (v *sharedVerifier) Destruct() error {
 	var errs []error
 	if v.Verifier != nil {
-		errs = append(errs, endLater(v.Verifier))
+		errs = append(errs, engines.CloseLater(v.Verifier))
 	}
 	for _, key := range v.taken {
-		_, err := engines.Delete(key)
-		errs = append(errs, err)
+		errs = append(errs, engines.Release(key))
 	}
 	v.taken = nil
 	return errors.Join(errs...)
-}
-
-// takeEngine gives the engine of an issuer; giving its key back to engines.Delete
-// releases it.
-func takeEngine(source issuer.Config) (*issuer.Engine, error) {
-	taken, _, err := engines.LoadOrNew(source.ID(), func() (caddy.Destructor, error) {
-		engine, err := issuer.New(source, issuer.Options{})
-		return pooledEngine{engine}, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return taken.(pooledEngine).Engine, nil
-}
-
-// pooledEngine ends an engine when its last user is gone.
-type pooledEngine struct{ *issuer.Engine }
-
-// lateRequests is how long an engine outlives the last configuration with it:
-// Caddy cleans a configuration up while requests that came to it are still being
-// served, and those must not find their keys gone.
-const lateRequests = 10 * time.Second
-
-// Destruct ends the engine's background work, a little later.
-func (e pooledEngine) Destruct() error { return endLater(e.Engine) }
-
-func endLater(what io.Closer) error {
-	if caddy.Exiting() {
-		return what.Close()
-	}
-	time.AfterFunc(lateRequests, func() { _ = what.Close() })
-	return nil
 }
 
 // TokenCache is how much memory verified tokens may take that are kept: a size

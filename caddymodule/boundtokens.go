@@ -69,22 +69,22 @@ var requirements = map[string]bound.Requirement{
 // schemes are the ways in which a route takes tokens.
 type schemes struct {
 	bearer, dpop bool
-	told         bool // the configuration speaks of DPoP, and so do answers
+	announced    bool // the configuration speaks of DPoP, and so do answers
 }
 
 // schemesOf tells how tokens may come in from issuers, all of them if names is empty.
 func schemesOf(a *authenticator, names []string, require bound.Requirement) (s schemes) {
-	s.told = require != 0 || a.senders.config != nil
+	s.announced = require != 0 || a.senders.config != nil
 	for _, i := range a.issuers {
 		if len(names) > 0 && !slices.Contains(names, i.policy.Name) {
 			continue
 		}
 		bearer, dpop := i.policy.Bound.Takes(require)
 		s.bearer, s.dpop = s.bearer || bearer, s.dpop || dpop
-		s.told = s.told || dpop && i.Bound != ""
+		s.announced = s.announced || dpop && i.Bound != ""
 	}
-	if s.told && s.dpop {
-		a.senders.told.Store(true)
+	if s.announced && s.dpop {
+		a.senders.announced.Store(true)
 	}
 	return s
 }

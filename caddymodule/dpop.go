@@ -118,7 +118,7 @@ type senders struct {
 	memory *proofMemory
 	taken  bool // until it is released
 
-	told       atomic.Bool // something in the configuration speaks of DPoP
+	announced  atomic.Bool // something in the configuration speaks of DPoP
 	neighbours atomic.Pointer[neighbours]
 }
 
@@ -147,7 +147,7 @@ const (
 // exactly once.
 func takeSenders(config *DPoP) (*senders, error) {
 	s := &senders{config: config}
-	s.told.Store(config != nil)
+	s.announced.Store(config != nil)
 	if config == nil {
 		config = new(DPoP)
 	}
@@ -181,7 +181,7 @@ func takeSenders(config *DPoP) (*senders, error) {
 
 // state is what operators are shown; nil where the configuration does not speak of DPoP.
 func (s *senders) state() *api.ProofState {
-	if !s.told.Load() {
+	if !s.announced.Load() {
 		return nil
 	}
 	state := &api.ProofState{Nonce: off, Remembered: s.memory.replays.Len(), ReplayMemory: s.memory.replays.Limit()}

@@ -12,13 +12,15 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
@@ -49,7 +51,7 @@ func (m pooledMemory) Destruct() error { return m.Close() }
 
 // takeEventReceivers makes the receivers; they must be released exactly once, also if
 // there is an error.
-func takeEventReceivers(storage certmagic.Storage, issuers issuerList, engines map[string]*issuer.Engine, revoked *revocations, logger *zap.Logger, events *emitter) (*eventReceivers, error) {
+func takeEventReceivers(storage certmagic.Storage, issuers issuerList, keys map[string]*issuer.Engine, revoked *revocations, logger *zap.Logger, emitter *events.Emitter) (*eventReceivers, error) {
 	r := &eventReceivers{engines: make(map[string]*issuer.Engine)}
 	for _, i := range issuers {
 		if i.Events == nil {
@@ -65,8 +67,8 @@ func takeEventReceivers(storage certmagic.Storage, issuers issuerList, engines m
 			}
 			r.memory, r.key = taken.(pooledMemory).Memory, key
 		}
-		log := &eventLog{name: i.policy.Name, logger: logger.With(zap.String("issuer", i.policy.Name)), audit: logger.Named("audit"), events: events, times: timesOf(i.policy.Name)}
-		one, err := r.take(i, engines[i.policy.Name], revoked, issuers.lifetime(i.policy.Issuer), log)
+		log := &eventLog{name: i.policy.Name, logger: logger.With(zap.String("issuer", i.policy.Name)), audit: auditing(logger), events: emitter, times: timesOf(i.policy.Name)}
+		one, err := r.take(i, keys[i.policy.Name], revoked, issuers.lifetime(i.policy.Issuer), log)
 		if err != nil {
 			return r, fmt.Errorf("issuer %s: %w", i.Issuer, err)
 		}
@@ -86,7 +88,7 @@ func (r *eventReceivers) take(i *Issuer, engine *issuer.Engine, revoked *revocat
 		if err := source.Validate(); err != nil {
 			return nil, fmt.Errorf("events: transmitter: %w", err)
 		}
-		if engine, err = takeEngine(source); err != nil {
+		if engine, err = engines.Take(source); err != nil {
 			return nil, fmt.Errorf("events: transmitter: %w", err)
 		}
 		r.taken = append(r.taken, source.ID())
@@ -96,7 +98,7 @@ func (r *eventReceivers) take(i *Issuer, engine *issuer.Engine, revoked *revocat
 	if err != nil {
 		return nil, err
 	}
-	beginEventCounters(log.name, config)
+	beginCounters(log.name, config)
 	one := &eventReceiver{config: config, log: log}
 	one.receiver = secevent.NewReceiver(source, revoked.registry, r.memory, log.received)
 	if config.Poll == nil {
@@ -116,14 +118,14 @@ func (r *eventReceivers) take(i *Issuer, engine *issuer.Engine, revoked *revocat
 
 // attach gives storage and log, and begins to fetch. What was fetched and not
 // acknowledged when that ends, the next configuration fetches again.
-func (r *eventReceivers) attach(storage certmagic.Storage, refresh time.Duration, logger *zap.Logger, events *emitter) (detach []func()) {
+func (r *eventReceivers) attach(storage certmagic.Storage, refresh time.Duration, logger *zap.Logger, emitter *events.Emitter) (detach []func()) {
 	if r.key == "" {
 		return nil
 	}
 	detach = append(detach, r.memory.Attach(secevent.MemoryHost{Storage: storage, Refresh: refresh}))
 	for name, engine := range r.engines {
-		log := issuerLog{name, logger.With(zap.String("issuer", name), zap.String("keys_of", "transmitter")), events}
-		detach = append(detach, log.attach(engine, storage))
+		log := engines.Log{Name: name, Logger: logger.With(zap.String("issuer", name), zap.String("keys_of", "transmitter")), Events: emitter}
+		detach = append(detach, log.Attach(engine, storage))
 	}
 	for _, one := range r.list {
 		if one.poller == nil {
@@ -148,8 +150,7 @@ func (r *eventReceivers) release() error {
 		errs = append(errs, err)
 	}
 	for _, key := range r.taken {
-		_, err := engines.Delete(key)
-		errs = append(errs, err)
+		errs = append(errs, engines.Release(key))
 	}
 	r.key, r.taken = "", nil
 	return errors.Join(errs...)
@@ -174,14 +175,37 @@ func (r *eventReceivers) service(name string) *api.EventReceiver {
 	return nil
 }
 
-// collect shows since when each issuer has sent no event.
-func (r *eventReceivers) collect(show func(desc *prometheus.Desc, value float64, labels ...string)) {
+var (
+	eventsTotal = metrics.Counter("security_events_total",
+		"Events of an issuer (logout tokens, security event tokens, global revocations), by what they say and what became of them.",
+		"issuer", "kind", "outcome")
+	pollsTotal = metrics.Counter("security_event_polls_total",
+		"Requests to fetch an issuer's events: success or failure.", "issuer", "result")
+	lastEvent = metrics.Gauge("security_event_timestamp_seconds",
+		"When an issuer whose events are taken last sent one that it had signed, in Unix time; while there was none, when this process began to wait for it.", "issuer")
+)
+
+// beginCounters has the counters of an issuer's events begin at zero.
+func beginCounters(issuer string, c *IssuerEvents) {
+	for _, kind := range secevent.Kinds {
+		for _, outcome := range secevent.Outcomes {
+			eventsTotal.WithLabelValues(issuer, string(kind), string(outcome))
+		}
+	}
+	if c.Poll != nil {
+		pollsTotal.WithLabelValues(issuer, metrics.Success)
+		pollsTotal.WithLabelValues(issuer, metrics.Failure)
+	}
+}
+
+// show shows since when each issuer has sent no event.
+func (r *eventReceivers) show(show metrics.Show) {
 	for _, one := range r.list {
 		at := one.log.times.lastEvent()
 		if at.IsZero() {
 			at = one.log.times.began
 		}
-		show(securityEventTime, unixOf(at), one.log.name)
+		show(lastEvent, metrics.Unix(at), one.log.name)
 	}
 }
 
@@ -212,12 +236,12 @@ func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
 	return err
 }
 
-// eventLog counts and tells what becomes of an issuer's events.
+// eventLog counts and reports what becomes of an issuer's events.
 type eventLog struct {
 	name    string // of the issuer
 	logger  *zap.Logger
-	audit   *zap.Logger
-	events  *emitter
+	audit   func(api.AuditEntry)
+	events  *events.Emitter
 	times   *eventTimes
 	refused atomic.Int64 // Unix nanoseconds from when a refusal is logged again
 	failing atomic.Bool  // the last poll failed
@@ -245,7 +269,7 @@ func (t *eventTimes) lastEvent() time.Time {
 }
 
 func (l *eventLog) received(what secevent.Received) {
-	securityEventsTotal.WithLabelValues(l.name, string(what.Kind), string(what.Outcome)).Inc()
+	eventsTotal.WithLabelValues(l.name, string(what.Kind), string(what.Outcome)).Inc()
 	l.logger.Debug("event", zap.String("kind", string(what.Kind)), zap.String("outcome", string(what.Outcome)), zap.Error(what.Err))
 	if what.Outcome != secevent.Refused && what.Outcome != secevent.Failed {
 		l.times.last.Store(time.Now().Unix())
@@ -258,13 +282,11 @@ func (l *eventLog) received(what secevent.Received) {
 		}
 	case secevent.Revoked:
 		for _, subject := range what.Subjects {
-			e := api.AuditEntry{
+			l.audit(api.AuditEntry{
 				Actor: "issuer " + l.name, Action: "event." + string(what.Kind), Target: string(subject.Target) + " " + subject.Name, Outcome: "done",
-			}
-			lastChanges.add(e)
-			l.audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
+			})
 		}
-		l.events.emit(eventSecurityEvent, func() map[string]any {
+		l.events.Emit(events.SecurityEvent, func() map[string]any {
 			return map[string]any{"issuer": l.name, "kind": string(what.Kind), "subjects": subjectsData(what.Subjects)}
 		})
 	}
@@ -279,11 +301,11 @@ func subjectsData(subjects []secevent.Subject) []any {
 }
 
 func (l *eventLog) polled(err error) {
-	result := resultSuccess
+	result := metrics.Success
 	if err != nil {
-		result = resultFailure
+		result = metrics.Failure
 	}
-	securityEventPollsTotal.WithLabelValues(l.name, result).Inc()
+	pollsTotal.WithLabelValues(l.name, result).Inc()
 	if failed := err != nil; l.failing.Swap(failed) == failed {
 		return
 	}

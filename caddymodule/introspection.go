@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 )
 
 // Introspection has an issuer asked what its tokens are worth (RFC 7662): tokens that
@@ -269,14 +270,25 @@ func (i *Issuer) checkPrefixes(others []*Issuer) error {
 
 // observeIntrospection writes a line when an issuer stops answering, and when it
 // answers again.
-func (l issuerLog) observeIntrospection(e introspection.Event) {
-	switch e.Kind {
-	case introspection.Unavailable:
-		l.logger.Warn("the issuer does not answer questions about tokens; tokens that it was not asked about lately get 503", zap.Error(e.Err))
-	case introspection.Recovered:
-		l.logger.Info("the issuer answers questions about tokens again")
+func observeIntrospection(logger *zap.Logger) func(introspection.Event) {
+	return func(e introspection.Event) {
+		switch e.Kind {
+		case introspection.Unavailable:
+			logger.Warn("the issuer does not answer questions about tokens; tokens that it was not asked about lately get 503", zap.Error(e.Err))
+		case introspection.Recovered:
+			logger.Info("the issuer answers questions about tokens again")
+		}
 	}
 }
+
+var (
+	introspectionsTotal = metrics.Counter("introspections_total",
+		"Questions to an issuer about tokens: active, inactive, failed where there was no answer, or limited where none was asked because too many before brought no good answer.",
+		"issuer", "result")
+	introspectionSeconds = metrics.Histogram("introspection_duration_seconds",
+		"Time that an issuer took to answer a question about a token, or to fail to.",
+		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, "issuer")
+)
 
 // countQuestions gives what counts the questions to an issuer. A series begins at zero.
 func countQuestions(name string) func(introspection.Outcome, time.Duration) {

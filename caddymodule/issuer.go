@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
@@ -88,7 +87,7 @@ type Issuer struct {
 	KindWhen []KindWhen `json:"kind_when,omitempty"`
 
 	// What every other caller of this issuer is: `service_account` or `user`.
-	// Default: told from the token; in the presets of CI services, kubernetes, google
+	// Default: known from the token; in the presets of CI services, kubernetes, google
 	// and spiffe all are machines.
 	Kind string `json:"kind,omitempty"`
 
@@ -281,46 +280,6 @@ func (r *resolver) list(option string, values []string) []string {
 	}
 	return list
 }
-
-// issuerLog writes one line for each change of state of an issuer's keys, counts
-// fetches and emits events. What goes well over and over again is no change and
-// stays at DEBUG.
-type issuerLog struct {
-	name   string // of the issuer; "" of one that only login pages are asked of
-	logger *zap.Logger
-	events *emitter
-}
-
-// attach gives an issuer's engine storage, and its events to the log.
-func (l issuerLog) attach(engine *issuer.Engine, storage certmagic.Storage) (detach func()) {
-	return engine.Attach(issuer.Host{Storage: storage, Observe: l.observe})
-}
-
-func (l issuerLog) observe(e issuer.Event) {
-	if l.name != "" {
-		countFetch(l.name, e)
-		l.events.issuerEvent(l.name, e)
-	}
-	switch e.Kind {
-	case issuer.FetchSucceeded:
-		l.logger.Debug("key set fetched")
-	case issuer.FetchFailed:
-		l.logger.Debug("key set could not be fetched", zap.Error(e.Err))
-	case issuer.Unavailable:
-		l.logger.Warn("the issuer's keys cannot be fetched; the last good ones, if any, stay in force", zap.Error(e.Err))
-	case issuer.Recovered:
-		l.logger.Info("the issuer's keys can be fetched again")
-	case issuer.KeysChanged:
-		l.logger.Info("the issuer's keys changed", zap.Strings("added", e.Added), zap.Strings("removed", e.Removed))
-	case issuer.Restored:
-		l.logger.Info("the issuer's keys were restored from storage", zap.Strings("keys", e.Added))
-	case issuer.Warned:
-		l.logger.Warn("the issuer's metadata or keys are not as they should be", zap.Error(e.Err))
-	}
-}
-
-// An issuer is needed only where tokens are looked at. What needs one says so
-// itself, so that an operator knows which option to look at.
 
 // hostOf is the default name of an issuer: the host of its URL.
 func hostOf(identifier string) string {

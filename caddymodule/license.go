@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
@@ -116,7 +117,7 @@ func (l *licensing) release() error {
 
 // attach gives the keeper this configuration's storage and log, and compares the
 // sites with the license.
-func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *emitter, replaced func()) {
+func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *events.Emitter, replaced func()) {
 	l.sites.Store(behind)
 	log := &licenseLog{replaced: replaced, logger: l.logger, missingAllow: l.missingAllow, advisory: l.advisory, sites: behind, events: events}
 	if l.keeper.Looked() {
@@ -236,21 +237,6 @@ func (l *licensing) renewal() *active.RenewalStatus {
 		return &status
 	}
 	return nil
-}
-
-// reading is what the metrics show.
-func (l *licensing) reading() licenseReading {
-	standing := l.keeper.Standing()
-	state := standing.State()
-	r := licenseReading{
-		State: state, SourceFault: l.keeper.Fault() != nil, ClockSuspect: l.keeper.ClockSuspect(),
-		Revocations: l.revocations(), Renewal: l.renewal(),
-		Refuses: !state.Passes() && !l.advisory && (state != license.StateMissing || !l.missingAllow),
-	}
-	if held := genuine(standing); held != nil {
-		r.ExpiresAt = time.Unix(held.Payload.ExpireAt, 0)
-	}
-	return r
 }
 
 // licensePlaceholder begins the placeholders that tell of the license.

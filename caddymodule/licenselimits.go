@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
@@ -156,11 +157,11 @@ func (l *limits) count(ctx context.Context, caller *auth.Principal, mark uint64)
 	case usage.Unknown:
 		return nil
 	case usage.Refused:
-		overLimitTotal.WithLabelValues(limit.Name, resultRefused).Inc()
+		overLimitTotal.WithLabelValues(limit.Name, metrics.Refused).Inc()
 		l.tell()
 		return auth.ErrUserLimit
 	case usage.Over:
-		overLimitTotal.WithLabelValues(limit.Name, resultLetIn).Inc()
+		overLimitTotal.WithLabelValues(limit.Name, metrics.LetIn).Inc()
 		l.tell()
 	}
 	caller.Mark().Store(mark)
@@ -217,13 +218,13 @@ func (l *limits) room(more int) error {
 		return nil
 	}
 	if limit.Deny {
-		overLimitTotal.WithLabelValues(limit.Name, resultRefused).Add(float64(excess))
+		overLimitTotal.WithLabelValues(limit.Name, metrics.Refused).Add(float64(excess))
 		return &api.Problem{
 			Status:  http.StatusForbidden,
 			Message: fmt.Sprintf("the license is for at most %d service accounts, and there would be more; nothing was written", limit.Most),
 		}
 	}
-	overLimitTotal.WithLabelValues(limit.Name, resultLetIn).Add(float64(excess))
+	overLimitTotal.WithLabelValues(limit.Name, metrics.LetIn).Add(float64(excess))
 	return nil
 }
 

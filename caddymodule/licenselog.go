@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -19,7 +20,7 @@ type licenseLog struct {
 	advisory     bool
 	sites        *sites // behind require_license
 	replaced     func() // called when another license is in force
-	events       *emitter
+	events       *events.Emitter
 	compared     atomic.Pointer[string] // what was last said of the sites
 }
 
@@ -30,7 +31,9 @@ func (l *licenseLog) observe(e active.Event) {
 		l.replaced()
 	}
 	if e.Kind == active.StateChanged {
-		l.events.licenseStateChanged(e.From, e.To, e.Words)
+		l.events.Emit(events.LicenseStateChanged, func() map[string]any {
+			return map[string]any{"from": string(e.From), "to": string(e.To), "reason": e.Words}
+		})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 )
 
 // meters are the counters that a request touches, looked up beforehand.
@@ -41,8 +42,7 @@ func newMeters(names []string) *meters {
 	for _, name := range names {
 		m.issuers[name] = newIssuerMeters(name)
 		m.issuers[name].seconds = tokenVerifySeconds.WithLabelValues(name)
-		jwksFetchesTotal.WithLabelValues(name, resultSuccess)
-		jwksFetchesTotal.WithLabelValues(name, resultFailure)
+		engines.Count(name)
 	}
 	return m
 }
@@ -258,16 +258,4 @@ func traceCaller(ctx context.Context, caller *auth.Principal) {
 			traceKind.String(string(caller.Kind())),
 		)
 	}
-}
-
-// countLicenseDenial counts a request that was refused for the license. The code
-// is [license.Error.Code]'s.
-func countLicenseDenial(code string) {
-	licenseDenialsTotal.WithLabelValues(known(licenseCodes, code)).Inc()
-}
-
-// countLicenseWaived counts a request that passed although the license did not
-// let it.
-func countLicenseWaived(code string) {
-	licenseWaivedTotal.WithLabelValues(known(licenseCodes, code)).Inc()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
@@ -152,11 +153,11 @@ func TestLabelsAreClosed(t *testing.T) {
 		license.ReasonMissing, license.ReasonForm, license.ReasonUnknownKey, license.ReasonRevokedKey, license.ReasonRetiredKey,
 		license.ReasonSignature, license.ReasonRevokedID, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
 	} {
-		if got := known(licenseCodes, reason.Code()); got != reason.Code() || !strings.HasPrefix(got, "license_") {
+		if got := metrics.Known(licenseCodes, reason.Code()); got != reason.Code() || !strings.HasPrefix(got, "license_") {
 			t.Errorf("the label of %s is %q", reason, got)
 		}
 	}
-	if got := known(licenseCodes, "whatever"); got != labelOther {
+	if got := metrics.Known(licenseCodes, "whatever"); got != metrics.Other {
 		t.Errorf("got the label %q", got)
 	}
 	m := newMeters([]string{"cost"})

@@ -44,7 +44,7 @@ type nodeRecord struct {
 // attach begins to look, where proofs have no nonces and the configuration speaks of
 // them.
 func (s *senders) attach(in storage.Storage, logger *zap.Logger) (detach func()) {
-	if s.nonces || !s.told.Load() {
+	if s.nonces || !s.announced.Load() {
 		return func() {}
 	}
 	n := &neighbours{client: storage.NewClient(in, 0), every: nodesEvery, found: func(others int) {

@@ -73,7 +73,7 @@ func (f *refuser) challengesOf(refusal *auth.Refusal, dpop bool) []string {
 // says what was wrong (RFC 9449, section 7.2).
 func (f *refuser) words(refusal *auth.Refusal, dpop bool) (list []string) {
 	used, other := f.challenge.Header, f.challenge.DPoP
-	both := f.schemes.bearer && f.schemes.dpop && (f.schemes.told || refusal.Reason == auth.ErrBound.Reason)
+	both := f.schemes.bearer && f.schemes.dpop && (f.schemes.announced || refusal.Reason == auth.ErrBound.Reason)
 	if f.schemes.dpop && (dpop || !f.schemes.bearer) {
 		used, other, both = other, used, f.schemes.bearer
 	}

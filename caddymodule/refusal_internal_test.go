@@ -38,12 +38,12 @@ func TestChallengesOfBothSchemes(t *testing.T) {
 		{schemes{bearer: true, dpop: true}, auth.ErrNoToken, false, []string{bearer}},
 		{schemes{bearer: true, dpop: true}, auth.ErrExpired, false, []string{bearerError}},
 		{schemes{bearer: true, dpop: true}, auth.ErrExpired, true, []string{dpopError, bearer}},
-		{schemes{bearer: true, dpop: true, told: true}, auth.ErrNoToken, false, []string{bearer, dpop}},
-		{schemes{bearer: true, dpop: true, told: true}, auth.ErrExpired, false, []string{bearerError, dpop}},
-		{schemes{dpop: true, told: true}, auth.ErrNoToken, false, []string{dpop}},
-		{schemes{dpop: true, told: true}, auth.ErrExpired, false, []string{dpopError}},
-		{schemes{bearer: true, dpop: true, told: true}, auth.ErrKeysUnavailable, true, nil},
-		{schemes{bearer: true, dpop: true, told: true}, auth.ErrNoMachines, true, []string{`DPoP realm="a", error_description="service accounts are not let in here", algs="ES256"`}},
+		{schemes{bearer: true, dpop: true, announced: true}, auth.ErrNoToken, false, []string{bearer, dpop}},
+		{schemes{bearer: true, dpop: true, announced: true}, auth.ErrExpired, false, []string{bearerError, dpop}},
+		{schemes{dpop: true, announced: true}, auth.ErrNoToken, false, []string{dpop}},
+		{schemes{dpop: true, announced: true}, auth.ErrExpired, false, []string{dpopError}},
+		{schemes{bearer: true, dpop: true, announced: true}, auth.ErrKeysUnavailable, true, nil},
+		{schemes{bearer: true, dpop: true, announced: true}, auth.ErrNoMachines, true, []string{`DPoP realm="a", error_description="service accounts are not let in here", algs="ES256"`}},
 	} {
 		f := refuserOf(auth.Challenge{Realm: "a", Algorithms: "ES256"}, tt.schemes)
 		got := f.challengesOf(tt.refusal, tt.dpop)

@@ -83,7 +83,7 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 // speaks of it.
 func (m *ResourceMetadata) tellBinding(resource *auth.Resource, a *authenticator) {
 	s := schemesOf(a, m.Issuers, requirements[m.Bound])
-	if s.dpop && s.told {
+	if s.dpop && s.announced {
 		resource.ProofAlgorithms = strings.Fields(a.senders.Algorithms())
 		resource.DPoPOnly = !s.bearer
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
@@ -35,10 +37,15 @@ func takeRevocations(storage certmagic.Storage) (*revocations, error) {
 
 // attach gives the registry this configuration's storage and log; recheck cuts the
 // streams of callers whose tokens were revoked.
-func (r *revocations) attach(storage certmagic.Storage, refresh time.Duration, issuers account.Issuers, logger *zap.Logger, events *emitter, recheck func()) (detach func()) {
-	log := revocationLog{logger, issuers, events, recheck}
+func (r *revocations) attach(storage certmagic.Storage, refresh time.Duration, issuers account.Issuers, logger *zap.Logger, emitter *events.Emitter, recheck func()) (detach func()) {
+	log := revocationLog{logger, issuers, emitter, recheck}
 	return r.registry.Attach(revocation.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
 }
+
+var revocationsHeld = metrics.Gauge("revocations", "Revocations that are in force.")
+
+// show shows how many there are.
+func (r *revocations) show(show metrics.Show) { show(revocationsHeld, float64(r.registry.Count())) }
 
 // release gives the registry back, if it was taken.
 func (r *revocations) release() error {
@@ -71,7 +78,7 @@ func (l issuerList) lifetime(identifier string) time.Duration {
 type revocationLog struct {
 	logger  *zap.Logger
 	issuers account.Issuers
-	events  *emitter
+	events  *events.Emitter
 	recheck func()
 }
 
@@ -82,7 +89,7 @@ func (l revocationLog) observe(e revocation.Event) {
 	case registry.Updated, registry.Ended:
 		l.logger.Info("revocations changed", zap.String("why", string(e.Kind)), zap.Int("revocations", len(e.Changes)))
 		l.recheck()
-		l.events.revocationEvent(e, l.issuers)
+		l.emit(e)
 	case registry.Unavailable:
 		l.logger.Warn("the storage of the revocations cannot be used; those known stay in force",
 			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
@@ -108,20 +115,20 @@ func nameOf(issuers account.Issuers, identifier string) string {
 	return identifier
 }
 
-// revocationEvent tells of each revocation that changed, by this node or another one.
-// Of more than a thousand at once, the last event says how many more there are.
-func (e *emitter) revocationEvent(ev revocation.Event, issuers account.Issuers) {
-	for i, changed := range ev.Changes {
-		if i == maxAccountEvents {
-			e.emit(eventRevocationChanged, func() map[string]any {
-				return map[string]any{"change": "more", "revocations": len(ev.Changes) - i}
+// emit emits each revocation that changed, by this node or another one. Of more than a
+// thousand at once, the last event says how many more there are.
+func (l revocationLog) emit(e revocation.Event) {
+	for i, changed := range e.Changes {
+		if i == events.MaxOfChange {
+			l.events.Emit(events.RevocationChanged, func() map[string]any {
+				return map[string]any{"change": "more", "revocations": len(e.Changes) - i}
 			})
 			return
 		}
 		if changed.After == nil && changed.Before.IsOver(time.Now()) {
-			continue // it was told that it is over
+			continue // that it is over was reported before
 		}
-		e.emit(eventRevocationChanged, func() map[string]any { return revocationData(ev, changed, issuers) })
+		l.events.Emit(events.RevocationChanged, func() map[string]any { return revocationData(e, changed, l.issuers) })
 	}
 }
 

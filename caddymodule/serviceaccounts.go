@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 )
 
 // ServiceAccounts says how machines become known. Accounts are kept in Caddy's
@@ -129,8 +131,8 @@ func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers ac
 
 // attach gives the registry this configuration's storage and log; recheck cuts the
 // streams of accounts that are no longer let in.
-func (a *accounts) attach(storage certmagic.Storage, logger *zap.Logger, events *emitter, recheck func()) (detach func()) {
-	log := accountLog{logger, a.view, a.issuers, events, recheck}
+func (a *accounts) attach(storage certmagic.Storage, logger *zap.Logger, emitter *events.Emitter, recheck func()) (detach func()) {
+	log := accountLog{logger, a.view, a.issuers, emitter, recheck}
 	if a.view.Loaded() {
 		log.warn()
 	}
@@ -144,6 +146,26 @@ func (a *accounts) release() error {
 	}
 	_, err := registries.Delete(a.key)
 	return err
+}
+
+var (
+	serviceAccounts = metrics.Gauge("service_accounts",
+		"Known service accounts by status: active, inactive or expired.", "status")
+	storageSynced = metrics.Gauge("storage_sync_timestamp_seconds",
+		"When storage last confirmed the known service accounts, in Unix time; 0 before the first time. It falls behind while storage is out of reach.")
+	storageConflict = metrics.Gauge("storage_conflict",
+		"1 while storage holds other service accounts than this node, or none any more: an operator decides by service-account repair.")
+)
+
+// show shows how many accounts there are, and how their storage is.
+func (a *accounts) show(show metrics.Show) {
+	counts := a.view.Counts()
+	show(serviceAccounts, float64(counts.Active), "active")
+	show(serviceAccounts, float64(counts.Inactive), "inactive")
+	show(serviceAccounts, float64(counts.Expired), "expired")
+	show(storageSynced, metrics.Unix(a.view.Synced()))
+	found := a.view.StorageState()
+	show(storageConflict, metrics.OneIf(found == account.Emptied || found == account.Diverged))
 }
 
 // storageID is equal for storages that are configured alike: storage modules
@@ -170,7 +192,7 @@ type accountLog struct {
 	logger  *zap.Logger
 	view    account.View
 	issuers account.Issuers
-	events  *emitter
+	events  *events.Emitter
 	recheck func()
 }
 
@@ -183,7 +205,7 @@ func (l accountLog) observe(e account.Event) {
 	case account.Updated, account.AccountsExpired:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
 		l.recheck()
-		l.events.accountEvent(e)
+		l.emit(e)
 	case account.Unavailable:
 		l.storageLost(e)
 	case account.Recovered:
@@ -199,6 +221,37 @@ func (l accountLog) observe(e account.Event) {
 	case account.Healed:
 		l.logger.Warn("records of service accounts were gone from storage and were written again", zap.Int("records", e.Records))
 	}
+}
+
+// emit emits each account that changed, by this node or another one. Of more than a
+// thousand at once, the last event says how many more there are.
+func (l accountLog) emit(e account.Event) {
+	for i, changed := range e.Changes {
+		if i == events.MaxOfChange {
+			l.events.Emit(events.ServiceAccountChanged, func() map[string]any {
+				return map[string]any{"change": "more", "accounts": len(e.Changes) - i}
+			})
+			return
+		}
+		l.events.Emit(events.ServiceAccountChanged, func() map[string]any { return accountData(e, changed) })
+	}
+}
+
+func accountData(e account.Event, changed account.Changed) map[string]any {
+	data := map[string]any{"subject": changed.Record().Subject(), "change": "updated"}
+	switch {
+	case e.Kind == account.AccountsExpired:
+		data["change"] = "expired"
+	case changed.Before == nil:
+		data["change"] = "created"
+	case changed.After == nil:
+		data["change"] = "deleted"
+	}
+	if changed.After != nil {
+		data["issuer"] = changed.After.Issuer()
+		data["status"] = changed.After.State(time.Now()).String()
+	}
+	return data
 }
 
 // storageLost logs an outage, or that storage answers with something else, which

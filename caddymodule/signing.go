@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
@@ -50,7 +51,9 @@ func (s *Signing) provision(logger *zap.Logger) error {
 	if s == nil {
 		return nil
 	}
-	beginSigningCounters()
+	for _, t := range licenseTypes {
+		licensesSigned.WithLabelValues(t)
+	}
 	if s.Key != "" && s.KeyEnv != "" {
 		return errors.New("key: found a file and an environment variable; expected one of them")
 	}
@@ -135,6 +138,15 @@ func (s *Signing) keyFromFile(passphrase string) (crypto.Signer, error) {
 		return nil, fmt.Errorf("key: %w", err)
 	}
 	return key, nil
+}
+
+var licensesSigned = metrics.Counter("licenses_signed_total", "Licenses signed here, by their type.", "type")
+
+var licenseTypes = []string{string(license.OSS), string(license.Enterprise)}
+
+// countSigned counts a license that was signed here.
+func countSigned(t license.Type) {
+	licensesSigned.WithLabelValues(metrics.Known(licenseTypes, string(t))).Inc()
 }
 
 // sign makes a license; a nil Signing has no key.

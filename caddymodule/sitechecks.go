@@ -211,7 +211,7 @@ func checkBoundRoutes(ctx caddy.Context, logger *zap.Logger) error {
 		if err := b.checkServer(server, takes, &b.Access); err != nil {
 			return fmt.Errorf("bearer_auth of %s: %w", cmp.Or(strings.Join(hosts, ", "), "any host"), err)
 		}
-		if len(hosts) == 0 && len(b.PublicURLs) == 0 && b.schemes.dpop && b.schemes.told && !warned {
+		if len(hosts) == 0 && len(b.PublicURLs) == 0 && b.schemes.dpop && b.schemes.announced && !warned {
 			warned = true
 			logger.Warn("bearer_auth takes DPoP proofs for any host, also those that were made for other servers: " +
 				"give the site its host names, or say its address by public_url")

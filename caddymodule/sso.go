@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 )
 
 // SSO answers `GET /api/v4/sso_url`: the address of the login page of a
@@ -77,7 +80,12 @@ func (s *SSO) provision(logger *zap.Logger, issuers issuerList, signing *Signing
 	if s == nil {
 		return nil
 	}
-	beginSSOCounters()
+	for _, t := range responseTypes {
+		urlsTotal.WithLabelValues(t, metrics.OK)
+		for _, code := range sso.Codes() {
+			urlsTotal.WithLabelValues(t, string(code))
+		}
+	}
 	plan, err := s.plan(issuers, signing)
 	if err != nil {
 		return err
@@ -96,6 +104,18 @@ func (s *SSO) provision(logger *zap.Logger, issuers issuerList, signing *Signing
 	return err
 }
 
+var urlsTotal = metrics.Counter("sso_urls_total",
+	"Requests for the address of a login page, by the response type asked for and what became of it: ok or the code of the error.",
+	"response_type", "result")
+
+var responseTypes = []string{"", sso.ResponseTypeCode, sso.ResponseTypeToken}
+
+// countURL counts an answer about a login page: its code is empty for an address, and
+// else the error's.
+func countURL(responseType string, code sso.Code) {
+	urlsTotal.WithLabelValues(metrics.Known(responseTypes, responseType), cmp.Or(string(code), metrics.OK)).Inc()
+}
+
 // attach gives the engines that are asked for metadata a configuration's storage
 // and log, but for those that the issuers of tokens have, too.
 func (s *SSO) attach(shared map[string]*issuer.Engine, storage certmagic.Storage, logger *zap.Logger) (detach []func()) {
@@ -105,8 +125,8 @@ func (s *SSO) attach(shared map[string]*issuer.Engine, storage certmagic.Storage
 	others := slices.Collect(maps.Values(shared))
 	for _, engine := range s.taken.engines {
 		if !slices.Contains(others, engine) {
-			log := issuerLog{logger: logger.With(zap.String("issuer", engine.Status().Issuer))}
-			detach = append(detach, log.attach(engine, storage))
+			log := engines.Log{Logger: logger.With(zap.String("issuer", engine.Status().Issuer))}
+			detach = append(detach, log.Attach(engine, storage))
 		}
 	}
 	return detach
@@ -161,7 +181,7 @@ func newSSO(key string, plan *ssoPlan) (s *ssoService, err error) {
 		}
 		engine, again := s.engines[source.ID()]
 		if !again {
-			if engine, err = takeEngine(*source); err != nil {
+			if engine, err = engines.Take(*source); err != nil {
 				return s, fmt.Errorf("account %q: issuer %s: %w", plan.config.Accounts[i].Code, source.Issuer, err)
 			}
 			s.engines[source.ID()] = engine
@@ -176,8 +196,7 @@ func newSSO(key string, plan *ssoPlan) (s *ssoService, err error) {
 func (s *ssoService) Destruct() error {
 	var errs []error
 	for id := range s.engines {
-		_, err := engines.Delete(id)
-		errs = append(errs, err)
+		errs = append(errs, engines.Release(id))
 	}
 	s.engines = nil
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 )
 
 // login is an account at an issuer.
@@ -24,8 +25,7 @@ func newTestSSO(accounts ...*SSOAccount) *SSO {
 // held is how often the engine of an issuer is in use.
 func held(t *testing.T, source issuer.Config) int {
 	t.Helper()
-	n, _ := engines.References(source.ID())
-	return n
+	return engines.References(source.ID())
 }
 
 // Rate limits are counted in the service, so a reload must not make a new one
@@ -75,11 +75,11 @@ func TestSSOGivesEnginesBack(t *testing.T) {
 		t.Fatal("the authority is not looked at")
 	}
 	gate[0].source.CA, first.CA = "", ""
-	engine, err := takeEngine(first)
+	engine, err := engines.Take(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _, _ = engines.Delete(first.ID()) }()
+	defer func() { _ = engines.Release(first.ID()) }()
 	if err := s.provision(zap.NewNop(), gate, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +105,10 @@ func TestSSOFailsHalfWay(t *testing.T) {
 	good, bad := issuer.Config{Issuer: "https://good.example"}, issuer.Config{Issuer: "https://bad.example", CA: caFile}
 	gate := []*Issuer{{source: bad}}
 	gate[0].policy.Issuer = bad.Issuer
-	if _, err := takeEngine(good); err != nil {
+	if _, err := engines.Take(good); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _, _ = engines.Delete(good.ID()) }()
+	defer func() { _ = engines.Release(good.ID()) }()
 	broken := ssoAccount("z", good.Issuer)
 	broken.RedirectURIs = nil
 	for name, accounts := range map[string][]*SSOAccount{

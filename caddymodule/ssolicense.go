@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
@@ -149,7 +152,7 @@ type activations struct {
 	store   *activation.Store
 	key     string         // of the store, to give it back
 	seats   map[string]int // that there are, by the code of each account that has licenses
-	events  *emitter
+	events  *events.Emitter
 	logger  *zap.Logger
 	audit   func(api.AuditEntry)
 }
@@ -158,12 +161,14 @@ var activationStores = caddy.NewUsagePool()
 
 // takeActivations gives the activations, nil if no account has licenses; they must be
 // released exactly once.
-func takeActivations(storage certmagic.Storage, s *SSO, signing *Signing, events *emitter, logger *zap.Logger) (*activations, error) {
+func takeActivations(storage certmagic.Storage, s *SSO, signing *Signing, emitter *events.Emitter, logger *zap.Logger) (*activations, error) {
 	if _, found := s.givesLicenses(); !found {
 		return nil, nil
 	}
-	beginActivationCounters()
-	a := &activations{key: storageID(storage), seats: map[string]int{}, events: events, logger: logger, audit: auditing(logger)}
+	for _, op := range activation.Operations() {
+		activationsTotal.WithLabelValues(string(op), metrics.OK)
+	}
+	a := &activations{key: storageID(storage), seats: map[string]int{}, events: emitter, logger: logger, audit: auditing(logger)}
 	config := activation.Config{SSO: s.taken.Service, Terms: map[string]activation.Terms{}, Signer: signing.signer, Observe: a.observe}
 	for _, account := range s.Accounts {
 		if account.License == nil {
@@ -214,18 +219,26 @@ func (a *activations) state() api.SeatState {
 	return state
 }
 
-// taken counts the seats of each account that has licenses.
-func (a *activations) taken() map[string]int {
+var (
+	activationsTotal = metrics.Counter("activations_total",
+		"Requests for a license in exchange for a login, or about one, by the operation and what became of it: ok or the code of the error.",
+		"operation", "result")
+	seatsTaken = metrics.Gauge("seats",
+		"Instances that have a license in exchange for a login, by the customer account. Absent where no login brings one.", "account")
+)
+
+// show shows the seats of each account that has licenses.
+func (a *activations) show(show metrics.Show) {
+	if a == nil {
+		return
+	}
 	counts := make(map[string]int, len(a.seats))
-	for code := range a.seats {
-		counts[code] = 0
-	}
 	for _, n := range a.store.Active() {
-		if _, known := counts[n.Account]; known {
-			counts[n.Account] += n.Taken
-		}
+		counts[n.Account] += n.Taken
 	}
-	return counts
+	for code := range a.seats {
+		show(seatsTaken, float64(counts[code]), code)
+	}
 }
 
 // List is that of the store.
@@ -233,27 +246,27 @@ func (a *activations) List(ctx context.Context, q activation.Query) ([]*activati
 	return a.store.List(ctx, q)
 }
 
-// Free gives a seat back for an operator, and tells of it.
+// Free gives a seat back for an operator, and reports it.
 func (a *activations) Free(ctx context.Context, id uuid.UUID) (*activation.Record, error) {
 	seat, err := a.store.Free(ctx, id)
 	if err == nil {
-		a.events.activation(eventActivationDeleted, seat)
+		a.emit(events.ActivationDeleted, seat)
 	}
 	return seat, err
 }
 
-// observe counts, logs and tells what became of a request.
+// observe counts, logs and reports what became of a request.
 func (a *activations) observe(o activation.Outcome) {
-	countActivation(o)
+	activationsTotal.WithLabelValues(string(o.Operation), cmp.Or(string(o.Code), metrics.OK)).Inc()
 	if o.Signed != "" {
-		countLicenseSigned(o.Signed)
+		countSigned(o.Signed)
 	}
-	action, event := "activation.create", eventActivationCreated
+	action, event := "activation.create", events.ActivationCreated
 	switch o.Operation {
 	case activation.Check:
 		return
 	case activation.Deactivate, activation.DeactivateOffline:
-		action, event = "activation.delete", eventActivationDeleted
+		action, event = "activation.delete", events.ActivationDeleted
 	}
 	entry := api.AuditEntry{Action: action, Actor: o.Subject, Outcome: "done"}
 	if o.Code != "" {
@@ -270,9 +283,19 @@ func (a *activations) observe(o activation.Outcome) {
 		return // nobody is known to have asked
 	}
 	a.audit(entry)
-	if o.Code == "" && (o.New || event == eventActivationDeleted) {
-		a.events.activation(event, o.Seat)
+	if o.Code == "" && (o.New || event == events.ActivationDeleted) {
+		a.emit(event, o.Seat)
 	}
+}
+
+// emit emits what became of the seat of an instance.
+func (a *activations) emit(event string, seat *activation.Record) {
+	a.events.Emit(event, func() map[string]any {
+		return map[string]any{
+			"id": seat.ID.String(), "account": seat.Account, "product": seat.Product, "hardware_id": seat.Name,
+			"subject": seat.Subject, "ends_at": seat.Ends,
+		}
+	})
 }
 
 // notice logs what happens to the activations and their storage.
@@ -282,7 +305,7 @@ func (a *activations) notice(e activation.Event) {
 		for _, changed := range e.Changes {
 			if seat := changed.Record(); seat.Seat() {
 				a.audit(api.AuditEntry{Action: "activation.expire", Actor: seat.Account + "/" + seat.Subject, Target: seat.ID.String(), Outcome: "done"})
-				a.events.activation(eventActivationExpired, seat)
+				a.emit(events.ActivationExpired, seat)
 			}
 		}
 	case registry.Unavailable:

@@ -1,0 +1,119 @@
+package caddymodule
+
+import (
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/license"
+)
+
+var (
+	licenseDenialsTotal = metrics.Counter("license_denials_total",
+		"Requests refused for the license, by the code of the refusal.", "code")
+	licenseWaivedTotal = metrics.Counter("license_waived_total",
+		"Requests that the license did not let pass and that passed nevertheless, because of enforcement log or missing allow, by the code of the refusal.", "code")
+	overLimitTotal = metrics.Counter("license_over_limit_total",
+		"New people, and new service accounts, beyond what the license is for: let_in or refused.", "limit", "result")
+
+	licenseExpiry = metrics.Gauge("license_expiry_timestamp_seconds",
+		"When the license in force ends, in Unix time, without its grace. Absent without one.")
+	licenseState = metrics.Gauge("license_state",
+		"1 for the state that the license is in, 0 for the others. Absent where no license is asked for.", "state")
+	licenseRefuses = metrics.Gauge("license_refuses",
+		"1 while the license's state refuses every request behind require_license; 0 also where enforcement log or missing allow lets them pass. Absent where no license is asked for.")
+	licenseSourceFault = metrics.Gauge("license_source_fault",
+		"1 while a license is in force that its source no longer holds, so that a restart would lose it. Absent where no license is asked for.")
+	licenseLimit = metrics.Gauge("license_limit",
+		"What the license in force is for at most. Absent for a limit that it does not have.", "limit")
+	licenseUsed = metrics.Gauge("license_used",
+		"How much of a limit of the license is used: people who were seen within 30 days, or service accounts. Absent for a limit that it does not have.", "limit")
+	revocationsLate = metrics.Gauge("license_revocation_list_late",
+		"1 while the list of revoked licenses is older than it should be, or none ever came. Absent without revocation_list.")
+	revocationsNext = metrics.Gauge("license_revocation_list_next_update_timestamp_seconds",
+		"By when the list of revoked licenses should be followed by a newer one, in Unix time. Absent while none is known.")
+	renewalFault = metrics.Gauge("license_renewal_fault",
+		"1 while the last try to renew the license came to nothing, or what the vendor sent was kept aside. Absent without renew.")
+	clockSuspect = metrics.Gauge("clock_suspect",
+		"1 while the clock is more than a day behind a time that was seen before. Absent where no license is asked for.")
+)
+
+// licenseCodes are the codes of refusals for the license.
+var licenseCodes = func() (codes []string) {
+	for _, reason := range []license.Reason{
+		license.ReasonMissing, license.ReasonForm, license.ReasonRevokedID, license.ReasonInstance, license.ReasonExpired,
+		license.ReasonNotYetValid, license.ReasonHost, license.ReasonFeature,
+	} {
+		codes = append(codes, reason.Code())
+	}
+	return codes
+}()
+
+// The counters of what a configuration uses begin at zero, so that a rate over them
+// sees their first event.
+
+func beginLicenseCounters() {
+	for _, code := range licenseCodes {
+		licenseDenialsTotal.WithLabelValues(code)
+		licenseWaivedTotal.WithLabelValues(code)
+	}
+}
+
+func beginLimitCounters() {
+	for _, name := range countedLimits {
+		overLimitTotal.WithLabelValues(name, metrics.LetIn)
+		overLimitTotal.WithLabelValues(name, metrics.Refused)
+	}
+}
+
+// countLicenseDenial counts a request that was refused for the license. The code
+// is [license.Error.Code]'s.
+func countLicenseDenial(code string) {
+	licenseDenialsTotal.WithLabelValues(metrics.Known(licenseCodes, code)).Inc()
+}
+
+// countLicenseWaived counts a request that passed although the license did not
+// let it.
+func countLicenseWaived(code string) {
+	licenseWaivedTotal.WithLabelValues(metrics.Known(licenseCodes, code)).Inc()
+}
+
+// show shows what the license is like now.
+func (l *licensing) show(show metrics.Show) {
+	if l == nil {
+		return
+	}
+	standing := l.keeper.Standing()
+	current := standing.State()
+	for _, state := range license.States() {
+		show(licenseState, metrics.OneIf(state == current), string(state))
+	}
+	if held := genuine(standing); held != nil {
+		show(licenseExpiry, metrics.Unix(time.Unix(held.Payload.ExpireAt, 0)))
+	}
+	refuses := !current.Passes() && !l.advisory && (current != license.StateMissing || !l.missingAllow)
+	show(licenseRefuses, metrics.OneIf(refuses))
+	show(licenseSourceFault, metrics.OneIf(l.keeper.Fault() != nil))
+	show(clockSuspect, metrics.OneIf(l.keeper.ClockSuspect()))
+	if list := l.revocations(); list != nil {
+		show(revocationsLate, metrics.OneIf(list.Late))
+		if list.Version > 0 {
+			show(revocationsNext, float64(list.NextUpdate))
+		}
+	}
+	if renewal := l.renewal(); renewal != nil {
+		show(renewalFault, metrics.OneIf(renewal.Error != ""))
+	}
+}
+
+// show shows the limits of the license in force, and how much of them is used.
+func (l *limits) show(show metrics.Show) {
+	if l == nil {
+		return
+	}
+	for _, name := range countedLimits {
+		if limit, limited := l.limit(name); limited {
+			show(licenseLimit, float64(limit.Most), name)
+			show(licenseUsed, float64(l.used(name)), name)
+		}
+	}
+}
