@@ -121,7 +121,7 @@ func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, beh
 	l.sites.Store(behind)
 	log := &licenseLog{replaced: replaced, logger: l.logger, missingAllow: l.missingAllow, advisory: l.advisory, sites: behind, events: events}
 	if l.keeper.Looked() {
-		log.compare(l.keeper.Standing())
+		log.compare(l.keeper.Validity())
 	}
 	l.detachHost = l.keeper.Attach(active.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
 }
@@ -182,14 +182,14 @@ func (l *licensing) judge(ctx context.Context, host string, features []string, e
 // grants tells whether the license in force grants all of the features, whatever
 // is done about one that does not.
 func (l *licensing) grants(ctx context.Context, features []string) bool {
-	if l.keeper.Standing().Grants(features...) {
+	if l.keeper.Validity().Grants(features...) {
 		return true
 	}
 	if l.keeper.Looked() {
 		return false
 	}
 	l.await(ctx)
-	return l.keeper.Standing().Grants(features...)
+	return l.keeper.Validity().Grants(features...)
 }
 
 // await waits for the first look, for a limited time. What is known then decides.
@@ -199,7 +199,7 @@ func (l *licensing) await(ctx context.Context) {
 	_ = l.keeper.Await(ctx)
 }
 
-// awaitFacts waits for what a license's standing depends on beside the license, for a
+// awaitFacts waits for what a license's validity depends on beside the license, for a
 // limited time.
 func (l *licensing) awaitFacts(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
@@ -210,7 +210,7 @@ func (l *licensing) awaitFacts(ctx context.Context) {
 // status is what operators see.
 func (l *licensing) status() api.LicenseStatus {
 	s := api.LicenseStatus{
-		Status: l.Standing().Status(l.Host()), Sealed: sealedBuild(),
+		Status: l.Validity().Status(l.Host()), Sealed: sealedBuild(),
 		Source: l.keeper.Source().String(), ClockSuspect: l.keeper.ClockSuspect(),
 	}
 	if fault := l.keeper.Fault(); fault != nil {
@@ -252,17 +252,17 @@ func (l *licensing) resolve(key string) (any, bool) {
 	if !ours {
 		return nil, false
 	}
-	standing := l.keeper.Standing()
+	validity := l.keeper.Validity()
 	switch name {
 	case "state":
-		return string(standing.State()), true
+		return string(validity.State()), true
 	case "code": // of a request that was not refused
 		return "", true
 	case "type", "description", "expire_at", "key_id", "features":
 	default:
 		return nil, false
 	}
-	held := genuine(standing)
+	held := genuine(validity)
 	if held == nil {
 		return "", true
 	}
@@ -276,11 +276,11 @@ func (l *licensing) resolve(key string) (any, bool) {
 	case "key_id":
 		return held.KeyID, true
 	}
-	return strings.Join(standing.Status("").Features, ","), true
+	return strings.Join(validity.Status("").Features, ","), true
 }
 
-// Standing is what is known of the license now.
-func (l *licensing) Standing() *license.Standing { return l.keeper.Standing() }
+// Validity is what is known of the license now.
+func (l *licensing) Validity() *license.Validity { return l.keeper.Validity() }
 
 // Host is the host that a status is about where none is asked for.
 func (l *licensing) Host() string {
@@ -288,7 +288,7 @@ func (l *licensing) Host() string {
 	if behind == nil {
 		return ""
 	}
-	return behind.main(l.keeper.Standing().Hosts())
+	return behind.main(l.keeper.Validity().Hosts())
 }
 
 // Install makes a license the one in force on all nodes, if it is of use here.
@@ -316,7 +316,7 @@ func (l *licensing) OpenResponse(data []byte, requestID string) (*license.Offlin
 	return l.keeper.OpenResponse(data, requestID)
 }
 
-func (l *licensing) checkUse(found *license.Standing, forHost string) error {
+func (l *licensing) checkUse(found *license.Validity, forHost string) error {
 	if forHost != "" {
 		pattern, err := host.Parse(forHost)
 		if found.Hosts().Match(forHost) || err == nil && found.Hosts().Covers(pattern) {

@@ -123,7 +123,7 @@ func (l *limits) renew() {
 // limit is one of the license in force. Where its enforcement is only logged, so is a
 // limit.
 func (l *limits) limit(name string) (limit license.Limit, limited bool) {
-	limit, limited = l.keeper.Standing().Limit(name)
+	limit, limited = l.keeper.Validity().Limit(name)
 	limit.Deny = limit.Deny && !l.advisory
 	return limit, limited
 }
@@ -231,12 +231,12 @@ func (l *limits) room(more int) error {
 // usage is what is used of the license, for operators and for its vendor.
 func (l *limits) usage() usage.Usage {
 	u := usage.Usage{At: time.Now().Unix(), Limits: make(map[string]usage.Share)}
-	standing := l.keeper.Standing()
-	if held := genuine(standing); held != nil {
+	validity := l.keeper.Validity()
+	if held := genuine(validity); held != nil {
 		u.LicenseID = held.Payload.ID
 	}
 	for _, name := range countedLimits {
-		limit, limited := standing.Limit(name)
+		limit, limited := validity.Limit(name)
 		share := usage.Share{Used: l.used(name), Limit: -1, Enforcement: license.Advisory}
 		if limited {
 			share.Limit = limit.Most

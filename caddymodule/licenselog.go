@@ -27,7 +27,7 @@ type licenseLog struct {
 func (l *licenseLog) observe(e active.Event) {
 	l.write(e)
 	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
-		l.compare(e.Standing)
+		l.compare(e.Validity)
 		l.replaced()
 	}
 	if e.Kind == active.StateChanged {
@@ -43,7 +43,7 @@ func (l *licenseLog) write(e active.Event) {
 	case active.StateChanged:
 		l.stateChanged(e, source)
 	case active.Replaced:
-		l.logger.Info("another license is in force", append(describeLicense(e.Standing), source)...)
+		l.logger.Info("another license is in force", append(describeLicense(e.Validity), source)...)
 	case active.Deferred:
 		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
 	case active.Rejected:
@@ -71,7 +71,7 @@ func (l *licenseLog) write(e active.Event) {
 	case active.RevocationsLate:
 		l.logger.Warn("the list of revoked licenses is late; it counts on", zap.String("why", e.Words))
 	case active.Renewed:
-		l.logger.Info("the license was renewed", append(describeLicense(e.Standing), source)...)
+		l.logger.Info("the license was renewed", append(describeLicense(e.Validity), source)...)
 	case active.RenewalFailed:
 		l.logger.Warn("the license could not be renewed; the one in force stays until its end", zap.Error(e.Err))
 	}
@@ -80,7 +80,7 @@ func (l *licenseLog) write(e active.Event) {
 func (l *licenseLog) stateChanged(e active.Event, source zap.Field) {
 	fields := append([]zap.Field{
 		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
-	}, describeLicense(e.Standing)...)
+	}, describeLicense(e.Validity)...)
 	if e.Err != nil {
 		fields = append(fields, zap.Error(e.Err))
 	}
@@ -99,8 +99,8 @@ func (l *licenseLog) stateChanged(e active.Event, source zap.Field) {
 }
 
 // describeLicense is what the log says of a genuine license.
-func describeLicense(standing *license.Standing) []zap.Field {
-	held := genuine(standing)
+func describeLicense(validity *license.Validity) []zap.Field {
+	held := genuine(validity)
 	if held == nil {
 		return nil
 	}
@@ -112,11 +112,11 @@ func describeLicense(standing *license.Standing) []zap.Field {
 }
 
 // genuine is the license if a trusted key signed it, whatever the time, else nil.
-func genuine(standing *license.Standing) *license.License {
-	if standing == nil || !standing.Genuine() {
+func genuine(validity *license.Validity) *license.License {
+	if validity == nil || !validity.Genuine() {
 		return nil
 	}
-	return standing.License()
+	return validity.License()
 }
 
 // refusalLog warns of requests that the license does not let pass, once for each
@@ -170,13 +170,13 @@ func (l *refusalLog) first(code, host string) (first, last bool) {
 
 // compare warns once of the sites that a license does not cover, and of its
 // patterns that match nothing.
-func (l *licenseLog) compare(standing *license.Standing) {
-	held := genuine(standing)
+func (l *licenseLog) compare(validity *license.Validity) {
+	held := genuine(validity)
 	if held == nil {
 		return
 	}
 	missed := slices.DeleteFunc(slices.Clone(l.sites.names), func(name string) bool {
-		return standing.Hosts().Covers(sitePattern(name))
+		return validity.Hosts().Covers(sitePattern(name))
 	})
 	about := held.Signature + strings.Join(missed, " ")
 	if before := l.compared.Swap(&about); before != nil && *before == about {
@@ -185,7 +185,7 @@ func (l *licenseLog) compare(standing *license.Standing) {
 	if len(missed) > 0 {
 		l.logger.Warn("the license does not cover all sites behind require_license", zap.Strings("sites", missed))
 	}
-	for _, err := range standing.RefusedHosts() {
+	for _, err := range validity.RefusedHosts() {
 		l.logger.Warn("a host in the license is malformed and matches nothing", zap.Error(err))
 	}
 }

@@ -82,12 +82,12 @@ func (l *licensing) show(show metrics.Show) {
 	if l == nil {
 		return
 	}
-	standing := l.keeper.Standing()
-	current := standing.State()
+	validity := l.keeper.Validity()
+	current := validity.State()
 	for _, state := range license.States() {
 		show(licenseState, metrics.OneIf(state == current), string(state))
 	}
-	if held := genuine(standing); held != nil {
+	if held := genuine(validity); held != nil {
 		show(licenseExpiry, metrics.Unix(time.Unix(held.Payload.ExpireAt, 0)))
 	}
 	refuses := !current.Passes() && !l.advisory && (current != license.StateMissing || !l.missingAllow)

@@ -47,20 +47,20 @@ func sitePattern(name string) host.Pattern {
 // served tells whether a license is of any use here: it covers a site, or
 // something that a site with a wildcard takes. Where a site takes any host, or
 // none is known, it is.
-func (s *sites) served(standing *license.Standing) bool {
+func (s *sites) served(validity *license.Validity) bool {
 	if s.open || len(s.names) == 0 {
 		return true
 	}
 	patterns := make([]host.Pattern, 0, len(s.names))
 	for _, name := range s.names {
 		pattern := sitePattern(name)
-		if standing.Hosts().Covers(pattern) {
+		if validity.Hosts().Covers(pattern) {
 			return true
 		}
 		patterns = append(patterns, pattern)
 	}
 	taken := host.NewMatcher(patterns...)
-	for _, text := range standing.License().Payload.AllowedHosts {
+	for _, text := range validity.License().Payload.AllowedHosts {
 		if pattern, err := host.Parse(text); err == nil && taken.Covers(pattern) {
 			return true
 		}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// standingOf has n host patterns, of which the first is *.johnwick.org.
-func standingOf(b *testing.B, n int) *Standing {
+// validityOf has n host patterns, of which the first is *.johnwick.org.
+func validityOf(b *testing.B, n int) *Validity {
 	b.Helper()
 	r := request()
 	r.AllowedHosts = []string{"*.johnwick.org"}
@@ -31,7 +31,7 @@ func standingOf(b *testing.B, n int) *Standing {
 func BenchmarkRequest(b *testing.B) {
 	host, features := "api.johnwick.org:8443", []string{"runbooks"}
 	for _, n := range []int{1, 256} {
-		s := standingOf(b, n)
+		s := validityOf(b, n)
 		floor := make(map[string]struct{}, n)
 		for i := range n {
 			floor[fmt.Sprintf("tenant-%d.example.org", i)] = struct{}{}

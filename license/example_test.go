@@ -47,11 +47,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	standing := verifier.Open(file)
-	fmt.Println(standing.State())
-	fmt.Println(standing.Check("api.johnwick.org:8443", "runbooks"))
-	fmt.Println(standing.Check("johnwick.org"))
-	fmt.Println(standing.Check("api.johnwick.org", "data-masking"))
+	validity := verifier.Open(file)
+	fmt.Println(validity.State())
+	fmt.Println(validity.Check("api.johnwick.org:8443", "runbooks"))
+	fmt.Println(validity.Check("johnwick.org"))
+	fmt.Println(validity.Check("api.johnwick.org", "data-masking"))
 	// Output:
 	// valid
 	// <nil>
@@ -66,9 +66,9 @@ func ExampleError() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	standing := verifier.Open([]byte(`{"key_id": "7f49", "payload": {}}`))
+	validity := verifier.Open([]byte(`{"key_id": "7f49", "payload": {}}`))
 	var refusal *license.Error
-	if errors.As(standing.Err(), &refusal) {
+	if errors.As(validity.Err(), &refusal) {
 		fmt.Println(refusal.Code(), refusal.Reason)
 		fmt.Println(refusal)
 	}
@@ -78,7 +78,7 @@ func ExampleError() {
 }
 
 // The state follows the clock by itself, from one call to the next.
-func ExampleStanding_State() {
+func ExampleValidity_State() {
 	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	now := func() time.Time { return clock }
 	key, err := keyfile.Generate(keyfile.ECDSA)
@@ -101,10 +101,10 @@ func ExampleStanding_State() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	standing := verifier.Verify(signed)
+	validity := verifier.Verify(signed)
 	for _, hours := range []time.Duration{0, 22, 24, 25} {
 		clock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(hours * time.Hour)
-		fmt.Println(standing.Explain())
+		fmt.Println(validity.Explain())
 	}
 	// Output:
 	// valid the license is valid until 2026-01-02T00:00:00Z
@@ -136,7 +136,7 @@ func ExampleSigner_Sign() {
 }
 
 // A site's address is compared with a license before any request comes.
-func ExampleStanding_Hosts() {
+func ExampleValidity_Hosts() {
 	hosts, _ := host.Compile([]string{"*.johnwick.org"})
 	for _, site := range []string{"api.johnwick.org", "*.eu.johnwick.org", "johnwick.org"} {
 		pattern, err := host.Parse(site)

@@ -1,9 +1,9 @@
 // Package license says what a deployment may do: it signs and verifies licenses
-// and computes how one stands at a moment, for a host and for a feature.
+// and computes whether one is valid at a moment, for a host and for a feature.
 //
 // A vendor makes a key (see the package keyfile), signs licenses with a [Signer]
 // and hands out the public key. A deployment trusts that key through a
-// [Verifier], opens the license it was given and asks the resulting [Standing] at
+// [Verifier], opens the license it was given and asks the resulting [Validity] at
 // each request.
 //
 // # Envelope
@@ -51,7 +51,7 @@
 //
 // # Cost
 //
-// [Standing.Check] is made for the path of a request: no lock, no allocation, a
+// [Validity.Check] is made for the path of a request: no lock, no allocation, a
 // few look-ups in maps whatever the number of patterns.
 //
 // What never lives here: HTTP, files, storage, logs. The sub-package host matches

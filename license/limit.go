@@ -20,7 +20,7 @@ type Limit struct {
 
 // Limit gives a limit of the license, if it lets pass now and has that one. It takes
 // no lock and no memory.
-func (s *Standing) Limit(name string) (limit Limit, limited bool) {
+func (s *Validity) Limit(name string) (limit Limit, limited bool) {
 	if s.license == nil || s.Err() != nil {
 		return Limit{}, false
 	}
@@ -31,7 +31,7 @@ func (s *Standing) Limit(name string) (limit Limit, limited bool) {
 // Worse says in words what a deployment would lose if a license took the place of
 // the one that it has: its end, hosts, features, or room within a limit. Empty:
 // nothing. Both licenses must be genuine.
-func (s *Standing) Worse(next *Standing) string {
+func (s *Validity) Worse(next *Validity) string {
 	had, gets := &s.license.Payload, &next.license.Payload
 	if gets.ExpireAt < had.ExpireAt {
 		return fmt.Sprintf("it ends on %s, and the one in force on %s", stamp(gets.ExpireAt), stamp(had.ExpireAt))

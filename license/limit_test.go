@@ -110,7 +110,7 @@ func TestWorse(t *testing.T) {
 		r.AllowedHosts = []string{"*.johnwick.org", "johnwick.org", "bücher.example"}
 		return r
 	}
-	stand := func(change func(*Request)) *Standing {
+	stand := func(change func(*Request)) *Validity {
 		r := base()
 		change(&r)
 		s := v.Verify(mustSign(t, newSigner(t, "ed25519", at(issued)), r))

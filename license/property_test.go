@@ -203,9 +203,9 @@ func TestNothingElseVerifies(t *testing.T) {
 				others := []*Payload{p, twin(r, p), randomPayload(r, p.V), randomPayload(r, 2-p.V), spoiled(r, p)}
 				for _, q := range others {
 					l := &License{KeyID: s.keyID, Payload: *q, Signature: base64.StdEncoding.EncodeToString(sig)}
-					standing := v.Verify(l)
-					if standing.Genuine() != reflect.DeepEqual(p, q) {
-						t.Fatalf("signed %+v\npresented %+v\ngenuine %t, %v", p, q, standing.Genuine(), standing.Err())
+					validity := v.Verify(l)
+					if validity.Genuine() != reflect.DeepEqual(p, q) {
+						t.Fatalf("signed %+v\npresented %+v\ngenuine %t, %v", p, q, validity.Genuine(), validity.Err())
 					}
 				}
 			}

@@ -87,7 +87,7 @@ func (t *timeline) next(now int64) (int64, bool) {
 	return 0, false
 }
 
-// Status describes a [Standing] to people and programs, with the names of the
+// Status describes a [Validity] to people and programs, with the names of the
 // HTTP API's status body. Its lists are never nil.
 type Status struct {
 	// State is the state at the moment of asking.
@@ -121,9 +121,9 @@ type Status struct {
 	DaysLeft int64 `json:"days_left"`
 }
 
-// Status describes the standing for one host, port included or not; with an
+// Status describes the validity for one host, port included or not; with an
 // empty host, for none in particular.
-func (s *Standing) Status(hostport string) Status {
+func (s *Validity) Status(hostport string) Status {
 	s = s.frozen()
 	err := s.Err()
 	if err == nil && hostport != "" {
@@ -150,9 +150,9 @@ func (s *Standing) Status(hostport string) Status {
 	return status
 }
 
-// frozen is the standing with its clock stopped, so that several answers are of
+// frozen is the validity with its clock stopped, so that several answers are of
 // one moment.
-func (s *Standing) frozen() *Standing {
+func (s *Validity) frozen() *Validity {
 	if s.fault != nil {
 		return s
 	}

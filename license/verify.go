@@ -72,9 +72,9 @@ func NewVerifier(c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Open decodes and verifies a license. It always returns a standing: that of a
+// Open decodes and verifies a license. It always returns a validity: that of a
 // license that cannot be trusted is [StateInvalid], with the reason.
-func (v *Verifier) Open(data []byte) *Standing {
+func (v *Verifier) Open(data []byte) *Validity {
 	l, err := Decode(data)
 	if err != nil {
 		return invalid(err)
@@ -83,8 +83,8 @@ func (v *Verifier) Open(data []byte) *Standing {
 }
 
 // Verify checks form, key and signature, in this order; what depends on time,
-// host and feature is decided by the [Standing], each time it is asked.
-func (v *Verifier) Verify(l *License) *Standing {
+// host and feature is decided by the [Validity], each time it is asked.
+func (v *Verifier) Verify(l *License) *Validity {
 	own := &License{KeyID: l.KeyID, Payload: l.Payload.Clone(), Signature: l.Signature}
 	hosts, refused := host.Compile(own.Payload.AllowedHosts)
 	if err := v.check(own, hosts); err != nil {

@@ -198,7 +198,7 @@ func TestVerifierKeepsItsOwnLicense(t *testing.T) {
 	*l.Payload.Grace = maxInteger
 	s.License().Payload.AllowedHosts[1] = "*"
 	if err := s.Check("evil.example"); err == nil || s.License().Payload.AllowedHosts[0] == "*" || s.License().Payload.AllowedHosts[1] == "*" {
-		t.Errorf("the standing changed with the caller's copy: %v, %v", err, s.License())
+		t.Errorf("the validity changed with the caller's copy: %v, %v", err, s.License())
 	}
 }
 

@@ -18,7 +18,7 @@ func TestLifeOfASeat(t *testing.T) {
 	n := newSite(t).start()
 	first := granted(t, n.post(Activate, n.wish("one")))
 	p := first.License.Payload
-	if p.ID != first.ID || first.LicenseKey != first.ID || p.Version() != 2 || n.standing(first.License).Check("gw.acme.example") != nil {
+	if p.ID != first.ID || first.LicenseKey != first.ID || p.Version() != 2 || n.validity(first.License).Check("gw.acme.example") != nil {
 		t.Errorf("got %+v", first.License)
 	}
 	if p.Grace == nil || *p.Grace != int64(DefaultGrace/time.Second) || len(p.Features) != 2 || p.Type != license.Enterprise ||
@@ -167,11 +167,11 @@ func TestTerms(t *testing.T) {
 		return n.post(Activate, wish)
 	}
 	bound := granted(t, ask("bound", instance)).License
-	if n.standing(bound, instance).Check("a.example") != nil {
+	if n.validity(bound, instance).Check("a.example") != nil {
 		t.Errorf("refused on its own instance: %+v", bound.Payload)
 	}
 	for _, other := range []string{"", strings.Repeat("2", 64)} {
-		if err := n.standing(bound, other).Check("a.example"); err == nil || !strings.Contains(err.Error(), "another instance") {
+		if err := n.validity(bound, other).Check("a.example"); err == nil || !strings.Contains(err.Error(), "another instance") {
 			t.Errorf("on another instance: got %v", err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestTerms(t *testing.T) {
 		t.Errorf("beyond the trial: %+v", trial)
 	}
 	old := granted(t, ask("old", "x")).License
-	if old.Payload.Version() != 1 || n.standing(old).Check("a.example") != nil {
+	if old.Payload.Version() != 1 || n.validity(old).Check("a.example") != nil {
 		t.Errorf("got %+v", old)
 	}
 	if limits := granted(t, ask("limits", "x")).License.Payload; limits.Limits["users"] != 5 || limits.Enforcement["users"] != license.Deny {
@@ -294,7 +294,7 @@ func TestOffline(t *testing.T) {
 		t.Fatalf("got %s", answer.Body)
 	}
 	opened, err := keys.OpenOfflineResponse(answer.Body, first)
-	if err != nil || n.standing(opened.License).Check("gw.acme.example") != nil || opened.License.Payload.ID != opened.LicenseKey {
+	if err != nil || n.validity(opened.License).Check("gw.acme.example") != nil || opened.License.Payload.ID != opened.LicenseKey {
 		t.Fatalf("got %v, %s", err, answer.Body)
 	}
 	if _, err := keys.OpenOfflineResponse(answer.Body, second); err == nil {

@@ -264,8 +264,8 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	t.Fatalf("it never came to this: %s", what)
 }
 
-// standing is that of a license on no instance, or on the one that is named.
-func (n *node) standing(l *license.License, on ...string) *license.Standing {
+// validity is that of a license on no instance, or on the one that is named.
+func (n *node) validity(l *license.License, on ...string) *license.Validity {
 	n.t.Helper()
 	keys, err := license.NewKeySet(license.TrustedKey{Key: n.key.Public()})
 	if err != nil {

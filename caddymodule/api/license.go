@@ -18,8 +18,8 @@ import (
 
 // Licensing is the license in force.
 type Licensing interface {
-	// Standing is its state for this deployment, never nil.
-	Standing() *license.Standing
+	// Validity is its state for this deployment, never nil.
+	Validity() *license.Validity
 
 	// Host is the host that a status is about where none is asked for, empty
 	// if none is known.
@@ -42,12 +42,12 @@ type Licensing interface {
 
 const noLicense = "no license is asked for: the option `license { trusted_key … }` is not configured"
 
-// standing is the state of the license in force, never nil.
-func (a *API) standing() *license.Standing {
+// validity is the state of the license in force, never nil.
+func (a *API) validity() *license.Validity {
 	if a.services.License == nil {
 		return license.Missing(noLicense)
 	}
-	return a.services.License.Standing()
+	return a.services.License.Validity()
 }
 
 // hostAsked is ?host=, or else the deployment's own.
@@ -60,7 +60,7 @@ func (a *API) hostAsked(query url.Values) string {
 
 // licenseStatus answers with the state of the license in force.
 func (a *API) licenseStatus(c *call) error {
-	writeJSON(c.w, http.StatusOK, a.standing().Status(a.hostAsked(c.r.URL.Query())))
+	writeJSON(c.w, http.StatusOK, a.validity().Status(a.hostAsked(c.r.URL.Query())))
 	return nil
 }
 
@@ -107,7 +107,7 @@ type serverInfo struct {
 
 // serverinfo answers with the version and the license.
 func (a *API) serverinfo(c *call) error {
-	s := a.standing().Status(a.hostAsked(c.r.URL.Query()))
+	s := a.validity().Status(a.hostAsked(c.r.URL.Query()))
 	info := serverInfo{Version: a.services.Operation.Version}
 	l := &info.LicenseInfo
 	switch {

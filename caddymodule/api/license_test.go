@@ -19,13 +19,13 @@ import (
 
 // inForce is a license in force, and what installing another one comes to.
 type inForce struct {
-	standing *license.Standing
+	validity *license.Validity
 	host     string
 	err      error
 	asked    []string
 }
 
-func (f *inForce) Standing() *license.Standing { return f.standing }
+func (f *inForce) Validity() *license.Validity { return f.validity }
 func (f *inForce) Host() string                { return f.host }
 
 func (f *inForce) OpenResponse([]byte, string) (*license.OfflineResponse, error) { return nil, f.err }
@@ -44,7 +44,7 @@ func licensedSite(t *testing.T, f *inForce) *site {
 	})
 }
 
-func standingFor(t *testing.T, hosts ...string) *license.Standing {
+func validityFor(t *testing.T, hosts ...string) *license.Validity {
 	t.Helper()
 	request := license.Request{Type: license.Enterprise, AllowedHosts: hosts, Description: "Acme Corp", TTL: 1000 * 3600e9, Features: []string{"sso"}}
 	signed, err := vendorSigner().Sign(request)
@@ -63,7 +63,7 @@ func standingFor(t *testing.T, hosts ...string) *license.Standing {
 }
 
 func TestLicenseStatusIsAboutAHost(t *testing.T) {
-	f := &inForce{standing: standingFor(t, "gw.acme.example"), host: "gw.acme.example"}
+	f := &inForce{validity: validityFor(t, "gw.acme.example"), host: "gw.acme.example"}
 	s := licensedSite(t, f)
 	anybody := s.token(map[string]any{"sub": "bob"})
 	for _, c := range []struct{ query, own, verified, status string }{
@@ -101,7 +101,7 @@ func TestWithoutALicense(t *testing.T) {
 }
 
 func TestInstallWordsItsErrors(t *testing.T) {
-	f := &inForce{standing: license.Missing("nowhere")}
+	f := &inForce{validity: license.Missing("nowhere")}
 	s := licensedSite(t, f)
 	for _, c := range []struct {
 		err     error

@@ -65,7 +65,7 @@ func (a *API) offlineRequest(c *call) error {
 	if err != nil {
 		return err
 	}
-	if l := a.services.License.Standing().License(); r.Type == license.OfflineDeactivation && l != nil {
+	if l := a.services.License.Validity().License(); r.Type == license.OfflineDeactivation && l != nil {
 		r.LicenseKey = l.Payload.ID
 	}
 	switch {

@@ -101,17 +101,17 @@ func (p *program) verifier(files []string, instance string) (*license.Verifier, 
 }
 
 // judge gives the state of a license; the error is nil if it is valid.
-func judge(cmd *cobra.Command, standing *license.Standing, host string) (verdict, error) {
-	for _, refused := range standing.RefusedHosts() {
+func judge(cmd *cobra.Command, validity *license.Validity, host string) (verdict, error) {
+	for _, refused := range validity.RefusedHosts() {
 		note(cmd.ErrOrStderr(), "warning: a host pattern matches nothing: %v", refused)
 	}
-	result := verdict{Status: standing.Status(host)}
-	err := standing.Err()
-	if host != "" && standing.Genuine() {
-		result.HostCovered = new(standing.Hosts().Match(host))
+	result := verdict{Status: validity.Status(host)}
+	err := validity.Err()
+	if host != "" && validity.Genuine() {
+		result.HostCovered = new(validity.Hosts().Match(host))
 	}
 	if err == nil && host != "" {
-		err = standing.Check(host)
+		err = validity.Check(host)
 	}
 	var reason *license.Error
 	if errors.As(err, &reason) {

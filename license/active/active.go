@@ -11,7 +11,7 @@ import (
 
 // held is a license, or the lack of one, and its text if it is genuine.
 type held struct {
-	standing *license.Standing
+	validity *license.Validity
 	text     []byte
 }
 
@@ -23,7 +23,7 @@ type view struct {
 
 // now is what is in force at this moment.
 func (v *view) now() *held {
-	if v.next != nil && (v.next.standing.Err() == nil || v.good.standing.Err() != nil) {
+	if v.next != nil && (v.next.validity.Err() == nil || v.good.validity.Err() != nil) {
 		return v.next
 	}
 	return &v.good
@@ -31,29 +31,29 @@ func (v *view) now() *held {
 
 // nextChange is the moment at which the state may next change by itself.
 func (v *view) nextChange() (at time.Time, ok bool) {
-	at, ok = v.good.standing.NextChange()
+	at, ok = v.good.validity.NextChange()
 	if v.next == nil {
 		return at, ok
 	}
-	if also, due := v.next.standing.NextChange(); due && (!ok || also.Before(at)) {
+	if also, due := v.next.validity.NextChange(); due && (!ok || also.Before(at)) {
 		return also, true
 	}
 	return at, ok
 }
 
-// Standing is what is in force at this moment, never nil. It takes no lock,
+// Validity is what is in force at this moment, never nil. It takes no lock,
 // allocates nothing and waits for nothing. If the state has changed, observers are
 // notified soon after. It goes on after Close.
-func (k *Keeper) Standing() *license.Standing {
-	s := k.view.Load().now().standing
+func (k *Keeper) Validity() *license.Validity {
+	s := k.view.Load().now().validity
 	k.notice(s.State())
 	return s
 }
 
-// Check decides about a request as [license.Standing.Check] of the Standing does,
+// Check decides about a request as [license.Validity.Check] of the Validity does,
 // and reads the clock once for both.
 func (k *Keeper) Check(hostport string, features ...string) error {
-	state, err := k.view.Load().now().standing.Judge(hostport, features...)
+	state, err := k.view.Load().now().validity.Judge(hostport, features...)
 	k.notice(state)
 	return err
 }
@@ -84,7 +84,7 @@ func (k *Keeper) Fault() error {
 	case k.search.cause != nil:
 		return k.search.cause
 	case v.next != nil && now != v.next:
-		return fmt.Errorf("what it holds now does not let pass: %w", v.next.standing.Err())
+		return fmt.Errorf("what it holds now does not let pass: %w", v.next.validity.Err())
 	case k.source.kind == installed && k.outages[lookTopic] != nil:
 		return k.outages[lookTopic]
 	}
@@ -92,7 +92,7 @@ func (k *Keeper) Fault() error {
 }
 
 // Open decodes and verifies another license, as the one in force was.
-func (k *Keeper) Open(data []byte) *license.Standing { return k.verifier.Open(data) }
+func (k *Keeper) Open(data []byte) *license.Validity { return k.verifier.Open(data) }
 
 // OpenResponse opens the file of a vendor's response to a request of that id, as
 // [license.KeySet.OpenOfflineResponse] does by the keys that are trusted.

@@ -24,7 +24,7 @@ func TestWalk(t *testing.T) {
 			if late := events[i].Time.Sub(began.Add(after)); late < 0 || late > 10*time.Millisecond {
 				t.Errorf("%s told %s late", events[i].To, late)
 			}
-			if events[i].Words == "" || events[i].Standing == nil {
+			if events[i].Words == "" || events[i].Validity == nil {
 				t.Errorf("event %+v", events[i])
 			}
 		}
@@ -73,7 +73,7 @@ func TestRequestsNotice(t *testing.T) {
 			synctest.Wait()
 			l.want(t) // nobody asked
 			for range 100 {
-				go k.Standing()
+				go k.Validity()
 			}
 			if got := l.want(t, step.want); step.at == 100*unit && len(got) == 1 && got[0].To != license.StateGrace {
 				t.Error(got)
@@ -89,11 +89,11 @@ func TestRequestsNotice(t *testing.T) {
 	})
 }
 
-func TestStandingCostsNoMemory(t *testing.T) {
+func TestValidityCostsNoMemory(t *testing.T) {
 	k := newKeeper(t, Inline(string(signed(t, "Acme"))))
 	k.Attach(Host{})
 	if n := testing.AllocsPerRun(1000, func() {
-		if k.Standing().Check("api.johnwick.org") != nil {
+		if k.Validity().Check("api.johnwick.org") != nil {
 			t.Fatal("refused")
 		}
 	}); n != 0 {

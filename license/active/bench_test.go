@@ -13,7 +13,7 @@ func BenchmarkRequest(b *testing.B) {
 	told := make(chan struct{}, 1)
 	b.Cleanup(k.Attach(Host{Observe: func(Event) { told <- struct{}{} }}))
 	<-told
-	bare, host := k.Standing(), "api.johnwick.org:8443"
+	bare, host := k.Validity(), "api.johnwick.org:8443"
 	for _, c := range []struct {
 		name string
 		f    func() error
@@ -21,8 +21,8 @@ func BenchmarkRequest(b *testing.B) {
 		{"clock", func() error { _ = time.Now().Unix(); return nil }},
 		{"library/check", func() error { return bare.Check(host) }},
 		{"library/state+check", func() error { bare.State(); return bare.Check(host) }},
-		{"keeper/standing", func() error { k.Standing(); return nil }},
-		{"keeper/standing+check", func() error { return k.Standing().Check(host) }},
+		{"keeper/validity", func() error { k.Validity(); return nil }},
+		{"keeper/validity+check", func() error { return k.Validity().Check(host) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -2,13 +2,13 @@
 //
 // A [Keeper] finds the license where its [Source] says: in a file that it
 // watches, in text of the configuration, or in storage, where [Keeper.Install]
-// puts it for all nodes. [Keeper.Standing] answers requests from memory: no lock,
+// puts it for all nodes. [Keeper.Validity] answers requests from memory: no lock,
 // no allocation, no waiting. A keeper is meant to outlive a change of
 // configuration: see [Keeper.Attach].
 //
 // # What takes over, and what stays
 //
-// A license that is genuine (see [license.Standing.Genuine]) takes over at once.
+// A license that is genuine (see [license.Validity.Genuine]) takes over at once.
 // One that is not, and a file that vanishes, are reported, and the license in
 // force stays until its own end. A genuine license whose time has not come, or is
 // over, waits behind one that lets pass, and takes over in the very moment that

@@ -12,12 +12,12 @@ type EventKind string
 // The kinds of events.
 const (
 	// StateChanged: the state is To now and was From before; From is empty the
-	// first time. Words says why; Standing is what is in force; Err is what is
+	// first time. Words says why; Validity is what is in force; Err is what is
 	// wrong, if the state is missing or invalid.
 	StateChanged EventKind = "state_changed"
-	// Replaced: another license than before, Standing, is in force.
+	// Replaced: another license than before, Validity, is in force.
 	Replaced EventKind = "replaced"
-	// Deferred: Standing is a genuine license that was found and does not let
+	// Deferred: Validity is a genuine license that was found and does not let
 	// pass now, Err says why. The one in force stays until its end or until the
 	// other's time has come. After a restart it would not be in force.
 	Deferred EventKind = "deferred"
@@ -51,7 +51,7 @@ const (
 	RevocationsMended EventKind = "revocations_mended"
 	// RevocationsLate: there should be a newer list; Words says since when.
 	RevocationsLate EventKind = "revocations_late"
-	// Renewed: the vendor sent another license, and it is in force: Standing.
+	// Renewed: the vendor sent another license, and it is in force: Validity.
 	Renewed EventKind = "renewed"
 	// RenewalFailed: the vendor sent none, or one that was kept aside, Err says why.
 	// The one in force stays.
@@ -69,9 +69,9 @@ type Event struct {
 	// Words is a sentence for people, and names no path: of StateChanged,
 	// ClockSuspect, ClockFine, RevocationsChanged and RevocationsLate.
 	Words string
-	// Standing is the license that the event is about, of StateChanged, Replaced,
+	// Validity is the license that the event is about, of StateChanged, Replaced,
 	// Deferred and Renewed.
-	Standing *license.Standing
+	Validity *license.Validity
 	// Err is for logs and not for callers: it may name paths, or be the
 	// storage's own.
 	Err error
@@ -144,14 +144,14 @@ func (k *Keeper) notifyState() {
 	now := v.now()
 	if now == v.next {
 		k.view.Store(&view{good: *now})
-		k.note(Event{Kind: Replaced, Standing: now.standing})
+		k.note(Event{Kind: Replaced, Validity: now.validity})
 	}
 	from := *k.notified.Load()
-	if !k.search.ended || now.standing.State() == from {
+	if !k.search.ended || now.validity.State() == from {
 		return
 	}
-	state, words := now.standing.Explain()
-	ev := Event{Kind: StateChanged, From: from, To: state, Words: words, Standing: now.standing}
+	state, words := now.validity.Explain()
+	ev := Event{Kind: StateChanged, From: from, To: state, Words: words, Validity: now.validity}
 	if now.text == nil {
 		ev.Err = k.search.cause
 	}

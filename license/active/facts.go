@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
-// Facts are what a license's standing depends on beside the license and the clock.
+// Facts are what a license's validity depends on beside the license and the clock.
 // They are given to a verifier ([Facts.Extend]) and to the keeper that learns them.
 // The zero value knows nothing yet. Asking takes no lock and no memory.
 type Facts struct {

@@ -120,7 +120,7 @@ func started(t *testing.T, source Source, s storage.Storage) (*Keeper, *log) {
 
 // customer is the description of the license in force.
 func customer(k *Keeper) string {
-	l := k.Standing().License()
+	l := k.Validity().License()
 	if l == nil {
 		return "nobody"
 	}
@@ -129,7 +129,7 @@ func customer(k *Keeper) string {
 
 func wantState(t *testing.T, k *Keeper, want license.State) {
 	t.Helper()
-	if got := k.Standing().State(); got != want {
+	if got := k.Validity().State(); got != want {
 		t.Errorf("state %s, want %s", got, want)
 	}
 }

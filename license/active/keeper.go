@@ -158,7 +158,7 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 
 // begin sets the first view.
 func (k *Keeper) begin(known []byte) {
-	k.view.Store(&view{good: held{standing: license.Missing("storage has not been read yet")}})
+	k.view.Store(&view{good: held{validity: license.Missing("storage has not been read yet")}})
 	if s := k.verifier.Open(known); len(known) > 0 && s.Genuine() {
 		k.search.seen = bytes.Clone(known)
 		k.view.Store(&view{good: held{s, k.search.seen}})

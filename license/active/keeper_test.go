@@ -37,7 +37,7 @@ func TestReadyRightAfterNew(t *testing.T) {
 			"storage":       {Installed(), license.StateMissing, "storage has not been read yet"},
 		} {
 			k := newKeeper(t, c.source)
-			state, words := k.Standing().Explain()
+			state, words := k.Validity().Explain()
 			if state != c.want || !strings.Contains(words, c.words) {
 				t.Errorf("%s: %s, %s", name, state, words)
 			}
@@ -86,7 +86,7 @@ func TestFirstTold(t *testing.T) {
 		_, l := started(t, File(path), nil)
 		ev := l.want(t, ">invalid")[0]
 		wantRefusal(t, ev.Err, license.ReasonSignature)
-		if ev.Source != "file "+path || ev.Words == "" || ev.Standing == nil || !ev.Time.Equal(time.Now()) {
+		if ev.Source != "file "+path || ev.Words == "" || ev.Validity == nil || !ev.Time.Equal(time.Now()) {
 			t.Errorf("event %+v", ev)
 		}
 		_, l = started(t, File(path+"x"), nil)

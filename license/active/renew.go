@@ -76,7 +76,7 @@ func (k *Keeper) Renewal() (s RenewalStatus, configured bool) {
 // deployments do not ask together.
 func (k *Keeper) renewAt() (at time.Time, ok bool) {
 	held := k.view.Load().now()
-	l := held.standing.License()
+	l := held.validity.License()
 	if held.text == nil || l == nil || l.Payload.ID == "" {
 		return time.Time{}, false
 	}
@@ -146,7 +146,7 @@ func (k *Keeper) renew(ctx context.Context, held held) (fault error, aside bool)
 	if err != nil {
 		return fmt.Errorf("the instance cannot be had: %w", err), false
 	}
-	data, err := k.askVendor(ctx, held.standing.License(), instance)
+	data, err := k.askVendor(ctx, held.validity.License(), instance)
 	if err != nil {
 		return err, false
 	}
@@ -158,13 +158,13 @@ func (k *Keeper) renew(ctx context.Context, held held) (fault error, aside bool)
 	if err := found.Err(); err != nil {
 		why = err.Error()
 	} else {
-		why = held.standing.Worse(found)
+		why = held.validity.Worse(found)
 	}
 	if why != "" {
 		k.keepAside(ctx, data)
 		return errors.New("what the vendor sent is kept aside: " + why), true
 	}
-	if found.License().Payload.ExpireAt == held.standing.License().Payload.ExpireAt {
+	if found.License().Payload.ExpireAt == held.validity.License().Payload.ExpireAt {
 		return errNotLonger, false
 	}
 	return k.Install(ctx, data), false
@@ -189,7 +189,7 @@ func (k *Keeper) reportRenewal(fault error, aside bool) {
 	if fault == nil {
 		r.renewed, r.failures = r.tried, 0
 		r.fault, r.aside = "", false
-		k.note(Event{Kind: Renewed, Standing: k.view.Load().now().standing})
+		k.note(Event{Kind: Renewed, Validity: k.view.Load().now().validity})
 		return
 	}
 	r.failures++

@@ -44,7 +44,7 @@ func TestReadsEarlierStorage(t *testing.T) {
 	})
 
 	r := NewRecord(storage, Options{Now: now})
-	signed := k.Standing().License()
+	signed := k.Validity().License()
 	added, err := r.Add(t.Context(), Entry{Actor: "bob", License: signed})
 	must(t, err)
 	entries, err := r.List(t.Context(), "", 0)

@@ -139,20 +139,20 @@ func (k *Keeper) adopt(found held) {
 		k.view.Store(&view{good: old})
 		return
 	}
-	if err := found.standing.Err(); err != nil && old.standing.Err() == nil {
+	if err := found.validity.Err(); err != nil && old.validity.Err() == nil {
 		k.view.Store(&view{good: old, next: &found})
-		k.note(Event{Kind: Deferred, Standing: found.standing, Err: err})
+		k.note(Event{Kind: Deferred, Validity: found.validity, Err: err})
 		return
 	}
 	k.view.Store(&view{good: found})
 	if old.text != nil {
-		k.note(Event{Kind: Replaced, Standing: found.standing})
+		k.note(Event{Kind: Replaced, Validity: found.validity})
 	}
 }
 
 // doubt deals with bad news: where a genuine license is known it stays, and
 // otherwise instead is what stands; k.mu is held.
-func (k *Keeper) doubt(instead *license.Standing, cause error, text []byte) (settled bool) {
+func (k *Keeper) doubt(instead *license.Validity, cause error, text []byte) (settled bool) {
 	search := &k.search
 	if search.fault == cause.Error() {
 		search.doubted, search.bad = false, text
@@ -168,17 +168,17 @@ func (k *Keeper) doubt(instead *license.Standing, cause error, text []byte) (set
 	switch {
 	case known && search.absent:
 		k.note(Event{Kind: Vanished, Err: cause})
-	case known || k.view.Load().good.standing.State() == instead.State() && !search.absent:
+	case known || k.view.Load().good.validity.State() == instead.State() && !search.absent:
 		k.note(Event{Kind: Rejected, Err: cause})
 	}
 	if !known {
-		k.view.Store(&view{good: held{standing: instead}})
+		k.view.Store(&view{good: held{validity: instead}})
 	}
 	return true
 }
 
-// lacking is the standing without a license that can be read.
-func (k *Keeper) lacking(err error) *license.Standing {
+// lacking is the validity without a license that can be read.
+func (k *Keeper) lacking(err error) *license.Validity {
 	if errors.Is(err, fs.ErrNotExist) {
 		return license.Missing(k.source.absent())
 	}

@@ -39,7 +39,7 @@ func TestFileChanges(t *testing.T) {
 				change(t, path, signed(t, "Other"))
 				time.Sleep(seen - fileLook)
 				wantCustomer(t, k, "Other")
-				if ev := l.want(t, "replaced")[0]; ev.Standing.License().Payload.Description != "Other" {
+				if ev := l.want(t, "replaced")[0]; ev.Validity.License().Payload.Description != "Other" {
 					t.Error("the event is about another license")
 				}
 			})

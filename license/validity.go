@@ -9,11 +9,11 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
 
-// Standing is where a deployment stands with its license, or without one. It
-// never changes, but what it answers does as time goes by: the state is computed
-// from the clock whenever it is asked for, so no timer can be late. Any number of
-// goroutines may share one, and asking takes no lock and no memory.
-type Standing struct {
+// Validity says whether a deployment's license is valid, and for what; there may also
+// be no license. It never changes, but what it answers does as time goes by: the state
+// is computed from the clock whenever it is asked for, so no timer can be late. Any
+// number of goroutines may share one, and asking takes no lock and no memory.
+type Validity struct {
 	license *License // nil if missing or unreadable
 	fault   *Error   // why missing or invalid; nil for all other states
 	refused []error
@@ -36,30 +36,30 @@ type Standing struct {
 	notYet, expired, otherHost, revoked, elsewhere *Error
 }
 
-// Missing is the standing of a deployment without a license; detail says where
+// Missing is the validity of a deployment without a license; detail says where
 // one was looked for.
-func Missing(detail string) *Standing {
-	return &Standing{fault: refuse(ReasonMissing, "", "there is no license: %s", detail)}
+func Missing(detail string) *Validity {
+	return &Validity{fault: refuse(ReasonMissing, "", "there is no license: %s", detail)}
 }
 
-// Invalid is the standing of a deployment whose license cannot even be read;
+// Invalid is the validity of a deployment whose license cannot even be read;
 // detail says why.
-func Invalid(detail string) *Standing {
-	return &Standing{fault: badForm("", "%s", detail)}
+func Invalid(detail string) *Validity {
+	return &Validity{fault: badForm("", "%s", detail)}
 }
 
-func invalid(err error) *Standing {
+func invalid(err error) *Validity {
 	var fault *Error
 	if !errors.As(err, &fault) {
 		fault = badForm("", "%v", err)
 	}
-	return &Standing{fault: fault}
+	return &Validity{fault: fault}
 }
 
-// stand makes the standing of a license that has been verified.
-func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Standing {
+// stand makes the validity of a license that has been verified.
+func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Validity {
 	p := &l.Payload
-	s := &Standing{
+	s := &Validity{
 		license:   l,
 		refused:   refused,
 		hosts:     hosts,
@@ -91,7 +91,7 @@ func revokedLicense(id string) *Error {
 
 // State computes the state from the clock, and from what is known of revoked
 // licenses and of this instance.
-func (s *Standing) State() State {
+func (s *Validity) State() State {
 	if fault := s.hindrance(); fault != nil {
 		switch fault.Reason {
 		case ReasonMissing:
@@ -105,7 +105,7 @@ func (s *Standing) State() State {
 }
 
 // hindrance is why the license lets nothing pass, whatever the time.
-func (s *Standing) hindrance() *Error {
+func (s *Validity) hindrance() *Error {
 	switch {
 	case s.fault != nil:
 		return s.fault
@@ -118,12 +118,12 @@ func (s *Standing) hindrance() *Error {
 }
 
 // Explain computes the state from the clock and puts its reason into words.
-func (s *Standing) Explain() (State, string) {
+func (s *Validity) Explain() (State, string) {
 	state := s.State()
 	return state, s.words(state)
 }
 
-func (s *Standing) words(state State) string {
+func (s *Validity) words(state State) string {
 	switch state {
 	case StateMissing, StateInvalid, StateRevoked:
 		if fault := s.hindrance(); fault != nil {
@@ -143,10 +143,10 @@ func (s *Standing) words(state State) string {
 }
 
 // Err is nil in the states that let pass, and otherwise the reason, an [*Error].
-func (s *Standing) Err() error { return s.refusal(s.State()) }
+func (s *Validity) Err() error { return s.refusal(s.State()) }
 
 // refusal is why a state does not let pass; nil if it does.
-func (s *Standing) refusal(state State) error {
+func (s *Validity) refusal(state State) error {
 	switch state {
 	case StateMissing, StateInvalid, StateRevoked:
 		switch {
@@ -166,14 +166,14 @@ func (s *Standing) refusal(state State) error {
 
 // Check decides about a request: time, then its Host, port included or not, then
 // the features it needs. The error is the first that fails, an [*Error].
-func (s *Standing) Check(hostport string, features ...string) error {
+func (s *Validity) Check(hostport string, features ...string) error {
 	_, err := s.Judge(hostport, features...)
 	return err
 }
 
 // Judge is Check and State in one, for the path of a request: it reads the clock
 // once.
-func (s *Standing) Judge(hostport string, features ...string) (State, error) {
+func (s *Validity) Judge(hostport string, features ...string) (State, error) {
 	state := s.State()
 	if err := s.refusal(state); err != nil {
 		return state, err
@@ -191,7 +191,7 @@ func (s *Standing) Judge(hostport string, features ...string) (State, error) {
 
 // Grants reports whether the license is in a state that lets pass and grants all
 // of the features.
-func (s *Standing) Grants(features ...string) bool {
+func (s *Validity) Grants(features ...string) bool {
 	if s.Err() != nil {
 		return false
 	}
@@ -203,7 +203,7 @@ func (s *Standing) Grants(features ...string) bool {
 	return true
 }
 
-func (s *Standing) has(feature string) bool {
+func (s *Validity) has(feature string) bool {
 	if s.every {
 		return true
 	}
@@ -215,11 +215,11 @@ func (s *Standing) has(feature string) bool {
 // license may be not valid yet, or not any longer, revoked meanwhile or for another
 // instance. A new license that is not
 // genuine should not replace one that is.
-func (s *Standing) Genuine() bool { return s.fault == nil }
+func (s *Validity) Genuine() bool { return s.fault == nil }
 
 // License is a copy of the license, or nil if there is none that can be read. An
 // invalid license has one too, and then nothing in it can be trusted.
-func (s *Standing) License() *License {
+func (s *Validity) License() *License {
 	if s.license == nil {
 		return nil
 	}
@@ -228,16 +228,16 @@ func (s *Standing) License() *License {
 
 // Hosts is what the license's patterns match, whatever the state; nil, which
 // matches nothing, unless the license is genuine.
-func (s *Standing) Hosts() *host.Matcher { return s.hosts }
+func (s *Validity) Hosts() *host.Matcher { return s.hosts }
 
 // RefusedHosts has an error for each of the license's patterns that match
 // nothing because they are malformed; the license is honored for the others.
-func (s *Standing) RefusedHosts() []error { return slices.Clone(s.refused) }
+func (s *Validity) RefusedHosts() []error { return slices.Clone(s.refused) }
 
 // NextChange gives the moment at which the state will change by itself, for those
 // who want to tell of a change that no request has noticed; false if it will not
 // change any more.
-func (s *Standing) NextChange() (time.Time, bool) {
+func (s *Validity) NextChange() (time.Time, bool) {
 	if s.fault != nil {
 		return time.Time{}, false
 	}

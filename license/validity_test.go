@@ -16,9 +16,9 @@ type step struct {
 	state State
 }
 
-// checkLife walks through the steps with one standing and an injected clock, one
+// checkLife walks through the steps with one validity and an injected clock, one
 // second before and at each.
-func checkLife(t *testing.T, s *Standing, c *clock, first State, steps []step) {
+func checkLife(t *testing.T, s *Validity, c *clock, first State, steps []step) {
 	t.Helper()
 	before := first
 	for _, step := range steps {
@@ -99,7 +99,7 @@ func TestLifeAtTheEdges(t *testing.T) {
 
 func TestMissingAndInvalid(t *testing.T) {
 	for _, c := range []struct {
-		s      *Standing
+		s      *Validity
 		state  State
 		reason Reason
 		code   string
