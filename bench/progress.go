@@ -38,8 +38,8 @@ func (p *progress) begin(part string) (end func()) {
 	}
 }
 
-// step tells that so many of all are done, unless it told something a moment
-// ago.
+// step reports that so many of all are done, unless it has just reported
+// something.
 func (p *progress) step(what string, done, all int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

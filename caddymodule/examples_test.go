@@ -94,6 +94,7 @@ func TestPagesShowWhatExamplesHave(t *testing.T) {
 	for heading, name := range map[string]string{
 		"Microsoft Entra ID": "entra", "Keycloak": "keycloak", "Auth0": "auth0", "Okta": "okta", "Kubernetes workloads": "kubernetes",
 		"Deploys from GitHub Actions":                                  "github-actions",
+		"Behind another proxy":                                         "behind-proxy",
 		"An MCP server, or any API whose clients must find the issuer": "mcp",
 		"Gatehouse as another proxy's check":                           "forward-auth",
 	} {

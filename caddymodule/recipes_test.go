@@ -1,7 +1,10 @@
 package caddymodule_test
 
 import (
+	"cmp"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,6 +61,27 @@ func TestHealthChecksRecipe(t *testing.T) {
 			}
 		}
 		g.stop()
+	}
+}
+
+// Calls reach a gRPC service with their trailers, and a refusal is one of gRPC.
+func TestGRPCRecipe(t *testing.T) {
+	service := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+		_, _ = io.Copy(w, r.Body)
+	}))
+	service.Config.Protocols = unencryptedHTTP2()
+	service.Start()
+	t.Cleanup(service.Close)
+	issuer := newIssuer(t)
+	g := start(t, "{\n"+globals+"\n\tservers {\n\t\tprotocols h1 h2 h2c h3\n\t}\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
+		recipe(t, "A gRPC service", 1)+"}\n", "127.0.0.1:50051", service.Listener.Addr().String())
+	for status, token := range map[string]edit{"0": bearer(mint(issuer, claims{"sub": "alice", "sid": "s"})), "16": header("X-Other", "none")} {
+		got := g.do(g.h2c, "POST", "http://"+g.site+"/shop.Orders/List", header("Content-Type", "application/grpc"), header("Te", "trailers"), token)
+		if got.status != http.StatusOK || cmp.Or(got.trailer.Get("Grpc-Status"), got.header.Get("Grpc-Status")) != status {
+			t.Errorf("want grpc-status %s, got %d %v %v", status, got.status, got.header, got.trailer)
+		}
 	}
 }
 
@@ -232,7 +256,7 @@ func TestIssuerRecipes(t *testing.T) {
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
 	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
-	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Health checks without a token",
+	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "A gRPC service", "Health checks without a token",
 	"Auth0 and Okta with DPoP", "Keycloak with both", "Certificates that end at a proxy in front", "A browser app with DPoP",
 }
 

@@ -140,7 +140,7 @@ func TestBrowserShowsTheStatusWithoutAToken(t *testing.T) {
 	}
 }
 
-// What is out of order is told as that, where the rest looks well.
+// What is out of order is shown as that, where the rest looks well.
 func TestBrowserShowsFaults(t *testing.T) {
 	v := visit(t)
 	token := v.stage.AdminToken()

@@ -11,7 +11,7 @@ import (
 // challengeS256 is the one code challenge method that is known (RFC 7636 §4.2).
 const challengeS256 = "S256"
 
-// errNoWayBack: it is not known where to lead back to, so the person is told.
+// errNoWayBack is shown to the person, because it is not known where to lead back to.
 var errNoWayBack = badRequest("invalid_request", "the application or its redirect address is not known here")
 
 // authorization is a request for a login (RFC 6749 §§4.1.1 and 4.2.1, OpenID

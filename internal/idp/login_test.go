@@ -268,7 +268,7 @@ func TestStrangeRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// What is wrong with the rest is told to the application.
+// The application learns what is wrong with the rest.
 func TestErrorsLeadBack(t *testing.T) {
 	iss, c := loginIssuer(t)
 	twice := request()

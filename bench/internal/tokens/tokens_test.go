@@ -38,17 +38,17 @@ func TestGoodTokensAreDistinctAndOfTheirSize(t *testing.T) {
 	}
 }
 
-func TestGoodTellsHowFarItIs(t *testing.T) {
+func TestGoodReportsItsProgress(t *testing.T) {
 	var mu sync.Mutex
-	var told []int
+	var reported []int
 	Good(newIssuer(t, "EdDSA"), "EdDSA", 250, func(done int) {
 		mu.Lock()
 		defer mu.Unlock()
-		told = append(told, done)
+		reported = append(reported, done)
 	})
-	slices.Sort(told)
-	if !slices.Equal(told, []int{100, 200}) {
-		t.Errorf("was told %v, want 100 and 200", told)
+	slices.Sort(reported)
+	if !slices.Equal(reported, []int{100, 200}) {
+		t.Errorf("reported %v, want 100 and 200", reported)
 	}
 }
 
