@@ -3,6 +3,7 @@ package caddymodule_test
 import (
 	"cmp"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -77,11 +78,31 @@ func TestGRPCRecipe(t *testing.T) {
 	issuer := newIssuer(t)
 	g := start(t, "{\n"+globals+"\n\tservers {\n\t\tprotocols h1 h2 h2c h3\n\t}\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
 		recipe(t, "A gRPC service", 1)+"}\n", "127.0.0.1:50051", service.Listener.Addr().String())
-	for status, token := range map[string]edit{"0": bearer(mint(issuer, claims{"sub": "alice", "sid": "s"})), "16": header("X-Other", "none")} {
+	for status, token := range map[string]edit{"0": bearer(mint(issuer, claims{"aud": "gateway", "sub": "alice", "sid": "s"})), "16": header("X-Other", "none")} {
 		got := g.do(g.h2c, "POST", "http://"+g.site+"/shop.Orders/List", header("Content-Type", "application/grpc"), header("Te", "trailers"), token)
 		if got.status != http.StatusOK || cmp.Or(got.trailer.Get("Grpc-Status"), got.header.Get("Grpc-Status")) != status {
 			t.Errorf("want grpc-status %s, got %d %v %v", status, got.status, got.header, got.trailer)
 		}
+	}
+}
+
+// The page on recipes says how IPv6 addresses are written. The license may spell
+// that of the site in another way.
+func TestIPv6Addresses(t *testing.T) {
+	probe, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6")
+	}
+	_ = probe.Close()
+	free := func() string { return strings.Replace(freeAddress(t), "127.0.0.1", "[::1]", 1) }
+	address, issuer, v := free(), newIssuer(t, idp.WithAddress(free())), newVendor(t)
+	v.write(v.sign(0, asks("0:0::1")))
+	g := start(t, "{\n"+globals+"\n\tservers {\n\t\ttrusted_proxies static 2001:db8::/32\n\t}\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n"+
+		"\t\tlicense {\n\t\t\tfile "+v.file()+"\n\t\t\ttrusted_key "+v.public()+"\n\t\t}\n\t}\n}\nhttp://"+address+" {\n\tbind ::1\n\trequire_license\n"+
+		"\tbearer_auth {\n\t\tpublic_url http://"+address+"\n\t}\n\t@near remote_ip ::/64\n\trespond @near {http.auth.user.id}\n}\n")
+	token := bearer(mint(issuer, claims{"aud": "gateway", "sub": "alice", "sid": "s"}))
+	if got := g.do(g.client, "GET", "http://"+address+"/", token); got.status != http.StatusOK || got.body != "alice" {
+		t.Errorf("got %d %v %q, want alice", got.status, got.header, got.body)
 	}
 }
 
