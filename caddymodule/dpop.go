@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
@@ -138,10 +139,7 @@ type proofMemory struct {
 	nonces  *bound.Nonces
 }
 
-// Destruct has nothing to end.
-func (*proofMemory) Destruct() error { return nil }
-
-var proofMemories = caddy.NewUsagePool()
+var proofMemories = pool.New(func(*proofMemory) error { return nil })
 
 const (
 	proofMemoryKey  = "proofs" // there is one
@@ -163,7 +161,8 @@ func takeSenders(config *DPoP) (*senders, error) {
 	if s.limit == 0 {
 		s.limit = defaultReplayMemory
 	}
-	taken, _, err := proofMemories.LoadOrNew(proofMemoryKey, func() (caddy.Destructor, error) {
+	var err error
+	s.memory, err = proofMemories.Take(proofMemoryKey, func() (*proofMemory, error) {
 		key := make([]byte, 32)
 		rand.Read(key)
 		nonces, err := bound.NewNonces("", key) // the key is this node's alone, so it needs no name
@@ -172,7 +171,7 @@ func takeSenders(config *DPoP) (*senders, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.memory, s.taken = taken.(*proofMemory), true
+	s.taken = true
 	checked := bound.Config{Algorithms: config.Algorithms, MaxAge: time.Duration(config.MaxAge), Replays: s.memory.replays}
 	if s.nonces {
 		checked.Nonces = s.memory.nonces
@@ -206,7 +205,7 @@ func (s *senders) start() { s.memory.replays.SetLimit(s.limit) }
 func (s *senders) release() {
 	if s != nil && s.taken {
 		s.taken = false
-		_, _ = proofMemories.Delete(proofMemoryKey)
+		_ = proofMemories.Release(proofMemoryKey)
 	}
 }
 

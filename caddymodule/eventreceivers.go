@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
@@ -42,12 +43,7 @@ type eventReceiver struct {
 	log      *eventLog
 }
 
-var eventMemories = caddy.NewUsagePool()
-
-type pooledMemory struct{ *secevent.Memory }
-
-// Destruct ends the memory's background work.
-func (m pooledMemory) Destruct() error { return m.Close() }
+var eventMemories = pool.New((*secevent.Memory).Close)
 
 // takeEventReceivers makes the receivers; they must be released exactly once, also if
 // there is an error.
@@ -58,14 +54,12 @@ func takeEventReceivers(storage certmagic.Storage, issuers issuerList, keys map[
 			continue
 		}
 		if r.key == "" {
-			key := storageID(storage)
-			taken, _, err := eventMemories.LoadOrNew(key, func() (caddy.Destructor, error) {
-				return pooledMemory{secevent.NewMemory(registry.Options{})}, nil
-			})
+			key := pool.StorageID(storage)
+			memory, err := eventMemories.Take(key, func() (*secevent.Memory, error) { return secevent.NewMemory(registry.Options{}), nil })
 			if err != nil {
 				return r, err
 			}
-			r.memory, r.key = taken.(pooledMemory).Memory, key
+			r.memory, r.key = memory, key
 		}
 		log := &eventLog{name: i.policy.Name, logger: logger.With(zap.String("issuer", i.policy.Name)), audit: auditing(logger), events: emitter, times: timesOf(i.policy.Name)}
 		one, err := r.take(i, keys[i.policy.Name], revoked, issuers.lifetime(i.policy.Issuer), log)
@@ -146,8 +140,7 @@ func (r *eventReceivers) release() error {
 	}
 	var errs []error
 	if r.key != "" {
-		_, err := eventMemories.Delete(r.key)
-		errs = append(errs, err)
+		errs = append(errs, eventMemories.Release(r.key))
 	}
 	for _, key := range r.taken {
 		errs = append(errs, engines.Release(key))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
@@ -63,7 +64,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	if err != nil {
 		return nil, err
 	}
-	place := storageID(storage)
+	place := pool.StorageID(storage)
 	l := &licensing{
 		key:          fmt.Sprintf("%x %s", sha256.Sum256([]byte(terms.identity)), place),
 		missingAllow: config.Missing == answerAllow,

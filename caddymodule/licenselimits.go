@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
@@ -57,7 +58,7 @@ func takeLimits(storage certmagic.Storage, l *licensing, accounts account.View) 
 	if l == nil {
 		return nil, nil
 	}
-	key := storageID(storage)
+	key := pool.StorageID(storage)
 	taken, _, err := peopleCounters.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return pooledPeople{usage.New(nil)}, nil
 	})

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
@@ -21,18 +21,16 @@ type revocations struct {
 	key      string // of the registry, to give it back
 }
 
-var revocationRegistries = caddy.NewUsagePool()
+var revocationRegistries = pool.New((*revocation.Registry).Close)
 
 // takeRevocations gives the revocations; they must be released exactly once.
 func takeRevocations(storage certmagic.Storage) (*revocations, error) {
-	key := storageID(storage)
-	taken, _, err := revocationRegistries.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return pooledRevocations{revocation.New(registry.Options{})}, nil
-	})
+	key := pool.StorageID(storage)
+	shared, err := revocationRegistries.Take(key, func() (*revocation.Registry, error) { return revocation.New(registry.Options{}), nil })
 	if err != nil {
 		return nil, err
 	}
-	return &revocations{taken.(pooledRevocations).Registry, key}, nil
+	return &revocations{shared, key}, nil
 }
 
 // attach gives the registry this configuration's storage and log; recheck cuts the
@@ -52,15 +50,8 @@ func (r *revocations) release() error {
 	if r == nil {
 		return nil
 	}
-	_, err := revocationRegistries.Delete(r.key)
-	return err
+	return revocationRegistries.Release(r.key)
 }
-
-// pooledRevocations ends a registry when its last user is gone.
-type pooledRevocations struct{ *revocation.Registry }
-
-// Destruct ends the registry's background work.
-func (r pooledRevocations) Destruct() error { return r.Close() }
 
 // lifetime is how long a token of the issuer with that identifier is accepted at most,
 // from when it is issued; zero: nothing says so.

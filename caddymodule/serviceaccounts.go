@@ -1,8 +1,7 @@
 package caddymodule
 
 import (
-	"crypto/sha256"
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
 
 // ServiceAccounts says how machines become known. Accounts are kept in Caddy's
@@ -79,24 +79,16 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, 
 	}
 	drafts := make([]account.Draft, 0, len(s.Accounts))
 	for _, d := range s.Accounts {
-		draft, err := d.draft(issuers)
-		if err != nil {
+		draft := account.Draft{
+			Subject: d.Subject, Name: d.Name, Groups: d.Groups, Issuer: d.Issuer,
+			Status: account.Status(cmp.Or(d.Status, string(account.StatusActive))), By: account.By(d.By),
+		}
+		if err := draft.SetIssuer(issuers); err != nil {
 			return nil, fmt.Errorf("account %s: %w", d.Subject, err)
 		}
 		drafts = append(drafts, draft)
 	}
 	return account.NewDeclared(drafts)
-}
-
-func (d *DeclaredAccount) draft(issuers account.Issuers) (account.Draft, error) {
-	draft := account.Draft{
-		Subject: d.Subject, Name: d.Name, Groups: d.Groups, Issuer: d.Issuer,
-		Status: account.Status(d.Status), By: account.By(d.By),
-	}
-	if draft.Status == "" {
-		draft.Status = account.StatusActive
-	}
-	return draft, draft.SetIssuer(issuers)
 }
 
 // accounts are the service accounts of one configuration: those that it
@@ -110,7 +102,7 @@ type accounts struct {
 	key     string // of the registry, to give it back
 }
 
-var registries = caddy.NewUsagePool()
+var registries = pool.New((*account.Registry).Close)
 
 // takeAccounts gives the service accounts; they must be released exactly once.
 func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers account.Issuers) (*accounts, error) {
@@ -118,15 +110,12 @@ func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers ac
 	if err != nil {
 		return nil, err
 	}
-	key := storageID(storage)
-	taken, _, err := registries.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return pooledRegistry{account.New(account.Options{})}, nil
-	})
+	key := pool.StorageID(storage)
+	registry, err := registries.Take(key, func() (*account.Registry, error) { return account.New(account.Options{}), nil })
 	if err != nil {
 		return nil, err
 	}
-	view := account.View{Declared: declared, Registry: taken.(pooledRegistry).Registry}
-	return &accounts{view, config, issuers, key}, nil
+	return &accounts{account.View{Declared: declared, Registry: registry}, config, issuers, key}, nil
 }
 
 // attach gives the registry this configuration's storage and log; recheck cuts the
@@ -144,8 +133,7 @@ func (a *accounts) release() error {
 	if a == nil {
 		return nil
 	}
-	_, err := registries.Delete(a.key)
-	return err
+	return registries.Release(a.key)
 }
 
 var (
@@ -167,24 +155,6 @@ func (a *accounts) show(show metrics.Show) {
 	found := a.view.StorageState()
 	show(storageConflict, metrics.OneIf(found == account.Emptied || found == account.Diverged))
 }
-
-// storageID is equal for storages that are configured alike: storage modules
-// are made from JSON, and write themselves as such. It is a digest, because that
-// JSON may hold a password.
-func storageID(storage certmagic.Storage) string {
-	config, err := json.Marshal(storage)
-	if err != nil {
-		config = fmt.Appendf(nil, "%p", storage)
-	}
-	return fmt.Sprintf("%T %x", storage, sha256.Sum256(config))
-}
-
-// pooledRegistry ends a registry when its last user is gone.
-type pooledRegistry struct{ *account.Registry }
-
-// Destruct ends the registry's background work. Requests that are still being
-// served find what was known.
-func (r pooledRegistry) Destruct() error { return r.Close() }
 
 // accountLog writes one line for each change of state, and has the
 // streams of accounts that are no longer let in cut.

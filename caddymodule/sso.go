@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
 
 // SSO answers `GET /api/v4/sso_url`: the address of the login page of a
@@ -139,8 +140,7 @@ func (s *SSO) release() error {
 	}
 	key := s.taken.key
 	s.taken = nil
-	_, err := ssoServices.Delete(key)
-	return err
+	return ssoServices.Release(key)
 }
 
 // ssoService is what outlives a reload: rate limits are counted in it, and it
@@ -152,7 +152,7 @@ type ssoService struct {
 	engines map[string]*issuer.Engine // by the source's ID, to give them back
 }
 
-var ssoServices = caddy.NewUsagePool()
+var ssoServices = pool.New((*ssoService).close)
 
 // takeSSO gives the service of a plan; it must be released exactly once.
 func takeSSO(plan *ssoPlan) (*ssoService, error) {
@@ -160,11 +160,7 @@ func takeSSO(plan *ssoPlan) (*ssoService, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken, _, err := ssoServices.LoadOrNew(key, func() (caddy.Destructor, error) { return newSSO(key, plan) })
-	if err != nil {
-		return nil, err
-	}
-	return taken.(*ssoService), nil
+	return ssoServices.Take(key, func() (*ssoService, error) { return newSSO(key, plan) })
 }
 
 // newSSO takes the engine of each issuer, once for all accounts with it.
@@ -172,7 +168,7 @@ func newSSO(key string, plan *ssoPlan) (s *ssoService, err error) {
 	s = &ssoService{key: key, engines: make(map[string]*issuer.Engine)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Destruct())
+			err = errors.Join(err, s.close())
 		}
 	}()
 	for i, source := range plan.sources {
@@ -192,8 +188,8 @@ func newSSO(key string, plan *ssoPlan) (s *ssoService, err error) {
 	return s, err
 }
 
-// Destruct gives the engines back, each as often as it was taken.
-func (s *ssoService) Destruct() error {
+// close gives the engines back, each as often as it was taken.
+func (s *ssoService) close() error {
 	var errs []error
 	for id := range s.engines {
 		errs = append(errs, engines.Release(id))

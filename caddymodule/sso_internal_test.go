@@ -25,7 +25,7 @@ func newTestSSO(accounts ...*SSOAccount) *SSO {
 // held is how often the engine of an issuer is in use.
 func held(t *testing.T, source issuer.Config) int {
 	t.Helper()
-	return engines.References(source.ID())
+	return engines.Users(source.ID())
 }
 
 // Rate limits are counted in the service, so a reload must not make a new one

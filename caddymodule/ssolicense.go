@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
@@ -157,7 +158,7 @@ type activations struct {
 	audit   func(api.AuditEntry)
 }
 
-var activationStores = caddy.NewUsagePool()
+var activationStores = pool.New((*activation.Store).Destruct)
 
 // takeActivations gives the activations, nil if no account has licenses; they must be
 // released exactly once.
@@ -168,7 +169,7 @@ func takeActivations(storage certmagic.Storage, s *SSO, signing *Signing, emitte
 	for _, op := range activation.Operations() {
 		activationsTotal.WithLabelValues(string(op), metrics.OK)
 	}
-	a := &activations{key: storageID(storage), seats: map[string]int{}, events: emitter, logger: logger, audit: auditing(logger)}
+	a := &activations{key: pool.StorageID(storage), seats: map[string]int{}, events: emitter, logger: logger, audit: auditing(logger)}
 	config := activation.Config{SSO: s.taken.Service, Terms: map[string]activation.Terms{}, Signer: signing.signer, Observe: a.observe}
 	for _, account := range s.Accounts {
 		if account.License == nil {
@@ -181,11 +182,10 @@ func takeActivations(storage certmagic.Storage, s *SSO, signing *Signing, emitte
 		config.Terms[account.Code] = terms
 		a.seats[account.Code] = terms.Seats
 	}
-	taken, _, err := activationStores.LoadOrNew(a.key, func() (caddy.Destructor, error) { return activation.NewStore(registry.Options{}), nil })
-	if err != nil {
+	var err error
+	if a.store, err = activationStores.Take(a.key, func() (*activation.Store, error) { return activation.NewStore(registry.Options{}), nil }); err != nil {
 		return nil, err
 	}
-	a.store = taken.(*activation.Store)
 	config.Store = a.store
 	if a.service, err = activation.New(config); err != nil {
 		return nil, errors.Join(err, a.release())
@@ -206,8 +206,7 @@ func (a *activations) release() error {
 	if a == nil {
 		return nil
 	}
-	_, err := activationStores.Delete(a.key)
-	return err
+	return activationStores.Release(a.key)
 }
 
 // state is what operators see of the seats.

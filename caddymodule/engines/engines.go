@@ -13,39 +13,21 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
 
-var pool = caddy.NewUsagePool()
+var shared = pool.New(func(e *issuer.Engine) error { return CloseLater(e) })
 
 // Take gives the engine of an issuer, which must be released as often as it was taken.
 func Take(source issuer.Config) (*issuer.Engine, error) {
-	taken, _, err := pool.LoadOrNew(source.ID(), func() (caddy.Destructor, error) {
-		engine, err := issuer.New(source, issuer.Options{})
-		return pooled{engine}, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return taken.(pooled).Engine, nil
+	return shared.Take(source.ID(), func() (*issuer.Engine, error) { return issuer.New(source, issuer.Options{}) })
 }
 
 // Release gives the engine of that ID back.
-func Release(id string) error {
-	_, err := pool.Delete(id)
-	return err
-}
+func Release(id string) error { return shared.Release(id) }
 
-// References is how often the engine of that ID was taken and not released.
-func References(id string) int {
-	n, _ := pool.References(id)
-	return n
-}
-
-// pooled ends an engine when its last user is gone.
-type pooled struct{ *issuer.Engine }
-
-// Destruct ends the engine's background work, a little later.
-func (e pooled) Destruct() error { return CloseLater(e.Engine) }
+// Users is how often the engine of that ID was taken and not released.
+func Users(id string) int { return shared.Users(id) }
 
 // lateRequests is how long what requests need outlives the last configuration with it:
 // Caddy cleans a configuration up while requests that came to it are still being
