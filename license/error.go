@@ -1,6 +1,7 @@
 package license
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
@@ -82,3 +83,32 @@ func badForm(field, format string, args ...any) *Error {
 
 // quote shows what was found without handing on more than a line of it.
 func quote(s string) string { return strictjson.Quote(s, 80) }
+
+// asForm words an error of the form, whoever found it.
+func asForm(err error) error {
+	var worded *Error
+	if errors.As(err, &worded) {
+		return worded
+	}
+	var e *strictjson.Error
+	if !errors.As(err, &e) {
+		return badForm("", "%v", err)
+	}
+	switch e.Problem {
+	case strictjson.Incomplete:
+		return badForm("", "ends before the JSON object is complete")
+	case strictjson.Syntax:
+		return badForm("", "not valid JSON in UTF-8 at byte %d", e.Offset)
+	case strictjson.Trailing:
+		return badForm("", "something follows the license; want a single JSON object")
+	case strictjson.Repeated:
+		return badForm(e.Path, "stands there twice; want each member once")
+	case strictjson.Unknown:
+		return badForm(e.Path, "has the unknown member %s; want %s", quote(e.Found), e.Want)
+	case strictjson.Missing:
+		return badForm(e.Path, "is missing; a license must have it")
+	case strictjson.TooMany:
+		return badForm(e.Path, "has more than %s entries; want at most %s", e.Want, e.Want)
+	}
+	return badForm(e.Path, "is %s; want %s", e.Found, e.Want)
+}

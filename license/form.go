@@ -25,6 +25,14 @@ const (
 	maxName        = 64
 )
 
+// Bounds of a payload's lists.
+const (
+	maxHosts    = 256
+	maxFeatures = 256
+	maxLimits   = 64
+	maxCrit     = 16
+)
+
 var (
 	featureName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 	memberName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
@@ -36,7 +44,7 @@ var (
 // needs neither a key nor a clock.
 func (p *Payload) check() error {
 	checks := []func() error{
-		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkEnforcement, p.checkCrit, p.checkInstance,
+		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -159,7 +167,7 @@ func checkString(path, s string, least, most int) error {
 	switch {
 	case !utf8.ValidString(s):
 		return badForm(path, "is not valid UTF-8")
-	case hasControl(s):
+	case strings.ContainsFunc(s, unicode.IsControl):
 		return badForm(path, "holds a control character; want printable text")
 	case len(s) < least || len(s) > most:
 		return badForm(path, "has %d bytes; want %d to %d", len(s), least, most)
@@ -203,10 +211,6 @@ func (p *Payload) checkLimits() error {
 			return err
 		}
 	}
-	return nil
-}
-
-func (p *Payload) checkEnforcement() error {
 	if p.Enforcement != nil && len(p.Enforcement) == 0 {
 		return badForm("payload.enforcement", "has no members; want some, or leave it out")
 	}
@@ -221,9 +225,21 @@ func (p *Payload) checkEnforcement() error {
 	return nil
 }
 
-// checkInstance makes sure that a license for one instance says that this is
+// checkCrit makes sure also that a license for one instance says that this is
 // critical: a verifier that knows nothing of instances must refuse it.
-func (p *Payload) checkInstance() error {
+func (p *Payload) checkCrit() error {
+	if p.Crit != nil && (len(p.Crit) == 0 || len(p.Crit) > maxCrit) {
+		return badForm("payload.crit", "has %d entries; want 1 to %d, or leave it out", len(p.Crit), maxCrit)
+	}
+	for i, name := range p.Crit {
+		path := index("payload.crit", i)
+		if len(name) > maxName || !memberName.MatchString(name) {
+			return badForm(path, "is %s; want letters, digits, '-', '_' and '.', at most %d", quote(name), maxName)
+		}
+		if slices.Contains(p.Crit[:i], name) {
+			return badForm(path, "is %q a second time; want each name once", name)
+		}
+	}
 	critical := slices.Contains(p.Crit, critInstance)
 	switch {
 	case p.Instance == "" && critical:
@@ -238,23 +254,5 @@ func (p *Payload) checkInstance() error {
 	return nil
 }
 
-func (p *Payload) checkCrit() error {
-	if p.Crit != nil && (len(p.Crit) == 0 || len(p.Crit) > maxCrit) {
-		return badForm("payload.crit", "has %d entries; want 1 to %d, or leave it out", len(p.Crit), maxCrit)
-	}
-	for i, name := range p.Crit {
-		path := index("payload.crit", i)
-		if len(name) > maxName || !memberName.MatchString(name) {
-			return badForm(path, "is %s; want letters, digits, '-', '_' and '.', at most %d", quote(name), maxName)
-		}
-		if slices.Contains(p.Crit[:i], name) {
-			return badForm(path, "is %q a second time; want each name once", name)
-		}
-	}
-	return nil
-}
-
 // index is the path of a list's entry.
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }

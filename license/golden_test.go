@@ -118,7 +118,7 @@ func TestMaxSaltIsAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sig, err := l.signature()
+	sig, err := decodeSignature(l.Signature)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package license
 import (
 	"crypto"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -160,5 +159,5 @@ func signAnything(t testing.TB, p Payload) *License {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &License{KeyID: s.keyID, Payload: p, Signature: base64.StdEncoding.EncodeToString(sig)}
+	return &License{KeyID: s.keyID, Payload: p, Signature: sig}
 }

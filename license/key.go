@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -89,9 +90,9 @@ func verify(pub crypto.PublicKey, data, sig []byte) bool {
 	return false
 }
 
-// sign makes a signature that verify accepts, and makes sure that it does: a
-// faulty key service is better found here than at a customer's.
-func sign(key crypto.Signer, pub crypto.PublicKey, data []byte) ([]byte, error) {
+// sign makes a signature that verify accepts, in standard base64, and makes sure that it
+// does: a faulty key service is better found here than at a customer's.
+func sign(key crypto.Signer, pub crypto.PublicKey, data []byte) (string, error) {
 	digest := sha256.Sum256(data)
 	message, opts := digest[:], crypto.SignerOpts(crypto.SHA256)
 	switch pub.(type) {
@@ -102,12 +103,12 @@ func sign(key crypto.Signer, pub crypto.PublicKey, data []byte) ([]byte, error) 
 	}
 	sig, err := key.Sign(rand.Reader, message, opts)
 	if err != nil {
-		return nil, fmt.Errorf("signing: %w", err)
+		return "", fmt.Errorf("signing: %w", err)
 	}
 	if !verify(pub, data, sig) {
-		return nil, errors.New("signing: the key made a signature that does not verify")
+		return "", errors.New("signing: the key made a signature that does not verify")
 	}
-	return sig, nil
+	return base64.StdEncoding.EncodeToString(sig), nil
 }
 
 // ParsePublicKeys reads all public keys of a PEM text (RFC 7468): PUBLIC KEY, or

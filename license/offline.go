@@ -83,7 +83,11 @@ func SignOfflineRequest(key crypto.Signer, r OfflineRequest) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the public key: %w", err)
 	}
-	signature, err := signDocument(key, public, prefixOfflineRequest, r)
+	data, err := canonical(prefixOfflineRequest, r)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := sign(key, public, data)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +176,11 @@ func (s *Signer) SignOfflineResponse(r OfflineResponse) ([]byte, error) {
 	if s == nil {
 		return nil, ErrMissingKey
 	}
-	signature, err := signDocument(s.key, s.public, prefixOfflineResponse, r)
+	data, err := canonical(prefixOfflineResponse, r)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := sign(s.key, s.public, data)
 	if err != nil {
 		return nil, err
 	}
@@ -239,19 +247,6 @@ func readOffline(data []byte) (strictjson.Value, error) {
 		return strictjson.Value{}, err
 	}
 	return strictjson.Parse(bytes.TrimSpace(data))
-}
-
-// signDocument signs a prefix and the canonical form (RFC 8785) of a document.
-func signDocument(key crypto.Signer, public crypto.PublicKey, prefix string, document any) (string, error) {
-	data, err := marshal(document, "")
-	if err != nil {
-		return "", fmt.Errorf("encoding the file: %w", err)
-	}
-	if data, err = jcs.Transform(data); err != nil {
-		return "", fmt.Errorf("bringing the file into its canonical form: %w", err)
-	}
-	signature, err := sign(key, public, append([]byte(prefix), data...))
-	return base64.StdEncoding.EncodeToString(signature), err
 }
 
 func verifyDocument(key crypto.PublicKey, prefix string, document strictjson.Value, signature string) error {

@@ -2,9 +2,9 @@ package license
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -55,13 +55,6 @@ type RevocationsPayload struct {
 // [*Error] with the reason [ReasonForm].
 func DecodeRevocations(data []byte) (*RevocationList, error) {
 	l := &RevocationList{}
-	if err := l.decode(data); err != nil {
-		return nil, asForm(err)
-	}
-	return l, nil
-}
-
-func (l *RevocationList) decode(data []byte) error {
 	p := &l.Payload
 	err := readSigned(data, MaxRevocationsSize, &l.KeyID, &l.Signature, func(v strictjson.Value) error {
 		return v.Read(strictjson.Fields{
@@ -71,10 +64,13 @@ func (l *RevocationList) decode(data []byte) error {
 			"revoked":     texts(&p.Revoked, MaxRevoked),
 		}, "version", "issued_at", "next_update", "revoked")
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.check()
 	}
-	return p.check()
+	if err != nil {
+		return nil, asForm(err)
+	}
+	return l, nil
 }
 
 func (p *RevocationsPayload) check() error {
@@ -103,6 +99,11 @@ func (p *RevocationsPayload) check() error {
 		}
 	}
 	return nil
+}
+
+// signedBytes is what the list's signature covers.
+func (l *RevocationList) signedBytes() ([]byte, error) {
+	return canonical(prefixRevocations, map[string]any{"key_id": l.KeyID, "payload": l.Payload})
 }
 
 // Encode gives the list as JSON with a newline at its end. The error says that it is
@@ -134,15 +135,14 @@ func (s *Signer) SignRevocations(version int64, next time.Time, revoked []string
 	if err := p.check(); err != nil {
 		return nil, inRequest(err)
 	}
-	data, err := signedForm(prefixRevocations, s.keyID, p)
+	l := &RevocationList{KeyID: s.keyID, Payload: p}
+	data, err := l.signedBytes()
 	if err != nil {
 		return nil, err
 	}
-	sig, err := sign(s.key, s.public, data)
-	if err != nil {
+	if l.Signature, err = sign(s.key, s.public, data); err != nil {
 		return nil, err
 	}
-	l := &RevocationList{KeyID: s.keyID, Payload: p, Signature: base64.StdEncoding.EncodeToString(sig)}
 	_, err = l.Encode()
 	return l, err
 }
@@ -150,11 +150,11 @@ func (s *Signer) SignRevocations(version int64, next time.Time, revoked []string
 // VerifyRevocations makes sure that a trusted key signed the list. The error is an
 // [*Error] with the reason.
 func (s *KeySet) VerifyRevocations(l *RevocationList) error {
-	sig, err := signatureBytes(l.Signature)
+	sig, err := decodeSignature(l.Signature)
 	if err != nil {
 		return err
 	}
-	data, err := signedForm(prefixRevocations, l.KeyID, l.Payload)
+	data, err := l.signedBytes()
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (r *Revocations) Take(data []byte, trusted *KeySet, now time.Time) (changed
 			switch had := &before.list.Payload; {
 			case l.Payload.Version < had.Version:
 				return false, fmt.Errorf("%w: it has version %d, and %d was seen before", ErrOlder, l.Payload.Version, had.Version)
-			case l.Payload.Version == had.Version && !samePayload(had, &l.Payload):
+			case l.Payload.Version == had.Version && !reflect.DeepEqual(had, &l.Payload):
 				return false, fmt.Errorf("%w: it has version %d as that one, and says something else", ErrOlder, had.Version)
 			case l.Payload.Version == had.Version:
 				return false, nil // signed anew, or spelled otherwise
@@ -241,10 +241,6 @@ func (r *Revocations) Take(data []byte, trusted *KeySet, now time.Time) (changed
 		}
 		before = r.now.Load()
 	}
-}
-
-func samePayload(a, b *RevocationsPayload) bool {
-	return a.Version == b.Version && a.IssuedAt == b.IssuedAt && a.NextUpdate == b.NextUpdate && slices.Equal(a.Revoked, b.Revoked)
 }
 
 // UnmarshalJSON reads a list as strictly as [DecodeRevocations] does.

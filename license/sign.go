@@ -3,7 +3,6 @@ package license
 import (
 	"crypto"
 	"crypto/rsa"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -139,11 +138,10 @@ func (s *Signer) Sign(r Request) (*License, error) {
 	if err != nil {
 		return nil, inRequest(err)
 	}
-	sig, err := sign(s.key, s.public, data)
-	if err != nil {
+	l := &License{KeyID: s.keyID, Payload: *p}
+	if l.Signature, err = sign(s.key, s.public, data); err != nil {
 		return nil, err
 	}
-	l := &License{KeyID: s.keyID, Payload: *p, Signature: base64.StdEncoding.EncodeToString(sig)}
 	if _, err := l.Encode(); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package license
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
@@ -108,7 +109,7 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 	if err != nil {
 		return err
 	}
-	sig, err := l.signature()
+	sig, err := decodeSignature(l.Signature)
 	if err != nil {
 		return err
 	}
@@ -142,10 +143,8 @@ func (v *Verifier) TakeRevocations(data []byte) (changed bool, err error) {
 	return v.config.Revocations.Take(data, v.config.Keys, v.config.Now())
 }
 
-// OpenOfflineResponse opens a response as [KeySet.OpenOfflineResponse] does.
-func (v *Verifier) OpenOfflineResponse(data []byte, requestID string) (*OfflineResponse, error) {
-	return v.config.Keys.OpenOfflineResponse(data, requestID)
-}
+// Keys are the keys that the verifier trusts.
+func (v *Verifier) Keys() *KeySet { return v.config.Keys }
 
 var errNoRevocations = errors.New("the verifier was not made to know of revoked licenses")
 
@@ -164,22 +163,19 @@ func signedBytes(keyID string, p *Payload) ([]byte, error) {
 	if p.Version() == 1 {
 		return []byte(p.text1()), nil
 	}
-	return signedForm(prefix2, keyID, p)
+	return canonical(prefix2, map[string]any{"key_id": keyID, "payload": p})
 }
 
-// signedForm is what a signature covers: the prefix, and the canonical form of key id
-// and payload.
-func signedForm(prefix, keyID string, payload any) ([]byte, error) {
-	data, err := marshal(struct {
-		KeyID   string `json:"key_id"`
-		Payload any    `json:"payload"`
-	}{keyID, payload}, "")
+// canonical is the prefix, which says what the signature over it is for, and the
+// canonical form (RFC 8785) of a document.
+func canonical(prefix string, document any) ([]byte, error) {
+	data, err := marshal(document, "")
 	if err != nil {
-		return nil, fmt.Errorf("encoding the payload: %w", err)
+		return nil, fmt.Errorf("encoding what is to be signed: %w", err)
 	}
 	data, err = jcs.Transform(data)
 	if err != nil {
-		return nil, fmt.Errorf("bringing the payload into its canonical form: %w", err)
+		return nil, fmt.Errorf("bringing what is to be signed into its canonical form: %w", err)
 	}
 	return append([]byte(prefix), data...), nil
 }
@@ -205,35 +201,25 @@ func (p *Payload) text1() string {
 	return strings.Join(fields, ":")
 }
 
-// fields1 is a text of version 1 taken apart.
-type fields1 struct {
-	kind, issuedAt, expireAt string
-	hosts                    []string
-	description              string
-	features                 []string
-}
-
 // parse1 reads a text of version 1 by its one grammar: split at the first four
 // colons, and hosts at commas; the rest is the description, except that what
 // follows its last colon is the features if it looks like them.
-func parse1(text string) (f fields1, ok bool) {
+func parse1(text string) (*Payload, bool) {
 	parts := strings.SplitN(text, ":", 5)
 	if len(parts) != 5 {
-		return fields1{}, false
+		return nil, false
 	}
-	f = fields1{
-		kind:        parts[0],
-		issuedAt:    parts[1],
-		expireAt:    parts[2],
-		hosts:       strings.Split(parts[3], ","),
-		description: parts[4],
+	issuedAt, err1 := strconv.ParseInt(parts[1], 10, 64)
+	expireAt, err2 := strconv.ParseInt(parts[2], 10, 64)
+	p := &Payload{
+		Type: Type(parts[0]), IssuedAt: issuedAt, ExpireAt: expireAt, AllowedHosts: strings.Split(parts[3], ","), Description: parts[4],
 	}
-	colon := strings.LastIndexByte(f.description, ':')
-	if colon >= 0 && featureList.MatchString(f.description[colon+1:]) {
-		f.features = strings.Split(f.description[colon+1:], ",")
-		f.description = f.description[:colon]
+	colon := strings.LastIndexByte(p.Description, ':')
+	if colon >= 0 && featureList.MatchString(p.Description[colon+1:]) {
+		p.Features = strings.Split(p.Description[colon+1:], ",")
+		p.Description = p.Description[:colon]
 	}
-	return f, true
+	return p, err1 == nil && err2 == nil
 }
 
 // checkText is the round-trip guard. A text of version 1 does not say by itself
@@ -241,15 +227,22 @@ func parse1(text string) (f fields1, ok bool) {
 // payload that the grammar reads from the text may be signed and verified, which
 // leaves one payload for each text.
 func (p *Payload) checkText() error {
-	f, ok := parse1(p.text1())
+	read, ok := parse1(p.text1())
 	switch {
-	case !ok || f.kind != string(p.Type),
-		f.issuedAt != strconv.FormatInt(p.IssuedAt, 10),
-		f.expireAt != strconv.FormatInt(p.ExpireAt, 10),
-		!slices.Equal(f.hosts, p.AllowedHosts):
+	case !ok || read.Type != p.Type || read.IssuedAt != p.IssuedAt || read.ExpireAt != p.ExpireAt, !slices.Equal(read.AllowedHosts, p.AllowedHosts):
 		return badForm("payload.allowed_hosts", "holds ':' or ',', which version 1 cannot tell from its own; want hosts without, or version 2")
-	case f.description != p.Description, !slices.Equal(f.features, p.Features):
+	case read.Description != p.Description, !slices.Equal(read.Features, p.Features):
 		return badForm("payload.description", "holds ':' so that version 1 would read features in it; put a space after ':', or use version 2")
 	}
 	return nil
+}
+
+// decodeSignature makes sure that a signature is spelled in the only right way: no
+// white space, and no bits set in the padding.
+func decodeSignature(text string) ([]byte, error) {
+	sig, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(sig) == 0 || base64.StdEncoding.EncodeToString(sig) != text {
+		return nil, badForm("signature", "is not base64; want the standard alphabet with padding and no white space")
+	}
+	return sig, nil
 }

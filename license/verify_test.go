@@ -73,7 +73,7 @@ func TestChangedSignaturesDoNotVerify(t *testing.T) {
 	v := newVerifier(t, at(issued), Config{})
 	for _, key := range keyNames {
 		l := mustSign(t, newSigner(t, key, at(issued)), request())
-		sig, err := l.signature()
+		sig, err := decodeSignature(l.Signature)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,23 +235,23 @@ func TestText1(t *testing.T) {
 }
 
 func TestParse1(t *testing.T) {
-	for text, want := range map[string]fields1{
-		"oss:1:2:a:b":         {"oss", "1", "2", []string{"a"}, "b", nil},
-		"oss:1:2:a,b:c":       {"oss", "1", "2", []string{"a", "b"}, "c", nil},
-		"oss:1:2::":           {"oss", "1", "2", []string{""}, "", nil},
-		"oss:1:2:a:b:c":       {"oss", "1", "2", []string{"a"}, "b", []string{"c"}},
-		"oss:1:2:a:b:c,d-1":   {"oss", "1", "2", []string{"a"}, "b", []string{"c", "d-1"}},
-		"oss:1:2:a:b:c:d":     {"oss", "1", "2", []string{"a"}, "b:c", []string{"d"}},
-		"oss:1:2:a:b: c":      {"oss", "1", "2", []string{"a"}, "b: c", nil},
-		"oss:1:2:a:b:c:":      {"oss", "1", "2", []string{"a"}, "b:c:", nil},
-		"oss:1:2:a:b:c,":      {"oss", "1", "2", []string{"a"}, "b:c,", nil},
-		"oss:1:2:a:b:-c":      {"oss", "1", "2", []string{"a"}, "b:-c", nil},
-		"oss:1:2:a:b:C":       {"oss", "1", "2", []string{"a"}, "b:C", nil},
-		"oss:1:2:a:b:c\n":     {"oss", "1", "2", []string{"a"}, "b:c\n", nil},
-		"oss:1:2:a::c":        {"oss", "1", "2", []string{"a"}, "", []string{"c"}},
-		"oss:1:2:a:feature-x": {"oss", "1", "2", []string{"a"}, "feature-x", nil},
+	for text, want := range map[string]Payload{
+		"oss:1:2:a:b":         {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b"},
+		"oss:1:2:a,b:c":       {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a", "b"}, Description: "c"},
+		"oss:1:2::":           {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{""}, Description: ""},
+		"oss:1:2:a:b:c":       {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b", Features: []string{"c"}},
+		"oss:1:2:a:b:c,d-1":   {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b", Features: []string{"c", "d-1"}},
+		"oss:1:2:a:b:c:d":     {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b:c", Features: []string{"d"}},
+		"oss:1:2:a:b: c":      {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b: c"},
+		"oss:1:2:a:b:c:":      {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b:c:"},
+		"oss:1:2:a:b:c,":      {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b:c,"},
+		"oss:1:2:a:b:-c":      {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b:-c"},
+		"oss:1:2:a:b:C":       {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b:C"},
+		"oss:1:2:a:b:c\n":     {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "b:c\n"},
+		"oss:1:2:a::c":        {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "", Features: []string{"c"}},
+		"oss:1:2:a:feature-x": {Type: OSS, IssuedAt: 1, ExpireAt: 2, AllowedHosts: []string{"a"}, Description: "feature-x"},
 	} {
-		if got, ok := parse1(text); !ok || !reflect.DeepEqual(got, want) {
+		if got, ok := parse1(text); !ok || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%q: %+v, %t; want %+v", text, got, ok, want)
 		}
 	}

@@ -97,7 +97,7 @@ func (k *Keeper) Open(data []byte) *license.Validity { return k.verifier.Open(da
 // OpenResponse opens the file of a vendor's response to a request of that id, as
 // [license.KeySet.OpenOfflineResponse] does by the keys that are trusted.
 func (k *Keeper) OpenResponse(data []byte, requestID string) (*license.OfflineResponse, error) {
-	return k.verifier.OpenOfflineResponse(data, requestID)
+	return k.verifier.Keys().OpenOfflineResponse(data, requestID)
 }
 
 // Source is where the license comes from.
