@@ -85,7 +85,7 @@ func badForm(field, format string, args ...any) *Error {
 func quote(s string) string { return strictjson.Quote(s, 80) }
 
 // asForm words an error of the form, whoever found it.
-func asForm(err error) error {
+func asForm(err error) *Error {
 	var worded *Error
 	if errors.As(err, &worded) {
 		return worded

@@ -206,14 +206,6 @@ func NewKeySet(keys ...TrustedKey) (*KeySet, error) {
 	return s, nil
 }
 
-// Len is the number of keys, revoked ones included.
-func (s *KeySet) Len() int {
-	if s == nil {
-		return 0
-	}
-	return len(s.keys)
-}
-
 // find returns the key that may verify a license with this id and time of issue.
 func (s *KeySet) find(id string, issuedAt int64) (crypto.PublicKey, error) {
 	if s == nil {

@@ -196,21 +196,18 @@ func (p *Payload) Version() int {
 // Clone returns a copy that shares no memory with p.
 func (p *Payload) Clone() Payload {
 	c := *p
-	c.NotBefore = clonePointer(p.NotBefore)
-	c.Grace = clonePointer(p.Grace)
+	if p.NotBefore != nil {
+		c.NotBefore = new(*p.NotBefore)
+	}
+	if p.Grace != nil {
+		c.Grace = new(*p.Grace)
+	}
 	c.AllowedHosts = slices.Clone(p.AllowedHosts)
 	c.Features = slices.Clone(p.Features)
 	c.Limits = maps.Clone(p.Limits)
 	c.Enforcement = maps.Clone(p.Enforcement)
 	c.Crit = slices.Clone(p.Crit)
 	return c
-}
-
-func clonePointer(p *int64) *int64 {
-	if p == nil {
-		return nil
-	}
-	return new(*p)
 }
 
 // Encode gives the license as indented JSON with a newline at its end, as it is

@@ -32,6 +32,9 @@ type RevocationList struct {
 	KeyID     string             `json:"key_id"`
 	Payload   RevocationsPayload `json:"payload"`
 	Signature string             `json:"signature"`
+
+	text []byte              // as it was found
+	ids  map[string]struct{} // the revoked ones, to look up
 }
 
 // RevocationsPayload is what a list says. Times are Unix seconds.
@@ -172,13 +175,7 @@ func (s *KeySet) VerifyRevocations(l *RevocationList) error {
 // The zero value knows none. Asking takes no lock and no memory; methods are safe for
 // concurrent use.
 type Revocations struct {
-	now atomic.Pointer[knownRevocations]
-}
-
-type knownRevocations struct {
-	list *RevocationList
-	text []byte
-	ids  map[string]struct{}
+	newest atomic.Pointer[RevocationList]
 }
 
 // ErrOlder says that a list is older than the one that is known, or another one of the
@@ -187,27 +184,27 @@ var ErrOlder = errors.New("the list is not newer than the one that is known")
 
 // Has reports whether a license is revoked, by its id in lower case.
 func (r *Revocations) Has(id string) bool {
-	known := r.now.Load()
-	if known == nil {
+	list := r.newest.Load()
+	if list == nil {
 		return false
 	}
-	_, revoked := known.ids[id]
+	_, revoked := list.ids[id]
 	return revoked
 }
 
 // List is the newest list and its text; nil: none is known. Neither may be changed.
 func (r *Revocations) List() (*RevocationList, []byte) {
-	known := r.now.Load()
-	if known == nil {
+	list := r.newest.Load()
+	if list == nil {
 		return nil, nil
 	}
-	return known.list, known.text
+	return list, list.text
 }
 
 // Take takes a list that was found, and reports whether it is another one than before.
 // The error is an [*Error] of a list that is not to be believed, or [ErrOlder].
 func (r *Revocations) Take(data []byte, trusted *KeySet, now time.Time) (changed bool, err error) {
-	before := r.now.Load()
+	before := r.newest.Load()
 	if before != nil && bytes.Equal(before.text, data) {
 		return false, nil
 	}
@@ -221,13 +218,13 @@ func (r *Revocations) Take(data []byte, trusted *KeySet, now time.Time) (changed
 	if l.Payload.IssuedAt > now.Unix()+clockSkew {
 		return false, badForm("payload.issued_at", "is %s, which lies ahead of the clock", stamp(l.Payload.IssuedAt))
 	}
-	next := &knownRevocations{list: l, text: bytes.Clone(data), ids: make(map[string]struct{}, len(l.Payload.Revoked))}
+	l.text, l.ids = bytes.Clone(data), make(map[string]struct{}, len(l.Payload.Revoked))
 	for _, id := range l.Payload.Revoked {
-		next.ids[id] = struct{}{}
+		l.ids[id] = struct{}{}
 	}
 	for {
 		if before != nil {
-			switch had := &before.list.Payload; {
+			switch had := &before.Payload; {
 			case l.Payload.Version < had.Version:
 				return false, fmt.Errorf("%w: it has version %d, and %d was seen before", ErrOlder, l.Payload.Version, had.Version)
 			case l.Payload.Version == had.Version && !reflect.DeepEqual(had, &l.Payload):
@@ -236,10 +233,10 @@ func (r *Revocations) Take(data []byte, trusted *KeySet, now time.Time) (changed
 				return false, nil // signed anew, or spelled otherwise
 			}
 		}
-		if r.now.CompareAndSwap(before, next) {
+		if r.newest.CompareAndSwap(before, l) {
 			return true, nil
 		}
-		before = r.now.Load()
+		before = r.newest.Load()
 	}
 }
 

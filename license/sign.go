@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -161,30 +160,31 @@ func (s *Signer) payload(r Request) (*Payload, error) {
 		return nil, badForm("expire_at", "is %s; want at most %s", r.TTL, s.maxTTL)
 	}
 	now := s.now().Unix()
-	p := &Payload{
+	asked := &Payload{
 		ID:           r.ID,
 		Issuer:       r.Issuer,
 		Type:         r.Type,
 		IssuedAt:     now - backdate,
-		NotBefore:    clonePointer(r.NotBefore),
+		NotBefore:    r.NotBefore,
 		ExpireAt:     now + int64(r.TTL/time.Second),
-		Grace:        clonePointer(r.Grace),
-		AllowedHosts: slices.Clone(r.AllowedHosts),
+		Grace:        r.Grace,
+		AllowedHosts: r.AllowedHosts,
 		Description:  r.Description,
 		Features:     slices.Compact(slices.Sorted(slices.Values(r.Features))),
-		Limits:       maps.Clone(r.Limits),
+		Limits:       r.Limits,
 		Environment:  r.Environment,
-		Crit:         slices.Clone(r.Crit),
-		Enforcement:  maps.Clone(r.Enforcement),
+		Crit:         r.Crit,
+		Enforcement:  r.Enforcement,
 		Instance:     r.Instance,
 	}
+	p := asked.Clone()
 	if r.Instance != "" && !slices.Contains(r.Crit, critInstance) {
 		p.Crit = append(p.Crit, critInstance)
 	}
 	if r.Features != nil && len(r.Features) == 0 {
 		p.Features = []string{}
 	}
-	return p, s.chooseVersion(r.Version, p)
+	return &p, s.chooseVersion(r.Version, &p)
 }
 
 // chooseVersion sets the payload's version: 1 where it can be, else 2.
@@ -193,7 +193,13 @@ func (s *Signer) chooseVersion(asked int, p *Payload) error {
 	if err != nil {
 		return err
 	}
-	why := s.whyNewer(p, hosts)
+	why := p.newer()
+	if slices.ContainsFunc(hosts, host.Pattern.IsIPv6) {
+		why = "an IPv6 address in allowed_hosts"
+	}
+	if _, ok := s.public.(*rsa.PublicKey); !ok {
+		why = "the key, which is not RSA"
+	}
 	switch {
 	case asked < 0 || asked > 2:
 		return badForm("version", "is %d; want 1, 2, or none to choose", asked)
@@ -212,17 +218,6 @@ func (s *Signer) chooseVersion(asked int, p *Payload) error {
 	}
 	p.ID = id.String()
 	return nil
-}
-
-// whyNewer says what needs version 2; empty if nothing does.
-func (s *Signer) whyNewer(p *Payload, hosts []host.Pattern) string {
-	if _, ok := s.public.(*rsa.PublicKey); !ok {
-		return "the key, which is not RSA"
-	}
-	if slices.ContainsFunc(hosts, host.Pattern.IsIPv6) {
-		return "an IPv6 address in allowed_hosts"
-	}
-	return p.newer()
 }
 
 // signableHosts holds new licenses to more than verifying does: every pattern is

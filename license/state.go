@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// State is how a license stands at a moment. Requests, metrics, events and status
+// State is what a license is at a moment. Requests, metrics, events and status
 // pages all use this one.
 type State string
 
@@ -74,19 +74,6 @@ func (t *timeline) state(now int64) State {
 	return StateValid
 }
 
-// next gives the first moment after now at which the state changes.
-func (t *timeline) next(now int64) (int64, bool) {
-	if now < t.opens {
-		return t.opens, true
-	}
-	for _, at := range []int64{t.warns, t.ends, t.closes} {
-		if now < at {
-			return at, true
-		}
-	}
-	return 0, false
-}
-
 // Status describes a [Validity] to people and programs, with the names of the
 // HTTP API's status body. Its lists are never nil.
 type Status struct {
@@ -124,7 +111,11 @@ type Status struct {
 // Status describes the validity for one host, port included or not; with an
 // empty host, for none in particular.
 func (s *Validity) Status(hostport string) Status {
-	s = s.frozen()
+	if s.fault == nil { // with its clock stopped, so that all answers are of one moment
+		moment, still := s.now(), *s
+		still.now = func() time.Time { return moment }
+		s = &still
+	}
 	err := s.Err()
 	if err == nil && hostport != "" {
 		err = s.Check(hostport)
@@ -148,16 +139,4 @@ func (s *Validity) Status(hostport string) Status {
 		status.DaysLeft = max(0, (s.times.ends-s.now().Unix())/(24*60*60))
 	}
 	return status
-}
-
-// frozen is the validity with its clock stopped, so that several answers are of
-// one moment.
-func (s *Validity) frozen() *Validity {
-	if s.fault != nil {
-		return s
-	}
-	moment := s.now()
-	still := *s
-	still.now = func() time.Time { return moment }
-	return &still
 }

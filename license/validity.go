@@ -1,7 +1,6 @@
 package license
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,16 +48,8 @@ func Invalid(detail string) *Validity {
 	return &Validity{fault: badForm("", "%s", detail)}
 }
 
-func invalid(err error) *Validity {
-	var fault *Error
-	if !errors.As(err, &fault) {
-		fault = badForm("", "%v", err)
-	}
-	return &Validity{fault: fault}
-}
-
-// stand makes the validity of a license that has been verified.
-func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Validity {
+// validity is that of a license that has been verified.
+func (v *Verifier) validity(l *License, hosts *host.Matcher, refused []error) *Validity {
 	p := &l.Payload
 	s := &Validity{
 		license:   l,
@@ -81,8 +72,8 @@ func (v *Verifier) stand(l *License, hosts *host.Matcher, refused []error) *Vali
 		s.bound, s.instance = true, v.config.Instance
 		s.elsewhere = refuse(ReasonInstance, "payload.instance", "the license is for another instance than this one, whose fingerprint begins %.12s", p.Instance)
 	}
-	s.notYet = refuse(ReasonNotYetValid, "", "%s", s.words(StateNotYetValid))
-	s.expired = refuse(ReasonExpired, "", "%s", s.words(StateExpired))
+	s.notYet = refuse(ReasonNotYetValid, "", "the license is not valid before %s", stamp(s.times.opens))
+	s.expired = refuse(ReasonExpired, "", "the license ended on %s", stamp(s.times.ends))
 	return s
 }
 
@@ -93,54 +84,30 @@ func revokedLicense(id string) *Error {
 // State computes the state from the clock, and from what is known of revoked
 // licenses and of this instance.
 func (s *Validity) State() State {
-	if fault := s.hindrance(); fault != nil {
-		switch fault.Reason {
-		case ReasonMissing:
-			return StateMissing
-		case ReasonRevokedID:
-			return StateRevoked
-		}
+	switch {
+	case s.fault != nil && s.fault.Reason == ReasonMissing:
+		return StateMissing
+	case s.fault != nil && s.fault.Reason == ReasonRevokedID, s.revocations != nil && s.revocations.Has(s.id):
+		return StateRevoked
+	case s.fault != nil, s.bound && (s.instance == nil || s.instance() != s.license.Payload.Instance):
 		return StateInvalid
 	}
 	return s.times.state(s.now().Unix())
 }
 
-// hindrance is why the license lets nothing pass, whatever the time.
-func (s *Validity) hindrance() *Error {
-	switch {
-	case s.fault != nil:
-		return s.fault
-	case s.revocations != nil && s.revocations.Has(s.id):
-		return s.revoked
-	case s.bound && (s.instance == nil || s.instance() != s.license.Payload.Instance):
-		return s.elsewhere
-	}
-	return nil
-}
-
 // Explain computes the state from the clock and puts its reason into words.
 func (s *Validity) Explain() (State, string) {
 	state := s.State()
-	return state, s.words(state)
-}
-
-func (s *Validity) words(state State) string {
-	switch state {
-	case StateMissing, StateInvalid, StateRevoked:
-		if fault := s.hindrance(); fault != nil {
-			return fault.Error()
-		}
-		return "the license is not hindered any more" // since the state was computed
-	case StateNotYetValid:
-		return "the license is not valid before " + stamp(s.times.opens)
-	case StateExpiring:
-		return "the license ends soon, on " + stamp(s.times.ends)
-	case StateGrace:
-		return "the license ended on " + stamp(s.times.ends) + " and is honored until " + stamp(s.times.closes)
-	case StateExpired:
-		return "the license ended on " + stamp(s.times.ends)
+	if err := s.refusal(state); err != nil {
+		return state, err.Error()
 	}
-	return "the license is valid until " + stamp(s.times.ends)
+	switch state {
+	case StateExpiring:
+		return state, "the license ends soon, on " + stamp(s.times.ends)
+	case StateGrace:
+		return state, "the license ended on " + stamp(s.times.ends) + " and is honored until " + stamp(s.times.closes)
+	}
+	return state, "the license is valid until " + stamp(s.times.ends)
 }
 
 // Err is nil in the states that let pass, and otherwise the reason, an [*Error].
@@ -236,17 +203,19 @@ func (s *Validity) Hosts() *host.Matcher { return s.hosts }
 func (s *Validity) RefusedHosts() []error { return slices.Clone(s.refused) }
 
 // NextChange gives the moment at which the state will change by itself, for those
-// who want to tell of a change that no request has noticed; false if it will not
+// who want to report a change that no request has noticed; false if it will not
 // change any more.
 func (s *Validity) NextChange() (time.Time, bool) {
 	if s.fault != nil {
 		return time.Time{}, false
 	}
-	at, ok := s.times.next(s.now().Unix())
-	if !ok {
-		return time.Time{}, false
+	now := s.now().Unix()
+	for _, at := range []int64{s.times.opens, s.times.warns, s.times.ends, s.times.closes} {
+		if now < at {
+			return time.Unix(at, 0), true
+		}
 	}
-	return time.Unix(at, 0), true
+	return time.Time{}, false
 }
 
 // Limit is what the license in force says of one of its limits.

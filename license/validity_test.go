@@ -108,7 +108,7 @@ func TestMissingAndInvalid(t *testing.T) {
 		{Missing("no file /etc/license.json"), StateMissing, ReasonMissing, "license_missing", "there is no license: no file"},
 		{Invalid("permission denied"), StateInvalid, ReasonForm, "license_invalid", "permission denied"},
 		{newVerifier(t, at(issued), Config{}).Open([]byte("{}")), StateInvalid, ReasonForm, "license_invalid", "key_id: is missing"},
-		{invalid(errors.New("odd")), StateInvalid, ReasonForm, "license_invalid", "odd"},
+		{&Validity{fault: asForm(errors.New("odd"))}, StateInvalid, ReasonForm, "license_invalid", "odd"},
 	} {
 		state, words := c.s.Explain()
 		if state != c.state || c.s.State() != c.state || !strings.Contains(words, c.words) {

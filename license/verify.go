@@ -82,7 +82,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 func (v *Verifier) Open(data []byte) *Validity {
 	l, err := Decode(data)
 	if err != nil {
-		return invalid(err)
+		return &Validity{fault: asForm(err)}
 	}
 	return v.Verify(l)
 }
@@ -93,11 +93,9 @@ func (v *Verifier) Verify(l *License) *Validity {
 	own := &License{KeyID: l.KeyID, Payload: l.Payload.Clone(), Signature: l.Signature}
 	hosts, refused := host.Compile(own.Payload.AllowedHosts)
 	if err := v.check(own, hosts); err != nil {
-		s := invalid(err)
-		s.license, s.refused = own, refused
-		return s
+		return &Validity{fault: asForm(err), license: own, refused: refused}
 	}
-	return v.stand(own, hosts, refused)
+	return v.validity(own, hosts, refused)
 }
 
 // understood are the names that any license may call critical.
