@@ -188,7 +188,7 @@ func TestBrokenKeyService(t *testing.T) {
 			}
 			var form *Error
 			if errors.As(err, &form) {
-				t.Error("the key's fault is told as the request's")
+				t.Error("the key's fault is reported as the request's")
 			}
 		})
 	}

@@ -106,7 +106,7 @@ func TestKeyIDIsBound(t *testing.T) {
 		for _, b := range keyNames {
 			l.KeyID = newSigner(t, b, at(issued)).KeyID()
 			if v.Verify(l).Genuine() != (a == b) {
-				t.Errorf("signed by %s, told as signed by %s: genuine is %t", a, b, a != b)
+				t.Errorf("signed by %s, presented as signed by %s: genuine is %t", a, b, a != b)
 			}
 		}
 	}
