@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // examination is a token on its way through the checks, with what they found
@@ -204,9 +205,9 @@ type dates struct {
 
 func (c claimSet) dates() (d dates, refusal *Refusal) {
 	var ok1, ok2, ok3 bool
-	d.expiry, d.hasExpiry, ok1 = c.date("exp")
-	d.notBefore, d.hasNotBefore, ok2 = c.date("nbf")
-	d.issued, d.hasIssued, ok3 = c.date("iat")
+	d.expiry, d.hasExpiry, ok1 = jose.Object(c).Date("exp")
+	d.notBefore, d.hasNotBefore, ok2 = jose.Object(c).Date("nbf")
+	d.issued, d.hasIssued, ok3 = jose.Object(c).Date("iat")
 	if !ok1 || !ok2 || !ok3 {
 		return d, ErrMalformedClaims
 	}
@@ -255,7 +256,7 @@ func (x *examination) checkLifetime() *Refusal {
 
 func (x *examination) checkAudience() *Refusal {
 	a := x.authority
-	audiences, ok := x.claims.audiences()
+	audiences, ok := jose.Object(x.claims).List("aud")
 	if !ok {
 		return ErrMalformedClaims
 	}

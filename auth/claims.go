@@ -1,10 +1,7 @@
 package auth
 
 import (
-	"math"
-	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -22,13 +19,9 @@ const usualClaims = 16
 // anywhere, or text that is not UTF-8, makes it no claims set at all. What it
 // gives are parts of the payload, which must not be changed.
 func parseClaims(payload []byte) (claimSet, bool) {
-	r := readers.Get().(*jose.Reader)
-	defer readers.Put(r)
-	claims, err := r.Read(payload, make(jose.Object, 0, usualClaims))
+	claims, err := jose.ReadObject(payload, make(jose.Object, 0, usualClaims))
 	return claimSet(claims), err == nil
 }
-
-var readers = sync.Pool{New: func() any { return new(jose.Reader) }}
 
 // get finds a top-level claim.
 func (c claimSet) get(name string) (jsontext.Value, bool) { return jose.Object(c).Get(name) }
@@ -81,47 +74,6 @@ func (c claimSet) is(name, want string) bool {
 	}
 	s, err := jose.Unquote(value)
 	return err == nil && string(s) == want
-}
-
-// maxNumericDate is the end of the year 9999, the last that RFC 3339 can write;
-// beyond it lie only mistakes, such as milliseconds for seconds.
-const maxNumericDate = 253402300799
-
-// date gives a NumericDate (RFC 7519, section 2) in Unix seconds, possibly with
-// a fraction. Not ok: present, but no number or out of range.
-func (c claimSet) date(name string) (seconds float64, present, ok bool) {
-	value, present := c.get(name)
-	if !present {
-		return 0, false, true
-	}
-	if value.Kind() != '0' {
-		return 0, true, false
-	}
-	seconds, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || math.Abs(seconds) > maxNumericDate {
-		return 0, true, false
-	}
-	return seconds, true, true
-}
-
-// audiences gives the aud claim: a string or an array of strings (RFC 7519,
-// section 4.1.3). Nil if absent; not ok if of another type.
-func (c claimSet) audiences() (list []string, ok bool) {
-	value, present := c.get("aud")
-	if !present {
-		return nil, true
-	}
-	if value.Kind() == '"' {
-		s, ok := stringOf(value)
-		return []string{s}, ok
-	}
-	list = []string{}
-	array := eachElement(value, func(element jsontext.Value) bool {
-		s, ok := stringOf(element)
-		list = append(list, s)
-		return ok
-	})
-	return list, array
 }
 
 // texts gives a claim as a list: the strings of an array, or one string as one
@@ -179,7 +131,7 @@ func stringOf(value jsontext.Value) (string, bool) {
 // stringsOf gives the strings of an array that are not empty, and nothing of
 // what is no array.
 func stringsOf(value jsontext.Value) (list []string) {
-	eachElement(value, func(element jsontext.Value) bool {
+	jose.EachElement(value, func(element jsontext.Value) bool {
 		if s, ok := stringOf(element); ok && s != "" {
 			list = append(list, s)
 		}
@@ -192,7 +144,7 @@ func stringsOf(value jsontext.Value) (list []string) {
 // number or a boolean as it is written, an array's elements one by one, null as
 // nothing, an object as its JSON.
 func scalars(value jsontext.Value) (list []string, array bool) {
-	array = eachElement(value, func(element jsontext.Value) bool {
+	array = jose.EachElement(value, func(element jsontext.Value) bool {
 		if s, ok := scalar(element); ok {
 			list = append(list, s)
 		}
@@ -215,15 +167,4 @@ func scalar(value jsontext.Value) (string, bool) {
 		return "", false
 	}
 	return string(value), true
-}
-
-// eachElement hands on an array's elements one by one; each is good until the
-// next. It tells whether the value is an array and every element pleased.
-func eachElement(value jsontext.Value, pleases func(jsontext.Value) bool) bool {
-	if value.Kind() != '[' {
-		return false
-	}
-	r := readers.Get().(*jose.Reader)
-	defer readers.Put(r)
-	return r.Each(value, pleases)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // Explanation says what a verifier makes of a token, check by check. It shows
@@ -224,7 +225,7 @@ func (x *examination) showLifetime() (any, any) {
 }
 
 func (x *examination) showAudience() (any, any) {
-	if list, ok := x.claims.audiences(); ok && list != nil {
+	if list, ok := jose.Object(x.claims).List("aud"); ok && list != nil {
 		return x.authority.Audiences, list
 	}
 	if x.answer == nil && x.isAskedBesides() {
@@ -281,7 +282,7 @@ func (x *examination) showAgain() (any, any) {
 
 // date shows a NumericDate for people.
 func (x *examination) date(name string) any {
-	seconds, present, ok := x.claims.date(name)
+	seconds, present, ok := jose.Object(x.claims).Date(name)
 	if !present {
 		return "absent"
 	}

@@ -208,8 +208,8 @@ func merge(token, answer claimSet) (claimSet, error) {
 		case name == "cnf" && !sameKey(said, claim.Value):
 			return nil, errors.New("the answer is about another token: its cnf differs")
 		case name == "exp":
-			ours, _, ok1 := token.date(name)
-			theirs, _, ok2 := answer.date(name)
+			ours, _, ok1 := jose.Object(token).Date(name)
+			theirs, _, ok2 := jose.Object(answer).Date(name)
 			if ok1 && ok2 && ours < theirs {
 				merged[slices.IndexFunc(merged, func(m jose.Member) bool { return string(m.Name) == name })] = claim
 			}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // Rules is what a route asks of a caller whose token is good. The zero value
@@ -272,7 +274,7 @@ func (p *Predicate) checkScopes(caller *Principal) *Refusal {
 func (p *Predicate) authenticatedLately(caller *Principal) bool {
 	claim := caller.claim("auth_time")
 	at, err := strconv.ParseFloat(claim.text.Value, 64)
-	if claim.form != formOne || err != nil || !(at >= 0 && at <= maxNumericDate) {
+	if claim.form != formOne || err != nil || !(at >= 0 && at <= jose.MaxDate) {
 		return false
 	}
 	ago := float64(p.now().UnixNano())/float64(time.Second) - at

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // Token is a token that was verified: what it says, and what it still depends
@@ -73,7 +74,7 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 	if _, ok := c.text("jti"); !ok {
 		return ErrMalformedClaims
 	}
-	expiry, _, _ := c.date("exp")
+	expiry, _, _ := jose.Object(c).Date("exp")
 	t.until = int64(math.Floor(expiry)) + int64(a.leeway)
 	own, shared := a.split(c)
 	plan := a.plan.list()

@@ -139,9 +139,6 @@ func NewChecker(c Config) (*Checker, error) {
 // parameter algs of a challenge lists them (RFC 9449, section 7.1).
 func (c *Checker) Algorithms() string { return strings.Join(c.config.Algorithms, " ") }
 
-// MaxAge is how long ago a proof may have been made.
-func (c *Checker) MaxAge() time.Duration { return c.config.MaxAge }
-
 // Nonce is the value of a DPoP-Nonce header for the client's next proof; empty if
 // none is asked for.
 func (c *Checker) Nonce() string {

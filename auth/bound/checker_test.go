@@ -121,6 +121,9 @@ func TestExplain(t *testing.T) {
 		default:
 			held[rule.Rule] = "failed"
 		}
+		if rule.Held != nil && rule.Expected == nil {
+			t.Errorf("%s does not say what was expected", rule.Rule)
+		}
 		if rule.Rule == "proof_uri" && (rule.Found != "http://gw.example.com/a/b" || !slices.Equal(rule.Expected.([]string), []string{theURI})) {
 			t.Errorf("expected %v, found %v", rule.Expected, rule.Found)
 		}

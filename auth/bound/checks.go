@@ -23,10 +23,9 @@ type examination struct {
 
 // check is one thing that a request must stand up to.
 type check struct {
-	name  string
-	needs int // what must be there for it to be due
+	name  string // [examination.show] knows it, too
+	needs int    // what must be there for it to be due
 	run   func(*examination) *Refusal
-	shown func(*examination) (expected, found any) // for [Checker.Explain]
 }
 
 // What checks need.
@@ -59,23 +58,23 @@ func (x *examination) has(need int) bool {
 // comes first, then the signature, and last what remembers the proof, once nothing
 // else speaks against it. The checker and its explanations go through this one list.
 var checks = []check{
-	{"bound", nothing, func(x *examination) *Refusal { return x.Require.Check(x.Bound) }, (*examination).showBound},
-	{"scheme", nothing, (*examination).checkScheme, (*examination).showScheme},
-	{"certificate", certificate, (*examination).checkCertificate, (*examination).showCertificate},
-	{"proof", dpop, (*examination).takeProof, (*examination).showProof},
-	{"proof_type", readable, func(x *examination) *Refusal { return x.proof.checkType() }, inHeader("typ dpop+jwt", "typ")},
-	{"proof_critical", readable, func(x *examination) *Refusal { return x.proof.checkCritical() }, inHeader("no crit", "crit")},
-	{"proof_algorithm", readable, (*examination).checkAlgorithm, (*examination).showAlgorithm},
-	{"proof_method", readable, (*examination).checkMethod, (*examination).showMethod},
-	{"proof_uri", readable, func(x *examination) *Refusal { return x.proof.checkURI(x.Bases, x.Target) }, (*examination).showURI},
-	{"proof_time", readable, (*examination).checkTime, (*examination).showTime},
-	{"proof_token", readable, (*examination).checkToken, inClaims("the SHA-256 of the token in ath", "ath")},
-	{"proof_id", readable, (*examination).checkID, inClaims("a jti that is not too long", "jti")},
-	{"proof_key", readable, func(x *examination) *Refusal { return x.proof.readKey() }, (*examination).showKey},
-	{"proof_binding", keyed, (*examination).checkBinding, (*examination).showBinding},
-	{"proof_nonce", readable, (*examination).checkNonce, (*examination).showNonce},
-	{"proof_signature", keyed, (*examination).checkSignature, inHeader("a signature by the key in jwk", "alg")},
-	{"proof_repeated", complete, (*examination).remember, inClaims("a jti that was not used before with this key and URI", "jti")},
+	{"bound", nothing, func(x *examination) *Refusal { return x.Require.Check(x.Bound) }},
+	{"scheme", nothing, (*examination).checkScheme},
+	{"certificate", certificate, (*examination).checkCertificate},
+	{"proof", dpop, (*examination).takeProof},
+	{"proof_type", readable, func(x *examination) *Refusal { return x.proof.checkType() }},
+	{"proof_critical", readable, func(x *examination) *Refusal { return x.proof.checkCritical() }},
+	{"proof_algorithm", readable, (*examination).checkAlgorithm},
+	{"proof_method", readable, (*examination).checkMethod},
+	{"proof_uri", readable, func(x *examination) *Refusal { return x.proof.checkURI(x.Bases, x.Target) }},
+	{"proof_time", readable, (*examination).checkTime},
+	{"proof_token", readable, (*examination).checkToken},
+	{"proof_id", readable, (*examination).checkID},
+	{"proof_key", readable, func(x *examination) *Refusal { return x.proof.readKey() }},
+	{"proof_binding", keyed, (*examination).checkBinding},
+	{"proof_nonce", readable, (*examination).checkNonce},
+	{"proof_signature", keyed, (*examination).checkSignature},
+	{"proof_repeated", complete, (*examination).remember},
 }
 
 // checkScheme refuses a token that is bound by DPoP under the scheme Bearer, and one
@@ -142,18 +141,12 @@ func (x *examination) checkMethod() *Refusal {
 func (x *examination) checkTime() *Refusal {
 	at := float64(x.now.UnixNano()) / float64(time.Second)
 	leeway := x.Leeway.Seconds()
-	issued, present, refusal := x.proof.date("iat")
-	if refusal != nil || !present {
-		return ErrProofMember
-	}
-	expiry, expires, refusal := x.proof.date("exp")
-	if refusal != nil {
-		return refusal
-	}
-	begin, begins, refusal := x.proof.date("nbf")
+	issued, present, ok1 := x.proof.claims.Date("iat")
+	expiry, expires, ok2 := x.proof.claims.Date("exp")
+	begin, begins, ok3 := x.proof.claims.Date("nbf")
 	switch {
-	case refusal != nil:
-		return refusal
+	case !present || !ok1 || !ok2 || !ok3:
+		return ErrProofMember
 	case issued < at-x.config.MaxAge.Seconds() || expires && expiry <= at-leeway:
 		return ErrProofOld
 	case issued > at+leeway || begins && begin > at+leeway:
@@ -173,8 +166,8 @@ func (x *examination) checkID() *Refusal {
 	return nil
 }
 
-// checkToken compares ath with the token's hash. The token is lent to the hash as it
-// is, which only reads it.
+// checkToken compares ath with the token's hash. The hash gets the token as it is, and
+// only reads it.
 func (x *examination) checkToken() *Refusal {
 	hash, refusal := text(x.proof.claims, "ath")
 	if refusal != nil {
@@ -236,7 +229,7 @@ func (x *examination) remember() *Refusal {
 		}
 		return nil
 	}
-	issued, _, _ := x.proof.date("iat")
+	issued, _, _ := x.proof.claims.Date("iat")
 	expiry := int64(issued) + int64((x.config.MaxAge+x.Leeway)/time.Second) + 2
 	refusal := x.config.Replays.take(sum, expiry, x.now.Unix())
 	x.remembered = refusal == nil

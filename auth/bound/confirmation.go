@@ -3,7 +3,6 @@ package bound
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"sync"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
@@ -23,45 +22,32 @@ type Confirmation struct {
 // ParseConfirmation reads the JSON of a cnf claim. It refuses members that it does
 // not know: each is one more thing that who sends the token has to prove.
 func ParseConfirmation(cnf []byte) (Confirmation, *Refusal) {
-	r := readers.Get().(*jose.Reader)
-	defer readers.Put(r)
-	members, err := r.Read(cnf, make(jose.Object, 0, 4))
+	members, err := jose.ReadObject(cnf, make(jose.Object, 0, 4))
 	if err != nil || len(members) == 0 {
 		return Confirmation{}, ErrConfirmation
 	}
 	var c Confirmation
+	var refusal *Refusal
 	for _, member := range members {
+		hash := &c.Thumbprint
 		switch string(member.Name) {
 		case "jkt":
-			c.Thumbprint = hashText(members, "jkt")
 		case "x5t#S256":
-			c.Certificate = hashText(members, "x5t#S256")
+			hash = &c.Certificate
 		default:
 			return Confirmation{}, ErrOtherBinding
 		}
+		// A hash has one spelling, so that texts can be compared from then on.
+		text, _ := members.Text(string(member.Name))
+		if _, _, ok := jose.AppendBase64URL(make([]byte, 0, sha256.Size), text); !ok || len(text) != hashChars {
+			refusal = ErrConfirmation
+		}
+		*hash = string(text)
 	}
-	if _, present := members.Get("jkt"); present && c.Thumbprint == "" {
-		return Confirmation{}, ErrConfirmation
-	}
-	if _, present := members.Get("x5t#S256"); present && c.Certificate == "" {
-		return Confirmation{}, ErrConfirmation
+	if refusal != nil {
+		return Confirmation{}, refusal
 	}
 	return c, nil
-}
-
-var readers = sync.Pool{New: func() any { return new(jose.Reader) }}
-
-// hashText gives a member that is a SHA-256 in base64url, and "" for anything else.
-// A hash has one spelling, so that texts can be compared from then on.
-func hashText(members jose.Object, name string) string {
-	text, _ := members.Text(name)
-	if len(text) != hashChars {
-		return ""
-	}
-	if _, _, ok := jose.AppendBase64URL(make([]byte, 0, sha256.Size), text); !ok {
-		return ""
-	}
-	return string(text)
 }
 
 // hashChars is the length of a SHA-256 in base64url.

@@ -39,7 +39,7 @@ func (c *Checker) Explain(q *Request) (rules []Rule, refusal *Refusal) {
 		}
 		held := failed == nil
 		rule := Rule{Rule: one.name, Held: &held}
-		rule.Expected, rule.Found = one.shown(&x)
+		rule.Expected, rule.Found = x.show(one.name)
 		rules = append(rules, rule)
 	}
 	if x.proof != nil {
@@ -48,13 +48,53 @@ func (c *Checker) Explain(q *Request) (rules []Rule, refusal *Refusal) {
 	return rules, refusal
 }
 
-// inHeader shows a member of the proof's header, inClaims a claim.
-func inHeader(expected, name string) func(*examination) (any, any) {
-	return func(x *examination) (any, any) { return expected, raw(x.proof.header, name) }
-}
-
-func inClaims(expected, name string) func(*examination) (any, any) {
-	return func(x *examination) (any, any) { return expected, raw(x.proof.claims, name) }
+// show says for a check what is expected and what was found.
+func (x *examination) show(check string) (expected, found any) {
+	scheme := map[bool]string{false: "Bearer", true: "DPoP"}
+	switch check {
+	case "bound":
+		return x.showBound()
+	case "scheme":
+		return scheme[x.Bound.Thumbprint != ""], scheme[x.DPoP]
+	case "certificate":
+		return x.Bound.Certificate, x.shownCertificate()
+	case "proof":
+		expected = fmt.Sprintf("one proof of at most %d bytes, a signed JWT in compact form", MaxProofBytes)
+		if len(x.Proofs) != 1 {
+			return expected, fmt.Sprintf("%d proofs", len(x.Proofs))
+		}
+		return expected, fmt.Sprintf("one proof of %d bytes", len(x.Proofs[0]))
+	case "proof_type":
+		return "typ dpop+jwt", raw(x.proof.header, "typ")
+	case "proof_critical":
+		return "no crit", raw(x.proof.header, "crit")
+	case "proof_algorithm":
+		return x.config.Algorithms, raw(x.proof.header, "alg")
+	case "proof_method":
+		return x.Method, raw(x.proof.claims, "htm")
+	case "proof_uri":
+		return x.showURI()
+	case "proof_time":
+		return x.showTime()
+	case "proof_token":
+		return "the SHA-256 of the token in ath", raw(x.proof.claims, "ath")
+	case "proof_id":
+		return "a jti that is not too long", raw(x.proof.claims, "jti")
+	case "proof_key": // no more than the kind: the key may be a private one
+		return "a public key for the algorithm in jwk", x.proof.key.Kind
+	case "proof_binding":
+		return x.Bound.Thumbprint, base64.RawURLEncoding.EncodeToString(x.proof.key.Thumbprint[:])
+	case "proof_nonce":
+		if x.config.Nonces == nil {
+			return "no nonce is asked for", raw(x.proof.claims, "nonce")
+		}
+		return "a nonce that this node gave out lately", raw(x.proof.claims, "nonce")
+	case "proof_signature":
+		return "a signature by the key in jwk", raw(x.proof.header, "alg")
+	case "proof_repeated":
+		return "a jti that was not used before with this key and URI", raw(x.proof.claims, "jti")
+	}
+	return nil, nil
 }
 
 func (x *examination) showBound() (any, any) {
@@ -79,34 +119,15 @@ func (x *examination) showBound() (any, any) {
 	return expected, found
 }
 
-func (x *examination) showScheme() (any, any) {
-	name := map[bool]string{false: "Bearer", true: "DPoP"}
-	return name[x.Bound.Thumbprint != ""], name[x.DPoP]
-}
-
-func (x *examination) showCertificate() (any, any) {
+func (x *examination) shownCertificate() string {
 	switch {
 	case x.CertificateFault != nil:
-		return x.Bound.Certificate, x.CertificateFault.Error()
+		return x.CertificateFault.Error()
 	case x.Certificate == nil:
-		return x.Bound.Certificate, "no certificate"
+		return "no certificate"
 	}
-	return x.Bound.Certificate, base64.RawURLEncoding.EncodeToString(x.Certificate)
+	return base64.RawURLEncoding.EncodeToString(x.Certificate)
 }
-
-func (x *examination) showProof() (any, any) {
-	expected := fmt.Sprintf("one proof of at most %d bytes, a signed JWT in compact form", MaxProofBytes)
-	if len(x.Proofs) != 1 {
-		return expected, fmt.Sprintf("%d proofs", len(x.Proofs))
-	}
-	return expected, fmt.Sprintf("one proof of %d bytes", len(x.Proofs[0]))
-}
-
-func (x *examination) showAlgorithm() (any, any) {
-	return x.config.Algorithms, raw(x.proof.header, "alg")
-}
-
-func (x *examination) showMethod() (any, any) { return x.Method, raw(x.proof.claims, "htm") }
 
 // showURI shows what the request's URI may be in normal form, and htu as it is.
 func (x *examination) showURI() (any, any) {
@@ -125,29 +146,13 @@ func (x *examination) showTime() (any, any) {
 	expected := fmt.Sprintf("iat from %s to %s", stamp(x.now.Add(-x.config.MaxAge)), stamp(x.now.Add(x.Leeway)))
 	var found []string
 	for _, name := range []string{"iat", "nbf", "exp"} {
-		if seconds, present, refusal := x.proof.date(name); present && refusal == nil {
+		if seconds, present, ok := x.proof.claims.Date(name); present && ok {
 			found = append(found, name+" "+stamp(time.Unix(int64(seconds), 0)))
 		} else if present {
 			found = append(found, fmt.Sprint(name, " ", raw(x.proof.claims, name)))
 		}
 	}
 	return expected, found
-}
-
-// showKey shows no more than the kind: the key may be a private one.
-func (x *examination) showKey() (any, any) {
-	return "a public key for the algorithm in jwk", x.proof.key.Kind
-}
-
-func (x *examination) showBinding() (any, any) {
-	return x.Bound.Thumbprint, base64.RawURLEncoding.EncodeToString(x.proof.key.Thumbprint[:])
-}
-
-func (x *examination) showNonce() (any, any) {
-	if x.config.Nonces == nil {
-		return "no nonce is asked for", raw(x.proof.claims, "nonce")
-	}
-	return "a nonce that this node gave out lately", raw(x.proof.claims, "nonce")
 }
 
 // raw shows a member: a text as it is, anything else as JSON, nil if it is absent.

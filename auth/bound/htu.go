@@ -86,8 +86,16 @@ func appendAuthority(to, authority []byte, ownPort string) (normal []byte, ok bo
 			return to, false
 		}
 		to = append(address.AppendTo(append(to, '[')), ']')
-	} else if to, ok = appendName(to, host); !ok {
-		return to, false
+	} else {
+		for _, c := range host {
+			switch {
+			case 'A' <= c && c <= 'Z':
+				c += 'a' - 'A'
+			case !isUnreserved(c):
+				return to, false
+			}
+			to = append(to, c)
+		}
 	}
 	if len(port) == 0 {
 		return to, true
@@ -101,19 +109,6 @@ func appendAuthority(to, authority []byte, ownPort string) (normal []byte, ok bo
 	}
 	if plain := bytes.TrimLeft(port, "0"); string(plain) != ownPort {
 		to = append(append(to, ':'), plain...)
-	}
-	return to, true
-}
-
-func appendName(to, name []byte) (normal []byte, ok bool) {
-	for _, c := range name {
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		case !isUnreserved(c):
-			return to, false
-		}
-		to = append(to, c)
 	}
 	return to, true
 }

@@ -3,12 +3,8 @@ package bound
 import (
 	"bytes"
 	"errors"
-	"math"
-	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
@@ -177,24 +173,4 @@ func (p *proof) checkURI(bases []string, target string) *Refusal {
 		}
 	}
 	return refusal
-}
-
-// maxDate is the end of the year 9999; beyond it lie only mistakes, such as
-// milliseconds for seconds.
-const maxDate = 253402300799
-
-// date gives a NumericDate (RFC 7519, section 2).
-func (p *proof) date(name string) (seconds float64, present bool, refusal *Refusal) {
-	value, present := p.claims.Get(name)
-	if !present {
-		return 0, false, nil
-	}
-	if value.Kind() != jsontext.Kind('0') {
-		return 0, true, ErrProofMember
-	}
-	seconds, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || math.Abs(seconds) > maxDate {
-		return 0, true, ErrProofMember
-	}
-	return seconds, true, nil
 }

@@ -48,7 +48,7 @@ func TestOneOfAThousand(t *testing.T) {
 	close(begin)
 	group.Wait()
 	if in.Load() != 1 || repeated.Load() != 999 {
-		t.Errorf("%d got in, %d were told that they repeat", in.Load(), repeated.Load())
+		t.Errorf("%d got in, %d were refused as repeated", in.Load(), repeated.Load())
 	}
 }
 

@@ -2,10 +2,7 @@ package bound
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 )
 
 // Site tells what a [Checker] needs to know of the requests to a site.
@@ -20,15 +17,6 @@ type Site struct {
 	// client, in a format of [CertificateFormats]; empty: clients show theirs in
 	// the TLS handshake.
 	CertificateHeader, CertificateFormat string
-}
-
-// Validate is an error that says what would be right, or nil.
-func (s *Site) Validate() error {
-	if s.CertificateHeader != "" && !slices.Contains(CertificateFormats(), s.CertificateFormat) {
-		return fmt.Errorf("format of the header %s: found %q, expected one of %s",
-			s.CertificateHeader, s.CertificateFormat, strings.Join(CertificateFormats(), ", "))
-	}
-	return nil
 }
 
 // Request gives what is to be checked of a request. Its method and its target, which

@@ -98,20 +98,7 @@ func (c *Client) parseSigned(payload []byte) (*Answer, error) {
 
 // isFor tells whether aud, a text or a list of them, names somebody.
 func isFor(members jose.Object, name string) bool {
-	if text, ok := members.Text("aud"); ok {
-		return string(text) == name
-	}
-	value, _ := members.Get("aud")
-	var r jose.Reader
-	var list []string
-	ok := r.Each(value, func(element jsontext.Value) bool {
-		if element.Kind() != '"' {
-			return false
-		}
-		text, err := jose.Unquote(element)
-		list = append(list, string(text))
-		return err == nil
-	})
+	list, ok := members.List("aud")
 	return ok && slices.Contains(list, name)
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha256" // the hashes of PS256
 	_ "crypto/sha512" // and of PS384 and PS512
-	"errors"
 	"fmt"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -44,11 +43,16 @@ func Kind(algorithm string) string { return kinds[algorithm] }
 // Verify tells whether the signature holds. The key must be of the algorithm's
 // [Kind].
 func Verify(algorithm string, key crypto.PublicKey, signed, signature []byte) bool {
+	if hash := pssHashes[algorithm]; hash != 0 {
+		return verifyPSS(hash, key, signed, signature)
+	}
 	verifier := verifiers[algorithm]
 	return verifier != nil && verifier.Verify(signed, signature, key) == nil
 }
 
-// verifiers holds the verifier of each algorithm; they keep no state.
+var pssHashes = map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512}
+
+// verifiers holds the verifier of each other algorithm; they keep no state.
 var verifiers = func() map[string]jws.Verifier {
 	all := make(map[string]jws.Verifier, len(Algorithms))
 	for _, name := range Algorithms {
@@ -62,21 +66,18 @@ var verifiers = func() map[string]jws.Verifier {
 		}
 		all[name] = verifier
 	}
-	all["PS256"], all["PS384"], all["PS512"] = pss{crypto.SHA256}, pss{crypto.SHA384}, pss{crypto.SHA512}
 	return all
 }()
 
-// pss verifies RSASSA-PSS with a salt as long as the hash, as RFC 7518, section
+// verifyPSS verifies RSASSA-PSS with a salt as long as the hash, as RFC 7518, section
 // 3.5, asks; jwx's own verifier takes a salt of any length.
-type pss struct{ hash crypto.Hash }
-
-func (v pss) Verify(payload, signature []byte, key any) error {
+func verifyPSS(hash crypto.Hash, key crypto.PublicKey, signed, signature []byte) bool {
 	public, ok := key.(*rsa.PublicKey)
 	if !ok {
-		return errors.New("the key is not an RSA key")
+		return false
 	}
-	digest := v.hash.New()
-	digest.Write(payload)
+	digest := hash.New()
+	digest.Write(signed)
 	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-	return rsa.VerifyPSS(public, v.hash, digest.Sum(nil), signature, opts)
+	return rsa.VerifyPSS(public, hash, digest.Sum(nil), signature, opts) == nil
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
+	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -41,6 +44,50 @@ func (o Object) Text(name string) (text []byte, ok bool) {
 	}
 	text, err := Unquote(value)
 	return text, err == nil
+}
+
+// List gives a member that is a string or an array of strings, as aud is (RFC 7519,
+// section 4.1.3). Nil if absent; not ok if of another type.
+func (o Object) List(name string) (list []string, ok bool) {
+	value, present := o.Get(name)
+	if !present {
+		return nil, true
+	}
+	if value.Kind() == '"' {
+		text, err := Unquote(value)
+		return []string{string(text)}, err == nil
+	}
+	list = []string{}
+	ok = EachElement(value, func(element jsontext.Value) bool {
+		if element.Kind() != '"' {
+			return false
+		}
+		text, err := Unquote(element)
+		list = append(list, string(text))
+		return err == nil
+	})
+	return list, ok
+}
+
+// MaxDate is the end of the year 9999, the last that RFC 3339 can write; beyond it
+// lie only mistakes, such as milliseconds for seconds.
+const MaxDate = 253402300799
+
+// Date gives a NumericDate (RFC 7519, section 2) in Unix seconds, possibly with a
+// fraction. Not ok: present, but no number or out of range.
+func (o Object) Date(name string) (seconds float64, present, ok bool) {
+	value, present := o.Get(name)
+	if !present {
+		return 0, false, true
+	}
+	if value.Kind() != '0' {
+		return 0, true, false
+	}
+	seconds, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || math.Abs(seconds) > MaxDate {
+		return 0, true, false
+	}
+	return seconds, true, true
 }
 
 // Reader reads JSON without copying it. The zero value is ready; it is meant to be
@@ -85,12 +132,26 @@ func (r *Reader) Read(text []byte, members Object) (Object, error) {
 	return members, nil
 }
 
-// Each hands on the elements of an array one by one, until one does not please; each
-// is good until the next. It tells whether the text is an array and every element
+var readers = sync.Pool{New: func() any { return new(Reader) }}
+
+// ReadObject is [Reader.Read] by a reader that others use again.
+func ReadObject(text []byte, members Object) (Object, error) {
+	r := readers.Get().(*Reader)
+	defer readers.Put(r)
+	return r.Read(text, members)
+}
+
+// EachElement hands on the elements of an array one by one, until one does not please;
+// each is good until the next. It tells whether the value is an array and every element
 // pleased.
-func (r *Reader) Each(text []byte, pleases func(jsontext.Value) bool) bool {
-	d := r.begin(text)
-	if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
+func EachElement(value jsontext.Value, pleases func(jsontext.Value) bool) bool {
+	if value.Kind() != '[' {
+		return false
+	}
+	r := readers.Get().(*Reader)
+	defer readers.Put(r)
+	d := r.begin(value)
+	if _, err := d.ReadToken(); err != nil {
 		return false
 	}
 	for d.PeekKind() != ']' {

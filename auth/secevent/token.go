@@ -186,8 +186,7 @@ func listOf(claims jose.Object, name string) (list []string, ok bool) {
 		text, err := jose.Unquote(value)
 		return []string{string(text)}, err == nil
 	}
-	var reader jose.Reader
-	ok = reader.Each(value, func(element jsontext.Value) bool {
+	ok = jose.EachElement(value, func(element jsontext.Value) bool {
 		if element.Kind() != '"' || len(list) == maxAudiences {
 			return false
 		}
