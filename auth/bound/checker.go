@@ -13,6 +13,8 @@
 package bound
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,43 +67,6 @@ func (r Requirement) Check(c Confirmation) *Refusal {
 		return ErrMTLSOnly
 	}
 	return nil
-}
-
-// Request is what a [Checker] needs to know.
-type Request struct {
-	// Token is the token as it was sent, and Bound what its cnf claim says; its
-	// zero value is a token without one.
-	Token string
-	Bound Confirmation
-
-	// Require is what route and issuer ask of the token.
-	Require Requirement
-
-	// DPoP tells that the token came with the scheme DPoP.
-	DPoP bool
-
-	// Proofs are the values of the DPoP header.
-	Proofs []string
-
-	// Taken tells that the one proof was taken for this very request already, by an
-	// earlier check of the same server. Everything else is checked again.
-	Taken bool
-
-	// Method and Target are the request line's, as they were sent (RFC 9112,
-	// section 3). Nothing must have rewritten them.
-	Method, Target string
-
-	// Bases are what the request's URI may begin with: see [Base] and [ParseBase].
-	Bases []string
-
-	// Leeway is how far the client's clock may be ahead.
-	Leeway time.Duration
-
-	// Certificate is the SHA-256 of the client's certificate in DER: that of the
-	// TLS connection, or the one that a trusted proxy handed on; nil if there is
-	// none. CertificateFault is why it could not be read.
-	Certificate      []byte
-	CertificateFault error
 }
 
 // Checker checks that senders hold the keys of their tokens. It is safe for
@@ -173,4 +138,57 @@ func (c *Checker) Check(q *Request) (refusal *Refusal, nonce string) {
 		return refusal, c.Nonce()
 	}
 	return refusal, x.nextNonce
+}
+
+// Confirmation is what a token's cnf claim says: which keys who sends the token
+// must hold (RFC 7800, section 3.1). Where it names both kinds, both must be held.
+type Confirmation struct {
+	// Thumbprint is jkt: the RFC 7638 thumbprint of the key that signs DPoP proofs
+	// (RFC 9449, section 6.1); empty: none.
+	Thumbprint string
+
+	// Certificate is x5t#S256: the SHA-256 of the client's certificate (RFC 8705,
+	// section 3.1); empty: none.
+	Certificate string
+}
+
+// ParseConfirmation reads the JSON of a cnf claim. It refuses members that it does
+// not know: each is one more thing that who sends the token has to prove.
+func ParseConfirmation(cnf []byte) (Confirmation, *Refusal) {
+	members, err := jose.ReadObject(cnf, make(jose.Object, 0, 4))
+	if err != nil || len(members) == 0 {
+		return Confirmation{}, ErrConfirmation
+	}
+	var c Confirmation
+	var refusal *Refusal
+	for _, member := range members {
+		hash := &c.Thumbprint
+		switch string(member.Name) {
+		case "jkt":
+		case "x5t#S256":
+			hash = &c.Certificate
+		default:
+			return Confirmation{}, ErrOtherBinding
+		}
+		// A hash has one spelling, so that texts can be compared from then on.
+		text, _ := members.Text(string(member.Name))
+		if _, _, ok := jose.AppendBase64URL(make([]byte, 0, sha256.Size), text); !ok || len(text) != hashChars {
+			refusal = ErrConfirmation
+		}
+		*hash = string(text)
+	}
+	if refusal != nil {
+		return Confirmation{}, refusal
+	}
+	return c, nil
+}
+
+// hashChars is the length of a SHA-256 in base64url.
+const hashChars = (sha256.Size*8 + 5) / 6
+
+// isHash tells whether a text is this SHA-256 in base64url.
+func isHash[T string | []byte](text T, sum [sha256.Size]byte) bool {
+	var encoded [hashChars]byte
+	base64.RawURLEncoding.Encode(encoded[:], sum[:])
+	return string(text) == string(encoded[:])
 }

@@ -3,7 +3,45 @@ package bound
 import (
 	"crypto/sha256"
 	"net/http"
+	"time"
 )
+
+// Request is what a [Checker] needs to know.
+type Request struct {
+	// Token is the token as it was sent, and Bound what its cnf claim says; its
+	// zero value is a token without one.
+	Token string
+	Bound Confirmation
+
+	// Require is what route and issuer ask of the token.
+	Require Requirement
+
+	// DPoP tells that the token came with the scheme DPoP.
+	DPoP bool
+
+	// Proofs are the values of the DPoP header.
+	Proofs []string
+
+	// Taken tells that the one proof was taken for this very request already, by an
+	// earlier check of the same server. Everything else is checked again.
+	Taken bool
+
+	// Method and Target are the request line's, as they were sent (RFC 9112,
+	// section 3). Nothing must have rewritten them.
+	Method, Target string
+
+	// Bases are what the request's URI may begin with: see [Base] and [ParseBase].
+	Bases []string
+
+	// Leeway is how far the client's clock may be ahead.
+	Leeway time.Duration
+
+	// Certificate is the SHA-256 of the client's certificate in DER: that of the
+	// TLS connection, or the one that a trusted proxy handed on; nil if there is
+	// none. CertificateFault is why it could not be read.
+	Certificate      []byte
+	CertificateFault error
+}
 
 // Site tells what a [Checker] needs to know of the requests to a site.
 type Site struct {
