@@ -46,23 +46,19 @@ func NewMatcher(patterns ...Pattern) *Matcher {
 		addrs: make(map[netip.Addr]struct{}),
 	}
 	for _, p := range patterns {
-		m.add(p)
+		switch p.kind {
+		case every:
+			m.every = true
+		case exact:
+			m.names[p.name] = struct{}{}
+		case subdomains:
+			m.bases[p.name] = struct{}{}
+			m.lengths[len(p.name)/64] |= 1 << (len(p.name) % 64)
+		case address:
+			m.addrs[p.addr] = struct{}{}
+		}
 	}
 	return m
-}
-
-func (m *Matcher) add(p Pattern) {
-	switch p.kind {
-	case every:
-		m.every = true
-	case exact:
-		m.names[p.name] = struct{}{}
-	case subdomains:
-		m.bases[p.name] = struct{}{}
-		m.lengths[len(p.name)/64] |= 1 << (len(p.name) % 64)
-	case address:
-		m.addrs[p.addr] = struct{}{}
-	}
 }
 
 // Match reports whether the Host of a request (RFC 9110, section 7.2; in HTTP/2
@@ -87,7 +83,7 @@ func (m *Matcher) Match(hostport string) bool {
 		return false
 	}
 	name := buf[:len(s)]
-	if isDigit(name[last]) && endsInNumber(name) {
+	if '0' <= name[last] && name[last] <= '9' && endsInNumber(name) {
 		addr, err := netip.ParseAddr(s)
 		return err == nil && m.matchAddr(addr)
 	}
@@ -101,19 +97,18 @@ func (m *Matcher) matchName(name []byte) bool {
 		return true
 	}
 	for i, c := range name {
-		if c == '.' && m.isBase(name[i+1:]) {
+		if c != '.' {
+			continue
+		}
+		suffix := name[i+1:]
+		if m.lengths[len(suffix)/64]&(1<<(len(suffix)%64)) == 0 {
+			continue
+		}
+		if _, ok := m.bases[string(suffix)]; ok {
 			return true
 		}
 	}
 	return false
-}
-
-func (m *Matcher) isBase(suffix []byte) bool {
-	if m.lengths[len(suffix)/64]&(1<<(len(suffix)%64)) == 0 {
-		return false
-	}
-	_, ok := m.bases[string(suffix)]
-	return ok
 }
 
 func (m *Matcher) matchAddr(addr netip.Addr) bool {
@@ -136,27 +131,16 @@ func (m *Matcher) Covers(p Pattern) bool {
 	switch p.kind {
 	case exact:
 		return m.matchName([]byte(p.name))
-	case subdomains:
-		return m.matchBases(p.name)
 	case address:
 		return m.matchAddr(p.addr)
+	case subdomains: // all of them are, if the name itself or one of its parents is a base
+		for name, more := p.name, true; more; _, name, more = strings.Cut(name, ".") {
+			if _, ok := m.bases[name]; ok {
+				return true
+			}
+		}
 	}
 	return false
-}
-
-// matchBases reports whether all subdomains of name are covered: name itself or
-// one of its parents is a base.
-func (m *Matcher) matchBases(name string) bool {
-	for {
-		if _, ok := m.bases[name]; ok {
-			return true
-		}
-		_, parent, ok := strings.Cut(name, ".")
-		if !ok {
-			return false
-		}
-		name = parent
-	}
 }
 
 // folded maps each byte that a label may hold to its lower case, all others to

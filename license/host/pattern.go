@@ -25,12 +25,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // MaxPattern is the greatest length of a pattern in bytes, as written. A name
@@ -75,7 +76,7 @@ var profile = idna.New(
 func Parse(s string) (Pattern, error) {
 	p, err := parse(s)
 	if err != nil {
-		return Pattern{}, fmt.Errorf("host pattern %s: %w", quote(s), err)
+		return Pattern{}, fmt.Errorf("host pattern %s: %w", strictjson.Quote(s, 80), err)
 	}
 	return p, nil
 }
@@ -201,22 +202,18 @@ func endsInNumber[T string | []byte](name T) bool {
 		start--
 	}
 	last := name[start:]
-	if len(last) >= 2 && last[0] == '0' && last[1] == 'x' {
-		return onlyDigits(last[2:], true)
+	hex := len(last) >= 2 && last[0] == '0' && last[1] == 'x'
+	if hex {
+		last = last[2:]
 	}
-	return len(last) > 0 && onlyDigits(last, false)
-}
-
-func onlyDigits[T string | []byte](s T, hex bool) bool {
-	for i := range len(s) {
-		if !isDigit(s[i]) && (!hex || s[i] < 'a' || s[i] > 'f') {
+	for i := range len(last) {
+		digit := '0' <= last[i] && last[i] <= '9' || hex && 'a' <= last[i] && last[i] <= 'f'
+		if !digit {
 			return false
 		}
 	}
-	return true
+	return hex || len(last) > 0
 }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // IsIPv6 reports whether the pattern is an IPv6 address, which holds ':' and so
 // cannot stand in a license of version 1.
@@ -238,15 +235,6 @@ func (p Pattern) String() string {
 	return ""
 }
 
-// quote shows what was found without handing on more than a line of it.
-func quote(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + "…"
-}
-
 // Signable says why a pattern should not be put into a new license: "*." and a
 // public suffix names hosts of everybody. A suffix counts if it is one of the
 // ICANN section, or a private one of several labels (github.io); a name that is
@@ -255,21 +243,17 @@ func quote(s string) string {
 // Only a signer asks this. The list of public suffixes moves with each build,
 // and a signed license must not change its meaning.
 func (p Pattern) Signable() error {
-	if p.kind != subdomains || !isPublicSuffix(p.name) {
+	if p.kind != subdomains {
 		return nil
 	}
-	return fmt.Errorf("host pattern %q: %s is a public suffix, under which anybody may hold a name; want a domain of the customer's own", p, p.name)
-}
-
-func isPublicSuffix(name string) bool {
 	// A rule such as *.ck makes every child of ck a public suffix and does
 	// not name ck itself. No list names this child, so only a rule with a
 	// wildcard can fit it.
-	child := "no-such-label." + name
-	return isListed(name) || isListed(child)
-}
-
-func isListed(name string) bool {
-	suffix, icann := publicsuffix.PublicSuffix(name)
-	return suffix == name && (icann || strings.Contains(name, "."))
+	for _, name := range []string{p.name, "no-such-label." + p.name} {
+		suffix, icann := publicsuffix.PublicSuffix(name)
+		if suffix == name && (icann || strings.Contains(name, ".")) {
+			return fmt.Errorf("host pattern %q: %s is a public suffix, under which anybody may hold a name; want a domain of the customer's own", p, p.name)
+		}
+	}
+	return nil
 }
