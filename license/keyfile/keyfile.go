@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
@@ -63,10 +64,11 @@ func Generate(kind Kind) (crypto.Signer, error) {
 // overwrites: if either file is there, nothing is written and the error is
 // [fs.ErrExist].
 func Create(path string, key crypto.Signer) error {
-	private, err := encodePrivate(key)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("writing the private key: %w", err)
 	}
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	public, err := license.EncodePublicKey(key.Public())
 	if err != nil {
 		return fmt.Errorf("writing the public key: %w", err)
@@ -78,14 +80,6 @@ func Create(path string, key crypto.Signer) error {
 		return errors.Join(fmt.Errorf("writing the public key: %w", err), os.Remove(path))
 	}
 	return nil
-}
-
-func encodePrivate(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 // writeNew writes a file that was not there, and leaves none if it fails.
@@ -102,4 +96,56 @@ func writeNew(path string, mode fs.FileMode, data []byte) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
+}
+
+// access is who may use a file beside its owner.
+type access struct {
+	mode          os.FileMode
+	owner         int
+	users, groups []int // whom the group's part of the mode is for
+}
+
+// CheckPrivate says why an opened file is no place for a secret. Nobody but its
+// owner may read or write it (mode 0600 or less). Where the owner is root, the
+// process's own user, or a group that the process is in, may read it besides:
+// Kubernetes (fsGroup) and systemd (LoadCredential) hand secrets out so, and
+// leave nothing to change. On Windows, where modes say nothing, all is well.
+func CheckPrivate(file *os.File) error {
+	if !modesCount {
+		return nil
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	found, err := accessOf(file, info)
+	if err != nil {
+		return fmt.Errorf("finding out who may use %s: %w", file.Name(), err)
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return fmt.Errorf("finding out this process's groups: %w", err)
+	}
+	if found.isPrivate(os.Geteuid(), append(groups, os.Getegid())) {
+		return nil
+	}
+	return fmt.Errorf("%s has the mode %04o, so others may use it; want 0600, by chmod 600 %[1]s, or 0440 of root and a group of this process", file.Name(), found.mode.Perm())
+}
+
+// isPrivate reports whether only the owner, root and this process may use a file.
+func (a access) isPrivate(user int, groups []int) bool {
+	ours := func(id int) bool { return id == 0 || id == user }
+	mine := func(id int) bool { return slices.Contains(groups, id) }
+	others, group := a.mode.Perm()&0o007, a.mode.Perm()&0o070
+	switch {
+	case others != 0 || group&^0o040 != 0:
+		return false
+	case group == 0:
+		return true
+	}
+	return a.owner == 0 && !slices.ContainsFunc(a.users, func(id int) bool { return !ours(id) }) &&
+		!slices.ContainsFunc(a.groups, func(id int) bool { return !mine(id) })
 }

@@ -177,7 +177,7 @@ func TestParseRefuses(t *testing.T) {
 
 func cutEnd(data []byte) []byte { return data[:len(data)-1] }
 
-// The old encryption of PEM itself is told by its header.
+// The old encryption of PEM itself is known by its header.
 func TestParseEncryptedPKCS1(t *testing.T) {
 	old := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte{1}})
 	_, err := Parse(old, "")
