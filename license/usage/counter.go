@@ -1,28 +1,50 @@
+// Package usage counts what the limits of a license are about: the people who used a
+// deployment within 30 days, over all nodes that share its storage.
+//
+// Nothing of a person is kept but a keyed hash of issuer and subject, and the day on
+// which that person was last seen. The key is the deployment's own, so nobody else can
+// tell from the records who was there.
+//
+// Records in storage are a set that grows: nodes add what they have seen, and a day
+// only moves on. So no lock is needed, a write that is lost is made again, and an
+// emptied storage is filled again by the nodes that run.
+//
+// What a limit means for a request, HTTP and logs have no place here.
 package usage
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io/fs"
+	"crypto/hmac"
+	"crypto/sha256"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// folder keeps the records; no other folder's name begins like it.
-const folder = "gatehouse/usage"
-
 const (
-	// pollEvery is how many refresh intervals lie between two looks at all records.
-	pollEvery = 10
-	idle      = time.Hour
-	// parallel bounds the calls of storage at once.
-	parallel = 4
-	// flushLimit bounds the last writes of a configuration.
-	flushLimit = 2 * time.Second
+	// Days is for how many days a person counts after they were last seen.
+	Days = 30
+
+	// MaxPeople bounds the people that are counted; who comes then is let in and not
+	// counted.
+	MaxPeople = 1 << 20
+
+	shards   = 16
+	hashSize = 16
+	day      = 24 * time.Hour
 )
+
+// person is the keyed hash of an issuer and a subject, cut to 128 bits.
+type person [hashSize]byte
+
+// shard holds the people whose hash begins alike.
+type shard struct {
+	mu   sync.Mutex
+	seen map[person]uint32 // the day on which they were last seen, since 1970
+	owes bool              // storage may lack something
+}
 
 // Host is what a running configuration gives a counter.
 type Host struct {
@@ -43,9 +65,18 @@ type Host struct {
 }
 
 // Counter counts people, here and over nodes. It is meant to outlive a change of
-// configuration: see [Counter.Attach].
+// configuration: see [Counter.Attach]. Methods are safe for concurrent use.
 type Counter struct {
-	*People
+	now    func() time.Time
+	secret atomic.Pointer[[]byte]
+	shards [shards]shard
+	count  atomic.Int64
+	read   atomic.Bool   // storage was read, or it could not be
+	first  chan struct{} // closed then
+	bell   chan struct{} // storage is to be looked at
+
+	// guards what new people are let in by, so that a limit is kept by this node.
+	entering sync.Mutex
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -67,7 +98,10 @@ func New(now func() time.Time) *Counter {
 	if now == nil {
 		now = time.Now
 	}
-	c := &Counter{People: newPeople(now)}
+	c := &Counter{now: now, first: make(chan struct{}), bell: make(chan struct{}, 1)}
+	for i := range c.shards {
+		c.shards[i].seen = make(map[person]uint32)
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -86,14 +120,14 @@ func (c *Counter) Attach(h Host) (detach func()) {
 		c.running = true
 		c.work.Go(c.run)
 	}
-	c.ring()
+	c.Wake()
 	return func() {
 		if lease.Use() {
 			c.flush(lease)
 			lease.Done()
 		}
 		lease.Detach()
-		c.ring()
+		c.Wake()
 	}
 }
 
@@ -107,160 +141,101 @@ func (c *Counter) Close() error {
 	return nil
 }
 
-// Wake has the counter look at storage now: what it counts for is another license.
-func (c *Counter) Wake() { c.ring() }
-
-func (c *Counter) ring() {
+// Wake has the counter look at storage now: somebody new came, or what it counts for is
+// another license.
+func (c *Counter) Wake() {
 	select {
 	case c.bell <- struct{}{}:
 	default:
 	}
 }
 
-func (c *Counter) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case <-timer.C:
-		case <-c.bell:
-			if c.People.read.Load() && c.pause() != nil {
-				return
-			}
-		}
-		timer.Reset(c.sync())
+// Count is the number of people who were seen within 30 days.
+func (c *Counter) Count() int { return int(c.count.Load()) }
+
+// Outcome says what became of a person.
+type Outcome uint8
+
+// The outcomes.
+const (
+	// Unknown: the people cannot be counted yet, or there are too many.
+	Unknown Outcome = iota
+	// Counted: they count, and did so before, or are within the limit.
+	Counted
+	// Over: they count, and are over the limit.
+	Over
+	// Refused: they are over the limit, and do not count.
+	Refused
+)
+
+// See notes that a person is here. If they are new and that makes more people than
+// most, they are refused where deny is set. Who counted within 30 days is never
+// refused.
+func (c *Counter) See(issuer, subject string, most int64, deny bool) Outcome {
+	secret := c.secret.Load()
+	if secret == nil {
+		return Unknown
 	}
+	who, today := hash(*secret, issuer, subject), c.today()
+	s := &c.shards[who[0]>>4]
+	if s.meet(who, today) {
+		return Counted
+	}
+	c.entering.Lock()
+	defer c.entering.Unlock()
+	count := c.count.Load()
+	switch {
+	case count >= MaxPeople:
+		return Unknown
+	case deny && count >= most:
+		return Refused
+	}
+	if s.add(who, today) {
+		count = c.count.Add(1)
+	}
+	c.Wake()
+	if count > most {
+		return Over
+	}
+	return Counted
 }
 
-// pause gathers those who come together, so that they are written together.
-func (c *Counter) pause() error {
-	wait := 10 * time.Millisecond
-	if h := c.leases.Newest(); h != nil {
-		wait = h.Host.Refresh / 4
-	}
-	return storage.Pause(c.ctx, wait)
-}
-
-// sync brings memory and storage together, and says when to do so next.
-func (c *Counter) sync() time.Duration {
-	h := c.leases.Newest()
-	if h == nil {
-		return idle
-	}
-	every := storage.Spread(h.Host.Refresh, 0.1)
-	if !h.Host.Counts() {
-		return every
-	}
-	err := c.syncWith(h)
-	if h.Context().Err() != nil {
-		return 0 // it detached meanwhile; perhaps another one is there
-	}
-	if c.People.read.CompareAndSwap(false, true) {
-		close(c.People.first)
-	}
-	if (err != nil) != c.away && h.Host.Unavailable != nil {
-		h.Host.Unavailable(err)
-	}
-	c.away = err != nil
-	return every
-}
-
-func (c *Counter) syncWith(h *storage.Lease[Host]) error {
-	if c.People.secret.Load() == nil {
-		secret, err := h.Host.Secret(h.Context())
-		if err != nil {
-			return err
-		}
-		c.People.secret.Store(&secret)
-	}
-	all := c.now().Sub(c.polled).Abs() >= pollEvery*h.Host.Refresh
-	err := c.syncShards(h.Context(), h, all)
-	if err == nil && all {
-		c.polled = c.now()
-	}
-	return err
-}
-
-// flush writes who is new before the storage goes.
-func (c *Counter) flush(h *storage.Lease[Host]) {
-	ctx, cancel := context.WithTimeout(h.Context(), flushLimit)
-	defer cancel()
-	if err := c.syncShards(ctx, h, false); err != nil && h.Host.Unavailable != nil {
-		h.Host.Unavailable(err)
-	}
-}
-
-// syncShards brings all shards together with storage, or those alone that owe it
-// something.
-func (c *Counter) syncShards(ctx context.Context, h *storage.Lease[Host], all bool) error {
-	return storage.Each(shards, parallel, func(number int) error {
-		s := &c.People.shards[number]
-		s.mu.Lock()
-		owes := s.owes
-		s.mu.Unlock()
-		if !owes && !all {
-			return nil
-		}
-		return c.syncShard(ctx, h, number)
-	})
-}
-
-// syncShard takes what storage has and writes what it lacks.
-func (c *Counter) syncShard(ctx context.Context, h *storage.Lease[Host], number int) error {
-	key := keyOf(number)
-	data, err := h.Load(ctx, key)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	stored, err := decode(data, number)
-	if err != nil {
-		stored = nil // there is none, or it is damaged, and is written anew
-	}
-	mine := c.merge(number, stored)
-	if len(mine) == 0 && len(data) == 0 {
-		return nil
-	}
-	if next := encode(mine); !bytes.Equal(next, data) {
-		if err := h.StoreChecked(ctx, key, next); err != nil && !errors.Is(err, storage.ErrReadBack) {
-			c.owe(number)
-			return err
-		}
-		// What another node wrote at the same time is found at the next look, and so
-		// is what it overwrote.
-	}
-	return nil
-}
-
-func (c *Counter) owe(number int) {
-	s := &c.People.shards[number]
+// meet moves on the day of somebody who counts, and reports whether they do.
+func (s *shard) meet(who person, today uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.owes = true
+	last, known := s.seen[who]
+	if !known || last+Days < today {
+		return false
+	}
+	if last < today {
+		s.seen[who], s.owes = today, true
+	}
+	return true
 }
 
-// merge takes in who was seen elsewhere, forgets who was not seen for long, and gives
-// all who count.
-func (c *Counter) merge(number int, stored map[person]uint32) map[person]uint32 {
-	s, today := &c.People.shards[number], c.today()
+// add takes somebody in, and reports whether they are new.
+func (s *shard) add(who person, today uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := len(s.seen)
-	for who, last := range stored {
-		if last = min(last, today+1); last > s.seen[who] { // a clock may be ahead
-			s.seen[who] = last
-		}
-	}
-	all := make(map[person]uint32, len(s.seen))
-	for who, last := range s.seen {
-		if last+Days < today {
-			delete(s.seen, who)
-			continue
-		}
-		all[who] = last
-	}
-	s.owes = false
-	c.People.count.Add(int64(len(s.seen) - before))
-	return all
+	_, known := s.seen[who]
+	s.seen[who], s.owes = today, true
+	return !known
 }
+
+// hash is HMAC-SHA256 (RFC 2104), cut to its first half. A zero byte, which no name of
+// an issuer holds, ends the first name.
+func hash(secret []byte, issuer, subject string) person {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(issuer))
+	mac.Write([]byte{0})
+	mac.Write([]byte(subject))
+	return person(mac.Sum(nil)[:hashSize])
+}
+
+// today is the day since 1970, in UTC.
+func (c *Counter) today() uint32 { return uint32(c.now().Unix() / int64(day/time.Second)) } //nolint:gosec // until 11 million years from now
+
+// Ready reports whether storage was looked into for those who were seen before; first
+// is closed then.
+func (c *Counter) Ready() (ready bool, first <-chan struct{}) { return c.read.Load(), c.first }

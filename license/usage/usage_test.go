@@ -192,7 +192,7 @@ func TestUnknown(t *testing.T) {
 		s.away = true
 		c := New(nil)
 		defer c.Close() //nolint:errcheck // it has none
-		told := 0
+		calls := 0
 		detach := c.Attach(Host{
 			Storage: s, Refresh: time.Second, Counts: func() bool { return true },
 			Secret: func(context.Context) ([]byte, error) {
@@ -201,7 +201,7 @@ func TestUnknown(t *testing.T) {
 				}
 				return []byte("secret"), nil
 			},
-			Unavailable: func(error) { told++ },
+			Unavailable: func(error) { calls++ },
 		})
 		defer detach()
 		if ready, _ := c.Ready(); ready {
@@ -219,8 +219,8 @@ func TestUnknown(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		see(t, c, "ada", 0, true, Refused)
 		synctest.Wait()
-		if told != 2 {
-			t.Errorf("told %d times of the outage and its end", told)
+		if calls != 2 {
+			t.Errorf("%d calls about the outage and its end", calls)
 		}
 	})
 }

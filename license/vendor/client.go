@@ -151,9 +151,9 @@ type Activation struct {
 	Hosts        []string // nil: those of the account
 }
 
-// body is the request's.
-func (a Activation) body() ([]byte, error) {
-	return json.Marshal(struct {
+// Activate takes a seat, and gives the text of its license.
+func (v *Client) Activate(ctx context.Context, a Activation) ([]byte, error) {
+	body, err := json.Marshal(struct {
 		Product      string   `json:"product"`
 		HardwareID   string   `json:"hardware_id"`
 		Account      string   `json:"customer_account_code"`
@@ -163,11 +163,6 @@ func (a Activation) body() ([]byte, error) {
 		RedirectURI  string   `json:"redirect_uri,omitempty"`
 		Hosts        []string `json:"hosts,omitempty"`
 	}{a.Product, a.HardwareID, a.Account, a.IDToken, a.Code, a.CodeVerifier, a.RedirectURI, a.Hosts})
-}
-
-// Activate takes a seat, and gives the text of its license.
-func (v *Client) Activate(ctx context.Context, a Activation) ([]byte, error) {
-	body, err := a.body()
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request: %w", err)
 	}
