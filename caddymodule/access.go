@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // Access says who is let in where: the part that the handler bearer_auth and
@@ -89,11 +90,11 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(names, ", "))
 		}
 	}
-	var r resolver
+	var r parse.Resolver
 	rules := a.rules()
-	rules.Audiences = r.list("audience", a.Audiences)
-	if r.err != nil {
-		return r.err
+	rules.Audiences = r.List("audience", a.Audiences)
+	if r.Err != nil {
+		return r.Err
 	}
 	if a.predicate, err = rules.Compile(); err != nil || a.Name == "" {
 		return err

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // BearerAuth lets in only requests that carry a good bearer token (RFC 6750) of
@@ -103,8 +104,8 @@ type BearerAuth struct {
 
 // The words that options take.
 var (
-	preflights = choice{preflightPass}
-	cuts       = choice{"streams", cutAll}
+	preflights = parse.Choice{preflightPass}
+	cuts       = parse.Choice{"streams", cutAll}
 )
 
 const (
@@ -139,7 +140,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == errorBodyJSON, b.GRPC != off, b.logger)
+	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == errorBodyJSON, b.GRPC != parse.Off, b.logger)
 	return checkPlacement(ctx)
 }
 
@@ -157,8 +158,8 @@ func (b *BearerAuth) check() error {
 	}
 	for _, err := range []error{
 		b.BoundTokens.check(),
-		preflights.check("preflight", b.Preflight), errorBodies.check("error_body", b.ErrorBody),
-		onOff.check("grpc", b.GRPC), cuts.check("cut", b.Cut),
+		preflights.Check("preflight", b.Preflight), errorBodies.Check("error_body", b.ErrorBody),
+		parse.OnOff.Check("grpc", b.GRPC), cuts.Check("cut", b.Cut),
 	} {
 		if err != nil {
 			return err

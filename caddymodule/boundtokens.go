@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // BoundTokens says how a route takes tokens that are bound to a key (RFC 7800), whose
@@ -59,7 +60,7 @@ type ClientCertificate struct {
 	Format string `json:"format,omitempty"`
 }
 
-var routeBindings = choice{string(auth.BoundRequired), string(auth.BoundDPoP), string(auth.BoundMTLS)}
+var routeBindings = parse.Choice{string(auth.BoundRequired), string(auth.BoundDPoP), string(auth.BoundMTLS)}
 
 // requirements are what the words of a route ask for.
 var requirements = map[string]bound.Requirement{
@@ -95,10 +96,10 @@ func (b *BoundTokens) provision(a *Access) error {
 	if !b.schemes.bearer && !b.schemes.dpop {
 		return fmt.Errorf("bound %s: nobody could be let in, because `bound` of the issuers lets in no such tokens", b.Bound)
 	}
-	var r resolver
-	for _, address := range r.list("public_url", b.PublicURLs) {
+	var r parse.Resolver
+	for _, address := range r.List("public_url", b.PublicURLs) {
 		base, err := parsePublicURL(address)
-		if err != nil && r.err == nil {
+		if err != nil && r.Err == nil {
 			return err
 		}
 		b.site.Bases = append(b.site.Bases, base)
@@ -110,16 +111,16 @@ func (b *BoundTokens) provision(a *Access) error {
 			return fmt.Errorf("client_certificate: %w", err)
 		}
 	}
-	return r.err
+	return r.Err
 }
 
 // check checks the options, but for what other parts of the configuration say.
 func (b *BoundTokens) check() error {
-	if err := routeBindings.check("bound", b.Bound); err != nil {
+	if err := routeBindings.Check("bound", b.Bound); err != nil {
 		return err
 	}
 	for _, address := range b.PublicURLs {
-		if hasPlaceholder(address) {
+		if parse.HasPlaceholder(address) {
 			continue
 		}
 		if _, err := parsePublicURL(address); err != nil {

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // parseGlobalOption reads the global option. Syntax:
@@ -34,40 +34,32 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		d.Next()
 		return nil, d.Err("the global option gatehouse stands twice: put everything into one")
 	}
-	app, lines := new(App), make(notedLines)
+	app, lines := new(App), make(parse.Lines)
 	for d.Next() {
-		if err := noMore(d, "gatehouse"); err != nil {
+		if err := parse.NoMore(d, "gatehouse"); err != nil {
 			return nil, err
 		}
-		err := parseBlock(d, options{
-			"issuer":           repeatable(func(d *caddyfile.Dispenser) error { return parseIssuer(d, &app.Issuers) }),
-			"token_cache":      once(app.TokenCache.parseTokenCache),
-			"dpop":             once(part(&app.DPoP, (*DPoP).parseDPoP)),
-			"service_accounts": lines.once("service_accounts", part(&app.ServiceAccounts, (*ServiceAccounts).parseServiceAccounts)),
-			"license":          once(part(&app.License, (*LicenseConfig).parseLicense)),
-			"signing":          lines.once("signing", part(&app.Signing, (*Signing).parseSigning)),
-			"sso":              lines.once("sso", part(&app.SSO, (*SSO).parseSSO)),
-			"api":              once(part(&app.API, (*APIConfig).parseAPI)),
+		err := parse.Block(d, parse.Options{
+			"issuer":           parse.Repeatable(func(d *caddyfile.Dispenser) error { return parseIssuer(d, &app.Issuers) }),
+			"token_cache":      parse.Once(app.TokenCache.parseTokenCache),
+			"dpop":             parse.Part(&app.DPoP, (*DPoP).parseDPoP),
+			"service_accounts": lines.Note("service_accounts", parse.Part(&app.ServiceAccounts, (*ServiceAccounts).parseServiceAccounts)),
+			"license":          parse.Part(&app.License, (*LicenseConfig).parseLicense),
+			"signing":          lines.Note("signing", parse.Part(&app.Signing, (*Signing).parseSigning)),
+			"sso":              lines.Note("sso", parse.Part(&app.SSO, (*SSO).parseSSO)),
+			"api":              parse.Part(&app.API, (*APIConfig).parseAPI),
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
 	if line, found := app.SSO.givesLicenses(); found && app.Signing == nil {
-		return nil, at(line).WrapErr(errNoSigning)
+		return nil, parse.At(line).WrapErr(errNoSigning)
 	}
 	if option := app.needsIssuer(); option != "" {
-		return nil, lines.at(option, d).Errf("gatehouse: %v", errNoIssuer(option))
+		return nil, lines.At(option, d).Errf("gatehouse: %v", errNoIssuer(option))
 	}
 	return httpcaddyfile.App{Name: appID, Value: caddyconfig.JSON(app, nil)}, nil
-}
-
-// part makes a part of the configuration and lets parse fill it.
-func part[T any](into **T, parse func(*T, *caddyfile.Dispenser) error) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		*into = new(T)
-		return parse(*into, d)
-	}
 }
 
 // parseIssuer reads an issuer, and adds it to a list. Syntax:
@@ -108,54 +100,49 @@ func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 	}
 	i.Issuer = d.Val()
 	line := d.Token()
-	if err := noMore(d, "issuer"); err != nil {
+	if err := parse.NoMore(d, "issuer"); err != nil {
 		return err
 	}
-	if err := parseBlock(d, i.options()); err != nil {
+	if err := parse.Block(d, i.options()); err != nil {
 		return err
 	}
-	if err := i.checkWhole(at(line), *list); err != nil {
+	if err := i.checkWhole(parse.At(line), *list); err != nil {
 		return err
 	}
 	*list = append(*list, i)
 	return nil
 }
 
-func (i *Issuer) options() options {
+func (i *Issuer) options() parse.Options {
 	type d = caddyfile.Dispenser
-	word := func(into *string) option { return once(func(d *d) error { return oneWord(d, into) }) }
-	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
-	return options{
-		"name":         word(&i.Name),
-		"preset":       once(func(d *d) error { return oneOf(d, &i.Preset, auth.Presets()) }),
-		"audience":     list(&i.Audiences),
-		"tenants":      list(&i.Tenants),
-		"trust_domain": word(&i.TrustDomain),
-		"jwks_uri":     word(&i.JWKSURI),
-		"jwks_file":    word(&i.JWKSFile),
-		"algorithms":   once(i.parseAlgorithms),
-		"leeway": once(func(d *d) error {
-			i.Leeway = new(caddy.Duration)
-			return duration(d, i.Leeway, 0, caddy.Duration(auth.MaxLeeway))
-		}),
-		"max_lifetime":     once(func(d *d) error { return duration(d, &i.MaxLifetime, caddy.Duration(time.Second), 0) }),
-		"token_type":       word(&i.TokenType),
-		"id_tokens":        once(func(d *d) error { return oneOf(d, &i.IDTokens, idTokens) }),
-		"bound":            once(func(d *d) error { return oneOf(d, &i.Bound, auth.Bindings()) }),
-		"kind":             repeatable(i.parseKind),
-		"subject_claim":    word(&i.SubjectClaim),
-		"client_claim":     word(&i.ClientClaim),
-		"groups_claim":     word(&i.GroupsClaim),
-		"scopes_claim":     word(&i.ScopesClaim),
-		"scope_includes":   repeatable(i.parseScopeIncludes),
-		"ca":               word(&i.CA),
-		"fetch_token_file": word(&i.FetchTokenFile),
-		"fetch_token_host": list(&i.FetchTokenHosts),
-		"insecure_http":    once(func(d *d) error { return flag(d, &i.InsecureHTTP) }),
-		"refresh":          once(func(d *d) error { return duration(d, &i.Refresh, caddy.Duration(10*time.Second), 0) }),
-		"events":           once(part(&i.Events, (*IssuerEvents).parseEvents)),
-		"max_stale":        once(func(d *d) error { return duration(d, &i.MaxStale, caddy.Duration(time.Minute), 0) }),
-		"introspection":    once(part(&i.Introspection, (*Introspection).parseIntrospection)),
+	return parse.Options{
+		"name":             parse.Word(&i.Name),
+		"preset":           parse.OneOf(&i.Preset, auth.Presets()),
+		"audience":         parse.Words(&i.Audiences),
+		"tenants":          parse.Words(&i.Tenants),
+		"trust_domain":     parse.Word(&i.TrustDomain),
+		"jwks_uri":         parse.Word(&i.JWKSURI),
+		"jwks_file":        parse.Word(&i.JWKSFile),
+		"algorithms":       parse.Once(i.parseAlgorithms),
+		"leeway":           parse.OptionalDuration(&i.Leeway, 0, auth.MaxLeeway),
+		"max_lifetime":     parse.Duration(&i.MaxLifetime, time.Second, 0),
+		"token_type":       parse.Word(&i.TokenType),
+		"id_tokens":        parse.OneOf(&i.IDTokens, idTokens),
+		"bound":            parse.OneOf(&i.Bound, auth.Bindings()),
+		"kind":             parse.Repeatable(i.parseKind),
+		"subject_claim":    parse.Word(&i.SubjectClaim),
+		"client_claim":     parse.Word(&i.ClientClaim),
+		"groups_claim":     parse.Word(&i.GroupsClaim),
+		"scopes_claim":     parse.Word(&i.ScopesClaim),
+		"scope_includes":   parse.Repeatable(i.parseScopeIncludes),
+		"ca":               parse.Word(&i.CA),
+		"fetch_token_file": parse.Word(&i.FetchTokenFile),
+		"fetch_token_host": parse.Words(&i.FetchTokenHosts),
+		"insecure_http":    parse.Flag(&i.InsecureHTTP),
+		"refresh":          parse.Duration(&i.Refresh, 10*time.Second, 0),
+		"events":           parse.Part(&i.Events, (*IssuerEvents).parseEvents),
+		"max_stale":        parse.Duration(&i.MaxStale, time.Minute, 0),
+		"introspection":    parse.Part(&i.Introspection, (*Introspection).parseIntrospection),
 	}
 }
 
@@ -165,7 +152,7 @@ func (i *Issuer) parseKind(d *caddyfile.Dispenser) error {
 		return d.Err("kind: expected service_account or user")
 	}
 	kind, words := d.Val(), d.RemainingArgs()
-	if err := kinds.check("kind", kind); err != nil {
+	if err := kinds.Check("kind", kind); err != nil {
 		return d.WrapErr(err)
 	}
 	if len(words) == 0 {
@@ -183,7 +170,7 @@ func (i *Issuer) parseKind(d *caddyfile.Dispenser) error {
 }
 
 func (i *Issuer) parseScopeIncludes(d *caddyfile.Dispenser) error {
-	list, err := words(d)
+	list, err := parse.ReadWords(d)
 	if err != nil {
 		return err
 	}
@@ -197,11 +184,11 @@ func (i *Issuer) parseScopeIncludes(d *caddyfile.Dispenser) error {
 		i.ScopeIncludes = make(map[string][]string)
 	}
 	i.ScopeIncludes[list[0]] = list[1:]
-	return atLine(d, auth.CheckScopeIncludes(i.ScopeIncludes))
+	return parse.AtLine(d, auth.CheckScopeIncludes(i.ScopeIncludes))
 }
 
 func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {
-	if err := appendWords(d, &i.Algorithms); err != nil {
+	if err := parse.AppendWords(d, &i.Algorithms); err != nil {
 		return err
 	}
 	for _, name := range i.Algorithms {
@@ -220,13 +207,13 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 	}
 	// What holds a placeholder can only be checked once it is resolved.
 	identifier := strings.ReplaceAll(i.Issuer, issuer.TenantPlaceholder, "")
-	if !hasPlaceholder(identifier+i.TrustDomain) && !slices.ContainsFunc(i.Tenants, hasPlaceholder) {
+	if !parse.HasPlaceholder(identifier+i.TrustDomain) && !slices.ContainsFunc(i.Tenants, parse.HasPlaceholder) {
 		policy := auth.Policy{Issuer: i.Issuer, Preset: i.Preset, Tenants: i.Tenants, TrustDomain: i.TrustDomain, SubjectClaim: i.SubjectClaim}
 		if err := policy.CheckIdentifier(); err != nil {
 			return d.WrapErr(err)
 		}
 	}
-	if !hasPlaceholder(identifier) && !hasPlaceholder(i.JWKSURI) && !slices.ContainsFunc(i.FetchTokenHosts, hasPlaceholder) {
+	if !parse.HasPlaceholder(identifier) && !parse.HasPlaceholder(i.JWKSURI) && !slices.ContainsFunc(i.FetchTokenHosts, parse.HasPlaceholder) {
 		err := issuer.Config{
 			Issuer: i.Issuer, JWKSURI: i.JWKSURI, JWKSFile: i.JWKSFile, InsecureHTTP: i.InsecureHTTP,
 			FetchTokenFile: i.FetchTokenFile, FetchTokenHosts: i.FetchTokenHosts,
@@ -251,7 +238,7 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 			return d.Errf("issuers %s and %s are both named %q: give one of them another with `name`", other.Issuer, i.Issuer, i.label())
 		}
 	}
-	return atLine(d, i.checkPrefixes(others))
+	return parse.AtLine(d, i.checkPrefixes(others))
 }
 
 // label is the name as far as the Caddyfile alone tells it.
@@ -265,7 +252,7 @@ func (i *Issuer) label() string {
 // parseTokenCache reads a number of tokens or a size.
 func (c *TokenCache) parseTokenCache(d *caddyfile.Dispenser) error {
 	option, text := d.Val(), ""
-	if err := wordFor(d, &text, tokenCacheExpected); err != nil {
+	if err := parse.ReadWord(d, &text, tokenCacheExpected); err != nil {
 		return err
 	}
 	*c = TokenCache(text)
@@ -289,17 +276,13 @@ func (c *TokenCache) parseTokenCache(d *caddyfile.Dispenser) error {
 //	    }
 //	}
 func (s *ServiceAccounts) parseServiceAccounts(d *caddyfile.Dispenser) error {
-	if err := noMore(d, "service_accounts"); err != nil {
+	if err := parse.NoMore(d, "service_accounts"); err != nil {
 		return err
 	}
-	return parseBlock(d, options{
-		"registration": once(func(d *caddyfile.Dispenser) error {
-			return oneOf(d, &s.Registration, registrations)
-		}),
-		"refresh": once(func(d *caddyfile.Dispenser) error {
-			return duration(d, &s.Refresh, caddy.Duration(account.MinRefresh), caddy.Duration(time.Hour))
-		}),
-		"account": repeatable(s.parseAccount),
+	return parse.Block(d, parse.Options{
+		"registration": parse.OneOf(&s.Registration, registrations),
+		"refresh":      parse.Duration(&s.Refresh, account.MinRefresh, time.Hour),
+		"account":      parse.Repeatable(s.parseAccount),
 	})
 }
 
@@ -310,23 +293,21 @@ func (s *ServiceAccounts) parseAccount(d *caddyfile.Dispenser) error {
 	}
 	declared.Subject = d.Val()
 	line := d.Token()
-	if err := noMore(d, "account"); err != nil {
+	if err := parse.NoMore(d, "account"); err != nil {
 		return err
 	}
-	if err := parseBlock(d, options{
-		"issuer": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &declared.Issuer) }),
-		"by": once(func(d *caddyfile.Dispenser) error {
-			return oneOf(d, &declared.By, choice{string(account.BySubject), string(account.ByClient), string(account.ByEither)})
-		}),
-		"name":   once(func(d *caddyfile.Dispenser) error { return oneWord(d, &declared.Name) }),
-		"groups": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &declared.Groups) }),
-		"status": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &declared.Status, choice{"active", "inactive"}) }),
+	if err := parse.Block(d, parse.Options{
+		"issuer": parse.Word(&declared.Issuer),
+		"by":     parse.OneOf(&declared.By, parse.Choice{string(account.BySubject), string(account.ByClient), string(account.ByEither)}),
+		"name":   parse.Word(&declared.Name),
+		"groups": parse.Words(&declared.Groups),
+		"status": parse.OneOf(&declared.Status, parse.Choice{"active", "inactive"}),
 	}); err != nil {
 		return err
 	}
 	for _, other := range s.Accounts {
 		if other.Subject == declared.Subject && other.Issuer == declared.Issuer {
-			return at(line).Errf("account %s is declared twice, expected each once for an issuer", declared.Subject)
+			return parse.At(line).Errf("account %s is declared twice, expected each once for an issuer", declared.Subject)
 		}
 	}
 	s.Accounts = append(s.Accounts, declared)
@@ -341,13 +322,13 @@ func (s *ServiceAccounts) parseAccount(d *caddyfile.Dispenser) error {
 //	    trust_admin_endpoint
 //	}
 func (c *APIConfig) parseAPI(d *caddyfile.Dispenser) error {
-	if err := noMore(d, "api"); err != nil {
+	if err := parse.NoMore(d, "api"); err != nil {
 		return err
 	}
-	return parseBlock(d, options{
-		"issuer":               once(func(d *caddyfile.Dispenser) error { return oneWord(d, &c.Issuer) }),
-		"admin_group":          once(func(d *caddyfile.Dispenser) error { return oneWord(d, &c.AdminGroup) }),
-		"trust_admin_endpoint": once(func(d *caddyfile.Dispenser) error { return flag(d, &c.TrustAdminEndpoint) }),
+	return parse.Block(d, parse.Options{
+		"issuer":               parse.Word(&c.Issuer),
+		"admin_group":          parse.Word(&c.AdminGroup),
+		"trust_admin_endpoint": parse.Flag(&c.TrustAdminEndpoint),
 	})
 }
 
@@ -359,7 +340,7 @@ func parseGatehouseAPI(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 	if err := checkDirective(h, "gatehouse_api", (*App).apiNeedsIssuer); err != nil {
 		return nil, err
 	}
-	if err := noMore(h.Dispenser, "gatehouse_api"); err != nil {
+	if err := parse.NoMore(h.Dispenser, "gatehouse_api"); err != nil {
 		return nil, err
 	}
 	if h.NextBlock(0) {

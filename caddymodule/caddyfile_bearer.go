@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // parseBearerAuth reads the directive. Syntax:
@@ -61,11 +62,11 @@ func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error
 	if err := checkDirective(h, "bearer_auth", func(a *App) bool { return len(a.Issuers) == 0 }); err != nil {
 		return nil, err
 	}
-	if err := noMore(h.Dispenser, "bearer_auth"); err != nil {
+	if err := parse.NoMore(h.Dispenser, "bearer_auth"); err != nil {
 		return nil, err
 	}
 	b := new(BearerAuth)
-	if err := parseBlock(h.Dispenser, b.options().checkedBy(b.check)); err != nil {
+	if err := parse.Block(h.Dispenser, b.options().CheckedBy(b.check)); err != nil {
 		return nil, err
 	}
 	routes := append(b.cleaningRoute(h, matcher), h.NewRoute(matcher, b)...)
@@ -75,43 +76,42 @@ func parseBearerAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error
 	return append(b.metadataRoute(h), routes...), nil
 }
 
-func (b *BearerAuth) options() options {
+func (b *BearerAuth) options() parse.Options {
 	type d = caddyfile.Dispenser
-	list := func(into *[]string) option { return repeatable(func(d *d) error { return appendWords(d, into) }) }
-	return options{
-		"issuer":               list(&b.Issuers),
-		"audience":             list(&b.Audiences),
-		"scope":                repeatable(func(d *d) error { return scopes(d, &b.Scopes, &b.AnyScopes) }),
-		"group":                repeatable(func(d *d) error { return appendLine(d, &b.Groups) }),
-		"claim":                repeatable(b.parseClaim),
-		"service_account":      once(func(d *d) error { return oneOf(d, &b.ServiceAccount, choice{"only", "deny"}) }),
-		"acr":                  list(&b.ACR),
-		"authenticated_within": once(func(d *d) error { return duration(d, &b.AuthenticatedWithin, caddy.Duration(time.Second), 0) }),
-		"name":                 once(func(d *d) error { return oneWord(d, &b.Name) }),
-		"optional":             once(func(d *d) error { return flag(d, &b.Optional) }),
-		"header":               repeatable(b.parseHeader),
-		"strip_token":          once(func(d *d) error { return flag(d, &b.StripToken) }),
-		"token_from":           repeatable(b.parseTokenFrom),
-		"keep_authorization":   once(func(d *d) error { return flag(d, &b.KeepAuthorization) }),
-		"pass_other":           list(&b.PassOther),
-		"preflight":            once(func(d *d) error { return oneOf(d, &b.Preflight, preflights) }),
-		"realm":                once(func(d *d) error { return oneWord(d, &b.Realm) }),
-		"protected_resource":   once(func(d *d) error { return oneWord(d, &b.ProtectedResource) }),
-		"error_body":           once(func(d *d) error { return oneOf(d, &b.ErrorBody, errorBodies) }),
-		"grpc":                 once(func(d *d) error { return oneOf(d, &b.GRPC, onOff) }),
-		"upgrade":              list(&b.Upgrade),
-		"cookie_origin":        list(&b.CookieOrigins),
-		"cut":                  once(func(d *d) error { return oneOf(d, &b.Cut, cuts) }),
-		"bound":                once(func(d *d) error { return oneOf(d, &b.Bound, routeBindings) }),
-		"public_url":           list(&b.PublicURLs),
-		"client_certificate":   once(b.parseClientCertificate),
-		"as_bearer":            once(func(d *d) error { return flag(d, &b.AsBearer) }),
+	return parse.Options{
+		"issuer":               parse.Words(&b.Issuers),
+		"audience":             parse.Words(&b.Audiences),
+		"scope":                parse.Repeatable(func(d *d) error { return scopes(d, &b.Scopes, &b.AnyScopes) }),
+		"group":                parse.WordLines(&b.Groups),
+		"claim":                parse.Repeatable(b.parseClaim),
+		"service_account":      parse.OneOf(&b.ServiceAccount, parse.Choice{"only", "deny"}),
+		"acr":                  parse.Words(&b.ACR),
+		"authenticated_within": parse.Duration(&b.AuthenticatedWithin, time.Second, 0),
+		"name":                 parse.Word(&b.Name),
+		"optional":             parse.Flag(&b.Optional),
+		"header":               parse.Repeatable(b.parseHeader),
+		"strip_token":          parse.Flag(&b.StripToken),
+		"token_from":           parse.Repeatable(b.parseTokenFrom),
+		"keep_authorization":   parse.Flag(&b.KeepAuthorization),
+		"pass_other":           parse.Words(&b.PassOther),
+		"preflight":            parse.OneOf(&b.Preflight, preflights),
+		"realm":                parse.Word(&b.Realm),
+		"protected_resource":   parse.Word(&b.ProtectedResource),
+		"error_body":           parse.OneOf(&b.ErrorBody, errorBodies),
+		"grpc":                 parse.OneOf(&b.GRPC, parse.OnOff),
+		"upgrade":              parse.Words(&b.Upgrade),
+		"cookie_origin":        parse.Words(&b.CookieOrigins),
+		"cut":                  parse.OneOf(&b.Cut, cuts),
+		"bound":                parse.OneOf(&b.Bound, routeBindings),
+		"public_url":           parse.Words(&b.PublicURLs),
+		"client_certificate":   parse.Once(b.parseClientCertificate),
+		"as_bearer":            parse.Flag(&b.AsBearer),
 	}
 }
 
 // scopes reads `scope <scope...>`, all of which are asked for, or `scope any <scope...>`.
 func scopes(d *caddyfile.Dispenser, all *[]string, any *[][]string) error {
-	list, err := words(d)
+	list, err := parse.ReadWords(d)
 	switch {
 	case err != nil:
 		return err
@@ -193,9 +193,9 @@ func parseIdentityHeaders(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, 
 	h.Next() // the directive's name
 	handler := new(IdentityHeaders)
 	handler.Names = h.RemainingArgs()
-	if err := parseBlock(h.Dispenser, options{
-		"from_proxies": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &handler.FromProxies) }),
-		"upgrade":      repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &handler.Upgrade) }),
+	if err := parse.Block(h.Dispenser, parse.Options{
+		"from_proxies": parse.Words(&handler.FromProxies),
+		"upgrade":      parse.Words(&handler.Upgrade),
 	}); err != nil {
 		return nil, err
 	}
@@ -236,9 +236,9 @@ func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("principal takes a block, found %q", d.Val())
 	}
-	return parseBlock(d, options{
-		"kind":  once(func(d *caddyfile.Dispenser) error { return oneOf(d, &m.Kind, kinds) }),
-		"group": repeatable(func(d *caddyfile.Dispenser) error { return appendLine(d, &m.Groups) }),
-		"scope": repeatable(func(d *caddyfile.Dispenser) error { return scopes(d, &m.Scopes, &m.AnyScopes) }),
-	}.checkedBy(m.check))
+	return parse.Block(d, parse.Options{
+		"kind":  parse.OneOf(&m.Kind, kinds),
+		"group": parse.WordLines(&m.Groups),
+		"scope": parse.Repeatable(func(d *caddyfile.Dispenser) error { return scopes(d, &m.Scopes, &m.AnyScopes) }),
+	}.CheckedBy(m.check))
 }

@@ -1,8 +1,9 @@
 package caddymodule
 
 import (
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // parseEvents reads what events are taken of an issuer. Syntax:
@@ -23,13 +24,13 @@ import (
 //	    ends               session|subject
 //	}
 func (e *IssuerEvents) parseEvents(d *caddyfile.Dispenser) error {
-	if err := noMore(d, "events"); err != nil {
+	if err := parse.NoMore(d, "events"); err != nil {
 		return err
 	}
-	return parseBlock(d, options{
-		"audience": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &e.Audiences) }),
-		"transmitter": once(func(d *caddyfile.Dispenser) error {
-			list, err := words(d)
+	return parse.Block(d, parse.Options{
+		"audience": parse.Words(&e.Audiences),
+		"transmitter": parse.Once(func(d *caddyfile.Dispenser) error {
+			list, err := parse.ReadWords(d)
 			if err == nil && len(list) != 2 {
 				err = d.Errf("transmitter: found %d words, expected its identifier and the address of its key set", len(list))
 			}
@@ -38,18 +39,18 @@ func (e *IssuerEvents) parseEvents(d *caddyfile.Dispenser) error {
 			}
 			return err
 		}),
-		"backchannel_logout": repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &e.BackChannelLogout) }),
-		"push":               once(part(&e.Push, (*EventPush).parsePush)),
-		"poll":               once(part(&e.Poll, (*EventPoll).parsePoll)),
-		"global_revocation": once(part(&e.GlobalRevocation, func(g *EventGlobal, d *caddyfile.Dispenser) error {
+		"backchannel_logout": parse.Words(&e.BackChannelLogout),
+		"push":               parse.Part(&e.Push, (*EventPush).parsePush),
+		"poll":               parse.Part(&e.Poll, (*EventPoll).parsePoll),
+		"global_revocation": parse.Part(&e.GlobalRevocation, func(g *EventGlobal, d *caddyfile.Dispenser) error {
 			if d.CountRemainingArgs() == 0 {
 				return nil
 			}
-			return appendWords(d, &g.Audiences)
-		})),
-		"match_email": once(func(d *caddyfile.Dispenser) error { return flag(d, &e.MatchEmail) }),
-		"untyped":     once(func(d *caddyfile.Dispenser) error { return flag(d, &e.Untyped) }),
-		"ends":        once(func(d *caddyfile.Dispenser) error { return oneOf(d, &e.Ends, eventEnds) }),
+			return parse.AppendWords(d, &g.Audiences)
+		}),
+		"match_email": parse.Flag(&e.MatchEmail),
+		"untyped":     parse.Flag(&e.Untyped),
+		"ends":        parse.OneOf(&e.Ends, eventEnds),
 	})
 }
 
@@ -66,14 +67,12 @@ func (p *EventPush) parsePush(d *caddyfile.Dispenser) error {
 }
 
 func (p *EventPoll) parsePoll(d *caddyfile.Dispenser) error {
-	if err := wordFor(d, &p.URL, "the address of the polling endpoint"); err != nil {
+	if err := parse.ReadWord(d, &p.URL, "the address of the polling endpoint"); err != nil {
 		return err
 	}
-	return parseBlock(d, options{
-		"every": once(func(d *caddyfile.Dispenser) error {
-			return duration(d, &p.Every, caddy.Duration(minPollInterval), caddy.Duration(maxPollInterval))
-		}),
-		"token": once(func(d *caddyfile.Dispenser) error {
+	return parse.Block(d, parse.Options{
+		"every": parse.Duration(&p.Every, minPollInterval, maxPollInterval),
+		"token": parse.Once(func(d *caddyfile.Dispenser) error {
 			list := d.RemainingArgs()
 			if len(list) != 1 || list[0] == "" {
 				return d.Err("token: expected one value") // what stands there is a secret
@@ -81,13 +80,13 @@ func (p *EventPoll) parsePoll(d *caddyfile.Dispenser) error {
 			p.Token = list[0]
 			return nil
 		}),
-		"client_credentials": once(part(&p.ClientCredentials, func(c *EventCredentials, d *caddyfile.Dispenser) error {
+		"client_credentials": parse.Part(&p.ClientCredentials, func(c *EventCredentials, d *caddyfile.Dispenser) error {
 			list := d.RemainingArgs()
 			if len(list) < 3 {
 				return d.Errf("client_credentials: found %d words, expected the token endpoint, the client id, its secret and perhaps scopes", len(list))
 			}
 			c.TokenURL, c.ClientID, c.ClientSecret, c.Scopes = list[0], list[1], list[2], list[3:]
 			return nil
-		})),
+		}),
 	})
 }

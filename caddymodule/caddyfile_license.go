@@ -3,11 +3,12 @@ package caddymodule
 import (
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // parseLicense reads the part of the global option about the license. Syntax:
@@ -33,40 +34,34 @@ import (
 //	}
 func (c *LicenseConfig) parseLicense(d *caddyfile.Dispenser) error {
 	line := d.Token()
-	if err := noMore(d, "license"); err != nil {
+	if err := parse.NoMore(d, "license"); err != nil {
 		return err
 	}
-	if err := parseBlock(d, c.options().checkedBy(c.check)); err != nil {
+	if err := parse.Block(d, c.options().CheckedBy(c.check)); err != nil {
 		return err
 	}
 	if c.File != "" && c.Inline != "" {
-		return at(line).Errf("license: %v", errTwoSources)
+		return parse.At(line).Errf("license: %v", errTwoSources)
 	}
 	if len(c.TrustedKeys) == 0 && !sealedBuild() {
-		return at(line).Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
+		return parse.At(line).Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
 	}
 	return nil
 }
 
-func (c *LicenseConfig) options() options {
+func (c *LicenseConfig) options() parse.Options {
 	type d = caddyfile.Dispenser
-	return options{
-		"file":            once(func(d *d) error { return oneWord(d, &c.File) }),
-		"inline":          once(func(d *d) error { return oneWord(d, &c.Inline) }),
-		"trusted_key":     repeatable(c.parseTrustedKey),
-		"revoked_id":      repeatable(c.parseRevokedIDs),
-		"revocation_list": once(func(d *d) error { return oneWord(d, &c.RevocationList) }),
-		"renew":           once(c.parseRenew),
-		"warn": once(func(d *d) error {
-			c.Warn = new(caddy.Duration)
-			return duration(d, c.Warn, 0, caddy.Duration(maxLicenseSpan))
-		}),
-		"grace": once(func(d *d) error {
-			c.Grace = new(caddy.Duration)
-			return duration(d, c.Grace, 0, caddy.Duration(maxLicenseSpan))
-		}),
-		"missing":     once(func(d *d) error { return oneOf(d, &c.Missing, missingAnswers) }),
-		"enforcement": once(func(d *d) error { return oneOf(d, &c.Enforcement, enforcements) }),
+	return parse.Options{
+		"file":            parse.Word(&c.File),
+		"inline":          parse.Word(&c.Inline),
+		"trusted_key":     parse.Repeatable(c.parseTrustedKey),
+		"revoked_id":      parse.Repeatable(c.parseRevokedIDs),
+		"revocation_list": parse.Word(&c.RevocationList),
+		"renew":           parse.Once(c.parseRenew),
+		"warn":            parse.OptionalDuration(&c.Warn, 0, maxLicenseSpan),
+		"grace":           parse.OptionalDuration(&c.Grace, 0, maxLicenseSpan),
+		"missing":         parse.OneOf(&c.Missing, missingAnswers),
+		"enforcement":     parse.OneOf(&c.Enforcement, enforcements),
 	}
 }
 
@@ -76,7 +71,7 @@ const maxLicenseSpan = 10 * 366 * 24 * time.Hour
 
 func (c *LicenseConfig) parseTrustedKey(d *caddyfile.Dispenser) error {
 	t := new(TrustedKey)
-	if err := oneWord(d, &t.File); err != nil {
+	if err := parse.ReadWord(d, &t.File, "a value"); err != nil {
 		return err
 	}
 	for _, other := range c.TrustedKeys {
@@ -85,14 +80,14 @@ func (c *LicenseConfig) parseTrustedKey(d *caddyfile.Dispenser) error {
 		}
 	}
 	c.TrustedKeys = append(c.TrustedKeys, t)
-	return parseBlock(d, options{
-		"not_after_issue": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &t.NotAfterIssue) }),
-		"revoked":         once(func(d *caddyfile.Dispenser) error { return flag(d, &t.Revoked) }),
-	}.checkedBy(c.check))
+	return parse.Block(d, parse.Options{
+		"not_after_issue": parse.Word(&t.NotAfterIssue),
+		"revoked":         parse.Flag(&t.Revoked),
+	}.CheckedBy(c.check))
 }
 
 func (c *LicenseConfig) parseRevokedIDs(d *caddyfile.Dispenser) error {
-	list, err := words(d)
+	list, err := parse.ReadWords(d)
 	if err != nil {
 		return err
 	}
@@ -115,20 +110,20 @@ func (c *LicenseConfig) parseRevokedIDs(d *caddyfile.Dispenser) error {
 //	}
 func (s *Signing) parseSigning(d *caddyfile.Dispenser) error {
 	line := d.Token()
-	if err := noMore(d, "signing"); err != nil {
+	if err := parse.NoMore(d, "signing"); err != nil {
 		return err
 	}
-	err := parseBlock(d, options{
-		"key":        once(s.parseKey),
-		"passphrase": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Passphrase) }),
-		"group":      once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Group) }),
-		"max_ttl":    once(func(d *caddyfile.Dispenser) error { return duration(d, &s.MaxTTL, caddy.Duration(time.Second), 0) }),
+	err := parse.Block(d, parse.Options{
+		"key":        parse.Once(s.parseKey),
+		"passphrase": parse.Word(&s.Passphrase),
+		"group":      parse.Word(&s.Group),
+		"max_ttl":    parse.Duration(&s.MaxTTL, time.Second, 0),
 	})
 	if err != nil {
 		return err
 	}
 	if s.Key == "" && s.KeyEnv == "" {
-		return at(line).Err("signing: expected `key /path/to/vendor.key` or `key env NAME`")
+		return parse.At(line).Err("signing: expected `key /path/to/vendor.key` or `key env NAME`")
 	}
 	return nil
 }
@@ -155,15 +150,15 @@ func (s *Signing) parseKey(d *caddyfile.Dispenser) error {
 //	}
 func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name
-	if err := noMore(h.Dispenser, "require_license"); err != nil {
+	if err := parse.NoMore(h.Dispenser, "require_license"); err != nil {
 		return nil, err
 	}
 	l := new(RequireLicense)
-	return l, parseBlock(h.Dispenser, options{
-		"feature":    repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &l.Features) }),
-		"error_body": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.ErrorBody, errorBodies) }),
-		"grpc":       once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.GRPC, onOff) }),
-	}.checkedBy(l.check))
+	return l, parse.Block(h.Dispenser, parse.Options{
+		"feature":    parse.Words(&l.Features),
+		"error_body": parse.OneOf(&l.ErrorBody, errorBodies),
+		"grpc":       parse.OneOf(&l.GRPC, parse.OnOff),
+	}.CheckedBy(l.check))
 }
 
 // UnmarshalCaddyfile reads the matcher. Syntax:
@@ -171,7 +166,7 @@ func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	license_feature <name...>    # all of them
 func (m *MatchLicenseFeature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the matcher's name
-	if err := appendWords(d, &m.Features); err != nil {
+	if err := parse.AppendWords(d, &m.Features); err != nil {
 		return err
 	}
 	if err := checkFeatures("license_feature", m.Features); err != nil {

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // parseSSO reads the part of the global option about login pages. Syntax:
@@ -41,20 +41,18 @@ import (
 //	}
 func (s *SSO) parseSSO(d *caddyfile.Dispenser) error {
 	line := d.Token()
-	if err := noMore(d, "sso"); err != nil {
+	if err := parse.NoMore(d, "sso"); err != nil {
 		return err
 	}
 	p := ssoParser{SSO: s}
-	err := parseBlock(d, options{
-		"credential":           repeatable(p.parseCredential),
-		"product":              repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &s.Products) }),
-		"account":              repeatable(p.parseAccount),
-		"response_signing_key": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.ResponseSigningKey) }),
-		"max_skew": once(func(d *caddyfile.Dispenser) error {
-			return duration(d, &s.MaxSkew, caddy.Duration(time.Second), caddy.Duration(24*time.Hour))
-		}),
-		"rate_limit": once(s.parseRateLimit),
-		"group":      once(func(d *caddyfile.Dispenser) error { return oneWord(d, &s.Group) }),
+	err := parse.Block(d, parse.Options{
+		"credential":           parse.Repeatable(p.parseCredential),
+		"product":              parse.Words(&s.Products),
+		"account":              parse.Repeatable(p.parseAccount),
+		"response_signing_key": parse.Word(&s.ResponseSigningKey),
+		"max_skew":             parse.Duration(&s.MaxSkew, time.Second, 24*time.Hour),
+		"rate_limit":           parse.Number(&s.RateLimit, 1, 1_000_000),
+		"group":                parse.Word(&s.Group),
 	})
 	if err != nil {
 		return err
@@ -69,15 +67,6 @@ type ssoParser struct {
 	accountLines    []caddyfile.Token
 }
 
-func (s *SSO) parseRateLimit(d *caddyfile.Dispenser) error {
-	var limit *int
-	if err := number(d, &limit, 1, 1_000_000); err != nil {
-		return err
-	}
-	s.RateLimit = *limit
-	return nil
-}
-
 func (s *ssoParser) parseCredential(d *caddyfile.Dispenser) error {
 	c, line := new(SSOCredential), d.Token()
 	if !d.AllArgs(&c.APIKey, &c.SharedKey) || c.APIKey == "" || c.SharedKey == "" {
@@ -90,10 +79,10 @@ func (s *ssoParser) parseCredential(d *caddyfile.Dispenser) error {
 	}
 	s.Credentials = append(s.Credentials, c)
 	s.credentialLines = append(s.credentialLines, line)
-	return parseBlock(d, options{
-		"product":  repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &c.Products) }),
-		"account":  repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &c.Accounts) }),
-		"disabled": once(func(d *caddyfile.Dispenser) error { return flag(d, &c.Disabled) }),
+	return parse.Block(d, parse.Options{
+		"product":  parse.Words(&c.Products),
+		"account":  parse.Words(&c.Accounts),
+		"disabled": parse.Flag(&c.Disabled),
 	})
 }
 
@@ -103,7 +92,7 @@ func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
 		return d.Err("account: expected the code of a customer account")
 	}
 	c.Code = d.Val()
-	if err := noMore(d, "account"); err != nil {
+	if err := parse.NoMore(d, "account"); err != nil {
 		return err
 	}
 	for _, other := range s.Accounts {
@@ -113,27 +102,19 @@ func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
 	}
 	s.Accounts = append(s.Accounts, c)
 	s.accountLines = append(s.accountLines, line)
-	word := func(into *string) option {
-		return once(func(d *caddyfile.Dispenser) error { return oneWord(d, into) })
-	}
-	list := func(into *[]string) option {
-		return repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, into) })
-	}
-	return parseBlock(d, options{
-		"issuer":                 word(&c.Issuer),
-		"authorization_endpoint": word(&c.AuthorizationEndpoint),
-		"preset":                 once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.Preset, sso.Presets()) }),
-		"client_id":              word(&c.ClientID),
-		"redirect_uri":           list(&c.RedirectURIs),
-		"scope":                  list(&c.Scopes),
-		"param":                  repeatable(c.parseParam),
-		"product":                list(&c.Products),
-		"response_type": once(func(d *caddyfile.Dispenser) error {
-			return oneOf(d, &c.ResponseType, choice{sso.ResponseTypeCode, sso.ResponseTypeToken})
-		}),
-		"implicit_flow": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &c.ImplicitFlow, onOff) }),
-		"client_secret": word(&c.ClientSecret),
-		"license":       once(part(&c.License, (*SSOLicense).parseSSOLicense)),
+	return parse.Block(d, parse.Options{
+		"issuer":                 parse.Word(&c.Issuer),
+		"authorization_endpoint": parse.Word(&c.AuthorizationEndpoint),
+		"preset":                 parse.OneOf(&c.Preset, sso.Presets()),
+		"client_id":              parse.Word(&c.ClientID),
+		"redirect_uri":           parse.Words(&c.RedirectURIs),
+		"scope":                  parse.Words(&c.Scopes),
+		"param":                  parse.Repeatable(c.parseParam),
+		"product":                parse.Words(&c.Products),
+		"response_type":          parse.OneOf(&c.ResponseType, parse.Choice{sso.ResponseTypeCode, sso.ResponseTypeToken}),
+		"implicit_flow":          parse.OneOf(&c.ImplicitFlow, parse.OnOff),
+		"client_secret":          parse.Word(&c.ClientSecret),
+		"license":                parse.Part(&c.License, (*SSOLicense).parseSSOLicense),
 	})
 }
 
@@ -158,10 +139,10 @@ func (c *SSOAccount) parseParam(d *caddyfile.Dispenser) error {
 func (s *ssoParser) check(line caddyfile.Token) error {
 	config := sso.Config{Products: s.Products}
 	if len(s.Products) == 0 {
-		return at(line).Err("sso: no product: expected at least one, such as `product my-product`")
+		return parse.At(line).Err("sso: no product: expected at least one, such as `product my-product`")
 	}
 	if len(s.Accounts) == 0 {
-		return at(line).Err("sso: no account: expected at least one `account <code> { … }`")
+		return parse.At(line).Err("sso: no account: expected at least one `account <code> { … }`")
 	}
 	for i, a := range s.Accounts {
 		account, err := a.draft()
@@ -169,14 +150,14 @@ func (s *ssoParser) check(line caddyfile.Token) error {
 			_, err = sso.New(sso.Config{Products: s.Products, Accounts: []sso.Account{account}})
 		}
 		if err != nil {
-			return at(s.accountLines[i]).WrapErr(err)
+			return parse.At(s.accountLines[i]).WrapErr(err)
 		}
 		config.Accounts = append(config.Accounts, account)
 	}
 	for i, c := range s.Credentials {
 		config.Credentials = []sso.Credential{c.credential(assumed("credential", c.APIKey), "assumed")}
 		if _, err := sso.New(config); err != nil {
-			return at(s.credentialLines[i]).WrapErr(err)
+			return parse.At(s.credentialLines[i]).WrapErr(err)
 		}
 	}
 	return nil
@@ -189,7 +170,7 @@ func (c *SSOAccount) draft() (sso.Account, error) {
 		return account, nil
 	}
 	account.Metadata = new(issuer.Engine) // it is not asked
-	if hasPlaceholder(c.Issuer) {
+	if parse.HasPlaceholder(c.Issuer) {
 		return account, nil
 	}
 	// Whether http will do is said where the issuer is, maybe further down.
@@ -201,7 +182,7 @@ func (c *SSOAccount) draft() (sso.Account, error) {
 
 // assumed takes a placeholder for something that every option takes.
 func assumed(_, value string) string {
-	if hasPlaceholder(value) {
+	if parse.HasPlaceholder(value) {
 		return "https://placeholder.example"
 	}
 	return value

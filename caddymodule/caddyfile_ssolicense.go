@@ -4,9 +4,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -30,64 +30,42 @@ import (
 //	}
 func (l *SSOLicense) parseSSOLicense(d *caddyfile.Dispenser) error {
 	l.line = d.Token()
-	if err := noMore(d, "license"); err != nil {
+	if err := parse.NoMore(d, "license"); err != nil {
 		return err
 	}
-	whole := func(into *int, most int) option {
-		return once(func(d *caddyfile.Dispenser) error {
-			var n *int
-			if err := number(d, &n, 1, most); err != nil {
-				return err
-			}
-			*into = *n
-			return nil
-		})
-	}
-	span := func(into *caddy.Duration, least caddy.Duration) option {
-		return once(func(d *caddyfile.Dispenser) error { return duration(d, into, least, caddy.Duration(maxLicenseSpan)) })
-	}
-	const minute = caddy.Duration(time.Minute)
-	l.Grace = new(caddy.Duration)
-	given := false
-	err := parseBlock(d, options{
-		"hosts":          once(l.parseHosts),
-		"type":           once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.Type, licenseTypesOf) }),
-		"features":       repeatable(func(d *caddyfile.Dispenser) error { return appendWords(d, &l.Features) }),
-		"limit":          repeatable(l.parseLimit),
-		"seats":          whole(&l.Seats, 1_000_000),
-		"seats_per_user": whole(&l.SeatsPerUser, 1_000_000),
-		"valid":          span(&l.Valid, minute),
-		"grace": once(func(d *caddyfile.Dispenser) error {
-			given = true
-			return duration(d, l.Grace, 0, caddy.Duration(maxLicenseSpan))
-		}),
-		"until": once(func(d *caddyfile.Dispenser) error {
-			if err := wordFor(d, &l.Until, "a day such as 2027-12-31"); err != nil {
+	err := parse.Block(d, parse.Options{
+		"hosts":          parse.Once(l.parseHosts),
+		"type":           parse.OneOf(&l.Type, licenseTypesOf),
+		"features":       parse.Words(&l.Features),
+		"limit":          parse.Repeatable(l.parseLimit),
+		"seats":          parse.Number(&l.Seats, 1, 1_000_000),
+		"seats_per_user": parse.Number(&l.SeatsPerUser, 1, 1_000_000),
+		"valid":          parse.Duration(&l.Valid, time.Minute, maxLicenseSpan),
+		"grace":          parse.OptionalDuration(&l.Grace, 0, maxLicenseSpan),
+		"until": parse.Once(func(d *caddyfile.Dispenser) error {
+			if err := parse.ReadWord(d, &l.Until, "a day such as 2027-12-31"); err != nil {
 				return err
 			}
 			_, err := parseUntil(l.Until)
-			return atLine(d, err)
+			return parse.AtLine(d, err)
 		}),
-		"trial":       span(&l.Trial, minute),
-		"claim":       once(l.parseClaim),
-		"bind":        once(func(d *caddyfile.Dispenser) error { return oneOf(d, &l.Bind, bindings) }),
-		"version":     whole(&l.Version, 2),
-		"description": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &l.Description) }),
+		"trial":       parse.Duration(&l.Trial, time.Minute, maxLicenseSpan),
+		"claim":       parse.Once(l.parseClaim),
+		"bind":        parse.OneOf(&l.Bind, bindings),
+		"version":     parse.Number(&l.Version, 1, 2),
+		"description": parse.Word(&l.Description),
 	})
-	if !given {
-		l.Grace = nil
-	}
 	if err != nil {
 		return err
 	}
 	if _, err := l.terms(); err != nil {
-		return at(l.line).Errf("license: %w", err)
+		return parse.At(l.line).Errf("license: %w", err)
 	}
 	return nil
 }
 
 func (l *SSOLicense) parseHosts(d *caddyfile.Dispenser) error {
-	list, err := words(d)
+	list, err := parse.ReadWords(d)
 	if err != nil {
 		return err
 	}
@@ -119,7 +97,7 @@ func (l *SSOLicense) parseLimit(d *caddyfile.Dispenser) error {
 	if len(list) == 2 {
 		return nil
 	}
-	if err := (choice{"advisory", "deny"}).check("limit", list[2]); err != nil {
+	if err := (parse.Choice{"advisory", "deny"}).Check("limit", list[2]); err != nil {
 		return d.WrapErr(err)
 	}
 	if l.Enforcement == nil {

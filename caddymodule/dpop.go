@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
@@ -52,7 +53,7 @@ const (
 	nonceNode           = "node"
 )
 
-var nonceModes = choice{off, nonceNode}
+var nonceModes = parse.Choice{parse.Off, nonceNode}
 
 // options are those of the block dpop. Syntax:
 //
@@ -64,29 +65,20 @@ var nonceModes = choice{off, nonceNode}
 //	}
 func (p *DPoP) parseDPoP(d *caddyfile.Dispenser) error {
 	type disp = caddyfile.Dispenser
-	if err := noMore(d, "dpop"); err != nil {
+	if err := parse.NoMore(d, "dpop"); err != nil {
 		return err
 	}
-	return parseBlock(d, options{
-		"algorithms": once(func(d *disp) error {
-			err := appendWords(d, &p.Algorithms)
+	return parse.Block(d, parse.Options{
+		"algorithms": parse.Once(func(d *disp) error {
+			err := parse.AppendWords(d, &p.Algorithms)
 			if err == nil {
-				err = atLine(d, p.checkAlgorithms())
+				err = parse.AtLine(d, p.checkAlgorithms())
 			}
 			return err
 		}),
-		"max_age": once(func(d *disp) error {
-			return duration(d, &p.MaxAge, caddy.Duration(time.Second), caddy.Duration(maxProofAge))
-		}),
-		"nonce": once(func(d *disp) error { return oneOf(d, &p.Nonce, nonceModes) }),
-		"replay_memory": once(func(d *disp) error {
-			var limit *int
-			if err := number(d, &limit, 1, maxReplayMemory); err != nil {
-				return err
-			}
-			p.ReplayMemory = *limit
-			return nil
-		}),
+		"max_age":       parse.Duration(&p.MaxAge, time.Second, maxProofAge),
+		"nonce":         parse.OneOf(&p.Nonce, nonceModes),
+		"replay_memory": parse.Number(&p.ReplayMemory, 1, maxReplayMemory),
 	})
 }
 
@@ -103,7 +95,7 @@ func (p *DPoP) check() error {
 	if err := p.checkAlgorithms(); err != nil {
 		return err
 	}
-	if err := nonceModes.check("nonce", p.Nonce); err != nil {
+	if err := nonceModes.Check("nonce", p.Nonce); err != nil {
 		return err
 	}
 	if age := time.Duration(p.MaxAge); age != 0 && (age < time.Second || age > maxProofAge) {
@@ -188,7 +180,7 @@ func (s *senders) state() *api.ProofState {
 	if !s.announced.Load() {
 		return nil
 	}
-	state := &api.ProofState{Nonce: off, Remembered: s.memory.replays.Len(), ReplayMemory: s.memory.replays.Limit()}
+	state := &api.ProofState{Nonce: parse.Off, Remembered: s.memory.replays.Len(), ReplayMemory: s.memory.replays.Limit()}
 	if s.nonces {
 		state.Nonce = nonceNode
 	}

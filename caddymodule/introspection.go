@@ -3,8 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // Introspection has an issuer asked what its tokens are worth (RFC 7662): tokens that
@@ -68,8 +67,8 @@ type Introspection struct {
 
 // The words that options take.
 var (
-	askedTokens   = choice{"opaque", tokensAll}
-	audienceFroms = choice{audienceFromClient}
+	askedTokens   = parse.Choice{"opaque", tokensAll}
+	audienceFroms = parse.Choice{audienceFromClient}
 )
 
 const (
@@ -92,32 +91,26 @@ const (
 //	    audience_from client
 //	}
 func (n *Introspection) parseIntrospection(d *caddyfile.Dispenser) error {
-	line := at(d.Token())
-	if err := noMore(d, "introspection"); err != nil {
+	line := parse.At(d.Token())
+	if err := parse.NoMore(d, "introspection"); err != nil {
 		return err
 	}
-	word := func(into *string) option {
-		return once(func(d *caddyfile.Dispenser) error { return oneWord(d, into) })
-	}
-	err := parseBlock(d, options{
-		"endpoint":      word(&n.Endpoint),
-		"client_id":     word(&n.ClientID),
-		"client_secret": word(&n.ClientSecret),
-		"private_key":   word(&n.PrivateKey),
-		"certificate":   once(n.parseCertificate),
-		"tokens":        once(func(d *caddyfile.Dispenser) error { return oneOf(d, &n.Tokens, askedTokens) }),
-		"prefix":        repeatable(n.parsePrefix),
-		"cache": once(func(d *caddyfile.Dispenser) error {
-			n.Cache = new(caddy.Duration)
-			return duration(d, n.Cache, 0, caddy.Duration(introspection.MaxCache))
-		}),
-		"signed":        once(func(d *caddyfile.Dispenser) error { return flag(d, &n.Signed) }),
-		"audience_from": once(func(d *caddyfile.Dispenser) error { return oneOf(d, &n.AudienceFrom, audienceFroms) }),
+	err := parse.Block(d, parse.Options{
+		"endpoint":      parse.Word(&n.Endpoint),
+		"client_id":     parse.Word(&n.ClientID),
+		"client_secret": parse.Word(&n.ClientSecret),
+		"private_key":   parse.Word(&n.PrivateKey),
+		"certificate":   parse.Once(n.parseCertificate),
+		"tokens":        parse.OneOf(&n.Tokens, askedTokens),
+		"prefix":        parse.Repeatable(n.parsePrefix),
+		"cache":         parse.OptionalDuration(&n.Cache, 0, introspection.MaxCache),
+		"signed":        parse.Flag(&n.Signed),
+		"audience_from": parse.OneOf(&n.AudienceFrom, audienceFroms),
 	})
 	if err != nil {
 		return err
 	}
-	return atLine(line, n.checkProof())
+	return parse.AtLine(line, n.checkProof())
 }
 
 func (n *Introspection) parseCertificate(d *caddyfile.Dispenser) error {
@@ -130,10 +123,10 @@ func (n *Introspection) parseCertificate(d *caddyfile.Dispenser) error {
 }
 
 func (n *Introspection) parsePrefix(d *caddyfile.Dispenser) error {
-	if err := appendWords(d, &n.Prefixes); err != nil {
+	if err := parse.AppendWords(d, &n.Prefixes); err != nil {
 		return err
 	}
-	return atLine(d, introspection.CheckPrefixes(n.Prefixes))
+	return parse.AtLine(d, introspection.CheckPrefixes(n.Prefixes))
 }
 
 // checkProof is checked beforehand, as a placeholder does not matter to it.
@@ -157,35 +150,35 @@ func (n *Introspection) checkProof() error {
 
 // resolve gives the configuration, with its placeholders replaced and its files read.
 // The source is the issuer's.
-func (n *Introspection) resolve(r *resolver, source issuer.Config) (*introspection.Config, error) {
-	if err := errors.Join(askedTokens.check("tokens", n.Tokens), audienceFroms.check("audience_from", n.AudienceFrom)); err != nil {
+func (n *Introspection) resolve(r *parse.Resolver, source issuer.Config) (*introspection.Config, error) {
+	if err := errors.Join(askedTokens.Check("tokens", n.Tokens), audienceFroms.Check("audience_from", n.AudienceFrom)); err != nil {
 		return nil, err
 	}
 	cfg := &introspection.Config{
-		Endpoint:         r.text("endpoint", n.Endpoint),
+		Endpoint:         r.Text("endpoint", n.Endpoint),
 		CA:               source.CA,
 		InsecureHTTP:     source.InsecureHTTP,
-		ClientID:         r.text("client_id", n.ClientID),
-		CertificateFile:  r.text("certificate", n.Certificate),
-		KeyFile:          r.text("certificate", n.CertificateKey),
+		ClientID:         r.Text("client_id", n.ClientID),
+		CertificateFile:  r.Text("certificate", n.Certificate),
+		KeyFile:          r.Text("certificate", n.CertificateKey),
 		All:              n.Tokens == tokensAll,
-		Prefixes:         r.list("prefix", n.Prefixes),
+		Prefixes:         r.List("prefix", n.Prefixes),
 		Cache:            introspection.DefaultCache,
 		Signed:           n.Signed,
 		ClientAsAudience: n.AudienceFrom == audienceFromClient,
 	}
 	if n.ClientSecret != "" {
-		cfg.ClientSecret = strings.TrimSpace(r.secret("client_secret"+shownPlaceholder(n.ClientSecret), n.ClientSecret))
+		cfg.ClientSecret = strings.TrimSpace(r.Secret("client_secret"+parse.Shown(n.ClientSecret), n.ClientSecret))
 	}
 	if n.Cache != nil {
 		cfg.Cache = time.Duration(*n.Cache)
 	}
-	key := r.text("private_key", n.PrivateKey)
-	if r.err != nil {
-		return nil, r.err
+	key := r.Text("private_key", n.PrivateKey)
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	if key != "" {
-		data, err := readKeyFile(key)
+		data, err := parse.ReadKeyFile(key)
 		if err != nil {
 			return nil, fmt.Errorf("private_key: %w", err)
 		}
@@ -196,25 +189,8 @@ func (n *Introspection) resolve(r *resolver, source issuer.Config) (*introspecti
 	return cfg, cfg.Validate(source)
 }
 
-// readKeyFile reads the file of a private key.
-func readKeyFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxKeyFile {
-		return nil, fmt.Errorf("%s is larger than 64 KiB: it is no key", path)
-	}
-	return data, nil
-}
-
 // provisionIntrospection resolves how the issuer is asked about tokens, if it is.
-func (i *Issuer) provisionIntrospection(r *resolver) (err error) {
+func (i *Issuer) provisionIntrospection(r *parse.Resolver) (err error) {
 	if i.Introspection == nil {
 		return nil
 	}
@@ -230,7 +206,7 @@ func (list issuerList) checkAsked(logger *zap.Logger) error {
 	var configs []*introspection.Config
 	for _, i := range list {
 		configs = append(configs, i.asked)
-		if n := i.Introspection; n != nil && n.ClientSecret != "" && !hasPlaceholder(n.ClientSecret) {
+		if n := i.Introspection; n != nil && n.ClientSecret != "" && !parse.HasPlaceholder(n.ClientSecret) {
 			logger.Warn("a client secret of introspection stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead",
 				zap.String("issuer", i.policy.Name))
 		}
@@ -242,7 +218,7 @@ func (list issuerList) checkAsked(logger *zap.Logger) error {
 func (i *Issuer) checkEndpoint() error {
 	n := i.Introspection
 	switch {
-	case n == nil || hasPlaceholder(n.Endpoint):
+	case n == nil || parse.HasPlaceholder(n.Endpoint):
 		return nil
 	case n.Endpoint == "" && i.JWKSFile != "":
 		return errors.New("introspection: expected endpoint beside jwks_file, with which no metadata are fetched")

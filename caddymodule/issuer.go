@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // Issuer is an issuer of tokens that are accepted, what its tokens must be like
@@ -161,8 +162,8 @@ type KindWhen struct {
 
 // The words that options take.
 var (
-	kinds    = choice{string(auth.KindServiceAccount), string(auth.KindUser)}
-	idTokens = choice{idTokensAccept, "refuse"}
+	kinds    = parse.Choice{string(auth.KindServiceAccount), string(auth.KindUser)}
+	idTokens = parse.Choice{idTokensAccept, "refuse"}
 )
 
 const idTokensAccept = "accept"
@@ -173,14 +174,14 @@ const defaultLeeway = 30 * time.Second
 // provision resolves placeholders and checks the options, each by the package
 // that knows what it means.
 func (i *Issuer) provision() error {
-	var r resolver
+	var r parse.Resolver
 	i.policy = auth.Policy{
-		Issuer:       r.identifier(i.Issuer),
-		Tenants:      r.list("tenants", i.Tenants),
-		TrustDomain:  r.text("trust_domain", i.TrustDomain),
-		Name:         r.text("name", i.Name),
+		Issuer:       resolveIdentifier(&r, i.Issuer),
+		Tenants:      r.List("tenants", i.Tenants),
+		TrustDomain:  r.Text("trust_domain", i.TrustDomain),
+		Name:         r.Text("name", i.Name),
 		Preset:       i.Preset,
-		Audiences:    r.list("audience", i.Audiences),
+		Audiences:    r.List("audience", i.Audiences),
 		Algorithms:   i.Algorithms,
 		Bound:        auth.Binding(cmp.Or(i.Bound, string(auth.BoundOptional))),
 		Leeway:       defaultLeeway,
@@ -197,20 +198,20 @@ func (i *Issuer) provision() error {
 	i.source = issuer.Config{
 		Issuer:          i.policy.Issuer,
 		SPIFFE:          auth.PresetHasTrustDomain(i.Preset),
-		JWKSURI:         r.text("jwks_uri", i.JWKSURI),
-		JWKSFile:        r.text("jwks_file", i.JWKSFile),
-		CA:              r.text("ca", i.CA),
-		FetchTokenFile:  r.text("fetch_token_file", i.FetchTokenFile),
-		FetchTokenHosts: r.list("fetch_token_host", i.FetchTokenHosts),
+		JWKSURI:         r.Text("jwks_uri", i.JWKSURI),
+		JWKSFile:        r.Text("jwks_file", i.JWKSFile),
+		CA:              r.Text("ca", i.CA),
+		FetchTokenFile:  r.Text("fetch_token_file", i.FetchTokenFile),
+		FetchTokenHosts: r.List("fetch_token_host", i.FetchTokenHosts),
 		InsecureHTTP:    i.InsecureHTTP,
 		Refresh:         time.Duration(i.Refresh),
 		MaxStale:        time.Duration(i.MaxStale),
 		KeysOptional:    i.Introspection != nil && !i.Introspection.Signed,
 	}
-	if r.err != nil {
-		return r.err
+	if r.Err != nil {
+		return r.Err
 	}
-	if err := idTokens.check("id_tokens", i.IDTokens); err != nil {
+	if err := idTokens.Check("id_tokens", i.IDTokens); err != nil {
 		return err
 	}
 	i.policy.AcceptIDTokens = i.IDTokens == idTokensAccept
@@ -237,48 +238,13 @@ func (i *Issuer) provision() error {
 	return i.provisionIntrospection(&r)
 }
 
-// resolver replaces global placeholders in options and keeps the first error: a
-// placeholder that is unknown or empty would silently change what an option
-// means.
-type resolver struct {
-	err error
-}
-
-func (r *resolver) text(option, value string) string {
-	if value == "" {
-		return ""
-	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err != nil && r.err == nil {
-		r.err = fmt.Errorf("%s: found %q: %w", option, value, err)
-	}
-	return resolved
-}
-
-// identifier is text in which the tenant's placeholder stays.
-func (r *resolver) identifier(value string) string {
+// resolveIdentifier resolves an identifier, in which the tenant's placeholder stays.
+func resolveIdentifier(r *parse.Resolver, value string) string {
 	parts := strings.Split(value, issuer.TenantPlaceholder)
 	for i, part := range parts {
-		parts[i] = r.text("issuer", part)
+		parts[i] = r.Text("issuer", part)
 	}
 	return strings.Join(parts, issuer.TenantPlaceholder)
-}
-
-// secret is text whose error does not show the value.
-func (r *resolver) secret(option, value string) string {
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err != nil && r.err == nil {
-		r.err = fmt.Errorf("%s: a placeholder is unknown or empty", option)
-	}
-	return resolved
-}
-
-func (r *resolver) list(option string, values []string) []string {
-	list := make([]string, 0, len(values))
-	for _, value := range values {
-		list = append(list, r.text(option, value))
-	}
-	return list
 }
 
 // hostOf is the default name of an issuer: the host of its URL.

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // IssuerEvents says which events of an issuer are taken: that somebody logged out,
@@ -107,7 +107,7 @@ type EventGlobal struct {
 }
 
 // eventEnds are the values of [IssuerEvents.Ends].
-var eventEnds = choice{"session", endsSubject}
+var eventEnds = parse.Choice{"session", endsSubject}
 
 const (
 	endsSubject     = "subject"
@@ -130,7 +130,7 @@ func (e *IssuerEvents) check(i *Issuer) error {
 	case e.MatchEmail && i.SubjectClaim == "":
 		return errors.New("events: match_email: expected the issuer's option subject_claim, which names the claim that holds the address")
 	}
-	if err := eventEnds.check("events: ends", e.Ends); err != nil {
+	if err := eventEnds.Check("events: ends", e.Ends); err != nil {
 		return err
 	}
 	return e.checkAddresses(i.InsecureHTTP)
@@ -159,7 +159,7 @@ func (e *IssuerEvents) checkAddresses(insecureHTTP bool) error {
 		}
 	}
 	for _, a := range addresses {
-		if a.url == "" || hasPlaceholder(a.url) {
+		if a.url == "" || parse.HasPlaceholder(a.url) {
 			continue
 		}
 		if err := issuer.CheckURL(a.url, insecureHTTP); err != nil {
@@ -171,40 +171,31 @@ func (e *IssuerEvents) checkAddresses(insecureHTTP bool) error {
 
 // resolved gives the options without placeholders, for use and never to be shown.
 func (e *IssuerEvents) resolved(i *Issuer) (*IssuerEvents, error) {
-	var r resolver
+	var r parse.Resolver
 	plain := *e
-	plain.Audiences = r.list("events: audience", e.Audiences)
-	plain.Transmitter = r.text("events: transmitter", e.Transmitter)
-	plain.TransmitterJWKSURI = r.text("events: transmitter", e.TransmitterJWKSURI)
-	plain.BackChannelLogout = r.list("events: backchannel_logout", e.BackChannelLogout)
+	plain.Audiences = r.List("events: audience", e.Audiences)
+	plain.Transmitter = r.Text("events: transmitter", e.Transmitter)
+	plain.TransmitterJWKSURI = r.Text("events: transmitter", e.TransmitterJWKSURI)
+	plain.BackChannelLogout = r.List("events: backchannel_logout", e.BackChannelLogout)
 	if e.Push != nil {
-		plain.Push = &EventPush{Bearer: r.optionalSecret("events: push", e.Push.Bearer)}
+		plain.Push = &EventPush{Bearer: r.OptionalSecret("events: push", e.Push.Bearer)}
 	}
 	if e.GlobalRevocation != nil {
-		plain.GlobalRevocation = &EventGlobal{Audiences: r.list("events: global_revocation", e.GlobalRevocation.Audiences)}
+		plain.GlobalRevocation = &EventGlobal{Audiences: r.List("events: global_revocation", e.GlobalRevocation.Audiences)}
 	}
 	if p := e.Poll; p != nil {
-		plain.Poll = &EventPoll{URL: r.text("events: poll", p.URL), Every: p.Every, Token: r.optionalSecret("events: poll: token", p.Token)}
+		plain.Poll = &EventPoll{URL: r.Text("events: poll", p.URL), Every: p.Every, Token: r.OptionalSecret("events: poll: token", p.Token)}
 		if c := p.ClientCredentials; c != nil {
 			plain.Poll.ClientCredentials = &EventCredentials{
-				TokenURL: r.text("events: poll: client_credentials", c.TokenURL), ClientID: r.text("events: poll: client_credentials", c.ClientID),
-				ClientSecret: r.secret("events: poll: client_credentials", c.ClientSecret), Scopes: r.list("events: poll: client_credentials", c.Scopes),
+				TokenURL: r.Text("events: poll: client_credentials", c.TokenURL), ClientID: r.Text("events: poll: client_credentials", c.ClientID),
+				ClientSecret: r.Secret("events: poll: client_credentials", c.ClientSecret), Scopes: r.List("events: poll: client_credentials", c.Scopes),
 			}
 		}
 	}
-	if r.err != nil {
-		return nil, r.err
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	return &plain, plain.check(i)
-}
-
-// optionalSecret is a secret that may be left out. Space at its ends is that of a
-// file it was read from.
-func (r *resolver) optionalSecret(option, value string) string {
-	if value == "" {
-		return ""
-	}
-	return strings.TrimSpace(r.secret(option, value))
 }
 
 // source says how the issuer's events are judged.

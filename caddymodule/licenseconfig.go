@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
@@ -89,8 +90,8 @@ const (
 
 // The words that options take.
 var (
-	missingAnswers = choice{answerDeny, answerAllow}
-	enforcements   = choice{answerDeny, answerLog}
+	missingAnswers = parse.Choice{answerDeny, answerAllow}
+	enforcements   = parse.Choice{answerDeny, answerLog}
 )
 
 // errNoTrust says what is missing where a license is asked for.
@@ -155,10 +156,10 @@ var errTwoSources = errors.New("found file and inline, expected one of them, or 
 
 // check refuses what no file can make right.
 func (c *LicenseConfig) check() error {
-	if err := missingAnswers.check("missing", c.Missing); err != nil {
+	if err := missingAnswers.Check("missing", c.Missing); err != nil {
 		return err
 	}
-	if err := enforcements.check("enforcement", c.Enforcement); err != nil {
+	if err := enforcements.Check("enforcement", c.Enforcement); err != nil {
 		return err
 	}
 	if err := c.checkRenewal(); err != nil {
@@ -187,9 +188,9 @@ func (c *LicenseConfig) source() (active.Source, error) {
 	if c.File == "" {
 		return active.Installed(), nil
 	}
-	var r resolver
-	path := r.text("file", c.File)
-	return active.File(path), r.err
+	var r parse.Resolver
+	path := r.Text("file", c.File)
+	return active.File(path), r.Err
 }
 
 // keys are the trusted keys: those of a sealed build, or else those configured.
@@ -213,10 +214,10 @@ func (t *TrustedKey) read() ([]license.TrustedKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	var r resolver
-	path := r.text("trusted_key", t.File)
-	if r.err != nil {
-		return nil, r.err
+	var r parse.Resolver
+	path := r.Text("trusted_key", t.File)
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	data, err := readSmall(path, maxTrustedFile)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -45,24 +46,24 @@ type Renew struct {
 //	}
 func (c *LicenseConfig) parseRenew(d *caddyfile.Dispenser) error {
 	r, line := new(Renew), d.Token()
-	if err := wordFor(d, &r.Server, "the address of the vendor's server, such as https://license.vendor.example"); err != nil {
+	if err := parse.ReadWord(d, &r.Server, "the address of the vendor's server, such as https://license.vendor.example"); err != nil {
 		return err
 	}
-	err := parseBlock(d, options{
-		"product": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &r.Product) }),
-		"credential": once(func(d *caddyfile.Dispenser) error {
+	err := parse.Block(d, parse.Options{
+		"product": parse.Word(&r.Product),
+		"credential": parse.Once(func(d *caddyfile.Dispenser) error {
 			if !d.AllArgs(&r.APIKey, &r.SharedKey) || r.APIKey == "" || r.SharedKey == "" {
 				return d.Err("credential: expected an API key and a shared key such as `credential {env.VENDOR_API_KEY} {env.VENDOR_SHARED_KEY}`")
 			}
 			return nil
 		}),
-		"token": once(func(d *caddyfile.Dispenser) error { return oneWord(d, &r.Token) }),
+		"token": parse.Word(&r.Token),
 	})
 	if err != nil {
 		return err
 	}
 	c.Renew = r
-	return atLine(at(line), r.check())
+	return parse.AtLine(parse.At(line), r.check())
 }
 
 // checkRenewal refuses what cannot work together.
@@ -82,7 +83,7 @@ func (c *LicenseConfig) checkRenewal() error {
 }
 
 func (r *Renew) check() error {
-	if !hasPlaceholder(r.Server) {
+	if !parse.HasPlaceholder(r.Server) {
 		if err := checkSecureURL(r.Server); err != nil {
 			return fmt.Errorf("renew: %w", err)
 		}
@@ -100,7 +101,7 @@ func (r *Renew) check() error {
 
 // showsSecret tells whether a secret stands in the configuration itself.
 func (r *Renew) showsSecret() bool {
-	return r != nil && (r.SharedKey != "" && !hasPlaceholder(r.SharedKey) || r.Token != "" && !hasPlaceholder(r.Token))
+	return r != nil && (r.SharedKey != "" && !parse.HasPlaceholder(r.SharedKey) || r.Token != "" && !parse.HasPlaceholder(r.Token))
 }
 
 // checkSecureURL takes https, and http on loopback.
@@ -121,10 +122,10 @@ func (c *LicenseConfig) revocationSource() (*active.RevocationSource, error) {
 	if c.RevocationList == "" {
 		return nil, nil
 	}
-	var r resolver
-	place := r.text("revocation_list", c.RevocationList)
-	if r.err != nil {
-		return nil, r.err
+	var r parse.Resolver
+	place := r.Text("revocation_list", c.RevocationList)
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	if !strings.Contains(place, "://") {
 		return &active.RevocationSource{File: place}, nil
@@ -154,11 +155,11 @@ func (r *Renew) provision() (renewer, error) {
 	if r == nil {
 		return renewer{}, nil
 	}
-	var res resolver
-	server, product := res.text("server", r.Server), res.text("product", r.Product)
-	apiKey, shared, token := res.text("credential", r.APIKey), res.secret("credential", r.SharedKey), res.secret("token", r.Token)
-	if res.err != nil {
-		return renewer{}, res.err
+	var res parse.Resolver
+	server, product := res.Text("server", r.Server), res.Text("product", r.Product)
+	apiKey, shared, token := res.Text("credential", r.APIKey), res.Secret("credential", r.SharedKey), res.Secret("token", r.Token)
+	if res.Err != nil {
+		return renewer{}, res.Err
 	}
 	if err := checkSecureURL(server); err != nil {
 		return renewer{}, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
@@ -25,7 +26,7 @@ func (s *sites) add(around []caddyhttp.Route) {
 			continue
 		}
 		for _, name := range hosts {
-			if !hasPlaceholder(name) {
+			if !parse.HasPlaceholder(name) {
 				s.names = append(s.names, strings.ToLower(name))
 			}
 		}

@@ -70,7 +70,7 @@ func (m *MatchPrincipal) rules() auth.Rules {
 }
 
 func (m *MatchPrincipal) check() error {
-	if err := kinds.check("kind", m.Kind); err != nil {
+	if err := kinds.Check("kind", m.Kind); err != nil {
 		return err
 	}
 	_, err := m.rules().Compile()

@@ -16,10 +16,11 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // errorBodies are the values of the option error_body.
-var errorBodies = choice{errorBodyJSON, errorBodyNone}
+var errorBodies = parse.Choice{errorBodyJSON, errorBodyNone}
 
 const (
 	errorBodyJSON = "json"

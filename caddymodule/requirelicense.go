@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -69,10 +70,10 @@ func (l *RequireLicense) Validate() error {
 }
 
 func (l *RequireLicense) check() error {
-	if err := errorBodies.check("error_body", l.ErrorBody); err != nil {
+	if err := errorBodies.Check("error_body", l.ErrorBody); err != nil {
 		return err
 	}
-	if err := onOff.check("grpc", l.GRPC); err != nil {
+	if err := parse.OnOff.Check("grpc", l.GRPC); err != nil {
 		return err
 	}
 	return checkFeatures("feature", l.Features)
@@ -137,10 +138,10 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set(licenseReasonHeader, code)
 	asGRPC := &auth.Refusal{Status: http.StatusForbidden, Message: message}
-	if l.GRPC != off && isGRPC(r) {
+	if l.GRPC != parse.Off && isGRPC(r) {
 		return refuseGRPC(w, r, asGRPC)
 	}
-	if l.GRPC != off && isGRPCWeb(r) {
+	if l.GRPC != parse.Off && isGRPCWeb(r) {
 		setGRPCStatus(w.Header(), asGRPC)
 	}
 	if l.json.Load() {

@@ -65,7 +65,7 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 		Scopes:     m.Scopes,
 		Methods:    m.BearerMethods,
 	}
-	if err := routeBindings.check("bound", m.Bound); err != nil {
+	if err := routeBindings.Check("bound", m.Bound); err != nil {
 		return fmt.Errorf("protected_resource: %w", err)
 	}
 	m.tellBinding(&resource, authenticator)

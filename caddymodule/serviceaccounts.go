@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
 
@@ -55,7 +56,7 @@ type DeclaredAccount struct {
 }
 
 // registrations are the values of [ServiceAccounts.Registration].
-var registrations = choice{"required", registrationOptional}
+var registrations = parse.Choice{"required", registrationOptional}
 
 const registrationOptional = "optional"
 
@@ -71,7 +72,7 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, 
 	if s == nil {
 		return nil, nil
 	}
-	if err := registrations.check("registration", s.Registration); err != nil {
+	if err := registrations.Check("registration", s.Registration); err != nil {
 		return nil, err
 	}
 	if s.Refresh != 0 && time.Duration(s.Refresh) < account.MinRefresh {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
@@ -60,7 +61,7 @@ func (s *Signing) provision(logger *zap.Logger) error {
 	if s.MaxTTL < 0 {
 		return fmt.Errorf("max_ttl: found %s, expected more than 0", time.Duration(s.MaxTTL))
 	}
-	if s.Passphrase != "" && !hasPlaceholder(s.Passphrase) {
+	if s.Passphrase != "" && !parse.HasPlaceholder(s.Passphrase) {
 		logger.Warn("the passphrase of the signing key stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
 	}
 	key, err := s.privateKey()
@@ -99,10 +100,10 @@ func deriveNonceKey(key crypto.Signer) (string, error) {
 func (s *Signing) privateKey() (crypto.Signer, error) {
 	passphrase := ""
 	if s.Passphrase != "" {
-		var r resolver
-		passphrase = strings.TrimRight(r.secret("passphrase", s.Passphrase), "\r\n")
-		if r.err != nil {
-			return nil, r.err
+		var r parse.Resolver
+		passphrase = strings.TrimRight(r.Secret("passphrase", s.Passphrase), "\r\n")
+		if r.Err != nil {
+			return nil, r.Err
 		}
 	}
 	if s.Key != "" {
@@ -122,16 +123,16 @@ func (s *Signing) privateKey() (crypto.Signer, error) {
 // keyFromFile names the path as it is configured: who puts the key itself where
 // its path belongs must not find it in a log.
 func (s *Signing) keyFromFile(passphrase string) (crypto.Signer, error) {
-	var r resolver
-	path := r.secret("key", s.Key)
-	if r.err != nil {
-		return nil, r.err
+	var r parse.Resolver
+	path := r.Secret("key", s.Key)
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	if strings.ContainsAny(path, "\r\n") || len(path) > 4096 {
 		return nil, errors.New("key: found something else than a path; write `key env NAME` for a key in the environment")
 	}
 	key, err := keyfile.Load(path, passphrase)
-	if err != nil && hasPlaceholder(s.Key) {
+	if err != nil && parse.HasPlaceholder(s.Key) {
 		return nil, fmt.Errorf("key %s: %s", s.Key, strings.ReplaceAll(err.Error(), path, "the path that this stands for"))
 	}
 	if err != nil {

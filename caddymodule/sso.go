@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
 
@@ -92,12 +93,12 @@ func (s *SSO) provision(logger *zap.Logger, issuers issuerList, signing *Signing
 		return err
 	}
 	for _, c := range s.Credentials {
-		if !hasPlaceholder(c.SharedKey) {
+		if !parse.HasPlaceholder(c.SharedKey) {
 			logger.Warn("a shared key of sso stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
 		}
 	}
 	for _, a := range s.Accounts {
-		if a.ClientSecret != "" && !hasPlaceholder(a.ClientSecret) {
+		if a.ClientSecret != "" && !parse.HasPlaceholder(a.ClientSecret) {
 			logger.Warn("a client_secret of sso stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
 		}
 	}
@@ -241,20 +242,20 @@ func (p *ssoPlan) key() (string, error) {
 
 // plan is the configuration with every placeholder resolved.
 func (s *SSO) plan(issuers issuerList, signing *Signing) (*ssoPlan, error) {
-	var r resolver
+	var r parse.Resolver
 	plan := &ssoPlan{config: sso.Config{Products: s.Products, MaxSkew: time.Duration(s.MaxSkew), RateLimit: s.RateLimit}}
 	for _, c := range s.Credentials {
-		shared := strings.TrimSpace(r.secret("credential"+shownPlaceholder(c.SharedKey), c.SharedKey))
+		shared := strings.TrimSpace(r.Secret("credential"+parse.Shown(c.SharedKey), c.SharedKey))
 		plan.sharedKeys = append(plan.sharedKeys, shared)
 		plan.config.Credentials = append(plan.config.Credentials,
-			c.credential(r.secret("credential"+shownPlaceholder(c.APIKey), c.APIKey), shared))
+			c.credential(r.Secret("credential"+parse.Shown(c.APIKey), c.APIKey), shared))
 	}
 	for _, a := range s.Accounts {
 		account, source, err := a.resolve(&r, issuers)
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", a.Code, err)
 		}
-		secret := strings.TrimSpace(r.secret("client_secret"+shownPlaceholder(a.ClientSecret), a.ClientSecret))
+		secret := strings.TrimSpace(r.Secret("client_secret"+parse.Shown(a.ClientSecret), a.ClientSecret))
 		account.ClientSecret = sso.NewSecret(secret)
 		if a.License != nil {
 			if signing == nil {
@@ -268,7 +269,7 @@ func (s *SSO) plan(issuers issuerList, signing *Signing) (*ssoPlan, error) {
 	}
 	plan.config.NonceKey = sso.NewSecret(plan.nonceKey)
 	pem, err := s.readSigningKey(&r)
-	if err = errors.Join(r.err, err); err != nil || pem == nil {
+	if err = errors.Join(r.Err, err); err != nil || pem == nil {
 		return plan, err
 	}
 	plan.signingKey = pem
@@ -278,17 +279,6 @@ func (s *SSO) plan(issuers issuerList, signing *Signing) (*ssoPlan, error) {
 	return plan, nil
 }
 
-// shownPlaceholder is what an error may show of where a secret comes from: a
-// placeholder that stands alone, and nothing of a literal.
-func shownPlaceholder(value string) string {
-	inner, ok := strings.CutPrefix(value, "{")
-	inner, closed := strings.CutSuffix(inner, "}")
-	if !ok || !closed || strings.ContainsAny(inner, "{}") {
-		return ""
-	}
-	return " " + value
-}
-
 func (c *SSOCredential) credential(apiKey, sharedKey string) sso.Credential {
 	return sso.Credential{
 		APIKey: apiKey, SharedKey: sso.NewSecret(sharedKey),
@@ -296,15 +286,12 @@ func (c *SSOCredential) credential(apiKey, sharedKey string) sso.Credential {
 	}
 }
 
-// maxKeyFile bounds the file of a private key, in bytes.
-const maxKeyFile = 64 << 10
-
 // readSigningKey gives the content of the file, nil where none is configured.
-func (s *SSO) readSigningKey(r *resolver) ([]byte, error) {
+func (s *SSO) readSigningKey(r *parse.Resolver) ([]byte, error) {
 	if s.ResponseSigningKey == "" {
 		return nil, nil
 	}
-	data, err := readKeyFile(r.text("response_signing_key", s.ResponseSigningKey))
+	data, err := parse.ReadKeyFile(r.Text("response_signing_key", s.ResponseSigningKey))
 	if err != nil {
 		return nil, fmt.Errorf("response_signing_key: %w", err)
 	}

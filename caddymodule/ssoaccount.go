@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // SSOAccount says where the people of a customer account log in.
@@ -59,13 +60,13 @@ type SSOAccount struct {
 
 // resolve gives the account without its metadata, and where those come from;
 // an account with an endpoint of its own has no source.
-func (a *SSOAccount) resolve(r *resolver, issuers issuerList) (sso.Account, *issuer.Config, error) {
-	if err := onOff.check("implicit_flow", a.ImplicitFlow); err != nil {
+func (a *SSOAccount) resolve(r *parse.Resolver, issuers issuerList) (sso.Account, *issuer.Config, error) {
+	if err := parse.OnOff.Check("implicit_flow", a.ImplicitFlow); err != nil {
 		return sso.Account{}, nil, err
 	}
-	account := a.account(r.text)
-	identifier := r.text("issuer", a.Issuer)
-	if identifier == "" || r.err != nil {
+	account := a.account(r.Text)
+	identifier := r.Text("issuer", a.Issuer)
+	if identifier == "" || r.Err != nil {
 		return account, nil, nil
 	}
 	if a.AuthorizationEndpoint != "" {
@@ -81,7 +82,7 @@ func (a *SSOAccount) account(text func(option, value string) string) sso.Account
 		Code: a.Code, AuthorizationEndpoint: text("authorization_endpoint", a.AuthorizationEndpoint),
 		Preset: a.Preset, ClientID: text("client_id", a.ClientID),
 		Scopes: a.Scopes, Products: a.Products,
-		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == off, Activates: a.License != nil,
+		ResponseType: a.ResponseType, NoImplicitFlow: a.ImplicitFlow == parse.Off, Activates: a.License != nil,
 	}
 	for _, uri := range a.RedirectURIs {
 		account.RedirectURIs = append(account.RedirectURIs, text("redirect_uri", uri))

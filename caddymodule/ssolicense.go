@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -89,8 +90,8 @@ type SSOLicense struct {
 var (
 	errNoSigning = errors.New("license: found it, but there is no key to sign licenses with: add `signing { key … }`")
 
-	licenseTypesOf = choice{string(license.Enterprise), string(license.OSS)}
-	bindings       = choice{bindInstance}
+	licenseTypesOf = parse.Choice{string(license.Enterprise), string(license.OSS)}
+	bindings       = parse.Choice{bindInstance}
 )
 
 const bindInstance = "instance"
@@ -103,7 +104,7 @@ func (l *SSOLicense) terms() (activation.Terms, error) {
 		Seats: l.Seats, SeatsPerUser: l.SeatsPerUser, Valid: time.Duration(l.Valid), Trial: time.Duration(l.Trial),
 		Claim: l.Claim, ClaimValues: l.ClaimValues, BindInstance: l.Bind == bindInstance,
 	}
-	if err := bindings.check("bind", l.Bind); err != nil {
+	if err := bindings.Check("bind", l.Bind); err != nil {
 		return t, err
 	}
 	if l.Grace != nil {
