@@ -180,7 +180,7 @@ func (s *senders) state() *api.ProofState {
 	if !s.announced.Load() {
 		return nil
 	}
-	state := &api.ProofState{Nonce: parse.Off, Remembered: s.memory.replays.Len(), ReplayMemory: s.memory.replays.Limit()}
+	state := &api.ProofState{Nonce: parse.Off, Remembered: s.memory.replays.Len(), ReplayMemory: int(s.memory.replays.Limit.Load())}
 	if s.nonces {
 		state.Nonce = nonceNode
 	}
@@ -191,7 +191,7 @@ func (s *senders) state() *api.ProofState {
 }
 
 // start makes the memory as large as this configuration says.
-func (s *senders) start() { s.memory.replays.SetLimit(s.limit) }
+func (s *senders) start() { s.memory.replays.Limit.Store(int64(s.limit)) }
 
 // release gives the memory back, if it was taken.
 func (s *senders) release() {

@@ -225,7 +225,7 @@ func (i *Issuer) checkEndpoint() error {
 	case n.Endpoint == "":
 		return nil
 	}
-	if err := (issuer.Config{InsecureHTTP: i.InsecureHTTP}).CheckURL(n.Endpoint); err != nil {
+	if err := issuer.CheckURL(n.Endpoint, i.InsecureHTTP); err != nil {
 		return fmt.Errorf("introspection: endpoint: %q %w", n.Endpoint, err)
 	}
 	return nil

@@ -22,7 +22,10 @@ import (
 // It is plain maps with a lock each: no lock is shared by all requests. What is no
 // longer needed is dropped by the requests that come later, a map at a time.
 type Replays struct {
-	limit  atomic.Int64
+	// Limit is how many proofs can be remembered. Where it becomes less than there are,
+	// none is forgotten, and none is taken until enough have expired.
+	Limit atomic.Int64
+
 	used   atomic.Int64
 	span   int64 // seconds of expiry that share a map
 	swept  atomic.Int64
@@ -41,7 +44,7 @@ const replayShards = 64
 // window: the greatest age of a proof and twice the leeway.
 func NewReplays(limit int, window time.Duration) *Replays {
 	r := &Replays{span: max(1, int64(window/time.Second)/8)}
-	r.SetLimit(limit)
+	r.Limit.Store(int64(limit))
 	rand.Read(r.secret[:])
 	for i := range r.shards {
 		r.shards[i].maps = map[int64]map[[16]byte]struct{}{}
@@ -51,13 +54,6 @@ func NewReplays(limit int, window time.Duration) *Replays {
 
 // Len is how many proofs are remembered, some of which may be too old by now.
 func (r *Replays) Len() int { return int(r.used.Load()) }
-
-// Limit is how many proofs can be remembered.
-func (r *Replays) Limit() int { return int(r.limit.Load()) }
-
-// SetLimit changes how many proofs can be remembered. Where there are more already,
-// none is forgotten, and none is taken until enough have expired.
-func (r *Replays) SetLimit(limit int) { r.limit.Store(int64(limit)) }
 
 // sum stands for a proof. It is over what makes a proof one that was seen before. The
 // thumbprint has one length and a URI no zero byte, so that the three cannot run into
@@ -82,7 +78,7 @@ func (r *Replays) add(sum [16]byte, expiry, now int64) *Refusal {
 	if s.holds(sum) {
 		return ErrProofRepeated
 	}
-	if r.used.Add(1) > r.limit.Load() {
+	if r.used.Add(1) > r.Limit.Load() {
 		r.used.Add(-1)
 		return ErrReplaysFull
 	}

@@ -71,8 +71,8 @@ func TestFullMemory(t *testing.T) {
 	for _, proof := range taken {
 		refuses(t, c, me.request(proof), ErrProofRepeated)
 	}
-	if memory.Len() != 20 || memory.Limit() != 20 {
-		t.Errorf("%d proofs are remembered, of at most %d", memory.Len(), memory.Limit())
+	if memory.Len() != 20 || int(memory.Limit.Load()) != 20 {
+		t.Errorf("%d proofs are remembered, of at most %d", memory.Len(), int(memory.Limit.Load()))
 	}
 	now = now.Add(2 * time.Minute) // those are too old now
 	for range 20 {                 // as much room as at first

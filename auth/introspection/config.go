@@ -103,7 +103,7 @@ func (c Config) Validate(source issuer.Config) error {
 		return errors.New("endpoint: required beside jwks_file, with which no metadata are fetched")
 	}
 	if c.Endpoint != "" {
-		if err := (issuer.Config{InsecureHTTP: c.InsecureHTTP}).CheckURL(c.Endpoint); err != nil {
+		if err := issuer.CheckURL(c.Endpoint, c.InsecureHTTP); err != nil {
 			return fmt.Errorf("endpoint: %q %w", c.Endpoint, err)
 		}
 	}

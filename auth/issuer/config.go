@@ -83,8 +83,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("issuer %q holds control characters", c.Issuer)
 	case c.JWKSURI != "" && c.JWKSFile != "":
 		return errors.New("jwks_uri and jwks_file are both set: give one")
-	case c.checkHint() != nil:
-		return c.checkHint()
+	case c.discovers() && strings.Contains(c.Issuer, "/.well-known/"):
+		return c.metadataAddress()
 	case len(c.FetchTokenHosts) > 0 && c.FetchTokenFile == "":
 		return errors.New("fetch_token_host is set without a fetch_token_file")
 	case slices.ContainsFunc(c.FetchTokenHosts, isNoHost):
@@ -178,13 +178,6 @@ func ShownURL(address string) string {
 	return place(u)
 }
 
-// CheckURL says why an address may not be asked: it must be https, or http to
-// loopback, or with InsecureHTTP to anywhere. Its errors go on from the address.
-func (c Config) CheckURL(address string) error {
-	_, err := c.parseURL(address)
-	return err
-}
-
 // parseURL takes an address only if it may be fetched. Its errors go on from
 // the address ("… is not absolute") and do not repeat it.
 func (c Config) parseURL(address string) (*url.URL, error) {
@@ -206,9 +199,8 @@ func (c Config) parseURL(address string) (*url.URL, error) {
 	return nil, errors.New("is neither https nor http")
 }
 
-// CheckURL refuses addresses that nothing should be sent to, as those of key sets are
-// refused: https only, and http to loopback or where it is allowed. Its errors go on
-// from the address.
+// CheckURL says why an address may not be asked: it must be https, or http to
+// loopback, or with insecureHTTP to anywhere. Its errors go on from the address.
 func CheckURL(address string, insecureHTTP bool) error {
 	_, err := Config{InsecureHTTP: insecureHTTP}.parseURL(address)
 	return err
@@ -219,13 +211,10 @@ func (c Config) httpAllowed(u *url.URL) bool {
 	return c.InsecureHTTP || loopback.Host(u.Hostname())
 }
 
-// checkHint looks for the usual mistake: the address of the metadata instead of the
+// metadataAddress is for the usual mistake: the address of the metadata instead of the
 // identifier.
-func (c Config) checkHint() error {
-	front, document, found := strings.Cut(c.Issuer, "/.well-known/")
-	if !found || !c.discovers() {
-		return nil
-	}
+func (c Config) metadataAddress() error {
+	front, document, _ := strings.Cut(c.Issuer, "/.well-known/")
 	if _, path, inserted := strings.Cut(document, "/"); inserted { // RFC 8414 §3.1
 		front += "/" + path
 	}

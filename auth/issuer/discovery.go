@@ -52,26 +52,20 @@ func (e *Engine) Metadata(ctx context.Context) (*Metadata, error) {
 		}
 	}
 	if err != nil {
-		e.awaitRecord(ctx) // what storage holds may still do
+		e.mu.Lock()
+		kept := e.restoring
+		e.mu.Unlock()
+		if kept != nil { // what storage holds may still do
+			select {
+			case <-kept:
+			case <-ctx.Done():
+			}
+		}
 	}
 	if known := e.KnownMetadata(); known != nil {
 		return known, nil
 	}
 	return nil, err
-}
-
-// awaitRecord waits while the record in storage is being read.
-func (e *Engine) awaitRecord(ctx context.Context) {
-	e.mu.Lock()
-	kept := e.restoring
-	e.mu.Unlock()
-	if kept == nil {
-		return
-	}
-	select {
-	case <-kept:
-	case <-ctx.Done():
-	}
 }
 
 // knownOrFetch returns the metadata, or the fetch of it to wait for.
@@ -277,21 +271,9 @@ func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 		ScopesSupported:          texts(found["scopes_supported"]),
 		IntrospectionAuthMethods: texts(found["introspection_endpoint_auth_methods_supported"]),
 	}
-	m.MTLS.IntrospectionEndpoint = cfg.endpoint(alias(found["mtls_endpoint_aliases"], "introspection_endpoint"))
+	aliases, _ := pick(found["mtls_endpoint_aliases"], "introspection_endpoint") // nil if it is absent or no object
+	m.MTLS.IntrospectionEndpoint = cfg.endpoint(aliases["introspection_endpoint"])
 	return m, nil
-}
-
-// alias is one of the addresses that are for clients with a certificate (RFC 8705
-// §5); nothing if there is none.
-func alias(aliases jsontext.Value, name string) jsontext.Value {
-	if !present(aliases) {
-		return nil
-	}
-	found, err := pick(aliases, name)
-	if err != nil {
-		return nil
-	}
-	return found[name]
 }
 
 // checkNamed checks an address that the metadata names against the configuration.

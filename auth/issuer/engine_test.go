@@ -53,7 +53,7 @@ func TestIssuerWithoutKeys(t *testing.T) {
 			t.Error("no error while the issuer does not answer")
 		}
 		synctest.Wait()
-		equal(t, "told of the outage", len(events.of(Unavailable)), 1)
+		equal(t, "reports of the outage", len(events.of(Unavailable)), 1)
 		var unavailable *UnavailableError
 		if _, err := e.Await(t.Context(), holds("k")); !errors.As(err, &unavailable) {
 			t.Errorf("while the issuer does not answer: %v", err)
@@ -90,9 +90,9 @@ func TestAttachIsAStack(t *testing.T) {
 		detach2 := e.Attach(Host{Observe: second.observe, Storage: b})
 		synctest.Wait()
 		equal(t, "fetches because of a reload", s.keyHits.Load()-fetches, 0)
-		told := len(first.kinds())
+		before := len(first.kinds())
 		refresh()
-		equal(t, "first, when the second is there", len(first.kinds()), told)
+		equal(t, "first, when the second is there", len(first.kinds()), before)
 		equal(t, "second", len(second.of(FetchSucceeded)), 1)
 		equal(t, "stored in a, b", fmt.Sprint(a.stored(), b.stored()), "1 1")
 		detach2()
@@ -150,7 +150,7 @@ func TestObserverMayAsk(t *testing.T) {
 	}, edKey("k"))
 }
 
-// TestSlowObserver: it is told one thing at a time, in order, and holds up
+// TestSlowObserver: it is given one thing at a time, in order, and holds up
 // nobody who fetches.
 func TestSlowObserver(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {

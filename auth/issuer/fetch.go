@@ -120,7 +120,7 @@ func (e *Engine) joinFetch(why reason) (*fetch, error) {
 }
 
 // startFetch starts a fetch of keys; e.mu is held, none is under way, the engine is
-// open.
+// open. What it brings is taken in before its waiters go on.
 func (e *Engine) startFetch(why reason) *fetch {
 	if why == forDemand {
 		e.demand.Allow()
@@ -131,7 +131,20 @@ func (e *Engine) startFetch(why reason) *fetch {
 	e.work.Go(func() {
 		ctx, cancel := context.WithTimeout(e.ctx, fetchAllLimit)
 		defer cancel()
-		e.finishFetch(f, e.fetchKeys(ctx, f))
+		err := e.fetchKeys(ctx, f)
+		e.mu.Lock()
+		e.fetching = nil
+		switch now := e.now(); {
+		case e.closed:
+			f.err = errClosed
+		case err != nil:
+			f.err = err
+			e.fetchFailed(f, now)
+		default:
+			e.fetchSucceeded(f, now)
+		}
+		close(f.done)
+		e.mu.Unlock()
 		e.deliver()
 		e.poke()
 	})
@@ -172,24 +185,6 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	}
 	f.maxAge = maxAge
 	return nil
-}
-
-// finishFetch takes in what a fetch of keys brought and lets its waiters go.
-func (e *Engine) finishFetch(f *fetch, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer close(f.done)
-	e.fetching = nil
-	now := e.now()
-	switch {
-	case e.closed:
-		f.err = errClosed
-	case err != nil:
-		f.err = err
-		e.fetchFailed(f, now)
-	default:
-		e.fetchSucceeded(f, now)
-	}
 }
 
 // fetchSucceeded takes in what a fetch brought. The next refresh is after the

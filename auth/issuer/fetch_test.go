@@ -141,7 +141,7 @@ func TestOutage(t *testing.T) {
 		if e.JWKS() != nil || k.Trusted() || !e.Status().Stale {
 			t.Fatal("keys serve beyond max_stale")
 		}
-		equal(t, "told to be too old", len(l.of(Warned)), 1)
+		equal(t, "reported as too old", len(l.of(Warned)), 1)
 		equal(t, "unavailable", len(l.of(Unavailable)), 1)
 		equal(t, "recovered", len(l.of(Recovered)), 0)
 		if len(l.of(FetchFailed)) < 5 {
@@ -219,7 +219,7 @@ func TestMovedKeySetIsFollowed(t *testing.T) {
 	}, edKey("k"))
 }
 
-// TestMetadataTurnsBad: metadata that names another issuer is refused and told,
+// TestMetadataTurnsBad: metadata that names another issuer is refused and reported,
 // once, and what was good stays.
 func TestMetadataTurnsBad(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {

@@ -58,7 +58,11 @@ func (c Config) parseJWKS(data []byte) (*JWKS, []Warning, error) {
 		return nil, nil, err
 	}
 	s := &JWKS{byID: make(map[string][]*Key, min(len(list), maxKeys)), unusable: map[string]string{}}
-	bundle := c.SPIFFE && slices.ContainsFunc(list, isOfBundle)
+	bundle := c.SPIFFE && slices.ContainsFunc(list, func(key jsontext.Value) bool { // where every key has one of two uses
+		found, err := pick(key, "use")
+		use, _ := textIn(found["use"])
+		return err == nil && (use == useJWTSVID || use == useX509SVID)
+	})
 	if bundle {
 		s.refresh = refresh
 	}
@@ -87,13 +91,6 @@ func (c Config) parseJWKS(data []byte) (*JWKS, []Warning, error) {
 		}
 	}
 	return s, warnings, nil
-}
-
-// isOfBundle tells a key of a SPIFFE bundle, in which every key has one of two uses.
-func isOfBundle(key jsontext.Value) bool {
-	found, err := pick(key, "use")
-	use, _ := textIn(found["use"])
-	return err == nil && (use == useJWTSVID || use == useX509SVID)
 }
 
 // Unusable says why the set's key with this id cannot be used; empty if there is

@@ -104,7 +104,7 @@ type site struct {
 	gate   chan struct{} // answers of the key set wait for it, if there
 
 	keyHits, metaHits atomic.Int64
-	asked             chan string // paths, as they come; nil: not told
+	asked             chan string // paths, as they come; nil: not reported
 }
 
 func newSite(base string, keys ...any) *site {

@@ -97,13 +97,23 @@ func Kind(algorithm string) string { return kinds[algorithm] }
 // Verify tells whether the signature holds. The key must be of the algorithm's
 // [Kind].
 func Verify(algorithm string, key crypto.PublicKey, signed, signature []byte) bool {
-	if hash := pssHashes[algorithm]; hash != 0 {
-		return verifyPSS(hash, key, signed, signature)
+	hash := pssHashes[algorithm]
+	if hash == 0 {
+		verifier := verifiers[algorithm]
+		return verifier != nil && verifier.Verify(signed, signature, key) == nil
 	}
-	verifier := verifiers[algorithm]
-	return verifier != nil && verifier.Verify(signed, signature, key) == nil
+	public, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return false
+	}
+	digest := hash.New()
+	digest.Write(signed)
+	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+	return rsa.VerifyPSS(public, hash, digest.Sum(nil), signature, opts) == nil
 }
 
+// pssHashes are the hashes of RSASSA-PSS, whose salt must be as long as the hash (RFC
+// 7518, section 3.5); jwx's own verifier takes a salt of any length.
 var pssHashes = map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512}
 
 // verifiers holds the verifier of each other algorithm; they keep no state.
@@ -122,16 +132,3 @@ var verifiers = func() map[string]jws.Verifier {
 	}
 	return all
 }()
-
-// verifyPSS verifies RSASSA-PSS with a salt as long as the hash, as RFC 7518, section
-// 3.5, asks; jwx's own verifier takes a salt of any length.
-func verifyPSS(hash crypto.Hash, key crypto.PublicKey, signed, signature []byte) bool {
-	public, ok := key.(*rsa.PublicKey)
-	if !ok {
-		return false
-	}
-	digest := hash.New()
-	digest.Write(signed)
-	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-	return rsa.VerifyPSS(public, hash, digest.Sum(nil), signature, opts) == nil
-}

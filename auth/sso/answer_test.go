@@ -101,7 +101,7 @@ func TestRows(t *testing.T) {
 }
 
 // TestOrder begins with a request that breaks all that can be broken together,
-// and repairs it step by step: each time the first fault left is told.
+// and repairs it step by step: each time the first fault left is reported.
 func TestOrder(t *testing.T) {
 	at := newClock()
 	source := &fakeSource{err: errors.New("down")}
@@ -231,7 +231,7 @@ func TestTrusted(t *testing.T) {
 	wantCode(t, s, Request{RawQuery: askAcme, Authenticate: distrust}, CodeMissingHeaders)
 }
 
-// TestLabels: what metrics are told is of a closed set.
+// TestLabels: what metrics are given is of a closed set.
 func TestLabels(t *testing.T) {
 	s := service(t, guarded)
 	for _, c := range []struct {

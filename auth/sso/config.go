@@ -10,7 +10,7 @@
 // unchanged.
 //
 // An account that [Account.Activates] has its logins end here as well: an ID token or
-// a code is held against the login that was begun, and told whose it is
+// a code is held against the login that was begun, and answered with whose it is
 // ([Service.Identify]). What that person gets for it is for the user of the package.
 //
 // # What an answer costs
