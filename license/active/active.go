@@ -167,68 +167,8 @@ func (k *Keeper) Install(ctx context.Context, data []byte) error {
 	if err := found.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+installGrace, ErrBusy)
-	defer cancel()
-	job, done := held{found, bytes.Clone(data)}, make(chan error, 1)
-	k.mu.Lock()
-	closed := k.closed
-	if !closed {
-		k.work.Go(func() { k.install(job, done) })
-	}
-	k.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// install writes the license, puts it in force, and answers. Only then does it give
-// the lock back, which may need several tries: another write would lose its own lock
-// by the later ones, so it waits for their end.
-func (k *Keeper) install(job held, done chan<- error) {
-	ctx, cancel := context.WithTimeout(k.ctx, k.writeLimit)
-	defer cancel()
-	err := ErrBusy
-	select {
-	case k.writing <- struct{}{}:
-		defer func() { <-k.writing }()
-		err = insist(ctx, func() error {
-			return k.writeLicense(ctx, job.text, func() {
-				k.mu.Lock()
-				defer k.mu.Unlock()
-				k.search.writes++
-				k.adopt(job)
-				k.endLook()
-				k.notifyState()
-				ring(k.notifierBell)
-				done <- nil
-			})
-		})
-	case <-ctx.Done():
-	}
-	switch {
-	case err != nil && k.ctx.Err() != nil:
-		done <- ErrClosed
-	case err != nil:
-		done <- err
-	}
-}
-
-// lockTrust is how long after it was granted a lock is relied upon; a process may
-// have been stopped meanwhile.
-const lockTrust = 3 * time.Second
-
-var errSlow = errors.New("writing took too long")
-
-// writeLicense writes the license under the storage's lock, and reads it back. It
-// calls written before it gives the lock back.
-func (k *Keeper) writeLicense(ctx context.Context, text []byte, written func()) error {
-	return k.locked(ctx, func(ctx context.Context, h *storage.Lease[Host]) error {
+	text := bytes.Clone(data)
+	return k.write(ctx, func(ctx context.Context, h *storage.Lease[Host]) error {
 		granted := time.Now()
 		old, err := h.Load(ctx, installedKey)
 		switch {
@@ -242,13 +182,68 @@ func (k *Keeper) writeLicense(ctx context.Context, text []byte, written func()) 
 				return err
 			}
 		}
-		written()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.search.writes++
+		k.adopt(held{found, text})
+		k.endLook()
+		k.notifyState()
+		ring(k.notifierBell)
 		return nil
 	})
 }
 
-// locked does something under the storage's lock.
-func (k *Keeper) locked(ctx context.Context, do func(context.Context, *storage.Lease[Host]) error) error {
+// lockTrust is how long after it was granted a lock is relied upon; a process may
+// have been stopped meanwhile.
+const lockTrust = 3 * time.Second
+
+var errSlow = errors.New("writing took too long")
+
+// write does something under the storage's lock, one write at a time, and tries until it
+// succeeds or the time for a write is over. It goes on if ctx ends before.
+func (k *Keeper) write(ctx context.Context, do func(context.Context, *storage.Lease[Host]) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+installGrace, ErrBusy)
+	defer cancel()
+	done := make(chan error, 1)
+	k.mu.Lock()
+	closed := k.closed
+	if !closed {
+		k.work.Go(func() { k.insistOnWrite(do, done) })
+	}
+	k.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// insistOnWrite answers once it has written. Only then does it give the lock back, which
+// may need several tries: another write would lose its own lock by the later ones, so it
+// waits for their end.
+func (k *Keeper) insistOnWrite(do func(context.Context, *storage.Lease[Host]) error, done chan<- error) {
+	ctx, cancel := context.WithTimeout(k.ctx, k.writeLimit)
+	defer cancel()
+	err := ErrBusy
+	select {
+	case k.writing <- struct{}{}:
+		defer func() { <-k.writing }()
+		err = insist(ctx, func() error { return k.writeLocked(ctx, do, done) })
+	case <-ctx.Done():
+	}
+	switch {
+	case err != nil && k.ctx.Err() != nil:
+		done <- ErrClosed
+	case err != nil:
+		done <- err
+	}
+}
+
+func (k *Keeper) writeLocked(ctx context.Context, do func(context.Context, *storage.Lease[Host]) error, done chan<- error) error {
 	h := k.leases.Use()
 	if h == nil {
 		return storage.ErrNoStorage
@@ -265,7 +260,11 @@ func (k *Keeper) locked(ctx context.Context, do func(context.Context, *storage.L
 		return err
 	}
 	defer h.UnlockSurely(h.Context(), lockName)
-	return do(ctx, h)
+	if err := do(ctx, h); err != nil {
+		return err
+	}
+	done <- nil
+	return nil
 }
 
 // insist tries until it succeeds, the context ends or trying is useless. The error

@@ -18,7 +18,7 @@ import (
 )
 
 // TestWalk: a license lives through all its states without a restart and without
-// a request, and each is told once, in the second in which it begins.
+// a request, and each is reported once, in the second in which it begins.
 func TestWalk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -30,7 +30,7 @@ func TestWalk(t *testing.T) {
 		events := l.want(t, "not_yet_valid>valid", "valid>expiring", "expiring>grace", "grace>expired")
 		for i, after := range []time.Duration{7 * unit, 90 * unit, 100 * unit, 105 * unit} {
 			if late := events[i].Time.Sub(began.Add(after)); late < 0 || late > 10*time.Millisecond {
-				t.Errorf("%s told %s late", events[i].To, late)
+				t.Errorf("%s reported %s late", events[i].To, late)
 			}
 			if events[i].Words == "" || events[i].Validity == nil {
 				t.Errorf("event %+v", events[i])
@@ -39,7 +39,7 @@ func TestWalk(t *testing.T) {
 	})
 }
 
-// TestWalkAtUse: what a request gets is right to the second, told or not.
+// TestWalkAtUse: what a request gets is right to the second, reported or not.
 func TestWalkAtUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKeeper(t, Inline(string(signed(t, "Acme")))) // nothing runs
@@ -58,7 +58,7 @@ func TestWalkAtUse(t *testing.T) {
 }
 
 // TestRequestsNotice: when the clock jumps, the first request that meets the new
-// state has it told, once, and long before any timer would.
+// state has it reported, once, and long before any timer would.
 func TestRequestsNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ahead atomic.Int64

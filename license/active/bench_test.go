@@ -10,9 +10,9 @@ import (
 // a change of state, beside the bare library and the clock that both read.
 func BenchmarkRequest(b *testing.B) {
 	k := newKeeper(b, Inline(string(signed(b, "Acme"))))
-	told := make(chan struct{}, 1)
-	b.Cleanup(k.Attach(Host{Observe: func(Event) { told <- struct{}{} }}))
-	<-told
+	reported := make(chan struct{}, 1)
+	b.Cleanup(k.Attach(Host{Observe: func(Event) { reported <- struct{}{} }}))
+	<-reported
 	bare, host := k.Validity(), "api.johnwick.org:8443"
 	for _, c := range []struct {
 		name string

@@ -20,15 +20,9 @@ const (
 	maxTime = 253402300799
 )
 
-// clockRecord is the highest time ever seen, as storage keeps it. Nodes that
-// write at once may lose an hour of it, which is no matter beside a day, so it is
-// written without a lock.
-type clockRecord struct {
-	Highest int64 `json:"highest"`
-}
-
 // keepClock reads the highest time seen and moves it on: when a configuration
-// starts, when the state changes, and once an hour.
+// starts, when the state changes, and once an hour. Nodes that write at once may lose an
+// hour of it, which is no matter beside a day, so it is written without a lock.
 func (k *Keeper) keepClock() time.Duration {
 	h := k.leases.Newest()
 	if h == nil || !h.HasStorage() {
@@ -55,10 +49,7 @@ func (k *Keeper) syncClock(h *storage.Lease[Host]) error {
 	if !due {
 		return nil
 	}
-	value, err := json.Marshal(clockRecord{Highest: now})
-	if err != nil {
-		return err
-	}
+	value := fmt.Appendf(nil, `{"highest":%d}`, now)
 	if err := h.StoreChecked(h.Context(), clockKey, value); err != nil && !errors.Is(err, storage.ErrReadBack) {
 		return err // another node's time read back is as good
 	}
@@ -88,7 +79,9 @@ func (k *Keeper) learnTime(data []byte, found bool) (now int64, due bool) {
 }
 
 func parseClock(data []byte) (int64, error) {
-	var rec clockRecord
+	var rec struct {
+		Highest int64 `json:"highest"`
+	}
 	if len(data) > 1<<10 || json.Unmarshal(data, &rec, json.RejectUnknownMembers(true)) != nil ||
 		rec.Highest <= 0 || rec.Highest > maxTime {
 		return 0, fmt.Errorf("%s is damaged; want the highest time seen, in Unix seconds", clockKey)
@@ -115,12 +108,10 @@ func (k *Keeper) notifyClock() {
 	if k.suspect.Swap(suspect) == suspect {
 		return
 	}
-	ev := Event{Kind: ClockFine, Words: "the clock shows " + stamp(now)}
+	ev := Event{Kind: ClockFine, Words: "the clock shows " + now.UTC().Format(time.RFC3339)}
 	if suspect {
 		ev.Kind = ClockSuspect
-		ev.Words += fmt.Sprintf(", but it was %s before; set it right, or licenses last longer than they should", stamp(highest))
+		ev.Words += fmt.Sprintf(", but it was %s before; set it right, or licenses last longer than they should", highest.UTC().Format(time.RFC3339))
 	}
 	k.note(ev)
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

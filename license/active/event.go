@@ -84,15 +84,6 @@ func (k *Keeper) note(ev Event) {
 	k.events.Note(ev)
 }
 
-// observer is the observer of the configuration that is used now.
-func (k *Keeper) observer() (observe func(Event), ok bool) {
-	h := k.leases.Newest()
-	if h == nil {
-		return nil, false
-	}
-	return h.Host.Observe, true
-}
-
 // lookTopic is the topic of outages that reading the license meets.
 const lookTopic = "license"
 
@@ -129,7 +120,13 @@ func (k *Keeper) notify() time.Duration {
 	k.notifyList()
 	k.mu.Unlock()
 	k.notifyClock()
-	k.events.Deliver(k.observer)
+	k.events.Deliver(func() (observe func(Event), ok bool) { // of the configuration that is used now
+		h := k.leases.Newest()
+		if h == nil {
+			return nil, false
+		}
+		return h.Host.Observe, true
+	})
 	wait := notifyPause
 	if at, ok := k.view.Load().nextChange(); ok {
 		wait = min(wait, max(at.Sub(k.now()), time.Millisecond))

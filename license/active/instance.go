@@ -29,15 +29,6 @@ type Instance struct {
 	public      []byte // SubjectPublicKeyInfo in DER
 }
 
-func newInstance(key ed25519.PrivateKey) (*Instance, error) {
-	fingerprint, err := license.KeyID(key.Public())
-	if err != nil {
-		return nil, err
-	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	return &Instance{key, fingerprint, public}, err
-}
-
 // Fingerprint names the instance: the [license.KeyID] of its public key.
 func (i *Instance) Fingerprint() string { return i.fingerprint }
 
@@ -73,22 +64,27 @@ func (i *Instance) Secret(purpose string) []byte {
 	return mac.Sum(nil)
 }
 
-// instanceRecord is the instance as storage keeps it.
-type instanceRecord struct {
-	Seed []byte `json:"ed25519_seed"` // RFC 8032, section 5.1.5
-}
-
-func (i *Instance) encode() []byte {
-	data, _ := json.Marshal(instanceRecord{i.key.Seed()}) // never fails
+// encodeInstance gives an instance as storage keeps it: the seed of RFC 8032, section
+// 5.1.5.
+func encodeInstance(key ed25519.PrivateKey) []byte {
+	data, _ := json.Marshal(map[string][]byte{"ed25519_seed": key.Seed()}) // never fails
 	return data
 }
 
 func parseInstance(data []byte) (*Instance, error) {
-	var rec instanceRecord
+	var rec struct {
+		Seed []byte `json:"ed25519_seed"`
+	}
 	if len(data) > 1<<10 || json.Unmarshal(data, &rec, json.RejectUnknownMembers(true)) != nil || len(rec.Seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("%s is damaged; want the key of this instance, or remove it if no license is bound to it", instanceKey)
 	}
-	return newInstance(ed25519.NewKeyFromSeed(rec.Seed))
+	key := ed25519.NewKeyFromSeed(rec.Seed)
+	fingerprint, err := license.KeyID(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	return &Instance{key, fingerprint, public}, err
 }
 
 // Instance is the instance if it is known, else nil.
@@ -101,45 +97,10 @@ func (k *Keeper) MakeInstance(ctx context.Context) (*Instance, error) {
 	if known := k.Instance(); known != nil {
 		return known, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, k.writeLimit+installGrace, ErrBusy)
-	defer cancel()
-	done := make(chan error, 1)
-	k.mu.Lock()
-	closed := k.closed
-	if !closed {
-		k.work.Go(func() { done <- k.insistOnInstance() })
-	}
-	k.mu.Unlock()
-	if closed {
-		return nil, ErrClosed
-	}
-	select {
-	case err := <-done:
-		return k.Instance(), err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// insistOnInstance makes the instance, one write at a time.
-func (k *Keeper) insistOnInstance() error {
-	ctx, cancel := context.WithTimeout(k.ctx, k.writeLimit)
-	defer cancel()
-	select {
-	case k.writing <- struct{}{}:
-		defer func() { <-k.writing }()
-		return insist(ctx, func() error { return k.writeInstance(ctx) })
-	case <-ctx.Done():
-		return ErrBusy
-	}
-}
-
-// writeInstance makes the instance under the storage's lock, unless another node has.
-func (k *Keeper) writeInstance(ctx context.Context) error {
-	return k.locked(ctx, func(ctx context.Context, h *storage.Lease[Host]) error {
+	err := k.write(ctx, func(ctx context.Context, h *storage.Lease[Host]) error {
 		data, err := h.Find(ctx, instanceKey)
 		if err == nil {
-			return k.takeInstance(data)
+			return k.takeInstance(data) // another node made it
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -148,20 +109,17 @@ func (k *Keeper) writeInstance(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		made, err := newInstance(key)
-		if err != nil {
+		data = encodeInstance(key)
+		if err := h.StoreChecked(ctx, instanceKey, data); err != nil {
 			return err
 		}
-		if err := h.StoreChecked(ctx, instanceKey, made.encode()); err != nil {
-			return err
-		}
-		k.facts.instance.Store(made)
-		ring(k.notifierBell)
-		return nil
+		defer ring(k.notifierBell)
+		return k.takeInstance(data)
 	})
+	return k.Instance(), err
 }
 
-// Facts are what a license's validity depends on beside the license and the clock.
+// Facts are what a license's validity depends on, beside the license and the clock.
 // They are given to a verifier ([Facts.Extend]) and to the keeper that learns them.
 // The zero value knows nothing yet. Asking takes no lock and no memory.
 type Facts struct {
@@ -171,15 +129,14 @@ type Facts struct {
 
 // Extend has a verifier ask the facts.
 func (f *Facts) Extend(c license.Config) license.Config {
-	c.Revocations, c.Instance = &f.revocations, f.fingerprint
-	return c
-}
-
-func (f *Facts) fingerprint() string {
-	if i := f.instance.Load(); i != nil {
-		return i.Fingerprint()
+	c.Revocations = &f.revocations
+	c.Instance = func() string {
+		if i := f.instance.Load(); i != nil {
+			return i.Fingerprint()
+		}
+		return ""
 	}
-	return ""
+	return c
 }
 
 // Informed reports whether storage was first looked into for the facts: before, a
@@ -252,7 +209,7 @@ func (k *Keeper) syncInstance(h *storage.Lease[Host]) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	case known != nil:
-		return h.StoreChecked(h.Context(), instanceKey, known.encode())
+		return h.StoreChecked(h.Context(), instanceKey, encodeInstance(known.key))
 	}
 	return nil
 }

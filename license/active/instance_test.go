@@ -223,7 +223,7 @@ func FuzzInstance(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := parseInstance(i.encode())
+		again, err := parseInstance(encodeInstance(i.key))
 		if err != nil || again.Fingerprint() != i.Fingerprint() {
 			t.Fatalf("read again: %v", err)
 		}

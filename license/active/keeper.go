@@ -182,8 +182,17 @@ type Keeper struct {
 	running bool
 	outages map[string]error // by topic
 	search  search
-	list    listState // of revoked licenses
-	renewal renewalState
+	// list is what was reported of the source of revoked licenses; empty: nothing.
+	list struct {
+		fault   string
+		damaged string // of the stored list
+		late    bool
+	}
+	renewal struct {
+		RenewalStatus
+		jitter float64
+		of     int64 // expire_at of the license that jitter is for
+	}
 	// clock is what is known of the time, in Unix seconds: the highest that this
 	// process saw, and the highest that any node saw, as storage had it.
 	clock struct{ own, stored int64 }
@@ -216,20 +225,14 @@ func New(cfg Config, opts Options) (*Keeper, error) {
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.notified.Store(new(license.State))
-	k.begin(cfg.Known)
-	return k, nil
-}
-
-// begin sets the first view.
-func (k *Keeper) begin(known []byte) {
 	k.view.Store(&view{good: held{validity: license.Missing("storage has not been read yet")}})
-	if s := k.verifier.Open(known); len(known) > 0 && s.Genuine() {
-		k.search.seen = bytes.Clone(known)
+	if s := k.verifier.Open(cfg.Known); len(cfg.Known) > 0 && s.Genuine() {
+		k.search.seen = bytes.Clone(cfg.Known)
 		k.view.Store(&view{good: held{s, k.search.seen}})
 	}
 	switch k.source.kind {
 	case file:
-		data, err := readFile(k.source.value)
+		data, err := readBounded(k.source.value, license.MaxSize)
 		k.look(data, err, 0)
 	case inline:
 		if strings.TrimSpace(k.source.value) == "" {
@@ -238,6 +241,7 @@ func (k *Keeper) begin(known []byte) {
 			k.look([]byte(k.source.value), nil, 0)
 		}
 	}
+	return k, nil
 }
 
 // Attach tells the keeper that a configuration started: from now on it uses that

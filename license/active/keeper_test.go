@@ -78,9 +78,9 @@ func TestSource(t *testing.T) {
 	}
 }
 
-// TestFirstTold: the first state is told when the first configuration starts,
+// TestFirstReported: the first state is reported when the first configuration starts,
 // whatever it is, and with what is wrong.
-func TestFirstTold(t *testing.T) {
+func TestFirstReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := licenseFile(t, broken(signed(t, "Acme")))
 		_, l := started(t, File(path), nil)
@@ -223,7 +223,7 @@ func TestNewestHostWins(t *testing.T) {
 	})
 }
 
-// TestEventsWaitForAnObserver: what happens between two configurations is told to
+// TestEventsWaitForAnObserver: what happens between two configurations is reported to
 // the next one, within bounds.
 func TestEventsWaitForAnObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -57,7 +57,7 @@ func TestTwoNodesOneFolder(t *testing.T) {
 		t.Errorf("a third node has the license of %s", customer(c))
 	}
 	must(t, os.Rename(shared, shared+"-away"))
-	await(t, "the loss told by both", func() bool { return vanished.Load() == 2 })
+	await(t, "the loss reported by both", func() bool { return vanished.Load() == 2 })
 	if customer(a) != "Acme 2" || customer(b) != "Acme 2" {
 		t.Error("a license was lost with the folder")
 	}

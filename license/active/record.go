@@ -107,27 +107,22 @@ func (r *Record) Add(ctx context.Context, e Entry) (Entry, error) {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails
 	e.ID = e.Time.Format(idTime) + "-" + hex.EncodeToString(random[:])
-	if err := r.write(ctx, keyOf(e.ID), value); err != nil {
-		return Entry{}, fmt.Errorf("recording a signature: %w", err)
-	}
-	return e, nil
-}
-
-func (r *Record) write(ctx context.Context, key string, value []byte) error {
 	limited, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	var err error
 	select {
 	case r.adds <- struct{}{}:
 		defer func() { <-r.adds }()
-		err = insist(limited, func() error { return r.client.StoreChecked(limited, key, value) })
+		err = insist(limited, func() error { return r.client.StoreChecked(limited, keyOf(e.ID), value) })
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
 	case <-limited.Done():
-		return busyUnless(ctx, limited.Err())
+		err = busyUnless(ctx, limited.Err())
 	}
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
+	if err != nil {
+		return Entry{}, fmt.Errorf("recording a signature: %w", err)
 	}
-	return err
+	return e, nil
 }
 
 // List returns what was signed, newest first: those before the entry whose ID is
@@ -149,17 +144,9 @@ func (r *Record) List(ctx context.Context, after string, limit int) ([]Entry, er
 	case <-limited.Done():
 		return nil, busyUnless(ctx, limited.Err())
 	}
-	entries, err := r.page(limited, after, limit)
+	keys, err := r.client.List(limited, recordFolder)
 	if err != nil {
 		return nil, busyUnless(ctx, err)
-	}
-	return entries, nil
-}
-
-func (r *Record) page(ctx context.Context, after string, limit int) ([]Entry, error) {
-	keys, err := r.client.List(ctx, recordFolder)
-	if err != nil {
-		return nil, err
 	}
 	ids := keys[:0] // the oldest first
 	for _, key := range keys {
@@ -173,7 +160,11 @@ func (r *Record) page(ctx context.Context, after string, limit int) ([]Entry, er
 	}
 	ids = ids[max(0, len(ids)-limit):]
 	slices.Reverse(ids)
-	return r.read(ctx, ids)
+	entries, err := r.read(limited, ids)
+	if err != nil {
+		return nil, busyUnless(ctx, err)
+	}
+	return entries, nil
 }
 
 // read loads entries. If none can be had it is storage that is at fault, and not

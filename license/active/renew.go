@@ -24,17 +24,6 @@ const (
 	maxRenewRetry = time.Hour
 )
 
-// renewalState is what is known of renewing.
-type renewalState struct {
-	tried    time.Time // zero: never
-	renewed  time.Time
-	failures int
-	fault    string // of the last try; empty: none
-	aside    bool   // the fault is a license that was kept aside
-	jitter   float64
-	of       int64 // expire_at of the license that jitter is for
-}
-
 // RenewalStatus describes how the license is renewed.
 type RenewalStatus struct {
 	// Next is when the vendor is asked next, in Unix seconds; 0: not known.
@@ -57,16 +46,9 @@ func (k *Keeper) Renewal() (s RenewalStatus, configured bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	r := &k.renewal
-	s = RenewalStatus{Failures: r.failures, Error: r.fault, KeptAside: r.aside}
+	s = k.renewal.RenewalStatus
 	if at, ok := k.renewAt(); ok {
 		s.Next = at.Unix()
-	}
-	if !r.tried.IsZero() {
-		s.TriedAt = r.tried.Unix()
-	}
-	if !r.renewed.IsZero() {
-		s.RenewedAt = r.renewed.Unix()
 	}
 	return s, true
 }
@@ -90,26 +72,18 @@ func (k *Keeper) renewAt() (at time.Time, ok bool) {
 	}
 	left := time.Duration(float64(whole) / renewPart * r.jitter)
 	at = time.Unix(p.ExpireAt, 0).Add(-left)
-	if r.failures > 0 {
-		at = maxTimeOf(at, r.tried.Add(r.pause()))
+	if r.Failures == 0 {
+		return at, true
 	}
-	return at, true
-}
-
-func maxTimeOf(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// pause is how long to wait after failures.
-func (r *renewalState) pause() time.Duration {
 	pause := renewRetry
-	for range min(r.failures-1, 10) {
+	for range min(r.Failures-1, 10) {
 		pause = min(2*pause, maxRenewRetry)
 	}
-	return time.Duration(float64(pause) * r.jitter)
+	again := time.Unix(r.TriedAt, 0).Add(time.Duration(float64(pause) * r.jitter))
+	if again.After(at) {
+		at = again
+	}
+	return at, true
 }
 
 // keepRenewed renews the license in force when it is time.
@@ -161,7 +135,9 @@ func (k *Keeper) renew(ctx context.Context, held held) (fault error, aside bool)
 		why = held.validity.Worse(found)
 	}
 	if why != "" {
-		k.keepAside(ctx, data)
+		if h := k.leases.Newest(); h != nil && len(data) > 0 && len(data) <= license.MaxSize {
+			k.outage("aside", h.Store(ctx, asideKey, data)) // for an operator to look at
+		}
 		return errors.New("what the vendor sent is kept aside: " + why), true
 	}
 	if found.License().Payload.ExpireAt == held.validity.License().Payload.ExpireAt {
@@ -170,31 +146,21 @@ func (k *Keeper) renew(ctx context.Context, held held) (fault error, aside bool)
 	return k.Install(ctx, data), false
 }
 
-// keepAside keeps what the vendor sent for an operator to look at.
-func (k *Keeper) keepAside(ctx context.Context, data []byte) {
-	h := k.leases.Newest()
-	if h == nil || len(data) == 0 || len(data) > license.MaxSize {
-		return
-	}
-	k.outage("aside", h.Store(ctx, asideKey, data))
-}
-
 // reportRenewal notes what became of a try, each thing once.
 func (k *Keeper) reportRenewal(fault error, aside bool) {
 	defer ring(k.notifierBell)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r := &k.renewal
-	r.tried = k.now()
+	r.TriedAt = k.now().Unix()
 	if fault == nil {
-		r.renewed, r.failures = r.tried, 0
-		r.fault, r.aside = "", false
+		r.RenewalStatus = RenewalStatus{TriedAt: r.TriedAt, RenewedAt: r.TriedAt}
 		k.note(Event{Kind: Renewed, Validity: k.view.Load().now().validity})
 		return
 	}
-	r.failures++
-	if fault.Error() != r.fault {
+	r.Failures++
+	if fault.Error() != r.Error {
 		k.note(Event{Kind: RenewalFailed, Err: fault})
 	}
-	r.fault, r.aside = fault.Error(), aside
+	r.Error, r.KeptAside = fault.Error(), aside
 }

@@ -35,13 +35,6 @@ const (
 	fetchLimit = 15 * time.Second
 )
 
-// listState is what is known of the source of revoked licenses.
-type listState struct {
-	fault   string // as it was reported; empty: none
-	damaged string // of the stored list, as it was reported
-	late    bool   // as it was reported
-}
-
 // RevocationStatus describes the list of revoked licenses.
 type RevocationStatus struct {
 	// Version, IssuedAt and NextUpdate are those of the newest list; 0 without one.
@@ -115,11 +108,6 @@ func (k *Keeper) keepRevocations() time.Duration {
 	case err != nil:
 		return spread(listRetry)
 	}
-	return k.untilNextList()
-}
-
-// untilNextList is an hour, or less if a list is due before.
-func (k *Keeper) untilNextList() time.Duration {
 	wait := listEvery
 	if list, _ := k.facts.revocations.List(); list != nil {
 		due := time.Unix(list.Payload.NextUpdate, 0).Sub(k.now())
@@ -249,7 +237,7 @@ func (k *Keeper) notifyList() {
 	}
 	k.list.late = late
 	if late {
-		k.note(Event{Kind: RevocationsLate, Words: fmt.Sprintf("version %d should have been followed by %s", list.Payload.Version, stamp(time.Unix(list.Payload.NextUpdate, 0)))})
+		k.note(Event{Kind: RevocationsLate, Words: fmt.Sprintf("version %d should have been followed by %s", list.Payload.Version, time.Unix(list.Payload.NextUpdate, 0).UTC().Format(time.RFC3339))})
 	}
 }
 

@@ -53,18 +53,6 @@ func (s Source) String() string {
 // that none can be installed.
 func (s Source) Configured() bool { return s.kind != installed }
 
-// absent says for people why there is no license. Clients may read it, so it
-// names no path.
-func (s Source) absent() string {
-	switch s.kind {
-	case file:
-		return "the configured file does not exist"
-	case inline:
-		return "the configured text is empty"
-	}
-	return "none is installed"
-}
-
 // search is what is known of the source.
 type search struct {
 	ended   bool   // the first look
@@ -177,15 +165,21 @@ func (k *Keeper) doubt(instead *license.Validity, cause error, text []byte) (set
 	return true
 }
 
-// lacking is the validity without a license that can be read.
+// lacking is the validity without a license that can be read. Clients may read its
+// words, so they name no path.
 func (k *Keeper) lacking(err error) *license.Validity {
-	if errors.Is(err, fs.ErrNotExist) {
-		return license.Missing(k.source.absent())
+	switch isAbsent := errors.Is(err, fs.ErrNotExist); {
+	case isAbsent && k.source.kind == file:
+		return license.Missing("the configured file does not exist")
+	case isAbsent && k.source.kind == inline:
+		return license.Missing("the configured text is empty")
+	case isAbsent:
+		return license.Missing("none is installed")
 	}
 	why := err
 	var atPath *fs.PathError
 	if errors.As(err, &atPath) {
-		why = atPath.Err // clients may read it
+		why = atPath.Err
 	}
 	return license.Invalid(fmt.Sprintf("the configured file cannot be read: %v", why))
 }
@@ -201,15 +195,12 @@ const (
 // and keep its time and size; of a license's size that costs no more than asking
 // for the time of change.
 func (k *Keeper) watchFile() time.Duration {
-	data, err := storage.Do(k.ctx, k.files, func(context.Context) ([]byte, error) { return readFile(k.source.value) })
+	data, err := storage.Do(k.ctx, k.files, func(context.Context) ([]byte, error) { return readBounded(k.source.value, license.MaxSize) })
 	if k.ctx.Err() != nil || k.look(data, err, 0) {
 		return fileLook
 	}
 	return secondLook
 }
-
-// readFile reads a license file.
-func readFile(path string) ([]byte, error) { return readBounded(path, license.MaxSize) }
 
 // watchStorage looks at the license in storage.
 func (k *Keeper) watchStorage() time.Duration {

@@ -119,7 +119,7 @@ func TestFileOfConfigMap(t *testing.T) {
 }
 
 // TestFileFaults: whatever becomes of the file, the last good license stays until
-// its own end, and each fault is told once.
+// its own end, and each fault is reported once.
 func TestFileFaults(t *testing.T) {
 	good := func(t *testing.T) []byte { return signed(t, "Acme") }
 	for name, c := range map[string]struct {
@@ -148,7 +148,7 @@ func TestFileFaults(t *testing.T) {
 				time.Sleep(seen)
 				wantState(t, k, license.StateValid)
 				if ev := l.want(t, c.want)[0]; ev.Err == nil || k.Fault() != ev.Err {
-					t.Errorf("fault %v, told %v", k.Fault(), ev.Err)
+					t.Errorf("fault %v, reported %v", k.Fault(), ev.Err)
 				}
 				time.Sleep(200 * unit)
 				wantState(t, k, license.StateExpired)
