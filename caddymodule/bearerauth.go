@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // BearerAuth lets in only requests that carry a good bearer token (RFC 6750) of
@@ -140,7 +141,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.ProtectedResource != "" {
 		challenge.ResourceMetadata = auth.Resource{Identifier: b.ProtectedResource}.MetadataURL()
 	}
-	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == errorBodyJSON, b.GRPC != parse.Off, b.logger)
+	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == respond.JSONBody, b.GRPC != parse.Off, b.logger)
 	return checkPlacement(ctx)
 }
 
@@ -158,7 +159,7 @@ func (b *BearerAuth) check() error {
 	}
 	for _, err := range []error{
 		b.BoundTokens.check(),
-		preflights.Check("preflight", b.Preflight), errorBodies.Check("error_body", b.ErrorBody),
+		preflights.Check("preflight", b.Preflight), respond.ErrorBodies.Check("error_body", b.ErrorBody),
 		parse.OnOff.Check("grpc", b.GRPC), cuts.Check("cut", b.Cut),
 	} {
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // parseBearerAuth reads the directive. Syntax:
@@ -97,7 +98,7 @@ func (b *BearerAuth) options() parse.Options {
 		"preflight":            parse.OneOf(&b.Preflight, preflights),
 		"realm":                parse.Word(&b.Realm),
 		"protected_resource":   parse.Word(&b.ProtectedResource),
-		"error_body":           parse.OneOf(&b.ErrorBody, errorBodies),
+		"error_body":           parse.OneOf(&b.ErrorBody, respond.ErrorBodies),
 		"grpc":                 parse.OneOf(&b.GRPC, parse.OnOff),
 		"upgrade":              parse.Words(&b.Upgrade),
 		"cookie_origin":        parse.Words(&b.CookieOrigins),

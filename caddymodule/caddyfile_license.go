@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // parseLicense reads the part of the global option about the license. Syntax:
@@ -156,7 +157,7 @@ func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 	l := new(RequireLicense)
 	return l, parse.Block(h.Dispenser, parse.Options{
 		"feature":    parse.Words(&l.Features),
-		"error_body": parse.OneOf(&l.ErrorBody, errorBodies),
+		"error_body": parse.OneOf(&l.ErrorBody, respond.ErrorBodies),
 		"grpc":       parse.OneOf(&l.GRPC, parse.OnOff),
 	}.CheckedBy(l.check))
 }

@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -16,15 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
-)
-
-// errorBodies are the values of the option error_body.
-var errorBodies = parse.Choice{errorBodyJSON, errorBodyNone}
-
-const (
-	errorBodyJSON = "json"
-	errorBodyNone = "none"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // refuser answers requests that are not let in.
@@ -116,14 +106,14 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Ve
 	if refusal.RetryAfter > 0 {
 		header.Set("Retry-After", retryAfter(refusal.RetryAfter))
 	}
-	if f.grpc && isGRPC(r) {
-		return refuseGRPC(w, r, refusal)
+	if f.grpc && respond.IsGRPC(r) {
+		return respond.GRPC(w, r, refusal)
 	}
-	if f.grpc && isGRPCWeb(r) {
-		setGRPCStatus(header, refusal)
+	if f.grpc && respond.IsGRPCWeb(r) {
+		respond.SetGRPCStatus(header, "", refusal)
 	}
 	if f.json {
-		return writeMessage(w, refusal.Status, refusal.Message, "")
+		return respond.JSON(w, refusal.Status, refusal.Message, "")
 	}
 	if refusal.Status >= http.StatusInternalServerError {
 		// Caddy would log every single one of these as an error.
@@ -185,91 +175,4 @@ func shellWord(s string) string {
 // retryAfter is a delay in whole seconds, rounded up (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
-}
-
-// writeMessage answers with {"message": "…", "code": "…"}; an empty code is left out.
-func writeMessage(w http.ResponseWriter, status int, message, code string) error {
-	body, err := json.Marshal(struct {
-		Message string `json:"message"`
-		Code    string `json:"code,omitempty"`
-	}{message, code})
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, err = w.Write(append(body, '\n'))
-	return err
-}
-
-// isGRPC tells a gRPC call: POST over HTTP/2 or 3 with exactly such a content
-// type. The content type alone, which any client may send with anything, must not
-// turn a refusal into status 200.
-func isGRPC(r *http.Request) bool {
-	contentType := r.Header["Content-Type"]
-	return r.Method == http.MethodPost && r.ProtoMajor >= 2 && len(contentType) == 1 && baseType(contentType[0]) == "application/grpc"
-}
-
-// isGRPCWeb tells a call of grpc-web. Its refusal keeps the HTTP status.
-func isGRPCWeb(r *http.Request) bool {
-	const prefix = "application/grpc-web"
-	contentType := r.Header["Content-Type"]
-	return r.Method == http.MethodPost && len(contentType) == 1 &&
-		len(contentType[0]) >= len(prefix) && strings.EqualFold(contentType[0][:len(prefix)], prefix)
-}
-
-// baseType is the media type of a content type, without parameters and suffix.
-func baseType(contentType string) string {
-	mediaType, _, _ := strings.Cut(contentType, ";")
-	base, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(mediaType)), "+")
-	return base
-}
-
-// gRPC status codes.
-const (
-	grpcInvalidArgument  = 3
-	grpcPermissionDenied = 7
-	grpcUnavailable      = 14
-	grpcUnauthenticated  = 16
-)
-
-// refuseGRPC answers as a gRPC server does: with status 200, and the gRPC status
-// among the headers, as there is no body (a "trailers-only" response).
-func refuseGRPC(w http.ResponseWriter, r *http.Request, refusal *auth.Refusal) error {
-	w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
-	setGRPCStatus(w.Header(), refusal)
-	w.WriteHeader(http.StatusOK)
-	return nil
-}
-
-func setGRPCStatus(header http.Header, refusal *auth.Refusal) {
-	header.Set("Grpc-Status", strconv.Itoa(grpcStatus(refusal.Status)))
-	header.Set("Grpc-Message", grpcMessage(refusal.Message))
-}
-
-func grpcStatus(status int) int {
-	switch status {
-	case http.StatusBadRequest:
-		return grpcInvalidArgument
-	case http.StatusForbidden:
-		return grpcPermissionDenied
-	case http.StatusServiceUnavailable:
-		return grpcUnavailable
-	}
-	return grpcUnauthenticated
-}
-
-// grpcMessage percent-encodes a message as grpc-message wants it: what is not
-// printable ASCII, and the percent sign.
-func grpcMessage(message string) string {
-	var encoded strings.Builder
-	for i := range len(message) {
-		if c := message[i]; c >= ' ' && c <= '~' && c != '%' {
-			encoded.WriteByte(c)
-			continue
-		}
-		fmt.Fprintf(&encoded, "%%%02X", message[i])
-	}
-	return encoded.String()
 }

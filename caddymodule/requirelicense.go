@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -57,7 +58,7 @@ func (l *RequireLicense) Provision(ctx caddy.Context) error {
 	if l.licensing, err = licensingOf(ctx); err != nil {
 		return fmt.Errorf("require_license: %w", err)
 	}
-	l.json.Store(l.ErrorBody == errorBodyJSON)
+	l.json.Store(l.ErrorBody == respond.JSONBody)
 	return checkPlacement(ctx)
 }
 
@@ -70,7 +71,7 @@ func (l *RequireLicense) Validate() error {
 }
 
 func (l *RequireLicense) check() error {
-	if err := errorBodies.Check("error_body", l.ErrorBody); err != nil {
+	if err := respond.ErrorBodies.Check("error_body", l.ErrorBody); err != nil {
 		return err
 	}
 	if err := parse.OnOff.Check("grpc", l.GRPC); err != nil {
@@ -107,7 +108,7 @@ func alignErrorBodies(ctx caddy.Context) error {
 			sites[key].licenses = append(sites[key].licenses, h)
 		case *BearerAuth:
 			sites[key].bearers++
-			sites[key].differ = sites[key].differ || h.ErrorBody != errorBodyJSON
+			sites[key].differ = sites[key].differ || h.ErrorBody != respond.JSONBody
 		}
 		return nil
 	})
@@ -138,14 +139,14 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set(licenseReasonHeader, code)
 	asGRPC := &auth.Refusal{Status: http.StatusForbidden, Message: message}
-	if l.GRPC != parse.Off && isGRPC(r) {
-		return refuseGRPC(w, r, asGRPC)
+	if l.GRPC != parse.Off && respond.IsGRPC(r) {
+		return respond.GRPC(w, r, asGRPC)
 	}
-	if l.GRPC != parse.Off && isGRPCWeb(r) {
-		setGRPCStatus(w.Header(), asGRPC)
+	if l.GRPC != parse.Off && respond.IsGRPCWeb(r) {
+		respond.SetGRPCStatus(w.Header(), "", asGRPC)
 	}
 	if l.json.Load() {
-		return writeMessage(w, http.StatusForbidden, message, code)
+		return respond.JSON(w, http.StatusForbidden, message, code)
 	}
 	if l.licensing.sealed {
 		http.Error(w, message, http.StatusForbidden)

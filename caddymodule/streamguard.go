@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // A stream lasts longer than the check of its token, so it is cut when the token
@@ -190,8 +190,7 @@ func (g *guard) setGRPCTrailers(why *auth.Refusal) {
 			delete(header, name)
 		}
 	}
-	header.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(grpcStatus(why.Status)))
-	header.Set(http.TrailerPrefix+"Grpc-Message", grpcMessage(why.Message))
+	respond.SetGRPCStatus(header, http.TrailerPrefix, why)
 }
 
 // guardContext is a request's context that can be canceled, but costs nothing

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // streamKind is what a response's head says of the response: whether it is a
@@ -24,7 +25,7 @@ const (
 )
 
 func kindOfType(contentType string) streamKind {
-	switch baseType(contentType) {
+	switch respond.BaseType(contentType) {
 	case "text/event-stream", "multipart/x-mixed-replace":
 		return eventStream
 	case "application/grpc":
@@ -49,8 +50,8 @@ func (k streamKind) lastWords(why *auth.Refusal) []byte {
 		frame := []byte{0x88, byte(2 + len(reason))}
 		return append(binary.BigEndian.AppendUint16(frame, policyViolation), reason...)
 	case grpcWebStream:
-		trailers := fmt.Sprintf("grpc-status: %d\r\ngrpc-message: %s\r\n", grpcStatus(why.Status), grpcMessage(why.Message))
-		return envelope(0x80, []byte(trailers))
+		code, message := respond.GRPCStatus(why)
+		return envelope(0x80, fmt.Appendf(nil, "grpc-status: %d\r\ngrpc-message: %s\r\n", code, message))
 	case connectStream:
 		type failure struct {
 			Code    string `json:"code"`
