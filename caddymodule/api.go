@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
@@ -66,8 +67,8 @@ type apiParts struct {
 	accounts      account.View
 	revocations   *revocation.Registry
 	authenticator *authenticator
-	licensing     *licensing
-	limits        *limits
+	licensing     *licensing.Licensing
+	limits        *licensing.Limits
 	signing       *Signing
 	sso           *SSO
 	activations   *activations
@@ -108,11 +109,11 @@ func newAPI(p apiParts) (*api.API, error) {
 	}
 	if p.licensing != nil {
 		services.License = p.licensing
-		services.Room = p.limits.room
-		services.Usage = p.limits.report
+		services.Room = p.limits.Room
+		services.Usage = p.limits.Report
 		services.Operation.License = func() api.LicenseStatus {
-			status := p.licensing.status()
-			status.Usage = p.limits.usage().Limits
+			status := p.licensing.Status()
+			status.Usage = p.limits.Usage().Limits
 			return status
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 )
 
@@ -47,7 +48,7 @@ type App struct {
 
 	// The license of this deployment, and whose licenses are believed. Required
 	// by require_license and license_feature. Default: none.
-	License *LicenseConfig `json:"license,omitempty"`
+	License *licensing.Config `json:"license,omitempty"`
 
 	// Who may sign licenses over the API, and with which key. Default: nobody
 	// can, as there is no key.
@@ -70,9 +71,9 @@ type App struct {
 	senders       *senders
 	revocations   *revocations
 	authenticator *authenticator
-	licensing     *licensing   // nil: no license is asked for
-	limits        *limits      // nil: as above
-	activations   *activations // nil: no login brings a license
+	licensing     *licensing.Licensing // nil: no license is asked for
+	limits        *licensing.Limits    // nil: as above
+	activations   *activations         // nil: no login brings a license
 	receivers     *eventReceivers
 	events        *events.Emitter
 	api           *api.API
@@ -129,10 +130,10 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.activations, err = takeActivations(storage, a.SSO, a.Signing, a.events, a.logger); err != nil {
 		return fmt.Errorf("sso: %w", err)
 	}
-	if a.licensing, err = takeLicensing(storage, a.License, a.logger); err != nil {
+	if a.licensing, err = licensing.Take(storage, a.License, a.logger); err != nil {
 		return fmt.Errorf("license: %w", err)
 	}
-	if a.limits, err = takeLimits(storage, a.licensing, a.accounts.view); err != nil {
+	if a.limits, err = licensing.TakeLimits(storage, a.licensing, a.accounts.view); err != nil {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.limits = a.limits
@@ -140,7 +141,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if err != nil {
 		return err
 	}
-	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.show, a.activations.show, a.licensing.show, a.limits.show)
+	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.show, a.activations.show, a.licensing.Show, a.limits.Show)
 }
 
 // Start looks at the routes, which are all made by now, gives storage and log to
@@ -154,7 +155,7 @@ func (a *App) Start() error {
 		if err != nil {
 			return err
 		}
-		a.licensing.attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events, a.limits.renew)
+		a.licensing.Attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events, a.limits.Recount)
 	}
 	a.senders.start()
 	a.attach()
@@ -173,7 +174,7 @@ func (a *App) attach() bool {
 		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
 		detach = append(detach, a.receivers.attach(storage, a.ServiceAccounts.refresh(), a.logger, a.events)...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
-			a.limits.attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
+			a.limits.Attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
 	})
 }
 
@@ -196,7 +197,7 @@ func (a *App) Stop() error {
 		return nil // provisioning failed before there was anything to give
 	}
 	a.attached.end()
-	a.licensing.detach()
+	a.licensing.Detach()
 	a.recheckStreams()
 	return nil
 }
@@ -207,7 +208,7 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.activations.release(), a.receivers.release(), a.SSO.release(), a.limits.release(), a.licensing.release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
+	err := errors.Join(a.activations.release(), a.receivers.release(), a.SSO.release(), a.limits.Release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
 	a.senders.release()
 	a.activations, a.limits, a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil, nil, nil
 	return err
@@ -227,7 +228,7 @@ func (a *App) needsIssuer() string {
 		return "signing"
 	case a.SSO != nil && !trusted && len(a.SSO.Credentials) == 0:
 		return "sso"
-	case a.License == nil && a.Signing == nil && a.SSO == nil && !sealedBuild():
+	case a.License == nil && a.Signing == nil && a.SSO == nil && !licensing.Sealed():
 		return appID
 	}
 	return ""
@@ -274,13 +275,13 @@ func authenticatorOf(ctx caddy.Context) (*authenticator, error) {
 
 // licensingOf gives what the configuration makes of the license, for what asks
 // for one.
-func licensingOf(ctx caddy.Context) (*licensing, error) {
+func licensingOf(ctx caddy.Context) (*licensing.Licensing, error) {
 	app, err := configuredApp(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if app.licensing == nil {
-		return nil, errNoTrust
+		return nil, licensing.ErrNoTrust
 	}
 	return app.licensing, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
 // authenticator is what every request with a token passes: the token is verified, who
@@ -33,8 +34,8 @@ type authenticator struct {
 	named        namedRules
 	revoked      *revocation.Registry
 	meters       *meters
-	limits       *limits     // of the license; nil: none is asked for
-	attach       func() bool // gives storage, if that was not done yet
+	limits       *licensing.Limits // of the license; nil: none is asked for
+	attach       func() bool       // gives storage, if that was not done yet
 }
 
 func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *senders, accounts *accounts, revocations *revocations, attach func() bool) *authenticator {

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
@@ -44,7 +45,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			"token_cache":      parse.Once(app.TokenCache.parseTokenCache),
 			"dpop":             parse.Part(&app.DPoP, (*DPoP).parseDPoP),
 			"service_accounts": lines.Note("service_accounts", parse.Part(&app.ServiceAccounts, (*ServiceAccounts).parseServiceAccounts)),
-			"license":          parse.Part(&app.License, (*LicenseConfig).parseLicense),
+			"license":          parse.Part(&app.License, (*licensing.Config).Parse),
 			"signing":          lines.Note("signing", parse.Part(&app.Signing, (*Signing).parseSigning)),
 			"sso":              lines.Note("sso", parse.Part(&app.SSO, (*SSO).parseSSO)),
 			"api":              parse.Part(&app.API, (*APIConfig).parseAPI),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
@@ -40,8 +41,8 @@ func (l *SSOLicense) parseSSOLicense(d *caddyfile.Dispenser) error {
 		"limit":          parse.Repeatable(l.parseLimit),
 		"seats":          parse.Number(&l.Seats, 1, 1_000_000),
 		"seats_per_user": parse.Number(&l.SeatsPerUser, 1, 1_000_000),
-		"valid":          parse.Duration(&l.Valid, time.Minute, maxLicenseSpan),
-		"grace":          parse.OptionalDuration(&l.Grace, 0, maxLicenseSpan),
+		"valid":          parse.Duration(&l.Valid, time.Minute, licensing.MaxSpan),
+		"grace":          parse.OptionalDuration(&l.Grace, 0, licensing.MaxSpan),
 		"until": parse.Once(func(d *caddyfile.Dispenser) error {
 			if err := parse.ReadWord(d, &l.Until, "a day such as 2027-12-31"); err != nil {
 				return err
@@ -49,7 +50,7 @@ func (l *SSOLicense) parseSSOLicense(d *caddyfile.Dispenser) error {
 			_, err := parseUntil(l.Until)
 			return parse.AtLine(d, err)
 		}),
-		"trial":       parse.Duration(&l.Trial, time.Minute, maxLicenseSpan),
+		"trial":       parse.Duration(&l.Trial, time.Minute, licensing.MaxSpan),
 		"claim":       parse.Once(l.parseClaim),
 		"bind":        parse.OneOf(&l.Bind, bindings),
 		"version":     parse.Number(&l.Version, 1, 2),

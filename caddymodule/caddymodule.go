@@ -14,11 +14,23 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/command"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/internal/sealed"
 )
+
+// sealedTrustedKeys fixes whom licenses are believed from when the program is
+// built: base64 (RFC 4648, section 4) of a PEM text of public keys. Who runs the
+// server can edit its configuration, but not this:
+//
+//	go build -ldflags "-X github.com/gatehouse-proxy/gatehouse/caddymodule.sealedTrustedKeys=$(base64 -w0 vendor.pub)"
+//
+// Empty: the configuration says it.
+var sealedTrustedKeys string
 
 // All modules and directives are registered here, in one place, because the
 // order of registration is the order in which directives run.
 func init() {
+	sealed.TrustedKeys = sealedTrustedKeys
+
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(AdminAPI{})
 	caddy.RegisterModule(GatehouseAPI{})

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // MatchPrincipal matches requests by who is calling. It must stand behind
@@ -137,7 +139,7 @@ type MatchLicenseFeature struct {
 	// required.
 	Features []string `json:"features,omitempty"`
 
-	licensing *licensing
+	licensing *licensing.Licensing
 }
 
 // CaddyModule tells Caddy about the matcher.
@@ -163,9 +165,26 @@ func (m *MatchLicenseFeature) Provision(ctx caddy.Context) error {
 	return checkPlacement(ctx)
 }
 
+// UnmarshalCaddyfile reads the matcher. Syntax:
+//
+//	license_feature <name...>    # all of them
+func (m *MatchLicenseFeature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the matcher's name
+	if err := parse.AppendWords(d, &m.Features); err != nil {
+		return err
+	}
+	if err := checkFeatures("license_feature", m.Features); err != nil {
+		return d.WrapErr(err)
+	}
+	if d.NextBlock(0) {
+		return d.Errf("license_feature: found %q, expected no block", d.Val())
+	}
+	return nil
+}
+
 // Match is MatchWithError for callers that cannot take an error.
 func (m *MatchLicenseFeature) Match(r *http.Request) bool {
-	return m.licensing.grants(r.Context(), m.Features)
+	return m.licensing.Grants(r.Context(), m.Features)
 }
 
 // MatchWithError tells whether all features are granted. It never fails.

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
 // meters are the counters that a request touches, looked up beforehand.
@@ -211,7 +212,7 @@ func (h *history) hour() api.Hour {
 // license, and the others.
 func readCounters() map[outcomeLabels]int {
 	counts := make(map[outcomeLabels]int)
-	for _, counters := range []*prometheus.CounterVec{tokensTotal, licenseDenialsTotal} {
+	for _, counters := range []*prometheus.CounterVec{tokensTotal, licensing.DenialsTotal} {
 		metrics := make(chan prometheus.Metric)
 		go func() {
 			defer close(metrics)

@@ -3,16 +3,13 @@ package caddymodule
 import (
 	"maps"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
-	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 // letIn gives a caller whose token is remembered, and what counts it.
@@ -146,20 +143,8 @@ func TestHistoryEnds(t *testing.T) {
 	h.keep()()
 }
 
-// Every reason of a license that is refused has a code that is a label, and the
-// words of no caller ever are one.
-func TestLabelsAreClosed(t *testing.T) {
-	for _, reason := range []license.Reason{
-		license.ReasonMissing, license.ReasonForm, license.ReasonUnknownKey, license.ReasonRevokedKey, license.ReasonRetiredKey,
-		license.ReasonSignature, license.ReasonRevokedID, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
-	} {
-		if got := metrics.Known(licenseCodes, reason.Code()); got != reason.Code() || !strings.HasPrefix(got, "license_") {
-			t.Errorf("the label of %s is %q", reason, got)
-		}
-	}
-	if got := metrics.Known(licenseCodes, "whatever"); got != metrics.Other {
-		t.Errorf("got the label %q", got)
-	}
+// An issuer that is not configured has no label of its own.
+func TestIssuerLabelsAreClosed(t *testing.T) {
 	m := newMeters([]string{"cost"})
 	if m.of("whatever") != m.issuers[""] {
 		t.Error("an issuer that is not configured has a label of its own")

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
 // principalVar is the request variable that holds the caller: absent where no
@@ -110,11 +111,11 @@ func checkHeaderValue(value string) error {
 // expectedPlaceholder says what would be right instead of a placeholder that neither
 // Gatehouse nor Caddy's own authentication fills in; empty if one of them does.
 func expectedPlaceholder(name string) string {
-	if key, ours := strings.CutPrefix(name, licensePlaceholder); ours {
+	if key, ours := strings.CutPrefix(name, licensing.PlaceholderPrefix); ours {
 		if slices.Contains(licenseKeys, key) {
 			return ""
 		}
-		return fmt.Sprintf("{%s…} with one of %s", licensePlaceholder, strings.Join(licenseKeys, ", "))
+		return fmt.Sprintf("{%s…} with one of %s", licensing.PlaceholderPrefix, strings.Join(licenseKeys, ", "))
 	}
 	if key, ours := strings.CutPrefix(name, userPlaceholder); ours && isPrincipalKey(key) ||
 		name == reasonPlaceholder || name == rulePlaceholder || strings.HasPrefix(name, "http.auth.candidate.") {

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
 // checkPlacement looks at all routes of the HTTP app while they are being made, so that
@@ -172,7 +174,7 @@ func (p *placement) text(text string, f flow, atOnce bool, at []string) {
 		}
 		user := strings.HasPrefix(name, userPlaceholder)
 		switch right := expectedPlaceholder(name); {
-		case right != "" && p.others && !strings.HasPrefix(name, licensePlaceholder):
+		case right != "" && p.others && !strings.HasPrefix(name, licensing.PlaceholderPrefix):
 			p.logger.Warn("a placeholder looks like one of Gatehouse's and stands for nothing there, unless another handler fills it in: docs/matchers-and-placeholders.md lists them",
 				zap.String("placeholder", "{"+name+"}"), zap.String("place", strings.Join(at, ", ")), zap.String("expected", right))
 		case right != "":

@@ -8,11 +8,13 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -41,7 +43,7 @@ type RequireLicense struct {
 	// status 200 of a gRPC refusal would mean yes. Default: on.
 	GRPC string `json:"grpc,omitempty"`
 
-	licensing *licensing
+	licensing *licensing.Licensing
 	logger    *zap.Logger
 	json      *atomic.Bool
 }
@@ -80,10 +82,30 @@ func (l *RequireLicense) check() error {
 	return checkFeatures("feature", l.Features)
 }
 
+// parseRequireLicense reads the directive. Syntax:
+//
+//	require_license [<matcher>] {
+//	    feature    <name...>    # all of them; repeatable
+//	    error_body json|none
+//	    grpc       on|off
+//	}
+func parseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive's name
+	if err := parse.NoMore(h.Dispenser, "require_license"); err != nil {
+		return nil, err
+	}
+	l := new(RequireLicense)
+	return l, parse.Block(h.Dispenser, parse.Options{
+		"feature":    parse.Words(&l.Features),
+		"error_body": parse.OneOf(&l.ErrorBody, respond.ErrorBodies),
+		"grpc":       parse.OneOf(&l.GRPC, parse.OnOff),
+	}.CheckedBy(l.check))
+}
+
 // ServeHTTP lets the request pass or refuses it.
 func (l *RequireLicense) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	replacerOf(r).Map(l.licensing.placeholders)
-	if fault := l.licensing.check(r.Context(), r.Host, l.Features); fault != nil {
+	replacerOf(r).Map(l.licensing.Placeholders)
+	if fault := l.licensing.Check(r.Context(), r.Host, l.Features); fault != nil {
 		return l.refuse(w, r, fault)
 	}
 	return next.ServeHTTP(w, r)
@@ -135,7 +157,7 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	if c := l.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
 		c.Write(zap.String("code", code), zap.String("host", r.Host), zap.Error(fault))
 	}
-	replacerOf(r).Set(licenseCodePlaceholder, code)
+	replacerOf(r).Set(licensing.CodePlaceholder, code)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set(licenseReasonHeader, code)
 	asGRPC := &auth.Refusal{Status: http.StatusForbidden, Message: message}
@@ -148,7 +170,7 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 	if l.json.Load() {
 		return respond.JSON(w, http.StatusForbidden, message, code)
 	}
-	if l.licensing.sealed {
+	if licensing.Sealed() {
 		http.Error(w, message, http.StatusForbidden)
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
@@ -156,4 +157,45 @@ func (s *Signing) sign(request license.Request) (*license.License, error) {
 		return nil, license.ErrMissingKey
 	}
 	return s.signer.Sign(request)
+}
+
+// parseSigning reads the part of the global option about signing. Syntax:
+//
+//	signing {
+//	    key        <path>              # or: key env <name>
+//	    passphrase <passphrase>
+//	    group      <group>
+//	    max_ttl    <duration>
+//	}
+func (s *Signing) parseSigning(d *caddyfile.Dispenser) error {
+	line := d.Token()
+	if err := parse.NoMore(d, "signing"); err != nil {
+		return err
+	}
+	err := parse.Block(d, parse.Options{
+		"key":        parse.Once(s.parseKey),
+		"passphrase": parse.Word(&s.Passphrase),
+		"group":      parse.Word(&s.Group),
+		"max_ttl":    parse.Duration(&s.MaxTTL, time.Second, 0),
+	})
+	if err != nil {
+		return err
+	}
+	if s.Key == "" && s.KeyEnv == "" {
+		return parse.At(line).Err("signing: expected `key /path/to/vendor.key` or `key env NAME`")
+	}
+	return nil
+}
+
+func (s *Signing) parseKey(d *caddyfile.Dispenser) error {
+	list := d.RemainingArgs()
+	switch {
+	case len(list) == 1 && list[0] != "" && list[0] != "env":
+		s.Key = list[0]
+		return nil
+	case len(list) == 2 && list[0] == "env" && list[1] != "":
+		s.KeyEnv = list[1]
+		return nil
+	}
+	return d.Err("key: expected the path of a private key, or `env` and the name of an environment variable")
 }

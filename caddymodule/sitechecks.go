@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
 // checkRoutes looks at the routes of the running HTTP app as a whole. It refuses and
@@ -183,17 +185,23 @@ func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {
 }
 
 // findSites finds the sites behind require_license.
-func findSites(ctx caddy.Context) (*sites, error) {
-	found := new(sites)
+func findSites(ctx caddy.Context) (*licensing.Sites, error) {
+	var found []string
+	anywhere := false
 	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		if _, ok := handler.(*RequireLicense); ok {
-			found.add(around)
+		if _, ok := handler.(*RequireLicense); !ok {
+			return nil
 		}
+		for _, route := range slices.Backward(around) { // the innermost that asks for a host
+			if hosts, narrows := routeHosts(route); narrows {
+				found = append(found, hosts...)
+				return nil
+			}
+		}
+		anywhere = true
 		return nil
 	})
-	slices.Sort(found.names)
-	found.names = slices.Compact(found.names)
-	return found, err
+	return licensing.NewSites(found, anywhere), err
 }
 
 // checkBoundRoutes holds the options about bound tokens against the servers they stand

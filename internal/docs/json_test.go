@@ -20,7 +20,7 @@ func modules(t *testing.T) map[string]caddy.Module {
 			t.Fatal(err)
 		}
 		module := info.New()
-		if typ := reflect.TypeOf(module); strings.Contains(typ.String(), "caddymodule.") {
+		if strings.Contains(reflect.Indirect(reflect.ValueOf(module)).Type().PkgPath(), "/gatehouse/caddymodule") {
 			found[name] = module
 		}
 	}
@@ -77,7 +77,7 @@ func collect(typ reflect.Type, names map[string]bool) {
 	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
 		typ = typ.Elem()
 	}
-	if typ.Kind() != reflect.Struct || !strings.Contains(typ.String(), "caddymodule.") {
+	if typ.Kind() != reflect.Struct || !strings.Contains(typ.PkgPath(), "/gatehouse/caddymodule") {
 		return
 	}
 	for field := range typ.Fields() {

@@ -1,38 +1,33 @@
-package caddymodule
+package licensing
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
 
-// sites are the site addresses that stand in front of require_license.
-type sites struct {
+// Sites are the site addresses that stand in front of require_license.
+type Sites struct {
 	names []string // hosts as configured, sorted; without those that are not known
 	open  bool     // some site takes any host
 }
 
-// add notes the hosts of the innermost route that asks for some.
-func (s *sites) add(around []caddyhttp.Route) {
-	for _, route := range slices.Backward(around) {
-		hosts, narrows := routeHosts(route)
-		if !narrows {
-			continue
+// NewSites gives the sites of these hosts, as they are configured. Anywhere says that
+// some site takes any host.
+func NewSites(hosts []string, anywhere bool) *Sites {
+	s := &Sites{open: anywhere}
+	for _, name := range hosts {
+		if !parse.HasPlaceholder(name) {
+			s.names = append(s.names, strings.ToLower(name))
 		}
-		for _, name := range hosts {
-			if !parse.HasPlaceholder(name) {
-				s.names = append(s.names, strings.ToLower(name))
-			}
-		}
-		return
 	}
-	s.open = true
+	slices.Sort(s.names)
+	s.names = slices.Compact(s.names)
+	return s
 }
 
 // sitePattern is what a site's address is as a pattern of a license. An address with
@@ -48,7 +43,7 @@ func sitePattern(name string) host.Pattern {
 // served tells whether a license is of any use here: it covers a site, or
 // something that a site with a wildcard takes. Where a site takes any host, or
 // none is known, it is.
-func (s *sites) served(validity *license.Validity) bool {
+func (s *Sites) served(validity *license.Validity) bool {
 	if s.open || len(s.names) == 0 {
 		return true
 	}
@@ -73,7 +68,7 @@ func (s *sites) served(validity *license.Validity) bool {
 const maxShown = 10
 
 // shown are the sites that an error names.
-func (s *sites) shown() []string {
+func (s *Sites) shown() []string {
 	if len(s.names) <= maxShown {
 		return s.names
 	}
@@ -82,7 +77,7 @@ func (s *sites) shown() []string {
 
 // main is the host that a status is about where none is asked for: one that is
 // covered if there is any, and empty where no whole name is known.
-func (s *sites) main(covers *host.Matcher) string {
+func (s *Sites) main(covers *host.Matcher) string {
 	first := ""
 	for _, name := range s.names {
 		if strings.Contains(name, "*") {

@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"testing"
@@ -9,13 +9,13 @@ import (
 
 // TestCountedCallersCostNothing: whoever was counted today is let in by one look.
 func TestCountedCallersCostNothing(t *testing.T) {
-	l, caller, now := &limits{}, &auth.Principal{}, time.Now()
+	l, caller, now := &Limits{}, &auth.Principal{}, time.Now()
 	l.mark.Store(7 << 32)
 	caller.Mark().Store(7<<32 | uint64(now.Unix()/secondsOfDay)) //nolint:gosec // days since 1970
-	var none *limits
-	for name, l := range map[string]*limits{"counted": l, "no license": none} {
+	var none *Limits
+	for name, l := range map[string]*Limits{"counted": l, "no license": none} {
 		if allocs := testing.AllocsPerRun(100, func() {
-			if l.admit(t.Context(), caller, now) != nil {
+			if l.Admit(t.Context(), caller, now) != nil {
 				t.Error("refused")
 			}
 		}); allocs != 0 {

@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"time"
@@ -7,10 +7,12 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
+// DenialsTotal counts the requests that were refused for the license.
+var DenialsTotal = metrics.Counter("license_denials_total",
+	"Requests refused for the license, by the code of the refusal.", "code")
+
 var (
-	licenseDenialsTotal = metrics.Counter("license_denials_total",
-		"Requests refused for the license, by the code of the refusal.", "code")
-	licenseWaivedTotal = metrics.Counter("license_waived_total",
+	waivedTotal = metrics.Counter("license_waived_total",
 		"Requests that the license did not let pass and that passed nevertheless, because of enforcement log or missing allow, by the code of the refusal.", "code")
 	overLimitTotal = metrics.Counter("license_over_limit_total",
 		"New people, and new service accounts, beyond what the license is for: let_in or refused.", "limit", "result")
@@ -53,8 +55,8 @@ var licenseCodes = func() (codes []string) {
 
 func beginLicenseCounters() {
 	for _, code := range licenseCodes {
-		licenseDenialsTotal.WithLabelValues(code)
-		licenseWaivedTotal.WithLabelValues(code)
+		DenialsTotal.WithLabelValues(code)
+		waivedTotal.WithLabelValues(code)
 	}
 }
 
@@ -68,17 +70,17 @@ func beginLimitCounters() {
 // countLicenseDenial counts a request that was refused for the license. The code
 // is [license.Error.Code]'s.
 func countLicenseDenial(code string) {
-	licenseDenialsTotal.WithLabelValues(metrics.Known(licenseCodes, code)).Inc()
+	DenialsTotal.WithLabelValues(metrics.Known(licenseCodes, code)).Inc()
 }
 
 // countLicenseWaived counts a request that passed although the license did not
 // let it.
 func countLicenseWaived(code string) {
-	licenseWaivedTotal.WithLabelValues(metrics.Known(licenseCodes, code)).Inc()
+	waivedTotal.WithLabelValues(metrics.Known(licenseCodes, code)).Inc()
 }
 
-// show shows what the license is like now.
-func (l *licensing) show(show metrics.Show) {
+// Show shows what the license is like now.
+func (l *Licensing) Show(show metrics.Show) {
 	if l == nil {
 		return
 	}
@@ -105,8 +107,8 @@ func (l *licensing) show(show metrics.Show) {
 	}
 }
 
-// show shows the limits of the license in force, and how much of them is used.
-func (l *limits) show(show metrics.Show) {
+// Show shows the limits of the license in force, and how much of them is used.
+func (l *Limits) Show(show metrics.Show) {
 	if l == nil {
 		return
 	}

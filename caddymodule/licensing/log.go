@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"slices"
@@ -18,7 +18,7 @@ type licenseLog struct {
 	logger       *zap.Logger
 	missingAllow bool
 	advisory     bool
-	sites        *sites // behind require_license
+	sites        *Sites // behind require_license
 	replaced     func() // called when another license is in force
 	events       *events.Emitter
 	compared     atomic.Pointer[string] // what was last said of the sites

@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"context"
@@ -21,9 +21,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
 
-// limits hold a deployment to the numbers that its license says. The counter of people
+// Limits hold a deployment to the numbers that its license says. The counter of people
 // outlives a reload as long as the storage is the same.
-type limits struct {
+type Limits struct {
 	keeper   *active.Keeper
 	accounts account.View
 	people   *usage.Counter
@@ -52,9 +52,9 @@ type pooledPeople struct{ *usage.Counter }
 // Destruct ends the counter's background work.
 func (p pooledPeople) Destruct() error { return p.Close() }
 
-// takeLimits gives the limits of a configuration that has a license, nil else; they
+// TakeLimits gives the limits of a configuration that has a license, nil else; they
 // must be released exactly once.
-func takeLimits(storage certmagic.Storage, l *licensing, accounts account.View) (*limits, error) {
+func TakeLimits(storage certmagic.Storage, l *Licensing, accounts account.View) (*Limits, error) {
 	if l == nil {
 		return nil, nil
 	}
@@ -66,16 +66,16 @@ func takeLimits(storage certmagic.Storage, l *licensing, accounts account.View) 
 		return nil, err
 	}
 	beginLimitCounters()
-	h := &limits{
+	h := &Limits{
 		keeper: l.keeper, accounts: accounts, people: taken.(pooledPeople).Counter, key: key,
 		advisory: l.advisory, logger: l.logger,
 	}
-	h.renew()
+	h.Recount()
 	return h, nil
 }
 
-// release gives the counter back, if it was taken.
-func (l *limits) release() error {
+// Release gives the counter back, if it was taken.
+func (l *Limits) Release() error {
 	if l == nil {
 		return nil
 	}
@@ -83,8 +83,8 @@ func (l *limits) release() error {
 	return err
 }
 
-// attach gives the counter this configuration's storage.
-func (l *limits) attach(storage certmagic.Storage, refresh time.Duration) (detach func()) {
+// Attach gives the counter this configuration's storage.
+func (l *Limits) Attach(storage certmagic.Storage, refresh time.Duration) (detach func()) {
 	if l == nil {
 		return func() {}
 	}
@@ -113,8 +113,8 @@ func (l *limits) attach(storage certmagic.Storage, refresh time.Duration) (detac
 	})
 }
 
-// renew has every caller looked at anew: the license is another one.
-func (l *limits) renew() {
+// Recount has every caller looked at anew: the license is another one.
+func (l *Limits) Recount() {
 	if l != nil {
 		l.mark.Store(uint64(lastMark.Add(1)) << 32)
 		l.people.Wake()
@@ -123,7 +123,7 @@ func (l *limits) renew() {
 
 // limit is one of the license in force. Where its enforcement is only logged, so is a
 // limit.
-func (l *limits) limit(name string) (limit license.Limit, limited bool) {
+func (l *Limits) limit(name string) (limit license.Limit, limited bool) {
 	limit, limited = l.keeper.Validity().Limit(name)
 	limit.Deny = limit.Deny && !l.advisory
 	return limit, limited
@@ -131,9 +131,9 @@ func (l *limits) limit(name string) (limit license.Limit, limited bool) {
 
 const secondsOfDay = 24 * 60 * 60
 
-// admit counts a caller who is let in, and refuses one more person than the license
+// Admit counts a caller who is let in, and refuses one more person than the license
 // is for, if it says so. Whoever was counted already today costs one look.
-func (l *limits) admit(ctx context.Context, caller *auth.Principal, now time.Time) *auth.Refusal {
+func (l *Limits) Admit(ctx context.Context, caller *auth.Principal, now time.Time) *auth.Refusal {
 	if l == nil {
 		return nil
 	}
@@ -144,8 +144,8 @@ func (l *limits) admit(ctx context.Context, caller *auth.Principal, now time.Tim
 	return l.count(ctx, caller, mark)
 }
 
-// count is the part of admit that the path of those who are counted does not reach.
-func (l *limits) count(ctx context.Context, caller *auth.Principal, mark uint64) *auth.Refusal {
+// count is the part of Admit that the path of those who are counted does not reach.
+func (l *Limits) count(ctx context.Context, caller *auth.Principal, mark uint64) *auth.Refusal {
 	limit, limited := l.limit(license.LimitUsers)
 	if !limited || !caller.IsPerson() {
 		caller.Mark().Store(mark)
@@ -171,7 +171,7 @@ func (l *limits) count(ctx context.Context, caller *auth.Principal, mark uint64)
 
 // await waits for the first reading of who was seen before, so that nobody of them
 // seems new.
-func (l *limits) await(ctx context.Context) {
+func (l *Limits) await(ctx context.Context) {
 	ready, first := l.people.Ready()
 	if ready {
 		return
@@ -185,7 +185,7 @@ func (l *limits) await(ctx context.Context) {
 }
 
 // used is how much of a limit is used.
-func (l *limits) used(name string) int64 {
+func (l *Limits) used(name string) int64 {
 	if name == license.LimitUsers {
 		return int64(l.people.Count())
 	}
@@ -193,7 +193,7 @@ func (l *limits) used(name string) int64 {
 }
 
 // tell logs once that a limit is exceeded, and once that it is not any more.
-func (l *limits) tell() {
+func (l *Limits) tell() {
 	for i, name := range countedLimits {
 		limit, limited := l.limit(name)
 		used := l.used(name)
@@ -210,9 +210,9 @@ func (l *limits) tell() {
 	}
 }
 
-// room refuses so many new service accounts if the license says so, and else counts
+// Room refuses so many new service accounts if the license says so, and else counts
 // those that are over its limit.
-func (l *limits) room(more int) error {
+func (l *Limits) Room(more int) error {
 	limit, limited := l.limit(license.LimitServiceAccounts)
 	excess := min(l.used(limit.Name)+int64(more)-limit.Most, int64(more))
 	if !limited || more == 0 || excess <= 0 {
@@ -229,8 +229,8 @@ func (l *limits) room(more int) error {
 	return nil
 }
 
-// usage is what is used of the license, for operators and for its vendor.
-func (l *limits) usage() usage.Usage {
+// Usage is what is used of the license, for operators and for its vendor.
+func (l *Limits) Usage() usage.Usage {
 	u := usage.Usage{At: time.Now().Unix(), Limits: make(map[string]usage.Share)}
 	validity := l.keeper.Validity()
 	if held := genuine(validity); held != nil {
@@ -252,11 +252,11 @@ func (l *limits) usage() usage.Usage {
 	return u
 }
 
-// report is usage, signed by the instance.
-func (l *limits) report(ctx context.Context) (*usage.Report, error) {
+// Report is Usage, signed by the instance.
+func (l *Limits) Report(ctx context.Context) (*usage.Report, error) {
 	instance, err := l.keeper.MakeInstance(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return usage.Sign(l.usage(), instance)
+	return usage.Sign(l.Usage(), instance)
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"context"
@@ -22,21 +22,23 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/host"
 )
 
-// licensing is what one configuration makes of the license. Its keeper outlives
+// Licensing is what one configuration makes of the license. Its keeper outlives
 // a reload as long as license, trust and storage are configured alike. It may be
 // used by requests that outlive their configuration.
-type licensing struct {
+type Licensing struct {
 	keeper       *active.Keeper
 	key          string // of the keeper, to give it back
 	missingAllow bool
 	advisory     bool
-	sealed       bool
 	listed       bool // there is a list of revoked licenses
 	logger       *zap.Logger
-	refusals     refusalLog
-	placeholders caddy.ReplacerFunc
-	sites        atomic.Pointer[sites] // nil until Start
-	detachHost   func()                // nil until Start
+
+	// Placeholders gives the values of what begins with [PlaceholderPrefix].
+	Placeholders caddy.ReplacerFunc
+
+	refusals   refusalLog
+	sites      atomic.Pointer[Sites] // nil until Start
+	detachHost func()                // nil until Start
 }
 
 var keepers = caddy.NewUsagePool()
@@ -51,25 +53,24 @@ type pooledKeeper struct {
 // served are judged by what was known.
 func (k pooledKeeper) Destruct() error { return k.Close() }
 
-// takeLicensing gives what the configuration makes of the license, nil if it
+// Take gives what the configuration makes of the license, nil if it
 // says nothing of it; it must be released exactly once.
-func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap.Logger) (*licensing, error) {
+func Take(storage certmagic.Storage, config *Config, logger *zap.Logger) (*Licensing, error) {
 	if config == nil {
-		if !sealedBuild() {
+		if !Sealed() {
 			return nil, nil
 		}
-		config = new(LicenseConfig)
+		config = new(Config)
 	}
 	terms, err := config.terms()
 	if err != nil {
 		return nil, err
 	}
 	place := pool.StorageID(storage)
-	l := &licensing{
+	l := &Licensing{
 		key:          fmt.Sprintf("%x %s", sha256.Sum256([]byte(terms.identity)), place),
 		missingAllow: config.Missing == answerAllow,
 		advisory:     config.Enforcement == answerLog,
-		sealed:       sealedBuild(),
 		logger:       logger.Named("license"),
 	}
 	l.refusals.logger, l.refusals.advisory = l.logger, l.advisory
@@ -90,7 +91,7 @@ func takeLicensing(storage certmagic.Storage, config *LicenseConfig, logger *zap
 	beginLicenseCounters()
 	l.keeper = taken.(pooledKeeper).Keeper
 	l.listed = terms.revocations != nil
-	l.placeholders = l.resolve
+	l.Placeholders = l.resolve
 	return l, nil
 }
 
@@ -107,8 +108,8 @@ func knownBefore(source active.Source, storage string) (text []byte) {
 	return text
 }
 
-// release gives the keeper back, if it was taken.
-func (l *licensing) release() error {
+// Release gives the keeper back, if it was taken.
+func (l *Licensing) Release() error {
 	if l == nil {
 		return nil
 	}
@@ -116,9 +117,9 @@ func (l *licensing) release() error {
 	return err
 }
 
-// attach gives the keeper this configuration's storage and log, and compares the
+// Attach gives the keeper this configuration's storage and log, and compares the
 // sites with the license.
-func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, behind *sites, events *events.Emitter, replaced func()) {
+func (l *Licensing) Attach(storage certmagic.Storage, refresh time.Duration, behind *Sites, events *events.Emitter, replaced func()) {
 	l.sites.Store(behind)
 	log := &licenseLog{replaced: replaced, logger: l.logger, missingAllow: l.missingAllow, advisory: l.advisory, sites: behind, events: events}
 	if l.keeper.Looked() {
@@ -127,8 +128,8 @@ func (l *licensing) attach(storage certmagic.Storage, refresh time.Duration, beh
 	l.detachHost = l.keeper.Attach(active.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
 }
 
-// detach takes storage and log back; it may be called repeatedly.
-func (l *licensing) detach() {
+// Detach takes storage and log back; it may be called repeatedly.
+func (l *Licensing) Detach() {
 	if l != nil && l.detachHost != nil {
 		l.detachHost()
 	}
@@ -138,8 +139,8 @@ func (l *licensing) detach() {
 // may have to come from storage. Until then nobody can say that there is none.
 const lookLimit = 5 * time.Second
 
-// check decides about a request: nil lets it pass.
-func (l *licensing) check(ctx context.Context, host string, features []string) *license.Error {
+// Check decides about a request: nil lets it pass.
+func (l *Licensing) Check(ctx context.Context, host string, features []string) *license.Error {
 	if l.listed && !l.keeper.Informed() {
 		l.awaitFacts(ctx)
 	}
@@ -150,8 +151,8 @@ func (l *licensing) check(ctx context.Context, host string, features []string) *
 	return l.judge(ctx, host, features, err)
 }
 
-// judge is the part of check that the path of a good request does not reach.
-func (l *licensing) judge(ctx context.Context, host string, features []string, err error) *license.Error {
+// judge is the part of Check that the path of a good request does not reach.
+func (l *Licensing) judge(ctx context.Context, host string, features []string, err error) *license.Error {
 	if !l.keeper.Looked() {
 		if l.advisory {
 			return nil
@@ -180,9 +181,9 @@ func (l *licensing) judge(ctx context.Context, host string, features []string, e
 	return fault
 }
 
-// grants tells whether the license in force grants all of the features, whatever
+// Grants tells whether the license in force grants all of the features, whatever
 // is done about one that does not.
-func (l *licensing) grants(ctx context.Context, features []string) bool {
+func (l *Licensing) Grants(ctx context.Context, features []string) bool {
 	if l.keeper.Validity().Grants(features...) {
 		return true
 	}
@@ -194,7 +195,7 @@ func (l *licensing) grants(ctx context.Context, features []string) bool {
 }
 
 // await waits for the first look, for a limited time. What is known then decides.
-func (l *licensing) await(ctx context.Context) {
+func (l *Licensing) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	_ = l.keeper.Await(ctx)
@@ -202,16 +203,16 @@ func (l *licensing) await(ctx context.Context) {
 
 // awaitFacts waits for what a license's validity depends on beside the license, for a
 // limited time.
-func (l *licensing) awaitFacts(ctx context.Context) {
+func (l *Licensing) awaitFacts(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	_ = l.keeper.AwaitFacts(ctx)
 }
 
-// status is what operators see.
-func (l *licensing) status() api.LicenseStatus {
+// Status is what operators see.
+func (l *Licensing) Status() api.LicenseStatus {
 	s := api.LicenseStatus{
-		Status: l.Validity().Status(l.Host()), Sealed: sealedBuild(),
+		Status: l.Validity().Status(l.Host()), Sealed: Sealed(),
 		Source: l.keeper.Source().String(), ClockSuspect: l.keeper.ClockSuspect(),
 	}
 	if fault := l.keeper.Fault(); fault != nil {
@@ -225,7 +226,7 @@ func (l *licensing) status() api.LicenseStatus {
 }
 
 // revocations is nil where there is no source of any.
-func (l *licensing) revocations() *active.RevocationStatus {
+func (l *Licensing) revocations() *active.RevocationStatus {
 	if status, configured := l.keeper.Revocations(); configured {
 		return &status
 	}
@@ -233,23 +234,23 @@ func (l *licensing) revocations() *active.RevocationStatus {
 }
 
 // renewal is nil where the license is not renewed.
-func (l *licensing) renewal() *active.RenewalStatus {
+func (l *Licensing) renewal() *active.RenewalStatus {
 	if status, configured := l.keeper.Renewal(); configured {
 		return &status
 	}
 	return nil
 }
 
-// licensePlaceholder begins the placeholders that tell of the license.
-const licensePlaceholder = "http.license."
+// PlaceholderPrefix begins the placeholders that tell of the license.
+const PlaceholderPrefix = "http.license."
 
-// licenseCodePlaceholder says why a request was refused for the license.
-const licenseCodePlaceholder = licensePlaceholder + "code"
+// CodePlaceholder says why a request was refused for the license.
+const CodePlaceholder = PlaceholderPrefix + "code"
 
 // resolve gives the value of a placeholder, from the license at the moment of
 // asking. What an absent or unbelievable license does not tell is empty.
-func (l *licensing) resolve(key string) (any, bool) {
-	name, ours := strings.CutPrefix(key, licensePlaceholder)
+func (l *Licensing) resolve(key string) (any, bool) {
+	name, ours := strings.CutPrefix(key, PlaceholderPrefix)
 	if !ours {
 		return nil, false
 	}
@@ -281,10 +282,10 @@ func (l *licensing) resolve(key string) (any, bool) {
 }
 
 // Validity is what is known of the license now.
-func (l *licensing) Validity() *license.Validity { return l.keeper.Validity() }
+func (l *Licensing) Validity() *license.Validity { return l.keeper.Validity() }
 
 // Host is the host that a status is about where none is asked for.
-func (l *licensing) Host() string {
+func (l *Licensing) Host() string {
 	behind := l.sites.Load()
 	if behind == nil {
 		return ""
@@ -293,7 +294,7 @@ func (l *licensing) Host() string {
 }
 
 // Install makes a license the one in force on all nodes, if it is of use here.
-func (l *licensing) Install(ctx context.Context, data []byte, forHost string) error {
+func (l *Licensing) Install(ctx context.Context, data []byte, forHost string) error {
 	if l.keeper.Source().Configured() {
 		return active.ErrConfigured
 	}
@@ -308,16 +309,16 @@ func (l *licensing) Install(ctx context.Context, data []byte, forHost string) er
 }
 
 // Instance is this deployment as its vendor knows it.
-func (l *licensing) Instance(ctx context.Context) (*active.Instance, error) {
+func (l *Licensing) Instance(ctx context.Context) (*active.Instance, error) {
 	return l.keeper.MakeInstance(ctx)
 }
 
 // OpenResponse opens the file of a vendor's response to a request of that id.
-func (l *licensing) OpenResponse(data []byte, requestID string) (*license.OfflineResponse, error) {
+func (l *Licensing) OpenResponse(data []byte, requestID string) (*license.OfflineResponse, error) {
 	return l.keeper.OpenResponse(data, requestID)
 }
 
-func (l *licensing) checkUse(found *license.Validity, forHost string) error {
+func (l *Licensing) checkUse(found *license.Validity, forHost string) error {
 	if forHost != "" {
 		pattern, err := host.Parse(forHost)
 		if found.Hosts().Match(forHost) || err == nil && found.Hosts().Covers(pattern) {
@@ -336,4 +337,4 @@ func (l *licensing) checkUse(found *license.Validity, forHost string) error {
 }
 
 // Interface guards
-var _ api.Licensing = (*licensing)(nil)
+var _ api.Licensing = (*Licensing)(nil)

@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"context"
@@ -11,15 +11,16 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/internal/sealed"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
-// LicenseConfig says where this deployment's license comes from, and whose
+// Config says where this deployment's license comes from, and whose
 // licenses are believed. A missing, wrong or expired license is a state and no
 // error of the configuration: the server starts, reloads and says so.
-type LicenseConfig struct {
+type Config struct {
 	// The file of the license. A change is seen within five seconds; one that
 	// does not verify is reported, and the last good one stays in force. Default:
 	// none; the license is then kept in Caddy's storage, where the API puts it
@@ -75,7 +76,7 @@ type TrustedKey struct {
 	Revoked bool `json:"revoked,omitempty"`
 }
 
-// Values and defaults of [LicenseConfig].
+// Values and defaults of [Config].
 const (
 	answerAllow = "allow"
 	answerDeny  = "deny"
@@ -94,10 +95,10 @@ var (
 	enforcements   = parse.Choice{answerDeny, answerLog}
 )
 
-// errNoTrust says what is missing where a license is asked for.
-var errNoTrust = errors.New("no key is trusted to sign licenses: add `license { trusted_key /path/to/vendor.pub }` to the global option gatehouse")
+// ErrNoTrust says what is missing where a license is asked for.
+var ErrNoTrust = errors.New("no key is trusted to sign licenses: add `license { trusted_key /path/to/vendor.pub }` to the global option gatehouse")
 
-// terms are a [LicenseConfig] with its files and placeholders read.
+// terms are a [Config] with its files and placeholders read.
 type terms struct {
 	source   active.Source
 	verifier *license.Verifier
@@ -109,7 +110,7 @@ type terms struct {
 }
 
 // terms reads the configuration.
-func (c *LicenseConfig) terms() (terms, error) {
+func (c *Config) terms() (terms, error) {
 	if c.File != "" && c.Inline != "" {
 		return terms{}, errTwoSources
 	}
@@ -121,7 +122,7 @@ func (c *LicenseConfig) terms() (terms, error) {
 		return terms{}, err
 	}
 	if len(keys) == 0 {
-		return terms{}, errNoTrust
+		return terms{}, ErrNoTrust
 	}
 	set, err := license.NewKeySet(keys...)
 	if err != nil {
@@ -155,7 +156,7 @@ func (c *LicenseConfig) terms() (terms, error) {
 var errTwoSources = errors.New("found file and inline, expected one of them, or neither")
 
 // check refuses what no file can make right.
-func (c *LicenseConfig) check() error {
+func (c *Config) check() error {
 	if err := missingAnswers.Check("missing", c.Missing); err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func durationOr(d *caddy.Duration, otherwise caddy.Duration) time.Duration {
 	return time.Duration(*d)
 }
 
-func (c *LicenseConfig) source() (active.Source, error) {
+func (c *Config) source() (active.Source, error) {
 	if c.Inline != "" {
 		// An unset variable is no license, and a license holds braces of its own.
 		return active.Inline(caddy.NewReplacer().ReplaceKnown(c.Inline, "")), nil
@@ -194,8 +195,8 @@ func (c *LicenseConfig) source() (active.Source, error) {
 }
 
 // keys are the trusted keys: those of a sealed build, or else those configured.
-func (c *LicenseConfig) keys() ([]license.TrustedKey, error) {
-	if sealedBuild() {
+func (c *Config) keys() ([]license.TrustedKey, error) {
+	if Sealed() {
 		return sealedKeys()
 	}
 	var keys []license.TrustedKey
@@ -272,21 +273,12 @@ func termsIdentity(source active.Source, inline string, keys []license.TrustedKe
 	return strings.Join(parts, "\x00"), nil
 }
 
-// sealedTrustedKeys fixes whom licenses are believed from when the program is
-// built: base64 (RFC 4648, section 4) of a PEM text of public keys. Who runs the
-// server can edit its configuration, but not this:
-//
-//	go build -ldflags "-X github.com/gatehouse-proxy/gatehouse/caddymodule.sealedTrustedKeys=$(base64 -w0 vendor.pub)"
-//
-// Empty: the configuration says it.
-var sealedTrustedKeys string
-
-// sealedBuild tells whether trust was fixed when the program was built.
-func sealedBuild() bool { return sealedTrustedKeys != "" }
+// Sealed tells whether trust was fixed when the program was built.
+func Sealed() bool { return sealed.TrustedKeys != "" }
 
 // sealedKeys are the keys of the build.
 func sealedKeys() ([]license.TrustedKey, error) {
-	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(sealedTrustedKeys))
+	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(sealed.TrustedKeys))
 	if err != nil {
 		return nil, fmt.Errorf("the keys sealed into this build are not base64 of PEM: %w", err)
 	}
@@ -308,8 +300,8 @@ func errSealed(option string) error {
 }
 
 // checkSealed refuses the options that would weaken a sealed build.
-func (c *LicenseConfig) checkSealed() error {
-	if !sealedBuild() {
+func (c *Config) checkSealed() error {
+	if !Sealed() {
 		return nil
 	}
 	switch {

@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"context"
@@ -44,7 +44,7 @@ type Renew struct {
 //	    credential <api key> <shared key>
 //	    token      <token>
 //	}
-func (c *LicenseConfig) parseRenew(d *caddyfile.Dispenser) error {
+func (c *Config) parseRenew(d *caddyfile.Dispenser) error {
 	r, line := new(Renew), d.Token()
 	if err := parse.ReadWord(d, &r.Server, "the address of the vendor's server, such as https://license.vendor.example"); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *LicenseConfig) parseRenew(d *caddyfile.Dispenser) error {
 }
 
 // checkRenewal refuses what cannot work together.
-func (c *LicenseConfig) checkRenewal() error {
+func (c *Config) checkRenewal() error {
 	if c.RevocationList != "" && strings.Contains(c.RevocationList, "://") {
 		if err := checkSecureURL(c.RevocationList); err != nil {
 			return fmt.Errorf("revocation_list: %w", err)
@@ -118,7 +118,7 @@ func checkSecureURL(address string) error {
 }
 
 // revocationSource is nil where there is none.
-func (c *LicenseConfig) revocationSource() (*active.RevocationSource, error) {
+func (c *Config) revocationSource() (*active.RevocationSource, error) {
 	if c.RevocationList == "" {
 		return nil, nil
 	}
