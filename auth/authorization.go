@@ -18,42 +18,39 @@ const (
 // the form. The token is a part of the field: nothing is copied. Whether it is a
 // b64token is left to [Verifier.Verify]: a cached token was one.
 func ParseAuthorization(fields []string) (string, *Refusal) {
-	return parseAuthorization(fields, bearerScheme)
+	token, dpop, refusal := ParseCredentials(fields)
+	if dpop {
+		return "", ErrNoToken
+	}
+	return token, refusal
 }
 
 // ParseCredentials is [ParseAuthorization] for the schemes Bearer and DPoP (RFC 9449,
 // section 7.1), and tells which it was.
 func ParseCredentials(fields []string) (token string, dpop bool, refusal *Refusal) {
-	if len(fields) == 1 && hasScheme(fields[0], dpopScheme) {
-		token, refusal = parseAuthorization(fields, dpopScheme)
-		return token, true, refusal
+	switch {
+	case len(fields) == 0:
+		return "", false, ErrNoToken
+	case len(fields) > 1:
+		return "", false, ErrSeveralHeaders
 	}
-	token, refusal = parseAuthorization(fields, bearerScheme)
-	return token, false, refusal
-}
-
-func parseAuthorization(fields []string, scheme string) (string, *Refusal) {
-	if len(fields) == 0 {
-		return "", ErrNoToken
-	}
-	if len(fields) > 1 {
-		return "", ErrSeveralHeaders
-	}
-	field := fields[0]
-	if !hasScheme(field, scheme) {
-		return "", ErrNoToken
+	field, scheme := fields[0], bearerScheme
+	if dpop = hasScheme(field, dpopScheme); dpop {
+		scheme = dpopScheme
+	} else if !hasScheme(field, bearerScheme) {
+		return "", false, ErrNoToken
 	}
 	if len(field) == len(scheme) || field[len(scheme)] != ' ' {
-		return "", ErrMalformedHeader
+		return "", dpop, ErrMalformedHeader
 	}
-	token := strings.TrimLeft(field[len(scheme):], " ")
-	if token == "" {
-		return "", ErrMalformedHeader
+	token = strings.TrimLeft(field[len(scheme):], " ")
+	switch {
+	case token == "":
+		return "", dpop, ErrMalformedHeader
+	case len(token) > MaxTokenBytes:
+		return "", dpop, ErrTooLong
 	}
-	if len(token) > MaxTokenBytes {
-		return "", ErrTooLong
-	}
-	return token, nil
+	return token, dpop, nil
 }
 
 // CheckToken holds a token, wherever it was found, against the length limit and

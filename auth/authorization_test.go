@@ -76,7 +76,7 @@ func TestAlphabetIsExplained(t *testing.T) {
 	v := newGate(t).verifier()
 	for _, token := range []string{"a b", "a.b.c ", "a.b,c.d", "=", "é"} {
 		refused(t, v, token, ErrMalformedHeader)
-		e := v.Explain(t.Context(), token, nil)
+		e := v.Explain(t.Context(), token, nil, nil, nil)
 		if e.Refusal != ErrMalformedHeader || *e.Rules[0].Held || e.Rules[1].Held != nil {
 			t.Errorf("%q: got %v, %+v", token, e.Refusal, e.Rules[:2])
 		}

@@ -36,10 +36,9 @@ type examination struct {
 
 // check is one thing that a token must stand up to.
 type check struct {
-	name  string
-	run   func(*examination) *Refusal
-	shown func(*examination) (expected, found any) // for [Verifier.Explain]
-	of    func(*examination) bool                  // whether it is a check of this token; nil: of every token
+	name string // [examination.show] knows it, too
+	run  func(*examination) *Refusal
+	of   func(*examination) bool // whether it is a check of this token; nil: of every token
 }
 
 // checks are all of them, in the order in which they are made: what cannot pass
@@ -47,31 +46,31 @@ type check struct {
 // verifier and its explanations go through this one list.
 var checks = slices.Concat(
 	[]check{
-		{"form", (*examination).takeApart, (*examination).showForm, nil},
-		{"introspection", (*examination).askOpaque, (*examination).showAnswer, (*examination).isOpaque},
-		{"issuer", (*examination).pickIssuer, (*examination).showIssuer, nil},
+		{"form", (*examination).takeApart, nil},
+		{"introspection", (*examination).askOpaque, func(x *examination) bool { return x.opaque }},
+		{"issuer", (*examination).pickIssuer, nil},
 	},
 	policyChecks,
 	[]check{
-		{"signature", (*examination).findKey, (*examination).showKey, (*examination).isSigned},
-		{"introspection", (*examination).askBesides, (*examination).showAnswer, (*examination).isAskedBesides},
-		{"subject", (*examination).describe, (*examination).showSubject, nil},
-		{"still_good", (*examination).lookAgain, (*examination).showAgain, nil},
+		{"signature", (*examination).findKey, func(x *examination) bool { return !x.opaque }},
+		{"introspection", (*examination).askBesides, (*examination).isAskedBesides},
+		{"subject", (*examination).describe, nil},
+		{"still_good", (*examination).lookAgain, nil},
 	},
 )
 
 // policyChecks hold everything about a token but its signature against the
 // issuer's policy. None depends on another.
 var policyChecks = []check{
-	{"algorithm", (*examination).checkAlgorithm, (*examination).showAlgorithm, (*examination).isSigned},
+	{"algorithm", (*examination).checkAlgorithm, func(x *examination) bool { return !x.opaque }},
 	{"type", func(x *examination) *Refusal {
 		return x.authority.checkType(&x.parts.header, x.claims, x.authority.AcceptIDTokens)
-	}, (*examination).showType, nil},
-	{"expiry", (*examination).checkExpiry, (*examination).showExpiry, nil},
-	{"begin", (*examination).checkBegin, (*examination).showBegin, nil},
-	{"lifetime", (*examination).checkLifetime, (*examination).showLifetime, nil},
-	{"audience", (*examination).checkAudience, (*examination).showAudience, nil},
-	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, (*examination).showBinding, nil},
+	}, nil},
+	{"expiry", (*examination).checkExpiry, nil},
+	{"begin", (*examination).checkBegin, nil},
+	{"lifetime", (*examination).checkLifetime, nil},
+	{"audience", (*examination).checkAudience, nil},
+	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, nil},
 }
 
 // pass gives the first refusal of the checks, or nil. Then the buffer may be used
@@ -160,7 +159,7 @@ func (x *examination) pickIssuer() *Refusal {
 	if x.verifier.authorities[twin] == nil {
 		return x.verifier.strangerRefusal(x.claims)
 	}
-	return otherIssuer(fmt.Sprintf("it differs from the configured issuer %q by the slash at the end only", twin))
+	return ErrIssuer.because(fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin))
 }
 
 // describe reads who the caller is, now that the token is believed.
@@ -288,9 +287,7 @@ func (a *authority) otherAudience(found []string) *Refusal {
 			twin += "/"
 		}
 		if slices.Contains(found, twin) {
-			refusal := *ErrAudience
-			refusal.Cause = fmt.Errorf("it differs from the configured audience %q by the slash at the end only", configured)
-			return &refusal
+			return ErrAudience.because(fmt.Errorf("it differs from the configured audience %q by the slash at the end only", configured))
 		}
 	}
 	return ErrAudience

@@ -53,17 +53,12 @@ type Rule struct {
 	Found    any `json:"found"`
 }
 
-// Explain holds the verifier's own checks against a token, and then the
-// registration's. The first that does not hold decides, as it does in
-// [Verifier.Verify]; those of the issuer's policy are all shown, whatever the
-// others say. The token does not come into the cache.
-func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration) Explanation {
-	return v.ExplainSender(ctx, token, registration, nil, nil)
-}
-
-// ExplainSender is [Verifier.Explain] of a request with a proof or a certificate: it
-// adds the checks of [Verdict.CheckSender]. No proof is used up.
-func (v *Verifier) ExplainSender(ctx context.Context, token string, registration *Registration, senders *bound.Checker, q *bound.Request) Explanation {
+// Explain holds the verifier's own checks against a token, then the registration's, and
+// then those of [Verdict.CheckSender] against the request q; nil: there is none. The
+// first that does not hold decides, as it does in [Verifier.Verify]; those of the
+// issuer's policy are all shown, whatever the others say. The token does not come into
+// the cache, and no proof is used up.
+func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration, senders *bound.Checker, q *bound.Request) Explanation {
 	x := &examination{verifier: v, ctx: ctx, token: token, now: v.now(), sum: v.prints.of(token)}
 	e := Explanation{}
 	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
@@ -78,7 +73,7 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 			continue
 		}
 		refusal := one.run(x)
-		expected, found := one.shown(x)
+		expected, found := x.show(one.name)
 		e.add(one.name, refusal, expected, found)
 	}
 	e.Issuer = x.issuer()
@@ -87,13 +82,9 @@ func (v *Verifier) ExplainSender(ctx context.Context, token string, registration
 	}
 	if e.Refusal != nil {
 		e.Rules = append(e.Rules, Rule{Rule: "revocation"}, Rule{Rule: "kind"}, Rule{Rule: "account"})
-		e.explainSender(x, senders, q)
-		return e
+	} else {
+		e.explainCaller(x, registration)
 	}
-	e.explainRevocation(cmp.Or(x.known, x.made), registration)
-	e.explainKind(x.authority, e.Claims)
-	e.explainScopes(x.authority, e.Claims)
-	e.explainAccount(cmp.Or(x.known, x.made), registration, x.now)
 	e.explainSender(x, senders, q)
 	return e
 }
@@ -112,44 +103,82 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 	e.Rules = append(e.Rules, Rule{rule, &held, expected, found})
 }
 
-// explainKind says what the caller is by its token, and by what that was told.
-func (e *Explanation) explainKind(a *authority, claims jsontext.Value) {
-	var expected any
-	if machines, persons := a.preset.kindsLookedAt(); machines != "" {
-		expected = []string{"a service account by: " + machines, "a user by: " + persons}
-	}
-	c, _ := parseClaims(claims)
-	kind, by := a.kind(c)
-	e.add("kind", nil, expected, string(kind)+", by "+by)
-}
-
-// explainScopes lists the scopes where the token does not tell all of them by itself.
-func (e *Explanation) explainScopes(a *authority, claims jsontext.Value) {
-	if len(a.included) == 0 {
-		return
-	}
-	c, _ := parseClaims(claims)
-	e.add("scopes", nil, "scopes, and those that they include by scope_includes", a.scopes(c))
-}
-
-func (e *Explanation) explainRevocation(token *Token, registration *Registration) {
+// explainCaller says what is known of the caller by the token, and registered about it.
+func (e *Explanation) explainCaller(x *examination, registration *Registration) {
+	token, a := cmp.Or(x.known, x.made), x.authority
 	if registration.Revocations == nil {
 		e.add("revocation", nil, nil, "none")
-		return
+	} else {
+		e.add("revocation", registration.lookRevoked(token), "none of its subject, session, client or id", registration.showRevoked(token))
 	}
-	e.add("revocation", registration.lookRevoked(token), "none of its subject, session, client or id", registration.showRevoked(token))
-}
-
-func (e *Explanation) explainAccount(token *Token, registration *Registration, now time.Time) {
+	claims, _ := parseClaims(e.Claims)
+	kind, by := a.kind(claims)
+	var looked any
+	if machines, persons := a.preset.kindsLookedAt(); machines != "" {
+		looked = []string{"a service account by: " + machines, "a user by: " + persons}
+	}
+	e.add("kind", nil, looked, string(kind)+", by "+by)
+	if len(a.included) > 0 { // the token does not name all of them itself
+		e.add("scopes", nil, "scopes, and those that they include by scope_includes", a.scopes(claims))
+	}
 	var refusal *Refusal
 	if e.Refusal == nil {
-		e.caller, refusal = registration.Admit(token, now)
+		e.caller, refusal = registration.Admit(token, x.now)
 	}
 	expected := "if it is registered, an active account"
 	if registration.Required && token.profile.kind != KindUser {
 		expected = "an active account, as machines must be registered"
 	}
-	e.add("account", refusal, expected, registration.shown(token, now))
+	e.add("account", refusal, expected, registration.shown(token, x.now))
+}
+
+// show says for a check what is expected and what was found.
+func (x *examination) show(check string) (expected, found any) {
+	a := x.authority
+	switch check {
+	case "form":
+		return x.showForm()
+	case "introspection":
+		return x.showAnswer()
+	case "issuer":
+		found = x.raw("iss")
+		if found == nil && a != nil {
+			found = "none, but a subject of the trust domain " + a.domain
+		}
+		return slices.Sorted(maps.Keys(x.verifier.authorities)), found
+	case "algorithm":
+		return a.Algorithms, x.parts.header.hint.Algorithm
+	case "type":
+		return x.showType()
+	case "expiry":
+		return "exp after " + stamp(x.seconds()-a.leeway) + " (now, less leeway)", x.date("exp")
+	case "begin":
+		found = fmt.Sprintf("nbf %v, iat %v", x.date("nbf"), x.date("iat"))
+		return "nbf and iat, if any, not after " + stamp(x.seconds()+a.leeway) + " (now, plus leeway)", found
+	case "lifetime":
+		if d, refusal := x.claims.dates(); refusal == nil && d.hasIssued && d.hasExpiry {
+			found = time.Duration((d.expiry - d.issued) * float64(time.Second)).String()
+		}
+		if a.MaxLifetime == 0 {
+			return "any", found
+		}
+		return "at most " + a.MaxLifetime.String() + " from iat to exp", found
+	case "audience":
+		return a.Audiences, x.shownAudience()
+	case "binding":
+		return x.showBinding()
+	case "signature":
+		return x.showKey()
+	case "subject":
+		path := cmp.Or(a.SubjectClaim, "sub")
+		if value, ok := x.claims.lookup(path); ok {
+			found = plain(value)
+		}
+		return "a text in " + path, found
+	case "still_good":
+		return "key and token still good once the key was at hand", nil
+	}
+	return nil, nil
 }
 
 func (x *examination) showForm() (any, any) {
@@ -167,18 +196,6 @@ func (x *examination) showForm() (any, any) {
 		return expected, "1 part"
 	}
 	return expected, "such a JWT"
-}
-
-func (x *examination) showIssuer() (any, any) {
-	found := x.raw("iss")
-	if found == nil && x.authority != nil {
-		found = "none, but a subject of the trust domain " + x.authority.domain
-	}
-	return slices.Sorted(maps.Keys(x.verifier.authorities)), found
-}
-
-func (x *examination) showAlgorithm() (any, any) {
-	return x.authority.Algorithms, x.parts.header.hint.Algorithm
 }
 
 func (x *examination) showType() (any, any) {
@@ -204,37 +221,17 @@ func (x *examination) showType() (any, any) {
 	return expected, found
 }
 
-func (x *examination) showExpiry() (any, any) {
-	return "exp after " + stamp(x.seconds()-x.authority.leeway) + " (now, less leeway)", x.date("exp")
-}
-
-func (x *examination) showBegin() (any, any) {
-	found := fmt.Sprintf("nbf %v, iat %v", x.date("nbf"), x.date("iat"))
-	return "nbf and iat, if any, not after " + stamp(x.seconds()+x.authority.leeway) + " (now, plus leeway)", found
-}
-
-func (x *examination) showLifetime() (any, any) {
-	var found any
-	if d, refusal := x.claims.dates(); refusal == nil && d.hasIssued && d.hasExpiry {
-		found = time.Duration((d.expiry - d.issued) * float64(time.Second)).String()
+func (x *examination) shownAudience() any {
+	list, ok := jose.Object(x.claims).List("aud")
+	switch {
+	case ok && list != nil:
+		return list
+	case x.answer == nil && x.isAskedBesides():
+		return "none in the token: the issuer's answer may tell"
+	case !x.claims.present("aud") && (x.authority.preset.clientAsAudience || x.clientStandsIn()):
+		return fmt.Sprintf("client_id %v", x.raw("client_id"))
 	}
-	if x.authority.MaxLifetime == 0 {
-		return "any", found
-	}
-	return "at most " + x.authority.MaxLifetime.String() + " from iat to exp", found
-}
-
-func (x *examination) showAudience() (any, any) {
-	if list, ok := jose.Object(x.claims).List("aud"); ok && list != nil {
-		return x.authority.Audiences, list
-	}
-	if x.answer == nil && x.isAskedBesides() {
-		return x.authority.Audiences, "none in the token: the issuer's answer may tell"
-	}
-	if !x.claims.present("aud") && (x.authority.preset.clientAsAudience || x.clientStandsIn()) {
-		return x.authority.Audiences, fmt.Sprintf("client_id %v", x.raw("client_id"))
-	}
-	return x.authority.Audiences, x.raw("aud")
+	return x.raw("aud")
 }
 
 func (x *examination) showBinding() (any, any) {
@@ -262,22 +259,6 @@ func (x *examination) showKey() (any, any) {
 		return expected, hint.KeyID + ", which the issuer publishes, but which " + reason
 	}
 	return expected, hint.KeyID
-}
-
-func (x *examination) showSubject() (any, any) {
-	path := x.authority.SubjectClaim
-	if path == "" {
-		path = "sub"
-	}
-	expected := "a text in " + path
-	if value, ok := x.claims.lookup(path); ok {
-		return expected, plain(value)
-	}
-	return expected, nil
-}
-
-func (x *examination) showAgain() (any, any) {
-	return "key and token still good once the key was at hand", nil
 }
 
 // date shows a NumericDate for people.
@@ -308,13 +289,67 @@ func plain(value jsontext.Value) string {
 	return string(value)
 }
 
-func quoted(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return s
-}
-
 func stamp(seconds float64) string {
 	return time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339)
+}
+
+// HoldRules adds to what was found of a token what a route's rules make of its caller.
+// Where the caller is not let in that far, they are not asked.
+func (e *Explanation) HoldRules(p *Predicate) {
+	for _, check := range p.checks {
+		if e.caller == nil {
+			e.Rules = append(e.Rules, Rule{Rule: check.name})
+			continue
+		}
+		expected, found := p.show(check.name, e.caller)
+		e.add(check.name, check.run(p, e.caller), expected, found)
+	}
+}
+
+// show says for a rule what is expected and what was found.
+func (p *Predicate) show(rule string, caller *Principal) (expected, found any) {
+	r := &p.rules
+	switch rule {
+	case "route_issuer":
+		return r.Issuers, caller.Issuer()
+	case "route_audience":
+		return r.Audiences, caller.readClaim("aud").list
+	case "route_kind":
+		if r.ServiceAccount == "only" {
+			return string(KindServiceAccount), string(caller.Kind())
+		}
+		return string(KindUser), string(caller.Kind())
+	case "route_group":
+		return alternatives(r.Groups), caller.Groups()
+	case "route_claim":
+		var asked, said []string
+		for _, claim := range r.Claims {
+			asked = append(asked, claim.Path+" "+strings.Join(claim.Values, " or "))
+			said = append(said, claim.Path+" "+shownList(caller.readClaim(claim.Path).list))
+		}
+		return asked, said
+	case "route_acr":
+		return r.ACR, shownList(caller.readClaim("acr").list)
+	case "route_auth_time":
+		expected = fmt.Sprintf("auth_time within %s before %s (now), with leeway", r.AuthenticatedWithin, p.now().UTC().Format(time.RFC3339))
+		return expected, "auth_time " + shownList(caller.readClaim("auth_time").list)
+	case "route_scope":
+		return append(append([]string{}, r.Scopes...), alternatives(r.AnyScopes)...), caller.Scopes()
+	}
+	return nil, nil
+}
+
+// alternatives shows lines of which any word will do.
+func alternatives(lines [][]string) (list []string) {
+	for _, line := range lines {
+		list = append(list, strings.Join(line, " or "))
+	}
+	return list
+}
+
+func shownList(list []string) string {
+	if len(list) == 0 {
+		return "absent"
+	}
+	return strings.Join(list, ", ")
 }

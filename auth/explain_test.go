@@ -52,7 +52,7 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 		"signature": good[:len(good)-6] + "AAAAAA",
 		"machine":   g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0), "gty": "client-credentials"}),
 	} {
-		e := v.Explain(context.Background(), token, registration)
+		e := v.Explain(context.Background(), token, registration, nil, nil)
 		verdict := v.Verify(context.Background(), token)
 		if verdict.Refusal == nil {
 			_, verdict.Refusal = registration.Admit(verdict.Token, verdict.At)
@@ -63,6 +63,11 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 		want := []string{"bearer", "form", "issuer", "algorithm", "type", "expiry", "begin", "lifetime", "audience", "binding", "signature", "subject", "still_good", "revocation", "kind", "account"}
 		if names := ruleNames(e); !slices.Equal(names, want) {
 			t.Errorf("%s: the rules are %v, want %v", name, names, want)
+		}
+		for _, rule := range e.Rules {
+			if rule.Held != nil && rule.Expected == nil && rule.Rule != "revocation" {
+				t.Errorf("%s: %s does not say what was expected", name, rule.Rule)
+			}
 		}
 		not, open := broken(e)
 		if (e.Refusal == nil) != (len(not) == 0) || e.Refusal == nil && len(open) > 0 {
@@ -83,7 +88,7 @@ func reasonOf(r *Refusal) string {
 func TestExplainShowsEveryFaultOfThePolicy(t *testing.T) {
 	g := newGate(t, "ES256")
 	token := g.idp.Mint(map[string]any{"exp": at(-time.Hour), "iat": at(-2 * time.Hour), "aud": "x", "cnf": map[string]any{}})
-	e := g.verifier().Explain(context.Background(), token, &Registration{Accounts: nobody{}})
+	e := g.verifier().Explain(context.Background(), token, &Registration{Accounts: nobody{}}, nil, nil)
 	not, open := broken(e)
 	if !slices.Equal(not, []string{"expiry", "audience", "binding"}) || !slices.Equal(open, []string{"signature", "subject", "still_good", "revocation", "kind", "account"}) {
 		t.Errorf("%v are broken and %v open", not, open)
@@ -97,7 +102,7 @@ func TestExplainRemembersNothingAndShowsNoSignature(t *testing.T) {
 	g := newGate(t, "ES256")
 	v := g.verifier()
 	token := g.idp.Mint(map[string]any{"exp": at(time.Hour), "iat": at(0)})
-	e := v.Explain(context.Background(), token, &Registration{Accounts: nobody{}})
+	e := v.Explain(context.Background(), token, &Registration{Accounts: nobody{}}, nil, nil)
 	if n, _ := v.Cached(); e.Refusal != nil || n != 0 {
 		t.Errorf("got %v, and %d tokens in the cache", e.Refusal, n)
 	}

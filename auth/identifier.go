@@ -88,28 +88,17 @@ func isTenant(id string) bool {
 	return err == nil && parsed.String() == id
 }
 
-// names tells whether an identifier is one of these.
-func (t *tenants) names(identifier string) bool {
-	return len(identifier) > len(t.before)+len(t.after) && strings.HasPrefix(identifier, t.before) && strings.HasSuffix(identifier, t.after)
-}
-
 // check wants iss to be the identifier with the token's own tenant in it, and that
 // tenant to be one that is taken.
 func (t *tenants) check(identifier string, c claimSet) *Refusal {
 	id, ok := c.text("tid")
 	switch {
 	case !ok || !isTenant(id) || identifier != t.before+id+t.after:
-		return otherIssuer("iss is not the identifier with the tenant of tid in it")
+		return ErrIssuer.because(errors.New("iss is not the identifier with the tenant of tid in it"))
 	case t.ids != nil && !slices.Contains(t.ids, id):
-		return otherIssuer("its tenant is none of those that `tenants` lists")
+		return ErrIssuer.because(errors.New("its tenant is none of those that `tenants` lists"))
 	}
 	return nil
-}
-
-func otherIssuer(cause string) *Refusal {
-	refusal := *ErrIssuer
-	refusal.Cause = errors.New(cause)
-	return &refusal
 }
 
 // strangerRefusal is the refusal of a token whose iss nobody configured. Workloads may
@@ -117,8 +106,8 @@ func otherIssuer(cause string) *Refusal {
 func (v *Verifier) strangerRefusal(c claimSet) *Refusal {
 	subject, _ := c.text("sub")
 	if a := v.domains[trustDomainOf(subject)]; a != nil {
-		return otherIssuer("its iss is not configured, though its subject is of the trust domain " + a.domain +
-			": make iss the identifier of the issuer, with `trust_domain " + a.domain + "`")
+		return ErrIssuer.because(errors.New("its iss is not configured, though its subject is of the trust domain " + a.domain +
+			": make iss the identifier of the issuer, with `trust_domain " + a.domain + "`"))
 	}
 	return ErrIssuer
 }
@@ -187,7 +176,8 @@ func (v *Verifier) authorityOf(identifier string, c claimSet) (*authority, *Refu
 		a = v.domains[trustDomainOf(subject)]
 	}
 	for i := 0; a == nil && i < len(v.tenanted); i++ {
-		if v.tenanted[i].tenants.names(identifier) {
+		t := v.tenanted[i].tenants
+		if len(identifier) > len(t.before)+len(t.after) && strings.HasPrefix(identifier, t.before) && strings.HasSuffix(identifier, t.after) {
 			a = v.tenanted[i]
 		}
 	}
@@ -198,7 +188,7 @@ func (v *Verifier) authorityOf(identifier string, c claimSet) (*authority, *Refu
 		return a, a.tenants.check(identifier, c)
 	case a.domain != "":
 		if subject, ok := c.text("sub"); !ok || trustDomainOf(subject) != a.domain {
-			return a, otherIssuer("sub is no SPIFFE ID of the trust domain " + a.domain)
+			return a, ErrIssuer.because(errors.New("sub is no SPIFFE ID of the trust domain " + a.domain))
 		}
 	}
 	return a, nil

@@ -58,7 +58,7 @@ func TestTenants(t *testing.T) {
 			}
 		})
 	}
-	e := two.Explain(t.Context(), mint(of(others), others), &Registration{Accounts: nobody{}})
+	e := two.Explain(t.Context(), mint(of(others), others), &Registration{Accounts: nobody{}}, nil, nil)
 	if e.Refusal == nil || e.Issuer != "acme" || !strings.Contains(e.Rules[2].Found.(string), "its tenant is none of those that `tenants` lists") {
 		t.Errorf("explained as %+v", e)
 	}

@@ -106,10 +106,6 @@ func looksLikeJWT(token string) bool {
 
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
 
-func (x *examination) isOpaque() bool { return x.opaque }
-
-func (x *examination) isSigned() bool { return !x.opaque }
-
 // isAskedBesides tells whether the issuer is asked about the token although it is a
 // JWT, as it may have been revoked.
 func (x *examination) isAskedBesides() bool {
@@ -142,13 +138,12 @@ func (x *examination) ask() *Refusal {
 // noAnswer is the refusal where there is no answer: nobody knows whether the token is
 // good.
 func noAnswer(err error) *Refusal {
-	refusal := *ErrNoAnswer
-	refusal.Cause, refusal.RetryAfter = err, time.Second
+	refusal := ErrNoAnswer.because(err)
 	var unavailable *introspection.UnavailableError
 	if errors.As(err, &unavailable) {
 		refusal.Cause, refusal.RetryAfter = unavailable.Err, unavailable.RetryAfter
 	}
-	return &refusal
+	return refusal
 }
 
 // askOpaque takes what the issuer says of a token for the token's claims. An answer

@@ -140,21 +140,15 @@ func (x *examination) findKey() *Refusal {
 func noneSigned(choice issuer.Choice) *Refusal {
 	switch {
 	case len(choice.Keys) == 0 && choice.Foreign:
-		refusal := *ErrUnknownKey
-		refusal.Cause = errors.New("the key of this id is another issuer's, as the key set says")
-		return &refusal
+		return ErrUnknownKey.because(errors.New("the key of this id is another issuer's, as the key set says"))
 	case len(choice.Keys) == 0:
 		return ErrAlgorithm
 	case len(choice.Keys) == 1:
 		return ErrSignature
 	case choice.Left > 0:
-		refusal := *ErrManyKeys
-		refusal.Cause = fmt.Errorf("tried: %s; %d more would fit", names(choice.Keys), choice.Left)
-		return &refusal
+		return ErrManyKeys.because(fmt.Errorf("tried: %s; %d more would fit", names(choice.Keys), choice.Left))
 	}
-	refusal := *ErrSignature
-	refusal.Cause = fmt.Errorf("tried: %s", names(choice.Keys))
-	return &refusal
+	return ErrSignature.because(fmt.Errorf("tried: %s", names(choice.Keys)))
 }
 
 // names are the ids of keys, or their thumbprints, for the operator.
@@ -200,18 +194,15 @@ func keyRefusal(err error, tried issuer.Choice, jwks *issuer.JWKS, hint issuer.H
 			return noneSigned(tried)
 		}
 		if reason := jwks.Unusable(hint.KeyID); reason != "" {
-			refusal := *ErrUnknownKey
-			refusal.Cause = fmt.Errorf("the issuer publishes a key of this id, which %s", reason)
-			return &refusal
+			return ErrUnknownKey.because(fmt.Errorf("the issuer publishes a key of this id, which %s", reason))
 		}
 		return ErrUnknownKey
 	}
-	refusal := *ErrKeysUnavailable
-	refusal.Cause = err
+	refusal := ErrKeysUnavailable.because(err)
 	refusal.RetryAfter = 5 * time.Second
 	var unavailable *issuer.UnavailableError
 	if errors.As(err, &unavailable) && unavailable.RetryAfter > 0 {
 		refusal.RetryAfter = unavailable.RetryAfter
 	}
-	return &refusal
+	return refusal
 }

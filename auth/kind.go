@@ -51,8 +51,7 @@ type traits struct {
 	torn bool // they disagree
 }
 
-// mark is something in a token by which an issuer lets a machine or a person be
-// told.
+// mark is something in a token by which a machine or a person is known.
 type mark struct {
 	shown string // for explanations
 	holds func(t *traits) bool
@@ -177,15 +176,14 @@ func (t *traits) granted(grants ...string) bool {
 func (a *authority) traits(c claimSet) traits {
 	t := traits{claims: c}
 	t.subject = t.text("sub")
-	for _, name := range clientClaims {
-		if value, ok := c.get(name); ok && value.Kind() != 'n' {
-			t.name(stringOf(value))
+	for _, path := range a.clientClaims {
+		value, ok := c.lookup(path)
+		if !ok || value.Kind() == 'n' {
+			continue
 		}
-	}
-	if a.ClientClaim != "" {
-		if value, ok := c.lookup(a.ClientClaim); ok && value.Kind() != 'n' {
-			t.name(stringOf(value))
-		}
+		client, ok := stringOf(value)
+		t.torn = t.torn || !ok || t.client != "" && t.client != client
+		t.client = client
 	}
 	if t.torn {
 		t.client = ""
@@ -193,16 +191,8 @@ func (a *authority) traits(c claimSet) traits {
 	return t
 }
 
-// name takes what one more claim says of the client.
-func (t *traits) name(client string, ok bool) {
-	if !ok || t.client != "" && t.client != client {
-		t.torn = true
-	}
-	t.client = client
-}
-
 // kind tells what the caller is, and by what. Where nothing is known of it, or
-// marks of both kinds are there, it cannot be told.
+// marks of both kinds are there, the kind stays unclear.
 func (a *authority) kind(c claimSet) (kind Kind, by string) {
 	for _, rule := range a.kinds {
 		if value, ok := c.lookup(rule.path); ok {
@@ -237,7 +227,7 @@ func (a *authority) kind(c claimSet) (kind Kind, by string) {
 
 // TellsKinds tells whether the policy says by itself, or by its preset, what the
 // callers are; otherwise only the marks of common issuers tell, and a token that
-// has none is one of a caller who cannot be told.
+// has none is one of a caller whose kind is unclear.
 func (p Policy) TellsKinds() bool {
 	named := presets[p.Preset]
 	return p.Kind != "" || len(p.Kinds) > 0 || named.kind != "" || len(named.persons) > 0
@@ -255,14 +245,12 @@ func (p *preset) kindsLookedAt() (machines, persons string) {
 	return shown(p.machines), shown(p.persons)
 }
 
-// unclear is the refusal of callers who cannot be told, with what to do.
+// unclear is the refusal of callers whose kind is unclear, with what to do.
 func (p *preset) unclear() *Refusal {
-	refusal := *ErrKindUnclear
 	machines, persons := p.kindsLookedAt()
-	told := "a machine is told by: " + machines + "; a person by: " + persons
+	known := "a machine is known by: " + machines + "; a person by: " + persons
 	if machines == "" && persons == "" {
-		told = "the issuer's tokens do not tell"
+		known = "the issuer's tokens do not tell"
 	}
-	refusal.Cause = errors.New(told + "; write `kind user`, `kind service_account` or `kind service_account when <claim> <value...>` in the issuer's block")
-	return &refusal
+	return ErrKindUnclear.because(errors.New(known + "; write `kind user`, `kind service_account` or `kind service_account when <claim> <value...>` in the issuer's block"))
 }

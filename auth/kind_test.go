@@ -77,7 +77,7 @@ func TestKinds(t *testing.T) {
 			if got := letIn(t, v, token).Kind(); got != tt.want {
 				t.Fatalf("got %s, expected %s", got, tt.want)
 			}
-			e := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}})
+			e := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}}, nil, nil)
 			shown := e.Rules[len(e.Rules)-2]
 			if shown.Rule != "kind" || !strings.HasPrefix(shown.Found.(string), string(tt.want)+", by ") {
 				t.Errorf("explained as %v", shown)

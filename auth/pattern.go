@@ -34,12 +34,15 @@ func compilePattern(value string) (p pattern, err error) {
 			text = append(text, c)
 			continue
 		}
-		if i+1 == len(value) && value != "*" {
+		if value == "*" {
+			return p, fmt.Errorf(`found *, which every value would fit: write \* for the character itself`)
+		}
+		if i+1 == len(value) {
 			p.open = true
 			break
 		}
-		if i+1 == len(value) || i == 0 || strings.IndexByte(separators, value[i-1]) < 0 || strings.IndexByte(separators, value[i+1]) < 0 {
-			return p, errStar(value)
+		if i == 0 || strings.IndexByte(separators, value[i-1]) < 0 || strings.IndexByte(separators, value[i+1]) < 0 {
+			return p, fmt.Errorf("found %q, expected * only at the end, or between two of the separators %s: write \\* for the character itself", value, separators)
 		}
 		p.texts = append(p.texts, string(text))
 		p.stops = append(p.stops, string([]byte{value[i-1], value[i+1]}))
@@ -47,13 +50,6 @@ func compilePattern(value string) (p pattern, err error) {
 	}
 	p.texts = append(p.texts, string(text))
 	return p, nil
-}
-
-func errStar(value string) error {
-	if value == "*" {
-		return fmt.Errorf(`found *, which every value would fit: write \* for the character itself`)
-	}
-	return fmt.Errorf("found %q, expected * only at the end, or between two of the separators %s: write \\* for the character itself", value, separators)
 }
 
 // compilePatterns reads a list of values.

@@ -125,16 +125,6 @@ func (v *value) elements(yield func(string) bool) {
 	}
 }
 
-// hasAny tells whether one of the value's texts fits any of the patterns.
-func (v *value) hasAny(wanted patterns) bool {
-	for s := range v.elements {
-		if wanted.match(s) {
-			return true
-		}
-	}
-	return false
-}
-
 // bytes is the memory that a value takes besides the struct itself.
 func (v *value) bytes() (n int64) {
 	for _, s := range v.list {

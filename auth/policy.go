@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -121,7 +122,8 @@ func (p Policy) Validate() error {
 			return err
 		}
 	}
-	return CheckScopeIncludes(p.ScopeIncludes)
+	_, err := IncludedScopes(p.ScopeIncludes)
+	return err
 }
 
 // MaxLeeway is the longest leeway; it keeps a slip of the pen from making
@@ -141,12 +143,19 @@ type authority struct {
 	asks          *introspection.Client // with introspection
 	iss           jsontext.Value        // the identifier as JSON
 
-	leeway      float64 // the policy's, in seconds, rounded up
-	kinds       []kindPatterns
-	included    map[string][]string // scopes by one that includes them, all of them
-	plan        plan
-	interner    interner
-	unclear     *Refusal      // of callers who cannot be told
+	leeway float64 // the policy's, in seconds, rounded up
+	kinds  []kindPatterns
+	// clientClaims are all that may name the client, where the kind is looked for.
+	clientClaims []string
+	included     map[string][]string // scopes by one that includes them, all of them
+	plan         plan
+	// interner keeps one copy of each profile, so that a hundred thousand cached tokens
+	// take little memory, and what requests need of them stays in the processor's cache.
+	interner struct {
+		mu       sync.Mutex
+		profiles map[profileKey]*profile
+	}
+	unclear     *Refusal      // of callers whose kind is unclear
 	unclearSeen atomic.Uint64 // their tokens that were verified
 }
 
@@ -162,12 +171,16 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 		a.Algorithms = Algorithms
 	}
 	a.TokenType = mediaType(p.TokenType)
+	a.clientClaims = clientClaims
+	if p.ClientClaim != "" {
+		a.clientClaims = append(slices.Clone(clientClaims), p.ClientClaim)
+	}
 	a.tenants, a.domain = tenantsOf(p), p.trustDomain()
 	for _, rule := range p.Kinds {
 		kind, _ := rule.compile() // the policy is valid
 		a.kinds = append(a.kinds, kind)
 	}
-	a.included, _ = includedScopes(p.ScopeIncludes)
+	a.included, _ = IncludedScopes(p.ScopeIncludes)
 	a.unclear = a.preset.unclear()
 	return a, nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,27 +69,12 @@ func (p *Principal) Bound() bound.Confirmation {
 	return confirmation
 }
 
-// binding tells how the token is bound, and to what: to the key of DPoP proofs before
-// a client certificate; both are empty for a bearer's.
-func (p *Principal) binding() (way, thumbprint string) {
-	switch confirmation := p.Bound(); {
-	case confirmation.Thumbprint != "":
-		return string(BoundDPoP), confirmation.Thumbprint
-	case confirmation.Certificate != "":
-		return string(BoundMTLS), confirmation.Certificate
-	}
-	return "", ""
-}
-
 // Subject is the caller's name at its issuer; never empty.
 func (p *Principal) Subject() string { return p.token.Subject() }
 
 // ClientID is the OAuth 2.0 client the token was issued to; empty if the token
 // does not say.
 func (p *Principal) ClientID() string { return p.token.ClientID() }
-
-// TokenID is the token's jti; empty if it has none.
-func (p *Principal) TokenID() string { return p.claim("jti").text.Value }
 
 // Groups lists the caller's groups. The slice must not be changed.
 func (p *Principal) Groups() []string { return p.profile.groups.list }
@@ -151,7 +137,7 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 	case "client_id":
 		return p.token.entry(atClient).text, true
 	case "token_id":
-		return Text{Value: p.TokenID()}, true
+		return Text{Value: p.claim("jti").text.Value}, true
 	case "expires_at":
 		return Text{Value: p.ExpiresAt().Format(time.RFC3339), Plain: true}, true
 	case "name":
@@ -165,12 +151,18 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 		return p.profile.groups.text, true
 	case "scopes":
 		return p.profile.scopes.text, true
-	case "bound":
-		way, _ := p.binding()
-		return Text{Value: way, Plain: true}, true
-	case "key":
-		_, thumbprint := p.binding()
-		return Text{Value: thumbprint, Plain: true}, true
+	case "bound", "key": // to the key of DPoP proofs before a client certificate
+		way, confirmation := BoundDPoP, p.Bound()
+		switch {
+		case confirmation == (bound.Confirmation{}):
+			way = ""
+		case confirmation.Thumbprint == "":
+			way = BoundMTLS
+		}
+		if key == "bound" {
+			return Text{Value: string(way), Plain: true}, true
+		}
+		return Text{Value: cmp.Or(confirmation.Thumbprint, confirmation.Certificate), Plain: true}, true
 	}
 	path, found := strings.CutPrefix(key, claimsKey)
 	if !found || path == "" {
@@ -198,7 +190,12 @@ func (p *Principal) claimHasAny(path string, wanted patterns) bool {
 	if v.text.Partial && v.list == nil {
 		v = p.readClaim(path) // its text does not tell all
 	}
-	return v.hasAny(wanted)
+	for text := range v.elements {
+		if wanted.match(text) {
+			return true
+		}
+	}
+	return false
 }
 
 // readClaim reads a claim anew.

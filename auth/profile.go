@@ -1,14 +1,11 @@
 package auth
 
 import (
-	"math"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 )
 
@@ -44,7 +41,7 @@ func (a *authority) profileOf(c, shared claimSet, plan []string, key *issuer.Key
 		a.unclearSeen.Add(1)
 	}
 	k := profileKey{key: key, kind: kind, idToken: idToken, claims: shared.json(), planned: len(plan)}
-	return a.interner.take(k, func() *profile {
+	return a.intern(k, func() *profile {
 		return a.newProfile(k, listOf(a.groups(c)), listOf(a.scopes(c)), shared.values(plan))
 	})
 }
@@ -70,7 +67,7 @@ func (p *profile) with(found registered) *profile {
 	if own != nil {
 		k.kind = KindServiceAccount
 	}
-	return p.authority.interner.take(k, func() *profile {
+	return p.authority.intern(k, func() *profile {
 		groups := p.groups
 		if own != nil {
 			list := slices.Clone(groups.list)
@@ -89,22 +86,10 @@ func (p *profile) with(found registered) *profile {
 func (p *profile) extended(plan []string) *profile {
 	k := p.profileKey
 	k.planned = len(plan)
-	return p.authority.interner.take(k, func() *profile {
+	return p.authority.intern(k, func() *profile {
 		shared, _ := parseClaims([]byte(p.claims)) // it was made of what was read
 		return p.authority.newProfile(k, p.groups, p.scopes, shared.values(plan))
 	})
-}
-
-// activeTill is when an account stops being active by itself, in Unix seconds; 0 for
-// one that is switched off.
-func activeTill(a *account.Account) int64 {
-	switch {
-	case a.Status() == account.StatusInactive:
-		return 0
-	case a.ExpiresAt().IsZero():
-		return math.MaxInt64
-	}
-	return a.ExpiresAt().Unix()
 }
 
 // counted gives the bytes to count for one more token of the cache that has it, or
@@ -138,13 +123,6 @@ func (a *authority) split(c claimSet) (own, shared claimSet) {
 
 var alwaysShared = []string{"iss", "aud", "tid", "ver", "typ"}
 
-// interner keeps one copy of each profile, so that a hundred thousand cached tokens
-// take little memory, and what requests need of them stays in the processor's cache.
-type interner struct {
-	mu       sync.Mutex
-	profiles map[profileKey]*profile
-}
-
 const (
 	// maxInterned is how many profiles are kept; when it is full, the interner
 	// starts anew. What was taken from it stays good.
@@ -155,11 +133,12 @@ const (
 	maxShared = 2048
 )
 
-// take gives the profile of a key, after making it if there is none.
-func (i *interner) take(k profileKey, create func() *profile) *profile {
+// intern gives the one copy of the profile of a key, after making it if there is none.
+func (a *authority) intern(k profileKey, create func() *profile) *profile {
 	if len(k.claims) > maxShared {
 		return create()
 	}
+	i := &a.interner
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if kept, ok := i.profiles[k]; ok {

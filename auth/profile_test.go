@@ -77,17 +77,17 @@ func TestHugeProfileIsNotKept(t *testing.T) {
 }
 
 func TestInternerIsBounded(t *testing.T) {
-	var i interner
+	var a authority
 	for n := range 3 * maxInterned {
 		k, made := profileKey{planned: n}, new(profile)
-		if got := i.take(k, func() *profile { return made }); got != made {
+		if got := a.intern(k, func() *profile { return made }); got != made {
 			t.Fatal("took another's profile")
 		}
-		if again := i.take(k, func() *profile { return new(profile) }); again != made {
+		if again := a.intern(k, func() *profile { return new(profile) }); again != made {
 			t.Fatal("made again though it is kept")
 		}
 	}
-	if n := len(i.profiles); n > maxInterned {
+	if n := len(a.interner.profiles); n > maxInterned {
 		t.Errorf("%d are kept, expected %d at most", n, maxInterned)
 	}
 }

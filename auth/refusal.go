@@ -59,6 +59,13 @@ func (r *Refusal) Is(target error) bool {
 	return ok && other.Reason == r.Reason
 }
 
+// because gives the refusal with a cause, for the operator.
+func (r *Refusal) because(cause error) *Refusal {
+	caused := *r
+	caused.Cause = cause
+	return &caused
+}
+
 // Error codes of RFC 6750, section 3.1, and RFC 9470, section 3.
 const (
 	codeInvalidRequest    = "invalid_request"
@@ -128,7 +135,11 @@ func define(reason string, status int, code, message string) *Refusal {
 }
 
 func newRefusal(reason string, status int, code, message string) *Refusal {
-	return &Refusal{Reason: reason, Status: status, Code: code, Message: message}
+	r := &Refusal{Reason: reason, Status: status, Code: code, Message: message}
+	if status == http.StatusServiceUnavailable {
+		r.RetryAfter = time.Second
+	}
+	return r
 }
 
 func badRequest(reason, message string) *Refusal {

@@ -147,11 +147,11 @@ func TestDPoPChallenge(t *testing.T) {
 	c := Challenge{Realm: "a", Algorithms: "ES256 EdDSA"}
 	for want, got := range map[string]string{
 		`DPoP realm="a", algs="ES256 EdDSA"`: c.DPoP(ErrNoToken),
-		`DPoP realm="a", error="use_dpop_nonce", error_description="the DPoP proof needs a nonce of this server", algs="ES256 EdDSA"`:                c.DPoP(senderRefusal(bound.ErrNoNonce)),
-		`DPoP realm="a", error="invalid_dpop_proof", error_description="the DPoP proof is for another method", algs="ES256 EdDSA"`:                   c.DPoP(senderRefusal(bound.ErrProofMethod)),
-		`DPoP realm="a", error="invalid_token", error_description="the DPoP proof is by another key than the token is bound to", algs="ES256 EdDSA"`: c.DPoP(senderRefusal(bound.ErrProofBinding)),
+		`DPoP realm="a", error="use_dpop_nonce", error_description="the DPoP proof needs a nonce of this server", algs="ES256 EdDSA"`:                c.DPoP(senderRefusals[bound.ErrNoNonce]),
+		`DPoP realm="a", error="invalid_dpop_proof", error_description="the DPoP proof is for another method", algs="ES256 EdDSA"`:                   c.DPoP(senderRefusals[bound.ErrProofMethod]),
+		`DPoP realm="a", error="invalid_token", error_description="the DPoP proof is by another key than the token is bound to", algs="ES256 EdDSA"`: c.DPoP(senderRefusals[bound.ErrProofBinding]),
 		`Bearer realm="a"`: c.Header(ErrNoToken),
-		``:                 c.DPoP(senderRefusal(bound.ErrReplaysFull)),
+		``:                 c.DPoP(senderRefusals[bound.ErrReplaysFull]),
 	} {
 		if got != want {
 			t.Errorf("got %s, expected %s", got, want)

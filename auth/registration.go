@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"cmp"
+	"math"
 	"net/http"
 	"time"
 
@@ -33,8 +35,8 @@ type Registration struct {
 	// version with every request, and about a token when that has changed.
 	Revocations Revocations
 
-	// Required refuses machines that are not registered, and callers who cannot be
-	// told from such.
+	// Required refuses machines that are not registered, and callers whose kind is
+	// unclear.
 	Required bool
 }
 
@@ -45,8 +47,6 @@ var (
 	ErrAccountExpired      = badToken("account_expired", "the service account has expired")
 	ErrAccountsUnavailable = define("accounts_unavailable", http.StatusServiceUnavailable, "", "the service accounts cannot be read at the moment")
 )
-
-func init() { ErrAccountsUnavailable.RetryAfter = time.Second }
 
 // Admit gives the principal that a token's caller is with what is registered
 // about it now, or the refusal.
@@ -119,7 +119,7 @@ const (
 	// stranger: nothing.
 	stranger bond = iota
 	// restricts: it has the caller's name, but perhaps is somebody else's. Where it
-	// is good no more the caller is refused, and that is all: names that others
+	// is not good any more the caller is refused, and that is all: names that others
 	// choose give no rights.
 	restricts
 	// registers: if the caller is a machine, the account is its own. It counts as
@@ -149,9 +149,15 @@ func (r *registered) activeTill() int64 {
 	if r.bond < registers {
 		return 0 // whether it must be registered depends on the configuration
 	}
-	till := activeTill(r.account)
-	if r.other != nil {
-		till = min(till, activeTill(r.other))
+	till := int64(math.MaxInt64)
+	for _, known := range []*account.Account{r.account, r.other} {
+		switch {
+		case known == nil:
+		case known.Status() == account.StatusInactive:
+			return 0
+		case !known.ExpiresAt().IsZero():
+			till = min(till, known.ExpiresAt().Unix())
+		}
 	}
 	return till
 }
@@ -226,20 +232,20 @@ func (g *Registration) shown(token *Token, now time.Time) string {
 	switch {
 	case known == nil:
 	case !token.profile.authority.isMeant(known):
-		return known.State(now).String() + " as " + quoted(known.Subject()) + ", but for the issuer " + known.Identifier() +
+		return known.State(now).String() + " as " + cmp.Or(known.Subject(), "unknown") + ", but for the issuer " + known.Identifier() +
 			", which had the name " + token.Issuer() + ": confirm the account if this issuer is meant"
 	case found.bond == owns:
 		return known.State(now).String() + " as " + known.Subject()
 	default:
-		return known.State(now).String() + " as " + quoted(known.Subject()) + ", by a name that does not tell a machine from a person"
+		return known.State(now).String() + " as " + cmp.Or(known.Subject(), "unknown") + ", by a name that does not tell a machine from a person"
 	}
 	switch {
 	case !g.Accounts.Loaded():
 		return "the accounts have not been read yet"
 	case token.profile.kind == KindUnclear:
-		return "neither registered nor known to be a person: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
+		return "neither registered nor known to be a person: subject " + cmp.Or(token.Subject(), "unknown") + ", client " + cmp.Or(token.ClientID(), "unknown")
 	case token.profile.kind == KindServiceAccount:
-		return "a machine that is not registered: subject " + quoted(token.Subject()) + ", client " + quoted(token.ClientID())
+		return "a machine that is not registered: subject " + cmp.Or(token.Subject(), "unknown") + ", client " + cmp.Or(token.ClientID(), "unknown")
 	}
 	return "a person"
 }

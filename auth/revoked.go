@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 	"strconv"
@@ -31,8 +32,6 @@ var (
 	ErrRevoked                = badToken("revoked", "the token was revoked")
 	ErrRevocationsUnavailable = define("revocations_unavailable", http.StatusServiceUnavailable, "", "the revocations cannot be read at the moment")
 )
-
-func init() { ErrRevocationsUnavailable.RetryAfter = time.Second }
 
 // lookRevoked gives the refusal of a token that was revoked. That one was not is kept
 // with it until the revocations change.
@@ -74,7 +73,7 @@ func (g *Registration) revoked(token *Token) *revocation.Revocation {
 		{revocation.Subject, sub},
 		{revocation.Session, says.claim("sid").text.Value},
 		{revocation.Client, token.ClientID()},
-		{revocation.TokenID, says.TokenID()},
+		{revocation.TokenID, says.claim("jti").text.Value},
 	}
 	for _, n := range names {
 		if n.name == "" {
@@ -97,7 +96,7 @@ func (g *Registration) showRevoked(token *Token) string {
 	case found == nil:
 		return "none"
 	}
-	text := string(found.Key().Target) + " " + quoted(found.Name()) + ", issued at or before " + found.IssuedBefore().Format(time.RFC3339) +
+	text := string(found.Key().Target) + " " + cmp.Or(found.Name(), "unknown") + ", issued at or before " + found.IssuedBefore().Format(time.RFC3339) +
 		", revocation " + found.ID()
 	if found.By() != "" {
 		text += " by " + found.By()

@@ -82,7 +82,7 @@ func TestRevoked(t *testing.T) {
 			if (refusal == ErrRevoked) != tt.want || (caller != nil) == tt.want {
 				t.Errorf("refused with %v; want %v", refusal, tt.want)
 			}
-			explained := v.Explain(t.Context(), g.idp.Mint(claims), registration)
+			explained := v.Explain(t.Context(), g.idp.Mint(claims), registration, nil, nil)
 			if (explained.Refusal == ErrRevoked) != tt.want {
 				t.Errorf("explained as refused with %v", explained.Refusal)
 			}

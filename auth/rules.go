@@ -34,7 +34,7 @@ type Rules struct {
 	Claims []ClaimRule
 
 	// ServiceAccount is "only", "deny" or empty for both kinds of callers. Who
-	// cannot be told is let in by neither.
+	// is neither for sure is let in by neither.
 	ServiceAccount string
 
 	// ACR are the values of the claim acr of which one will do: how the caller
@@ -165,24 +165,23 @@ func (r Rules) AskedScopes() (list []string) {
 
 // ruleCheck is one thing that a route may ask of a caller.
 type ruleCheck struct {
-	name  string
+	name  string // [Predicate.show] knows it, too
 	asked func(*Rules) bool
 	run   func(*Predicate, *Principal) *Refusal
-	shown func(*Predicate, *Principal) (expected, found any) // for [Explanation.HoldRules]
 }
 
 // ruleChecks are all of them, in the order in which they are made. Scopes come last:
-// a client is told to get more of them only where that helps; and right before them
+// a client is asked to get more of them only where that helps; and right before them
 // the login, for the same reason.
 var ruleChecks = []ruleCheck{
-	{"route_issuer", func(r *Rules) bool { return len(r.Issuers) > 0 }, (*Predicate).checkIssuer, (*Predicate).showIssuer},
-	{"route_audience", func(r *Rules) bool { return len(r.Audiences) > 0 }, (*Predicate).checkAudience, (*Predicate).showAudience},
-	{"route_kind", func(r *Rules) bool { return r.ServiceAccount != "" }, (*Predicate).checkKind, (*Predicate).showKind},
-	{"route_group", func(r *Rules) bool { return len(r.Groups) > 0 }, (*Predicate).checkGroups, (*Predicate).showGroups},
-	{"route_claim", func(r *Rules) bool { return len(r.Claims) > 0 }, (*Predicate).checkClaims, (*Predicate).showClaims},
-	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, (*Predicate).checkACR, (*Predicate).showACR},
-	{"route_auth_time", func(r *Rules) bool { return r.AuthenticatedWithin > 0 }, (*Predicate).checkAuthTime, (*Predicate).showAuthTime},
-	{"route_scope", func(r *Rules) bool { return len(r.Scopes)+len(r.AnyScopes) > 0 }, (*Predicate).checkScopes, (*Predicate).showScopes},
+	{"route_issuer", func(r *Rules) bool { return len(r.Issuers) > 0 }, (*Predicate).checkIssuer},
+	{"route_audience", func(r *Rules) bool { return len(r.Audiences) > 0 }, (*Predicate).checkAudience},
+	{"route_kind", func(r *Rules) bool { return r.ServiceAccount != "" }, (*Predicate).checkKind},
+	{"route_group", func(r *Rules) bool { return len(r.Groups) > 0 }, (*Predicate).checkGroups},
+	{"route_claim", func(r *Rules) bool { return len(r.Claims) > 0 }, (*Predicate).checkClaims},
+	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, (*Predicate).checkACR},
+	{"route_auth_time", func(r *Rules) bool { return r.AuthenticatedWithin > 0 }, (*Predicate).checkAuthTime},
+	{"route_scope", func(r *Rules) bool { return len(r.Scopes)+len(r.AnyScopes) > 0 }, (*Predicate).checkScopes},
 }
 
 // Check holds the rules against a caller and gives the first refusal, or nil. It
@@ -247,8 +246,17 @@ func (p *Predicate) checkACR(caller *Principal) *Refusal {
 	return nil
 }
 
+// checkAuthTime holds auth_time, a NumericDate, against the clock. A time that is still
+// to come proves nothing.
 func (p *Predicate) checkAuthTime(caller *Principal) *Refusal {
-	if !p.authenticatedLately(caller) {
+	claim := caller.claim("auth_time")
+	at, err := strconv.ParseFloat(claim.text.Value, 64)
+	if claim.form != formOne || err != nil || !(at >= 0 && at <= jose.MaxDate) {
+		return p.old
+	}
+	ago := float64(p.now().UnixNano())/float64(time.Second) - at
+	leeway := caller.profile.authority.leeway
+	if !(-leeway <= ago && ago <= p.within+leeway) {
 		return p.old
 	}
 	return nil
@@ -267,19 +275,6 @@ func (p *Predicate) checkScopes(caller *Principal) *Refusal {
 		}
 	}
 	return nil
-}
-
-// authenticatedLately holds auth_time, a NumericDate, against the clock. A time that
-// is still to come proves nothing.
-func (p *Predicate) authenticatedLately(caller *Principal) bool {
-	claim := caller.claim("auth_time")
-	at, err := strconv.ParseFloat(claim.text.Value, 64)
-	if claim.form != formOne || err != nil || !(at >= 0 && at <= jose.MaxDate) {
-		return false
-	}
-	ago := float64(p.now().UnixNano())/float64(time.Second) - at
-	leeway := caller.profile.authority.leeway
-	return -leeway <= ago && ago <= p.within+leeway
 }
 
 // containsAny tells whether the lists share an element. Both are short.

@@ -179,13 +179,13 @@ func TestScopeIncludesErrors(t *testing.T) {
 		"nothing included":  {map[string][]string{"a": {}}, "scope_includes a: expected at least one scope"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := CheckScopeIncludes(tt.includes); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := IncludedScopes(tt.includes); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, expected %q", err, tt.want)
 			}
 		})
 	}
 	// Two ways to the same scope are no circle.
-	if err := CheckScopeIncludes(map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}}); err != nil {
+	if _, err := IncludedScopes(map[string][]string{"a": {"b", "c"}, "b": {"d"}, "c": {"d"}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -274,7 +274,7 @@ func TestHoldRules(t *testing.T) {
 		"sub": "jane", "groups": []string{"dev"}, "tenant": map[string]any{"plan": "free"}, "auth_time": epoch.Unix(), "scope": "read a",
 	})
 	registration := &Registration{Accounts: nobody{}}
-	e := v.Explain(t.Context(), token, registration)
+	e := v.Explain(t.Context(), token, registration, nil, nil)
 	e.HoldRules(p)
 	if want := p.Check(letIn(t, v, token)); e.Refusal != want || want != ErrGroup {
 		t.Errorf("explained as %v, requests meet %v", e.Refusal, want)
@@ -301,7 +301,7 @@ func TestHoldRules(t *testing.T) {
 			t.Errorf("%s is explained as %+v, expected %+v", name, rule, want)
 		}
 	}
-	bad := v.Explain(t.Context(), token+"x", registration)
+	bad := v.Explain(t.Context(), token+"x", registration, nil, nil)
 	before := bad.Refusal
 	bad.HoldRules(p)
 	if last := bad.Rules[len(bad.Rules)-1]; last.Rule != "route_scope" || last.Held != nil || bad.Refusal != before {

@@ -28,16 +28,10 @@ func (a *authority) scopes(c claimSet) (list []string) {
 	return list
 }
 
-// CheckScopeIncludes is an error that names the circle, or what is no scope, in
-// [Policy.ScopeIncludes]; or nil.
-func CheckScopeIncludes(includes map[string][]string) error {
-	_, err := includedScopes(includes)
-	return err
-}
-
-// includedScopes gives for each scope all that it includes, directly or not, sorted.
-// The error names a scope that includes itself.
-func includedScopes(includes map[string][]string) (map[string][]string, error) {
+// IncludedScopes gives for each scope of [Policy.ScopeIncludes] all that it includes,
+// directly or not, sorted. The error names a scope that includes itself, or what is no
+// scope.
+func IncludedScopes(includes map[string][]string) (map[string][]string, error) {
 	all := make(map[string][]string, len(includes))
 	var collect func(scope string, way []string) error
 	collect = func(scope string, way []string) error {

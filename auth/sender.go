@@ -3,7 +3,6 @@ package auth
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
@@ -55,7 +54,7 @@ func (b Binding) Takes(required bound.Requirement) (bearer, dpop bool) {
 func (a *authority) checkBinding(c claimSet) *Refusal {
 	cnf, present := c.get("cnf")
 	if !present {
-		return senderRefusal(bindings[a.Bound].Check(bound.Confirmation{}))
+		return senderRefusals[bindings[a.Bound].Check(bound.Confirmation{})]
 	}
 	if !a.Bound.takesBound() {
 		return ErrBound
@@ -64,7 +63,7 @@ func (a *authority) checkBinding(c claimSet) *Refusal {
 	if refusal == nil {
 		refusal = bindings[a.Bound].Check(confirmation)
 	}
-	return senderRefusal(refusal)
+	return senderRefusals[refusal]
 }
 
 // IsBound tells whether a token was refused for nothing but that it is bound to a
@@ -95,7 +94,7 @@ func (v Verdict) CheckSender(senders *bound.Checker, q *bound.Request) Verdict {
 	case q.DPoP || q.Require != 0:
 		refusal = bound.ErrNotBound
 	}
-	v.bound, v.Token, v.Refusal = nil, nil, senderRefusal(refusal)
+	v.bound, v.Token, v.Refusal = nil, nil, senderRefusals[refusal]
 	if refusal == nil {
 		v.Token = token
 	}
@@ -143,22 +142,19 @@ func (e *Explanation) explainSender(x *examination, senders *bound.Checker, q *b
 		e.Rules = append(e.Rules, Rule(rule))
 	}
 	if e.Refusal == nil {
-		e.Refusal = senderRefusal(refusal)
+		e.Refusal = senderRefusals[refusal]
 	}
 }
 
-// senderRefusals are those of package bound as refusals of this one.
+// senderRefusals are those of package bound as refusals of this one; nil is none.
 var senderRefusals = func() map[*bound.Refusal]*Refusal {
 	all := make(map[*bound.Refusal]*Refusal)
 	for _, r := range bound.Refusals() {
 		all[r] = newRefusal(r.Reason, r.Status, r.Code, r.Message)
 	}
-	all[bound.ErrReplaysFull].RetryAfter = time.Second
 	all[bound.ErrBearer] = ErrBound
 	return all
 }()
 
 // SenderRefusals lists every refusal of [Verdict.CheckSender], once.
 func SenderRefusals() []*Refusal { return slices.Collect(maps.Values(senderRefusals)) }
-
-func senderRefusal(r *bound.Refusal) *Refusal { return senderRefusals[r] }

@@ -138,7 +138,7 @@ func TestBoundTokens(t *testing.T) {
 				}
 				q := me.request(t, token, g.clock.now(), "")
 				q.Certificate = certificate[:]
-				explained := v.ExplainSender(t.Context(), token, &Registration{Accounts: nobody{}}, senders, q)
+				explained := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}}, senders, q)
 				verdict = verdict.CheckSender(senders, q)
 				if reason(verdict.Refusal) != tt.check || (verdict.Token == nil) != (tt.check != "") || verdict.IsBound() {
 					t.Errorf("checked: %v", verdict.Refusal)
@@ -146,7 +146,7 @@ func TestBoundTokens(t *testing.T) {
 				if reason(explained.Refusal) != tt.check {
 					t.Errorf("explained: %v", explained.Refusal)
 				}
-				if explained := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}}); reason(explained.Refusal) != tt.verify {
+				if explained := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}}, nil, nil); reason(explained.Refusal) != tt.verify {
 					t.Errorf("explained without a sender: %v", explained.Refusal)
 				}
 			}

@@ -20,15 +20,11 @@ type typeMark struct {
 }
 
 // typeMarks are all of them, by the claim.
-var typeMarks = makeTypeMarks()
-
-func makeTypeMarks() map[string]*typeMark {
+var typeMarks = func() map[string]*typeMark {
 	all := make(map[string]*typeMark)
 	add := func(idToken bool, cause string, names ...string) {
 		for _, name := range names {
-			refusal := *ErrTokenType
-			refusal.Cause = errors.New("the claim " + name + " " + cause)
-			all[name] = &typeMark{name, idToken, &refusal}
+			all[name] = &typeMark{name, idToken, ErrTokenType.because(errors.New("the claim " + name + " " + cause))}
 		}
 	}
 	// OpenID Connect Core 1.0, sections 2 and 3.3.2.11, FAPI and CIBA.
@@ -42,7 +38,7 @@ func makeTypeMarks() map[string]*typeMark {
 	add(false, "is not access", "token_use")
 	add(false, "is not Bearer", "typ")
 	return all
-}
+}()
 
 // checkType lets in what is known to be an access token, or at least not known to
 // be of another kind: the type at+jwt, or one that the operator named, is good; JWT
@@ -57,7 +53,7 @@ func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refus
 	}
 	if h.answered && c.present("token_type") {
 		if !answersAccess(c) {
-			return refusalTokenType
+			return errAnswerType
 		}
 		said = true
 	}
@@ -95,11 +91,7 @@ func answersAccess(c claimSet) bool {
 	return false
 }
 
-var refusalTokenType = func() *Refusal {
-	refusal := *ErrTokenType
-	refusal.Cause = errors.New("the issuer's answer has a token_type that is none of access tokens")
-	return &refusal
-}()
+var errAnswerType = ErrTokenType.because(errors.New("the issuer's answer has a token_type that is none of access tokens"))
 
 // isHarmless tells whether a claim that often is a mark is none in this token.
 func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {

@@ -174,7 +174,7 @@ func TestKeysUnavailable(t *testing.T) {
 	if verdict.Refusal.RetryAfter <= 0 || verdict.Refusal.RetryAfter > 5*time.Second || verdict.Refusal.Cause == nil {
 		t.Errorf("got %+v, expected a time to come back at and a cause", verdict.Refusal)
 	}
-	if ErrKeysUnavailable.RetryAfter != 0 || ErrKeysUnavailable.Cause != nil {
+	if ErrKeysUnavailable.RetryAfter != time.Second || ErrKeysUnavailable.Cause != nil {
 		t.Error("the refusal that all are made from was changed")
 	}
 	g.publish()

@@ -185,7 +185,7 @@ func (p *apiParts) operation() api.Operation {
 	o := api.Operation{
 		Version: version(),
 		Explain: func(ctx context.Context, token string, sender *bound.Request) auth.Explanation {
-			return a.verifier.ExplainSender(ctx, token, a.registration, a.senders.Checker, sender)
+			return a.verifier.Explain(ctx, token, a.registration, a.senders.Checker, sender)
 		},
 		Rules: a.named.of, Proofs: a.senders.state, Hour: lastHour.hour, Changes: lastChanges.list,
 	}

@@ -185,7 +185,8 @@ func (i *Issuer) parseScopeIncludes(d *caddyfile.Dispenser) error {
 		i.ScopeIncludes = make(map[string][]string)
 	}
 	i.ScopeIncludes[list[0]] = list[1:]
-	return parse.AtLine(d, auth.CheckScopeIncludes(i.ScopeIncludes))
+	_, err = auth.IncludedScopes(i.ScopeIncludes)
+	return parse.AtLine(d, err)
 }
 
 func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {
