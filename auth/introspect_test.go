@@ -450,8 +450,8 @@ func TestExamplesOfAnswers(t *testing.T) {
 	refused(t, v, "mF_9.B5f-4.1JqM", ErrInactive)
 }
 
-// RFC 9701, section 5, signed anew, as nobody has its key: the resource server is the
-// client that asks.
+// RFC 9701, section 5, by an issuer of another name, as nobody has the key of its own:
+// the resource server is the client that asks.
 func TestExampleOfASignedAnswer(t *testing.T) {
 	g := newGate(t)
 	const payload = `{"iss": %q, "aud": "https://rs.example.com/resource", "iat": 1514797892,

@@ -132,6 +132,25 @@ func TestCertificateHeaders(t *testing.T) {
 	}
 }
 
+// The client's certificate of RFC 9440, appendix A, as its Client-Cert carries it. The
+// hash is what OpenSSL says.
+func TestRFC9440(t *testing.T) {
+	const field = ":MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJMZXQncyBB" +
+		"dXRoZW50aWNhdGUxGzAZBgNVBAMMEkxBIEludGVybWVkaWF0ZSBDQTAeFw0yMDAx" +
+		"MTQyMjU1MzNaFw0yMTAxMjMyMjU1MzNaMA0xCzAJBgNVBAMMAkJDMFkwEwYHKoZI" +
+		"zj0CAQYIKoZIzj0DAQcDQgAE8YnXXfaUgmnMtOXU/IncWalRhebrXmckC8vdgJ1p" +
+		"5Be5F/3YC8OthxM4+k1M6aEAEFcGzkJiNy6J84y7uzo9M6NyMHAwCQYDVR0TBAIw" +
+		"ADAfBgNVHSMEGDAWgBRm3WjLa38lbEYCuiCPct0ZaSED2DAOBgNVHQ8BAf8EBAMC" +
+		"BsAwEwYDVR0lBAwwCgYIKwYBBQUHAwIwHQYDVR0RAQH/BBMwEYEPYmRjQGV4YW1w" +
+		"bGUuY29tMAoGCCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMje" +
+		"SkC3dFCOOB8TAiEAx/kHSB4urmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk=:"
+	const hash = "bfaf1f7e070f9fa8dd62905f158da73f84a1136624fbafcc9393c8f7287a69eb"
+	got, err := ParseCertificate("rfc9440", []string{field})
+	if err != nil || hex.EncodeToString(got) != hash {
+		t.Errorf("got %x, %v", got, err)
+	}
+}
+
 // The hash of a certificate by OpenSSL is what OpenSSL says:
 //
 //	openssl x509 -in openssl.pem -outform der | openssl dgst -sha256 -binary | basenc --base64url

@@ -102,7 +102,7 @@ func (s *Source) readPart(value jsontext.Value, target revocation.Target) (Subje
 func (s *Source) readSimple(members jose.Object, format string, target revocation.Target) (Subject, *Refusal) {
 	name := ""
 	switch format {
-	case "iss_sub", "jwt_id": // RFC 9493, section 3.2.4; SSF 1.0, section 3.4.1
+	case "iss_sub", "jwt_id": // RFC 9493, section 3.2.3; SSF 1.0, section 3.5.1
 		name = "sub"
 		if format == "jwt_id" {
 			target, name = revocation.TokenID, "jti"
@@ -110,7 +110,7 @@ func (s *Source) readSimple(members jose.Object, format string, target revocatio
 		if iss, ok := members.Text("iss"); !ok || string(iss) != s.config.Issuer && string(iss) != s.transmitter {
 			return Subject{}, refuse(InvalidRequest, "the subject is another issuer's")
 		}
-	case "opaque": // RFC 9493, section 3.2.5
+	case "opaque": // RFC 9493, section 3.2.4
 		name = "id"
 	case "email": // RFC 9493, section 3.2.2
 		if !s.config.MatchEmail || target != revocation.Subject {
