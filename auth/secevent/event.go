@@ -118,8 +118,7 @@ func (s *Source) ReadSET(ctx context.Context, text string) (*Event, error) {
 // eventsOf reads the claim `events` (RFC 8417, section 2.2).
 func eventsOf(claims jose.Object) (jose.Object, *Refusal) {
 	value, _ := claims.Get("events")
-	var reader jose.Reader
-	events, err := reader.Read(value, nil)
+	events, err := jose.ReadObject(value, nil)
 	if err != nil || len(events) == 0 || len(events) > maxEvents {
 		return nil, refuse(InvalidRequest, "the claim events is not an object with 1 to %d members", maxEvents)
 	}
@@ -128,8 +127,7 @@ func eventsOf(claims jose.Object) (jose.Object, *Refusal) {
 
 // readEvent adds whom one of a token's events is about.
 func (s *Source) readEvent(e *Event, claims jose.Object, name string, value jsontext.Value) *Refusal {
-	var reader jose.Reader
-	payload, err := reader.Read(value, nil)
+	payload, err := jose.ReadObject(value, nil)
 	if err != nil {
 		return refuse(InvalidRequest, "an event is %v", err)
 	}
@@ -200,8 +198,7 @@ func (s *Source) ReadGlobal(ctx context.Context, text string, body []byte) (*Eve
 	if err != nil {
 		return nil, err
 	}
-	var reader jose.Reader
-	members, err := reader.Read(body, nil)
+	members, err := jose.ReadObject(body, nil)
 	if err != nil {
 		return nil, refuse(InvalidRequest, "the body is %v", err).of(GlobalRevocation).signed()
 	}

@@ -55,14 +55,9 @@ type Poller struct {
 	observe  func(error)
 	tokens   oauth2.TokenSource // nil: none is sent
 	acked    []string
-	refused  map[string]setError
+	refused  map[string]*Refusal
 	polled   atomic.Int64 // Unix seconds of the last answer that was good
 	failure  atomic.Pointer[string]
-}
-
-type setError struct {
-	Code        Code   `json:"err"`
-	Description string `json:"description"`
 }
 
 // NewPoller makes a poller. Observe is called after each poll, with its error; it may
@@ -155,7 +150,7 @@ func (p *Poller) poll(ctx context.Context) (fresh bool, err error) {
 		MaxEvents         int                 `json:"maxEvents"`
 		ReturnImmediately bool                `json:"returnImmediately"`
 		Ack               []string            `json:"ack,omitempty"`
-		SetErrs           map[string]setError `json:"setErrs,omitempty"`
+		SetErrs           map[string]*Refusal `json:"setErrs,omitempty"`
 	}{pollBatch, true, p.acked, p.refused}
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -180,7 +175,7 @@ func (p *Poller) poll(ctx context.Context) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// take has an event judged, and notes what the sender is to be told of it.
+// take has an event judged, and notes how to answer its sender.
 func (p *Poller) take(ctx context.Context, set jose.Member) (fresh bool, err error) {
 	id := string(set.Name)
 	if len(id) > MaxID {
@@ -199,9 +194,9 @@ func (p *Poller) take(ctx context.Context, set jose.Member) (fresh bool, err err
 	switch {
 	case errors.As(err, &refusal):
 		if p.refused == nil {
-			p.refused = make(map[string]setError)
+			p.refused = make(map[string]*Refusal)
 		}
-		p.refused[id] = setError{refusal.Code, refusal.Description}
+		p.refused[id] = refusal
 	case err != nil:
 		return false, fmt.Errorf("an event could not be made durable, and is fetched again: %w", err)
 	default:
@@ -214,8 +209,7 @@ var errAnswer = errors.New("the answer is not the JSON of RFC 8936, section 2.3"
 
 // setsOf reads the events of an answer, in its order.
 func setsOf(answer []byte) (jose.Object, error) {
-	var reader jose.Reader
-	members, err := reader.Read(answer, nil)
+	members, err := jose.ReadObject(answer, nil)
 	if err != nil {
 		return nil, errAnswer
 	}
@@ -223,8 +217,7 @@ func setsOf(answer []byte) (jose.Object, error) {
 	if !present {
 		return nil, nil
 	}
-	var sets jose.Reader
-	found, err := sets.Read(value, nil)
+	found, err := jose.ReadObject(value, nil)
 	if err != nil {
 		return nil, errAnswer
 	}

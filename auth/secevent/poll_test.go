@@ -22,7 +22,7 @@ type stream struct {
 	*httptest.Server
 	mu      sync.Mutex
 	waiting map[string]string
-	refused map[string]setError
+	refused map[string]*Refusal
 	status  int    // of the next answer, if it is not 0
 	token   string // that is asked for
 	issued  int
@@ -30,7 +30,7 @@ type stream struct {
 }
 
 func newStream(t *testing.T) *stream {
-	s := &stream{waiting: map[string]string{}, refused: map[string]setError{}}
+	s := &stream{waiting: map[string]string{}, refused: map[string]*Refusal{}}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -51,7 +51,7 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		MaxEvents         int
 		ReturnImmediately bool
 		Ack               []string
-		SetErrs           map[string]setError
+		SetErrs           map[string]*Refusal
 	}
 	status := s.status
 	if s.status = 0; s.token != "" && r.Header.Get("Authorization") != "Bearer "+s.token {
@@ -84,7 +84,7 @@ func (s *stream) add(id, token string) {
 	s.waiting[id] = token
 }
 
-func (s *stream) left() (waiting int, refused map[string]setError) {
+func (s *stream) left() (waiting int, refused map[string]*Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiting), s.refused
@@ -110,7 +110,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Fatalf("it never came to this: %s", what)
 }
 
-// What is durable is acknowledged, what is refused is told, and what storage did not
+// What is durable is acknowledged, what is refused is reported, and what storage did not
 // take stays with the sender.
 func TestPoll(t *testing.T) {
 	key, e, sender := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{}), newStream(t)
@@ -124,13 +124,13 @@ func TestPoll(t *testing.T) {
 	e.SetDown(true)
 	p := NewPoller(PollConfig{URL: sender.URL, Every: 5 * time.Millisecond, Client: sender.Client()}, r, nil)
 	stop := run(t, p)
-	eventually(t, "the failure is told", func() bool { _, failure := p.LastPoll(); return strings.Contains(failure, "durable") })
+	eventually(t, "the failure is shown", func() bool { _, failure := p.LastPoll(); return strings.Contains(failure, "durable") })
 	if waiting, _ := sender.left(); waiting < 5 {
 		t.Fatalf("%d are left, of which none is durable", waiting)
 	}
 	e.SetDown(false)
 	eventually(t, "all are taken", func() bool { waiting, _ := sender.left(); return waiting == 0 })
-	eventually(t, "a good answer is told", func() bool { at, failure := p.LastPoll(); return at.Equal(now) && failure == "" })
+	eventually(t, "a good answer is shown", func() bool { at, failure := p.LastPoll(); return at.Equal(now) && failure == "" })
 	stop()
 	if _, refused := sender.left(); len(refused) != 2 || refused["forged"].Code != InvalidKey || refused["text"].Code != InvalidRequest {
 		t.Errorf("refused are %v", refused)

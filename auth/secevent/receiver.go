@@ -20,14 +20,9 @@ import (
 // for concurrent use.
 type Receiver struct {
 	source  *Source
-	revoker Revoker
+	revoked *revocation.Registry
 	memory  *Memory
 	observe func(Received)
-}
-
-// Revoker makes revocations durable: a [*revocation.Registry].
-type Revoker interface {
-	Revoke(ctx context.Context, drafts []revocation.Draft) ([]*revocation.Revocation, error)
 }
 
 // Received is what became of an event.
@@ -57,11 +52,11 @@ var Outcomes = []Outcome{Revoked, NoEffect, Repeated, Refused, Failed}
 
 // NewReceiver makes the receiver of one issuer's events. Observe is called for each
 // event, by the goroutine that brought it; it may be nil.
-func NewReceiver(source *Source, revoker Revoker, memory *Memory, observe func(Received)) *Receiver {
+func NewReceiver(source *Source, revoked *revocation.Registry, memory *Memory, observe func(Received)) *Receiver {
 	if observe == nil {
 		observe = func(Received) {}
 	}
-	return &Receiver{source: source, revoker: revoker, memory: memory, observe: observe}
+	return &Receiver{source: source, revoked: revoked, memory: memory, observe: observe}
 }
 
 // Logout takes a logout token. What it revokes is durable when the error is nil. The
@@ -118,7 +113,7 @@ func (r *Receiver) carryOut(ctx context.Context, e *Event) Received {
 		done.Outcome = Repeated
 		return done
 	}
-	made, err := r.revoker.Revoke(ctx, r.source.drafts(e))
+	made, err := r.revoked.Revoke(ctx, r.source.drafts(e))
 	if err == nil {
 		window := r.source.config.Lifetime + 3*r.source.config.Leeway
 		err = r.memory.remember(ctx, key, e.IssuedAt.Add(window+time.Second))
@@ -143,28 +138,24 @@ func (r *Receiver) carryOut(ctx context.Context, e *Event) Received {
 // they are too old to have an effect. So an event that is sent again does not make a
 // revocation anew that an operator has deleted. It holds digests of `jti`, no more.
 type Memory struct {
-	*registry.Registry[memoryKey, memoryRecord]
+	*registry.Registry[[16]byte, memoryRecord]
 }
 
-type memoryKey [16]byte
-
-// hash is part of the stored format. It uses 8 of the 256 shards: records are small,
-// and a burst of events is written in fewer pieces.
-func (k memoryKey) hash() uint64 { return binary.BigEndian.Uint64(k[:8]) &^ (31 << 56) }
-
 type memoryRecord struct {
-	key   memoryKey
+	key   [16]byte
 	until int64 // Unix seconds
 }
 
 // maxRemembered bounds the memory. An event beyond it revokes all the same.
 const maxRemembered = 1_000_000
 
-var memories = registry.Kind[memoryKey, memoryRecord]{
+var memories = registry.Kind[[16]byte, memoryRecord]{
 	Folder: "gatehouse/events", Lock: "gatehouse-events", Plural: "events",
-	Repair:  "delete the folder gatehouse/events of the storage while a node runs, which writes again what it knows",
-	Hash:    memoryKey.hash,
-	Key:     func(r *memoryRecord) memoryKey { return r.key },
+	Repair: "delete the folder gatehouse/events of the storage while a node runs, which writes again what it knows",
+	// The hash is part of the stored format. It uses 8 of the 256 shards: records are
+	// small, and a burst of events is written in fewer pieces.
+	Hash:    func(key [16]byte) uint64 { return binary.BigEndian.Uint64(key[:8]) &^ (31 << 56) },
+	Key:     func(r *memoryRecord) [16]byte { return r.key },
 	Compare: func(a, b *memoryRecord) int { return bytes.Compare(a.key[:], b.key[:]) },
 	Equal:   func(a, b *memoryRecord) bool { return *a == *b },
 	Updated: func(r *memoryRecord) int64 { return r.until },
@@ -177,8 +168,6 @@ var memories = registry.Kind[memoryKey, memoryRecord]{
 	Reader: func() func([]byte) (*memoryRecord, error) { return readMemory },
 }
 
-var errMemory = errors.New("it has another form")
-
 func readMemory(line []byte) (*memoryRecord, error) {
 	var written struct {
 		ID    string `json:"id"`
@@ -188,7 +177,7 @@ func readMemory(line []byte) (*memoryRecord, error) {
 	made := &memoryRecord{until: written.Until}
 	id, wrong := hex.DecodeString(written.ID)
 	if err != nil || wrong != nil || copy(made.key[:], id) != len(made.key) || len(id) != len(made.key) || hex.EncodeToString(id) != written.ID {
-		return nil, errMemory
+		return nil, errors.New("it has another form")
 	}
 	return made, nil
 }
@@ -198,33 +187,33 @@ func NewMemory(opts registry.Options) *Memory {
 	return &Memory{registry.New(memories, opts)}
 }
 
-// MemoryHost is what a configuration lends a memory.
+// MemoryHost is what a running configuration gives a memory.
 type MemoryHost = registry.Host[memoryRecord]
 
 // keyOf is over the identifier of the issuer whose tokens it is about, which holds no
 // line feed, what kind of token it is, and its `jti`. One transmitter may speak of
 // several issuers, and a logout be said in several ways: each of these counts.
-func (s *Source) keyOf(e *Event) memoryKey {
+func (s *Source) keyOf(e *Event) [16]byte {
 	way := "set"
 	if e.Kind == BackChannelLogout || e.Kind == GlobalRevocation {
 		way = string(e.Kind)
 	}
 	sum := sha256.Sum256([]byte(s.config.Issuer + "\n" + way + "\n" + e.ID))
-	return memoryKey(sum[:])
+	return [16]byte(sum[:16])
 }
 
 // has tells whether the event was taken before, as far as this node knows.
-func (m *Memory) has(key memoryKey, now time.Time) bool {
+func (m *Memory) has(key [16]byte, now time.Time) bool {
 	found := m.Snapshot().Find(key)
 	return found != nil && now.Unix() < found.until
 }
 
 // remember is durable when it returns no error.
-func (m *Memory) remember(ctx context.Context, key memoryKey, until time.Time) error {
+func (m *Memory) remember(ctx context.Context, key [16]byte, until time.Time) error {
 	if m.Snapshot().Len() >= maxRemembered {
 		return nil
 	}
-	wrong, err := registry.Change(ctx, m.Registry, 1, func(w *registry.Work[memoryKey, memoryRecord]) error {
+	wrong, err := registry.Change(ctx, m.Registry, 1, func(w *registry.Work[[16]byte, memoryRecord]) error {
 		if w.Get(key) != nil {
 			return nil
 		}

@@ -53,7 +53,7 @@ func awaitLoaded(t *testing.T, revoked *revocation.Registry, memory *Memory) {
 	}
 }
 
-// With storage away, or none yet, the sender is told to send the event again; then it
+// With storage away, or none yet, the sender is asked to send the event again; then it
 // is taken.
 func TestStorageAway(t *testing.T) {
 	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})

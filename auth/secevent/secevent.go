@@ -56,8 +56,8 @@ type Config struct {
 	// (`typ` JWT, or none), if they have no `exp`, which other tokens have.
 	Untyped bool
 	// EndSubject has an event about a session whose subject is known revoke all of the
-	// subject's tokens: those of issuers without the claim `sid` cannot be told apart
-	// by session.
+	// subject's tokens: those of issuers without the claim `sid` cannot be
+	// distinguished by session.
 	EndSubject bool
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -159,11 +159,11 @@ const (
 // Refusal is an event that is not believed, or cannot be understood. Nothing comes
 // of it. Its words quote nothing of the event and are fit for the sender.
 type Refusal struct {
-	Code        Code
-	Description string
-	Kind        Kind // as far as it was known
+	Code        Code   `json:"err"` // RFC 8935, section 2.3
+	Description string `json:"description"`
+	Kind        Kind   `json:"-"` // as far as it was known
 	// Signed: the issuer's key signed it, so that its sender is whom it says.
-	Signed bool
+	Signed bool `json:"-"`
 
 	unmatched bool // the subject is of a format that means nobody here
 }

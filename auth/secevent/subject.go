@@ -22,8 +22,7 @@ const (
 // and it is named, else a user's. A subject that is not understood, or of another
 // issuer, is a refusal: the sender must learn that nothing came of its event.
 func (s *Source) readSubject(value jsontext.Value, session bool) (Subject, *Refusal) {
-	var reader jose.Reader
-	members, err := reader.Read(value, nil)
+	members, err := jose.ReadObject(value, nil)
 	if err != nil {
 		return Subject{}, refuse(InvalidRequest, "the subject is %v", err)
 	}
@@ -86,8 +85,7 @@ func (s *Source) choose(user, ended Subject, session bool) (Subject, *Refusal) {
 }
 
 func (s *Source) readPart(value jsontext.Value, target revocation.Target) (Subject, *Refusal) {
-	var reader jose.Reader
-	members, err := reader.Read(value, nil)
+	members, err := jose.ReadObject(value, nil)
 	if err != nil {
 		return Subject{}, refuse(InvalidRequest, "a part of the subject is %v", err)
 	}

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
@@ -23,7 +20,6 @@ const (
 	MaxID = 1024
 
 	maxAudiences = 100
-	maxSeconds   = 253402300799 // the end of the year 9999
 )
 
 // signedToken is a JWT of which nothing is believed until its signature was verified.
@@ -51,9 +47,8 @@ func (s *Source) open(text string, types, audiences []string) (*signedToken, *Re
 	if refusal := t.readHeader(); refusal != nil {
 		return nil, refusal
 	}
-	var reader jose.Reader
 	var err error
-	if t.claims, err = reader.Read(t.compact.Payload, nil); err != nil {
+	if t.claims, err = jose.ReadObject(t.compact.Payload, nil); err != nil {
 		return nil, refuse(InvalidRequest, "the claims are %v", err)
 	}
 	switch {
@@ -71,8 +66,7 @@ func (s *Source) open(text string, types, audiences []string) (*signedToken, *Re
 // readHeader refuses what a header asks for that is not understood here (RFC 7515,
 // section 4.1.11; RFC 7797). Members that would bring a key along are never read.
 func (t *signedToken) readHeader() *Refusal {
-	var reader jose.Reader
-	header, err := reader.Read(t.compact.Header, nil)
+	header, err := jose.ReadObject(t.compact.Header, nil)
 	if err != nil {
 		return refuse(InvalidRequest, "the header is %v", err)
 	}
@@ -100,8 +94,8 @@ func (s *Source) checkClaims(t *signedToken, audiences []string) *Refusal {
 	if !ok || string(iss) != s.transmitter {
 		return refuse(InvalidIssuer, "the claim iss is not the identifier of this issuer")
 	}
-	found, ok := listOf(t.claims, "aud")
-	if !ok || !slices.ContainsFunc(found, func(one string) bool { return slices.Contains(audiences, one) }) {
+	found, ok := t.claims.List("aud")
+	if !ok || len(found) > maxAudiences || !slices.ContainsFunc(found, func(one string) bool { return slices.Contains(audiences, one) }) {
 		return refuse(InvalidAudience, "the claim aud holds none of the audiences that are configured for such events")
 	}
 	id, ok := t.claims.Text("jti")
@@ -119,20 +113,20 @@ func (s *Source) checkClaims(t *signedToken, audiences []string) *Refusal {
 func (s *Source) checkTimes(t *signedToken) *Refusal {
 	now := float64(s.config.Now().UnixNano()) / float64(time.Second)
 	leeway := s.config.Leeway.Seconds()
-	issued, present, ok := dateOf(t.claims, "iat")
-	if !present || !ok {
+	issued, present, ok := t.claims.Date("iat")
+	if !present || !ok || issued < 0 {
 		return refuse(InvalidRequest, "the claim iat is not a time in seconds")
 	}
 	if issued > now+leeway {
 		return refuse(InvalidRequest, "the claim iat is in the future")
 	}
 	t.issuedAt = time.Unix(int64(issued), 0)
-	expires, present, ok := dateOf(t.claims, "exp")
+	expires, present, ok := t.claims.Date("exp")
 	if !ok || present && now >= math.Floor(expires)+leeway {
 		return refuse(InvalidRequest, "the claim exp is in the past, or not a time in seconds")
 	}
-	begins, present, ok := dateOf(t.claims, "nbf")
-	if !ok || present && now+leeway < begins {
+	begins, present, ok := t.claims.Date("nbf")
+	if !ok || begins < 0 || present && now+leeway < begins {
 		return refuse(InvalidRequest, "the claim nbf is in the future, or not a time in seconds")
 	}
 	return nil
@@ -174,38 +168,4 @@ func (t *signedToken) signedBy(keys []*issuer.Key) bool {
 	return slices.ContainsFunc(keys, func(key *issuer.Key) bool {
 		return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
 	})
-}
-
-// listOf reads a claim that is a text or an array of texts (RFC 7519, section 4.1.3).
-func listOf(claims jose.Object, name string) (list []string, ok bool) {
-	value, present := claims.Get(name)
-	if !present {
-		return nil, true
-	}
-	if value.Kind() == '"' {
-		text, err := jose.Unquote(value)
-		return []string{string(text)}, err == nil
-	}
-	ok = jose.EachElement(value, func(element jsontext.Value) bool {
-		if element.Kind() != '"' || len(list) == maxAudiences {
-			return false
-		}
-		text, err := jose.Unquote(element)
-		list = append(list, string(text))
-		return err == nil
-	})
-	return list, ok
-}
-
-// dateOf reads a NumericDate (RFC 7519, section 2) in Unix seconds.
-func dateOf(claims jose.Object, name string) (seconds float64, present, ok bool) {
-	value, present := claims.Get(name)
-	if !present {
-		return 0, false, true
-	}
-	if value.Kind() != '0' {
-		return 0, true, false
-	}
-	seconds, err := strconv.ParseFloat(string(value), 64)
-	return seconds, true, err == nil && seconds >= 0 && seconds <= maxSeconds
 }
