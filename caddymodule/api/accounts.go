@@ -234,3 +234,21 @@ func ifMatch(header http.Header) []string {
 	}
 	return tags
 }
+
+// room refuses changes that make more service accounts than the license is for, if it
+// says so.
+func (a *API) room(changes []account.Change) error {
+	if a.services.Room == nil {
+		return nil
+	}
+	more := 0
+	for i := range changes {
+		if changes[i].Op != account.Create && changes[i].Op != account.Upsert {
+			continue
+		}
+		if _, err := a.services.Accounts.Find(changes[i].Draft.Issuer, changes[i].Draft.Subject); err != nil {
+			more++
+		}
+	}
+	return a.services.Room(more)
+}

@@ -2,13 +2,19 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
 )
 
 // IssuerKeys is a configured issuer, and where its keys are kept.
@@ -179,4 +185,188 @@ func momentOf(t time.Time) *time.Time {
 	}
 	t = t.UTC().Truncate(time.Second)
 	return &t
+}
+
+// EventReceiver takes the events of one issuer.
+type EventReceiver struct {
+	Receiver *secevent.Receiver
+
+	// Ways names how events come, for people.
+	Ways []string
+
+	// Logout, Push and Global say which requests are taken.
+	Logout, Push, Global bool
+
+	// Bearer is what the sender of pushed events must send; empty: nothing.
+	Bearer string
+
+	// Poller fetches events; nil: none are.
+	Poller *secevent.Poller
+
+	// LastEvent is when an event came that the issuer had signed; zero: none did.
+	LastEvent func() time.Time
+}
+
+// retryEvent is when a sender may send an event again that could not be taken.
+const retryEvent = 5 * time.Second
+
+// receiveEvent takes what an issuer says. What is signed by its key is its
+// authorization: no token is looked at.
+func (a *API) receiveEvent(c *call) error {
+	name, way, _ := strings.Cut(c.rest, "/")
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
+	for _, one := range a.services.Operation.Issuers {
+		receiver := one.Events
+		switch {
+		case receiver == nil || one.Name != name:
+		case way == "logout" && receiver.Logout:
+			return receiver.logout(c)
+		case way == "events" && receiver.Push:
+			return receiver.push(c)
+		case way == "revoke" && receiver.Global:
+			return receiver.global(c)
+		}
+	}
+	return problem(http.StatusNotFound, "no such events are taken here: expected the name of an issuer with the option events, and /logout, /events or /revoke as it says")
+}
+
+// readText reads a body of at most 64 KiB of a media type.
+func (c *call) readText(mediaType string) (string, error) {
+	if err := checkContentType(c.r, mediaType); err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	if err != nil {
+		return "", unread(err, "64 KiB")
+	}
+	c.arriveWithin(0)
+	return string(body), nil
+}
+
+// logout takes a logout token (OpenID Connect Back-Channel Logout 1.0, sections 2.5
+// to 2.8).
+func (r *EventReceiver) logout(c *call) error {
+	body, err := c.readText("application/x-www-form-urlencoded")
+	if err != nil {
+		return err
+	}
+	form, err := url.ParseQuery(body)
+	if err != nil || len(form["logout_token"]) != 1 {
+		writeJSON(c.w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": "expected one parameter logout_token in the form"})
+		return nil
+	}
+	err = r.Receiver.Logout(c.toTheEnd(), form["logout_token"][0])
+	var refusal *secevent.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		writeJSON(c.w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": refusal.Description})
+	case err != nil:
+		return untaken(err)
+	default:
+		c.w.WriteHeader(http.StatusOK)
+	}
+	return nil
+}
+
+// push takes a security event token (RFC 8935, section 2).
+func (r *EventReceiver) push(c *call) error {
+	if !r.authorized(c.r) {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
+		writeJSON(c.w, http.StatusUnauthorized, eventError{secevent.AuthenticationFailed, "the Authorization header does not hold the bearer token that is configured"})
+		return nil
+	}
+	token, err := c.readText("application/secevent+jwt")
+	if err != nil {
+		if p := problemOf(err); p.Status == http.StatusBadRequest {
+			writeJSON(c.w, p.Status, eventError{secevent.InvalidRequest, p.Message})
+			return nil
+		}
+		return err
+	}
+	_, err = r.Receiver.SET(c.toTheEnd(), token)
+	var refusal *secevent.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		c.w.Header().Set("Content-Language", "en")
+		writeJSON(c.w, http.StatusBadRequest, eventError{refusal.Code, refusal.Description})
+	case err != nil:
+		return untaken(err)
+	default:
+		c.w.WriteHeader(http.StatusAccepted)
+	}
+	return nil
+}
+
+// eventError is the answer of RFC 8935, section 2.3.
+type eventError struct {
+	Err         secevent.Code `json:"err"`
+	Description string        `json:"description"`
+}
+
+// authorized compares in constant time, whatever the length.
+func (r *EventReceiver) authorized(request *http.Request) bool {
+	if r.Bearer == "" {
+		return true
+	}
+	token, refusal := auth.ParseAuthorization(request.Header["Authorization"])
+	want, got := sha256.Sum256([]byte(r.Bearer)), sha256.Sum256([]byte(token))
+	return refusal == nil && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// global takes a request for global token revocation
+// (draft-parecki-oauth-global-token-revocation, sections 3 and 4).
+func (r *EventReceiver) global(c *call) error {
+	token, unauthorized := auth.ParseAuthorization(c.r.Header["Authorization"])
+	if unauthorized != nil {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
+		return problem(http.StatusUnauthorized, "expected a JWT of the issuer in the Authorization header, with the type global-token-revocation+jwt")
+	}
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	err = r.Receiver.Global(c.toTheEnd(), token, body)
+	var refusal *secevent.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == secevent.AuthenticationFailed:
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
+		return problem(http.StatusUnauthorized, refusal.Description)
+	case errors.As(err, &refusal):
+		return problem(http.StatusBadRequest, refusal.Description)
+	case err != nil:
+		return untaken(err)
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// untaken has the sender send an event again: keys or storage are out of reach.
+func untaken(err error) error {
+	p := problemOf(err)
+	return &Problem{
+		Status: http.StatusServiceUnavailable, RetryAfter: max(p.RetryAfter, retryEvent), Cause: err,
+		Message: "the event could not be made durable, or the issuer's keys cannot be had now: send it again",
+	}
+}
+
+// eventState is how an issuer's events come. Times are null for never.
+type eventState struct {
+	Ways        []string   `json:"ways"`
+	LastEvent   *time.Time `json:"last_event"` // of this node, since it began
+	LastPoll    *time.Time `json:"last_poll"`
+	PollFailure string     `json:"poll_failure"` // of the last poll; empty: it went well
+}
+
+func (r *EventReceiver) state() *eventState {
+	if r == nil {
+		return nil
+	}
+	state := &eventState{Ways: r.Ways, LastEvent: momentOf(r.LastEvent())}
+	if r.Poller != nil {
+		at, failure := r.Poller.LastPoll()
+		state.LastPoll, state.PollFailure = momentOf(at), failure
+	}
+	return state
 }

@@ -3,13 +3,13 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
-	"math"
+	"encoding/base64"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -125,200 +125,129 @@ func (a *API) serverinfo(c *call) error {
 	return nil
 }
 
-// signLicense signs a license, records that it did, and only then hands it out.
-func (a *API) signLicense(c *call) error {
-	const action = "license.sign"
-	request, ttl, err := c.readSigning()
+// instance is how a deployment is known to the vendor of its license.
+type instance struct {
+	Fingerprint string `json:"fingerprint"`
+	PublicKey   string `json:"public_key"` // SubjectPublicKeyInfo (RFC 5280) in base64
+}
+
+// licenseInstance answers with this deployment's instance, and makes it if there is
+// none yet.
+func (a *API) licenseInstance(c *call) error {
+	if a.services.License == nil {
+		return problem(http.StatusConflict, noLicense)
+	}
+	known, err := a.services.License.Instance(c.toTheEnd())
 	if err != nil {
 		return err
 	}
-	entry, err := a.sign(c, request, ttl)
+	writeJSON(c.w, http.StatusOK, instance{known.Fingerprint(), base64.StdEncoding.EncodeToString(known.Public())})
+	return nil
+}
+
+// licenseUsage answers with how much is used of the license, signed by the instance.
+func (a *API) licenseUsage(c *call) error {
+	if a.services.Usage == nil {
+		return problem(http.StatusConflict, noLicense)
+	}
+	if err := a.awaitAccounts(c); err != nil {
+		return err
+	}
+	report, err := a.services.Usage(c.toTheEnd())
 	if err != nil {
-		return a.failed(c, action, clip(request.Description), err)
+		return err
 	}
-	a.audit(c, action, entry.ID)
-	if a.services.OnSigned != nil {
-		a.services.OnSigned(c.caller.Name(), entry)
+	writeJSON(c.w, http.StatusOK, report)
+	return nil
+}
+
+// offlineRequest answers with the file of a request that is carried to the vendor of the
+// license, signed by this deployment: for a license, or to give the seat of the one in
+// force back.
+func (a *API) offlineRequest(c *call) error {
+	if a.services.License == nil {
+		return problem(http.StatusConflict, noLicense)
 	}
-	text, err := entry.License.Encode()
+	r := license.OfflineRequest{RequestID: uuid.NewString(), Date: time.Now().UTC().Format(time.RFC3339)}
+	err := expected(`the body is not what is expected: {"type": "activation", "product": "…", "customer_account_code": "…", "hosts": ["…"]} or {"type": "deactivation", "product": "…"}`,
+		c.readMembers(strictjson.Fields{
+			"type": text(&r.Type), "product": text(&r.Product), "customer_account_code": text(&r.Account), "hosts": texts(&r.Hosts),
+		}))
+	if err != nil {
+		return err
+	}
+	if l := a.services.License.Validity().License(); r.Type == license.OfflineDeactivation && l != nil {
+		r.LicenseKey = l.Payload.ID
+	}
+	switch {
+	case r.Product == "":
+		return problem(http.StatusUnprocessableEntity, "product: expected the code of a product")
+	case r.Type == license.OfflineActivation && r.Account == "":
+		return problem(http.StatusUnprocessableEntity, "customer_account_code: expected the code of a customer account")
+	case r.Type == license.OfflineDeactivation && r.LicenseKey == "":
+		return problem(http.StatusConflict, "the license in force has no id, so it takes no seat")
+	case r.Type != license.OfflineActivation && r.Type != license.OfflineDeactivation:
+		return problem(http.StatusUnprocessableEntity, "type: expected activation or deactivation")
+	}
+	known, err := a.services.License.Instance(c.toTheEnd())
+	if err != nil {
+		return err
+	}
+	file, err := known.SignOffline(r)
 	if err != nil {
 		return err
 	}
 	start(c.w, http.StatusOK, "application/json")
-	_, _ = c.w.Write(text) // an error means that the caller is gone
+	_, _ = c.w.Write(file) // an error means that the caller is gone
 	return nil
 }
 
-func (a *API) sign(c *call, request license.Request, ttl string) (entry active.Entry, err error) {
-	if a.services.Sign == nil || a.services.Signed == nil {
-		return entry, license.ErrMissingKey
+// offlineResponse installs the license of a vendor's response to a request that this
+// deployment has signed.
+func (a *API) offlineResponse(c *call) error {
+	const action = "license.install"
+	if a.services.License == nil {
+		return problem(http.StatusConflict, noLicense)
 	}
-	if request.TTL, err = license.ParseTTL(ttl); err != nil {
-		return entry, err
-	}
-	if entry.License, err = a.services.Sign(request); err != nil {
-		return entry, err
-	}
-	entry.Actor = adminEndpoint
-	if p := c.caller.Principal; p != nil {
-		entry.Actor, entry.ActorIssuer = p.Subject(), p.Issuer()
-	}
-	return a.services.Signed.Add(c.r.Context(), entry)
-}
-
-// readSigning reads what is to be signed. Times are Unix seconds, grace is in
-// seconds, and expire_at is how long from now the license is to be valid. An unknown
-// or repeated member is refused: else something asked for would silently be missing.
-func (c *call) readSigning() (r license.Request, ttl string, err error) {
-	var version *int64
-	err = c.readMembers(strictjson.Fields{
-		"license_type":  text(&r.Type),
-		"allowed_hosts": texts(&r.AllowedHosts),
-		"description":   text(&r.Description),
-		"expire_at":     text(&ttl),
-		"features":      texts(&r.Features),
-		"version":       integer(&version),
-		"id":            text(&r.ID),
-		"not_before":    integer(&r.NotBefore),
-		"grace":         integer(&r.Grace),
-		"issuer":        text(&r.Issuer),
-		"environment":   text(&r.Environment),
-		"instance":      text(&r.Instance),
-		"enforcement": func(v strictjson.Value) error {
-			return v.Each(func(name string, word strictjson.Value) error {
-				var enforcement license.Enforcement
-				err := text(&enforcement)(word)
-				if r.Enforcement == nil {
-					r.Enforcement = make(map[string]license.Enforcement)
-				}
-				r.Enforcement[name] = enforcement
-				return err
-			})
-		},
-		"limits": func(v strictjson.Value) error {
-			return v.Each(func(name string, limit strictjson.Value) error {
-				if limit.JSON.Kind() == 'n' {
-					return &license.Error{Reason: license.ReasonForm, Field: "limits", Detail: "found null, want an integer for each name"}
-				}
-				var n *int64
-				err := integer(&n)(limit)
-				if r.Limits == nil {
-					r.Limits = make(map[string]int64)
-				}
-				r.Limits[name] = *n
-				return err
-			})
-		},
-	})
-	if version != nil {
-		r.Version = int(max(-1, min(*version, math.MaxInt)))
-	}
-	var wrong *strictjson.Error
-	if !errors.As(err, &wrong) {
-		return r, ttl, err
-	}
-	// Of a member that is nested, the outermost is named.
-	name, _, _ := strings.Cut(wrong.Path, ".")
-	name, _, _ = strings.Cut(name, "[")
-	words := "the body is not valid JSON (RFC 8259, in UTF-8)"
-	switch {
-	case wrong.Problem == strictjson.Repeated:
-		words = "member " + name + " is repeated; want it once"
-	case wrong.Problem == strictjson.Unknown:
-		words = "member " + clip(wrong.Found) + " is unknown; want license_type, allowed_hosts, description, expire_at, " +
-			"features, version, id, not_before, grace, issuer, limits, enforcement, instance or environment"
-	case wrong.Problem == strictjson.Mismatch && name == "":
-		words = "the body is not a JSON object"
-	case wrong.Problem == strictjson.Mismatch:
-		words = "member " + name + " is of the wrong type"
-	}
-	return r, ttl, problem(http.StatusBadRequest, words)
-}
-
-func texts(to *[]string) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		elements, err := v.Elements(maxBody, "an array of strings") // which no body exceeds
-		*to = make([]string, len(elements))
-		for i := 0; i < len(elements) && err == nil; i++ {
-			if elements[i].JSON.Kind() != 'n' { // null counts as "", which is refused later
-				(*to)[i], err = elements[i].Text()
-			}
-		}
-		return err
-	}
-}
-
-// integer reads a number of any size that fits: licenses have bounds of their own,
-// and errors for them.
-func integer(to **int64) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		n, err := strconv.ParseInt(string(v.JSON), 10, 64)
-		if err != nil {
-			_, err = v.Integer()
-		}
-		*to = &n
-		return err
-	}
-}
-
-// clip shortens what a caller sent.
-func clip(text string) string {
-	const enough = 200
-	if len(text) <= enough {
-		return text
-	}
-	return text[:enough] + "…"
-}
-
-// Signed is the record of the licenses that were signed here.
-type Signed interface {
-	// Add records a signature. If it fails, nobody may get the license.
-	Add(ctx context.Context, e active.Entry) (active.Entry, error)
-
-	// List gives what was signed before the entry of an id, newest first.
-	List(ctx context.Context, after string, limit int) ([]active.Entry, error)
-}
-
-// signedEntry is one signature as it is shown.
-type signedEntry struct {
-	ID       string           `json:"id"`
-	SignedAt string           `json:"signed_at"` // RFC 3339
-	Actor    string           `json:"actor,omitempty"`
-	KeyID    string           `json:"key_id,omitempty"`
-	License  *license.License `json:"license,omitempty"`
-	Error    string           `json:"error,omitempty"` // of a record that cannot be read
-}
-
-// listSigned answers with what was signed, newest first.
-func (a *API) listSigned(c *call) error {
-	limit, err := c.limit(active.MaxListed)
+	var request, response jsontext.Value
+	err := expected(`the body is not what is expected: {"request": {…}, "response": {…}}, the two files`, c.readMembers(strictjson.Fields{
+		"request":  func(v strictjson.Value) error { request = v.JSON; return nil },
+		"response": func(v strictjson.Value) error { response = v.JSON; return nil },
+	}))
 	if err != nil {
 		return err
 	}
-	var entries []active.Entry
-	if a.services.Signed != nil {
-		if entries, err = a.services.Signed.List(c.r.Context(), c.r.URL.Query().Get("after"), limit); err != nil {
+	target := "unreadable"
+	err = func() error {
+		asked, _, err := license.OpenOfflineRequest(request)
+		if err != nil {
 			return err
 		}
+		known, err := a.services.License.Instance(c.toTheEnd())
+		if err != nil {
+			return err
+		}
+		if asked.HardwareID != known.Fingerprint() {
+			return &license.Error{Reason: license.ReasonInstance, Field: "request.hardware_id", Detail: "is of another deployment than this one"}
+		}
+		answered, err := a.services.License.OpenResponse(response, asked.RequestID)
+		if err != nil {
+			return err
+		}
+		if answered.License == nil || answered.HardwareID != known.Fingerprint() {
+			return &license.Error{Reason: license.ReasonForm, Field: "response", Detail: "holds no license for this deployment"}
+		}
+		target = cmp.Or(answered.License.Payload.ID, answered.License.Payload.Description)
+		text, err := answered.License.Encode()
+		if err != nil {
+			return err
+		}
+		return a.services.License.Install(c.r.Context(), text, "")
+	}()
+	if err != nil {
+		return a.failed(c, action, target, err)
 	}
-	shown := make([]signedEntry, 0, len(entries))
-	for i := range entries {
-		shown = append(shown, a.show(&entries[i]))
-	}
-	writeJSON(c.w, http.StatusOK, map[string][]signedEntry{"licenses": shown})
+	a.audit(c, action, target)
+	c.w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-func (a *API) show(e *active.Entry) signedEntry {
-	shown := signedEntry{ID: e.ID, SignedAt: e.Time.UTC().Format(time.RFC3339)}
-	if e.Err != nil {
-		shown.Error = "the record is damaged or cannot be read"
-		a.services.LogError(&Problem{Status: http.StatusOK, Message: "a record of a signature is damaged or cannot be read", Cause: e.Err})
-		return shown
-	}
-	shown.Actor, shown.KeyID, shown.License = e.Actor, e.KeyID, e.License
-	if e.ActorIssuer != "" {
-		shown.Actor = e.ActorIssuer + "/" + e.Actor
-	}
-	return shown
 }

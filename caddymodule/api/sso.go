@@ -2,13 +2,19 @@ package api
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 )
 
 // ssoURL answers with the address of an account's login page. Its errors have the
@@ -102,4 +108,129 @@ var ssoCodes = map[int]sso.Code{
 	http.StatusUnauthorized:       sso.CodeInvalidToken,
 	http.StatusForbidden:          sso.CodeInsufficientScope,
 	http.StatusServiceUnavailable: sso.CodeTemporarilyUnavailable,
+}
+
+// Seats are the instances that have a license in exchange for a login.
+type Seats interface {
+	List(ctx context.Context, q activation.Query) ([]*activation.Record, error)
+	Free(ctx context.Context, id uuid.UUID) (*activation.Record, error)
+}
+
+const noActivation = "no login brings a license here: add `license { … }` to an account of `sso`"
+
+// activationRoutes are those of licensed applications, each with and without a slash.
+func (a *API) activationRoutes() (routes []route) {
+	for name, op := range map[string]activation.Operation{
+		"activate_license": activation.Activate, "check_license": activation.Check, "deactivate_license": activation.Deactivate,
+		"activate_offline": activation.ActivateOffline, "deactivate_offline": activation.DeactivateOffline,
+	} {
+		method := http.MethodPost
+		if op == activation.Check {
+			method = http.MethodGet
+		}
+		methods := map[string]endpoint{method: {anyone, a.activation(op), anyParams}}
+		routes = append(routes, route{path: licenseAPI + name, methods: methods}, route{path: licenseAPI + name + "/", methods: methods})
+	}
+	return routes
+}
+
+// activation answers one of the requests of licensed applications for a license. Its
+// errors have the form that its clients know.
+func (a *API) activation(op activation.Operation) func(*call) error {
+	return func(c *call) error {
+		if a.services.Activate == nil {
+			return problem(http.StatusNotFound, noActivation)
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, activation.MaxBody))
+		if err != nil {
+			writeSSO(c.w, sso.Refused(&sso.Refusal{Code: sso.CodeValidation, Message: "Validation failed: " + unread(err, "64 KiB").Error()}))
+			return nil
+		}
+		c.arriveWithin(0)
+		answer := a.services.Activate(c.r.Context(), op, activation.Request{
+			SSO: sso.Request{
+				Header: c.r.Header, RawQuery: c.r.URL.RawQuery,
+				Authenticate: func(context.Context) *sso.Refusal { return a.judge(c) },
+			},
+			ContentType: c.r.Header.Get("Content-Type"), Body: body,
+		})
+		a.logSSO(answer)
+		writeSSO(c.w, answer)
+		return nil
+	}
+}
+
+// seat is what operators see of an activation. Times are RFC 3339.
+type seat struct {
+	ID         string   `json:"id"`
+	Account    string   `json:"account"`
+	Product    string   `json:"product"`
+	HardwareID string   `json:"hardware_id"`
+	Subject    string   `json:"subject"`
+	Email      string   `json:"email"`
+	Hosts      []string `json:"hosts"` // null: the account's own
+	Offline    bool     `json:"offline"`
+	CreatedAt  string   `json:"created_at"`
+	CheckedAt  string   `json:"checked_at"`
+	ExpiresAt  string   `json:"expires_at"` // of its license
+	EndsAt     string   `json:"ends_at"`    // when the seat is free
+}
+
+// listActivations answers with the seats that are taken, or a page of them.
+func (a *API) listActivations(c *call) error {
+	if a.services.Seats == nil {
+		return problem(http.StatusNotFound, noActivation)
+	}
+	limit, err := c.limit(maxPage)
+	if err != nil {
+		return err
+	}
+	given := c.r.URL.Query()
+	query := activation.Query{Account: given.Get("account"), Product: given.Get("product"), Limit: limit}
+	if after := given.Get("after"); after != "" {
+		if query.After, err = uuid.Parse(after); err != nil {
+			return problem(http.StatusUnprocessableEntity, "after: expected the id of an activation")
+		}
+	}
+	found, err := a.services.Seats.List(c.r.Context(), query)
+	switch {
+	case errors.Is(err, activation.ErrUnknownID):
+		return problem(http.StatusUnprocessableEntity, "after: "+err.Error())
+	case err != nil:
+		return &Problem{Status: http.StatusServiceUnavailable, Message: err.Error(), RetryAfter: storageRetry}
+	}
+	list := make([]seat, 0, len(found))
+	for _, r := range found {
+		list = append(list, seat{
+			r.ID.String(), r.Account, r.Product, r.Name, r.Subject, r.Email, r.Hosts, r.Offline,
+			stamp(r.Created), stamp(r.Checked), stamp(r.Expires), stamp(r.Ends),
+		})
+	}
+	writeList(c.w, list)
+	return nil
+}
+
+func stamp(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
+
+// deleteActivation frees a seat. The license that was handed out for it stays good
+// until its own end.
+func (a *API) deleteActivation(c *call) error {
+	const action = "activation.delete"
+	if a.services.Seats == nil {
+		return problem(http.StatusNotFound, noActivation)
+	}
+	name, err := url.PathUnescape(c.rest)
+	id, wrong := uuid.Parse(name)
+	if err != nil || wrong != nil || id.String() != name {
+		return problem(http.StatusNotFound, activation.ErrUnknownID.Error())
+	}
+	if _, err := a.services.Seats.Free(c.toTheEnd(), id); err != nil {
+		if errors.Is(err, activation.ErrUnknownID) {
+			err = problem(http.StatusNotFound, err.Error())
+		}
+		return a.failed(c, action, id.String(), err)
+	}
+	a.audit(c, action, id.String())
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
 }

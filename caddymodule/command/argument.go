@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
@@ -173,4 +178,134 @@ func readSecretFile(cmd *cobra.Command, name string) (string, error) {
 	}
 	data, err := readBounded(file, name, maxSecret)
 	return string(data), err
+}
+
+// synonym makes a flag known by another name, too: licenses say expire-at, as hoop
+// does, and accounts expires-at.
+func synonym(other, name string) func(*pflag.FlagSet, string) pflag.NormalizedName {
+	return func(_ *pflag.FlagSet, given string) pflag.NormalizedName {
+		if given == other {
+			given = name
+		}
+		return pflag.NormalizedName(given)
+	}
+}
+
+// require makes flags required. The names are the command's own.
+func require(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// wanted refuses flags that are missing or empty.
+func wanted(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if cmd.Flag(name).Value.String() == "" {
+			return fmt.Errorf("--%s is missing; see --help", name)
+		}
+	}
+	return nil
+}
+
+// checkLimit refuses a --limit below 1.
+func checkLimit(cmd *cobra.Command, limit int) error {
+	if cmd.Flags().Changed("limit") && limit < 1 {
+		return errors.New("--limit is " + strconv.Itoa(limit) + "; want 1 or more, or leave it out")
+	}
+	return nil
+}
+
+// isTerminal tells whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // A descriptor is a small number.
+}
+
+// readSecret reads a line from a terminal without showing it. An interrupt first
+// makes the terminal show again what is typed, and then ends the program.
+func readSecret(stream any) ([]byte, error) {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return nil, errors.New("stdin is not a terminal")
+	}
+	fd := int(file.Fd()) //nolint:gosec // As above.
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("stdin is not a terminal: %w", err)
+	}
+	interrupted, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(interrupted, os.Interrupt)
+	defer signal.Stop(interrupted)
+	defer close(done)
+	go func() {
+		select {
+		case <-interrupted:
+			_ = term.Restore(fd, state)
+			os.Exit(caddy.ExitCodeFailedStartup)
+		case <-done:
+		}
+	}()
+	return term.ReadPassword(fd)
+}
+
+// writeNew writes a file that is not there yet, for its owner alone.
+func writeNew(name string, data []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // The path is the caller's own.
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s is there already; want a new file", name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// tokenVariable is the environment variable that holds a bearer token.
+const tokenVariable = "GATEHOUSE_TOKEN"
+
+// credential is a bearer token and where it came from. However it is printed, only
+// the latter is shown.
+type credential struct {
+	text   string
+	source string
+}
+
+// Format keeps the token out of whatever a credential is printed to.
+func (c credential) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "token of "+c.source) }
+
+// bearerToken is the b64token of RFC 6750, section 2.1.
+var bearerToken = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+
+// maxToken is the longest token that the server takes, in bytes.
+const maxToken = 16 << 10
+
+// credential reads the token of a file or else of the environment. There may be
+// none; where the admin endpoint is trusted, none is needed.
+func (p *program) credential(cmd *cobra.Command, file string) (credential, error) {
+	c := credential{text: p.getenv(tokenVariable), source: "the environment variable " + tokenVariable}
+	if cmd.Flags().Changed("token-file") {
+		text, err := readSecretFile(cmd, file)
+		if err != nil {
+			return credential{}, fmt.Errorf("reading the token: %w", err)
+		}
+		c = credential{text: text, source: file}
+		if strings.TrimSpace(text) == "" {
+			return credential{}, errors.New(file + " holds no token; want a bearer token and nothing else")
+		}
+	}
+	c.text = strings.TrimSpace(c.text)
+	if c.text == "" {
+		return credential{}, nil
+	}
+	if len(c.text) > maxToken || !bearerToken.MatchString(c.text) {
+		return credential{}, fmt.Errorf("%s holds no bearer token; want one (RFC 6750, section 2.1) of at most %d bytes and nothing else", c.source, maxToken)
+	}
+	return c, nil
 }

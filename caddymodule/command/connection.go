@@ -1,15 +1,18 @@
 package command
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -128,45 +131,220 @@ func isLocal(host string) bool {
 	return host == "" || loopback.Host(host) || err == nil && ip.IsUnspecified()
 }
 
-// tokenVariable is the environment variable that holds a bearer token.
-const tokenVariable = "GATEHOUSE_TOKEN"
+const (
+	// answerWait is how long an answer may take. The server itself gives up on
+	// its storage after 15 seconds.
+	answerWait = time.Minute
+	// expectContinue is how long a large body waits for the server to ask for
+	// it, so that a refusal comes before the body and not while it is sent.
+	expectContinue = 2 * time.Second
+	// largeBody is the size from which a body waits.
+	largeBody = 256 << 10
+	// maxAnswer bounds an answer that is read as a whole, in bytes: a page of
+	// a thousand large accounts fits.
+	maxAnswer = 64 << 20
+)
 
-// credential is a bearer token and where it came from. However it is printed, only
-// the latter is shown.
-type credential struct {
-	text   string
-	source string
+// request is one to the API.
+type request struct {
+	method string
+	path   string // escaped
+	query  url.Values
+	body   []byte        // nil for none
+	lines  bool          // the body is JSON lines
+	wait   time.Duration // 0: answerWait
+	match  string        // the tag that the account must still have; empty: any
+	tag    *string       // where to put the answer's tag; nil: nowhere
 }
 
-// Format keeps the token out of whatever a credential is printed to.
-func (c credential) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "token of "+c.source) }
+// exchange sends a request and hands the body of a good answer to read. Any
+// other answer is a [*refusal].
+func (s *server) exchange(ctx context.Context, a request, read func(io.Reader) error) error {
+	if a.wait == 0 {
+		a.wait = answerWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.wait)
+	defer cancel()
+	req, err := s.newRequest(ctx, a)
+	if err != nil {
+		return err
+	}
+	resp, err := s.client.Do(req) //nolint:gosec // The user names the server.
+	if err != nil {
+		return s.unanswered(err, a.wait)
+	}
+	defer resp.Body.Close() //nolint:errcheck // Only read.
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return s.refused(resp)
+	}
+	if a.tag != nil {
+		*a.tag = resp.Header.Get("ETag")
+	}
+	return read(resp.Body)
+}
 
-// bearerToken is the b64token of RFC 6750, section 2.1.
-var bearerToken = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+func (s *server) newRequest(ctx context.Context, a request) (*http.Request, error) {
+	address := s.base + a.path
+	if len(a.query) > 0 {
+		address += "?" + a.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, a.method, address, bytes.NewReader(a.body))
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	if a.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.lines {
+		req.Header.Set("Content-Type", "application/x-ndjson")
+	}
+	if len(a.body) >= largeBody {
+		req.Header.Set("Expect", "100-continue")
+	}
+	if a.match != "" {
+		req.Header.Set("If-Match", a.match)
+	}
+	if s.origin != "" {
+		req.Header.Set("Origin", s.origin)
+	}
+	if s.token.text != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token.text)
+	}
+	return req, nil
+}
 
-// maxToken is the longest token that the server takes, in bytes.
-const maxToken = 16 << 10
+// unanswered says why there is no answer. It leaves out the address of the request,
+// whose query may be private.
+func (s *server) unanswered(err error, wait time.Duration) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s did not answer within %s", s.name, wait)
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		return fmt.Errorf("no Caddy answers at %s: %w\nStart it, or name another with --address or --config", s.name, err)
+	}
+	return fmt.Errorf("asking %s: %w", s.name, err)
+}
 
-// credential reads the token of a file or else of the environment. There may be
-// none; where the admin endpoint is trusted, none is needed.
-func (p *program) credential(cmd *cobra.Command, file string) (credential, error) {
-	c := credential{text: p.getenv(tokenVariable), source: "the environment variable " + tokenVariable}
-	if cmd.Flags().Changed("token-file") {
-		text, err := readSecretFile(cmd, file)
-		if err != nil {
-			return credential{}, fmt.Errorf("reading the token: %w", err)
+// fetch reads an answer as a whole.
+func (s *server) fetch(ctx context.Context, a request) (body []byte, err error) {
+	err = s.exchange(ctx, a, func(r io.Reader) error {
+		body, err = readBounded(r, "the answer of "+s.name, maxAnswer)
+		return err
+	})
+	return body, err
+}
+
+// get reads an answer into a document, and gives its text as well.
+func (s *server) get(ctx context.Context, a request, document any) ([]byte, error) {
+	body, err := s.fetch(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return body, s.read(body, document)
+}
+
+func (s *server) read(body []byte, document any) error {
+	err := json.Unmarshal(body, document)
+	if err == nil && isNull(body) {
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return fmt.Errorf("the answer of %s is not what Gatehouse answers (%w); is it Caddy's admin endpoint?", s.name, err)
+	}
+	return nil
+}
+
+func isNull(body []byte) bool { return string(bytes.TrimSpace(body)) == "null" }
+
+// refusal is an answer with a status that is not 2xx.
+type refusal struct {
+	status  int
+	code    string // of the SSO route; empty elsewhere
+	message string
+	hint    string // what to do about it; may be empty
+}
+
+// Error is the status, the server's own words, and a hint.
+func (r *refusal) Error() string {
+	text := fmt.Sprintf("HTTP %d %s", r.status, http.StatusText(r.status))
+	for _, more := range []string{r.code, r.message} {
+		if more != "" {
+			text += ": " + more
 		}
-		c = credential{text: text, source: file}
-		if strings.TrimSpace(text) == "" {
-			return credential{}, errors.New(file + " holds no token; want a bearer token and nothing else")
+	}
+	if r.hint != "" {
+		text += "\n" + r.hint
+	}
+	return text
+}
+
+const (
+	maxProblem = 64 << 10 // of the body of an error that is read, in bytes
+	maxMessage = 2000     // of a message that is shown, in bytes
+)
+
+// refused reads the server's error. Gatehouse puts it in message, Caddy itself in
+// error.
+func (s *server) refused(resp *http.Response) error {
+	var said struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Caddy   string `json:"error"`
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	ours := json.Unmarshal(body, &said) == nil && said.Message != ""
+	r := &refusal{status: resp.StatusCode, code: s.sanitize(said.Code), message: s.sanitize(said.Message)}
+	if !ours {
+		r.message = s.sanitize(said.Caddy)
+	}
+	r.hint = s.hint(resp, ours)
+	return r
+}
+
+// sanitize makes a text of the server fit to be shown: short, without control
+// characters, and without the token, in case it holds it.
+func (s *server) sanitize(text string) string {
+	for _, secret := range []string{s.token.text, s.explained} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "(the token)")
 		}
 	}
-	c.text = strings.TrimSpace(c.text)
-	if c.text == "" {
-		return credential{}, nil
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "..."
 	}
-	if len(c.text) > maxToken || !bearerToken.MatchString(c.text) {
-		return credential{}, fmt.Errorf("%s holds no bearer token; want one (RFC 6750, section 2.1) of at most %d bytes and nothing else", c.source, maxToken)
+	return plain(oneLine(text))
+}
+
+func (s *server) hint(resp *http.Response, ours bool) string {
+	switch status := resp.StatusCode; {
+	case status == http.StatusNotFound && !ours:
+		return "Is Gatehouse built into the Caddy at " + s.name + ", and configured?"
+	case status < http.StatusBadRequest:
+		return s.name + " sends requests elsewhere; name the right address with --address"
+	case status == http.StatusNotFound && resp.Request.Method != http.MethodPost && strings.HasPrefix(resp.Request.URL.Path, accountsPath+"/"):
+		return "No service account has this subject or id; `caddy gatehouse service-account list` shows those that there are"
+	case status == http.StatusConflict && resp.Request.Method == http.MethodPost && resp.Request.URL.Path == accountsPath:
+		return "There is a service account of this subject; `caddy gatehouse service-account show` shows it, and `set` changes it"
+	case resp.Header.Get("Retry-After") != "":
+		return "Try again in " + plain(clip(resp.Header.Get("Retry-After"))) + " s"
+	case !ours:
+		return ""
+	case status != http.StatusUnauthorized && status != http.StatusForbidden:
+		return ""
+	case s.token.text == "":
+		return "No token was sent: give one with --token-file FILE or in " + tokenVariable
+	case status == http.StatusUnauthorized:
+		return fmt.Sprintf("The %v is not accepted: give a good one with --token-file FILE or in %s", s.token, tokenVariable)
 	}
-	return c, nil
+	return fmt.Sprintf("The %v may not do this: give one of the group that may with --token-file FILE or in %s", s.token, tokenVariable)
+}
+
+// isStatus tells whether an error is the server's answer with that status.
+func isStatus(err error, status int) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.status == status
 }

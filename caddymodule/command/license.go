@@ -1,13 +1,17 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
-	"time"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +35,67 @@ much of it is used (usage), and signs a vendor's list of licenses that it has ta
 	}
 	group(cmd)
 	cmd.AddCommand(p.activate(), p.deactivate(), p.usage(), p.revocations())
+	return cmd
+}
+
+func (p *program) install() *cobra.Command {
+	var c connection
+	var host string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "install [--host HOST] LICENSE",
+		Short: "Installs a license on a running server and its nodes",
+		Long: `
+Installs a license into the storage of a running server, and so on all nodes that share
+that storage. The server verifies it first. It refuses a license that does not cover the
+host of --host or, without --host, any host behind require_license. LICENSE is a file, or
+- for stdin. What is not a license is not sent.
+
+It needs a token of the admin group. A server takes no license beside one that its
+configuration names.
+`,
+		Example: `  caddy gatehouse install license.json
+  caddy gatehouse install --host gw.acme.example --token-file admin.token license.json
+  caddy gatehouse install --address localhost:2020 --json - < license.json`,
+		Args: one(licenseArgument),
+	}
+	c.flags(cmd.Flags())
+	cmd.Flags().StringVar(&host, "host", "", "Host that the license must cover (default: one of those behind require_license)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+		if cmd.Flags().Changed("host") && host == "" {
+			return errors.New("--host is empty; want a host, or leave it out")
+		}
+		decoded, data, err := readLicense(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		query := url.Values{}
+		if host != "" {
+			query.Set("host", host)
+		}
+		if _, err := s.fetch(ctx, request{method: http.MethodPut, path: "/api/orgs/license", query: query, body: data}); err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), struct {
+				Result       string       `json:"result"`
+				KeyID        string       `json:"key_id"`
+				Type         license.Type `json:"type"`
+				AllowedHosts []string     `json:"allowed_hosts"`
+				Description  string       `json:"description"`
+				ExpireAt     int64        `json:"expire_at"`
+			}{
+				"installed", decoded.KeyID, decoded.Payload.Type, decoded.Payload.AllowedHosts,
+				decoded.Payload.Description, decoded.Payload.ExpireAt,
+			})
+		}
+		t := table{}
+		t.add("Installed", decoded.Payload.Description)
+		t.add("Hosts", strings.Join(decoded.Payload.AllowedHosts, ", "))
+		t.add("Expires", p.unixStamp(decoded.Payload.ExpireAt))
+		return t.print(cmd.OutOrStdout())
+	})
 	return cmd
 }
 
@@ -121,128 +186,128 @@ func (p *program) printUsage(cmd *cobra.Command, report []byte, instance string,
 	return printTables(cmd.OutOrStdout(), about, limits)
 }
 
-// revoking holds the flags of revocations.
-type revoking struct {
-	signing
-	revoke, restore, trusted []string
-	previous, next           string
-	version                  int64
-	asJSON                   bool
+const (
+	// licensePage is how many records are asked for at once.
+	licensePage = 200
+	// shownKey is as much of a key's id as tells keys apart at a glance.
+	shownKey = 12
+)
+
+// licenseRecord is what a server keeps of a license that it signed.
+type licenseRecord struct {
+	ID       string `json:"id"`
+	KeyID    string `json:"key_id"`
+	SignedAt moment `json:"signed_at"`
+	Actor    string `json:"actor"`
+	Problem  string `json:"error"` // of a record that cannot be read; the rest is then empty
+	License  struct {
+		KeyID   string `json:"key_id"`
+		Payload struct {
+			ID           string       `json:"id"`
+			Type         license.Type `json:"type"`
+			ExpireAt     moment       `json:"expire_at"`
+			AllowedHosts []string     `json:"allowed_hosts"`
+			Description  string       `json:"description"`
+		} `json:"payload"`
+	} `json:"license"`
 }
 
-func (p *program) revocations() *cobra.Command {
-	var r revoking
+func (p *program) licenses() *cobra.Command {
+	var c connection
+	var limit int
+	var after string
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "revocations --key FILE [--previous FILE] [--revoke ID]",
-		Short: "Signs a list of licenses that their vendor has taken back",
+		Use:   "licenses",
+		Short: "Lists the licenses that a server has signed",
 		Long: `
-Signs a list of the ids of licenses that no longer count, offline, and prints it.
-Deployments that name it in revocation_list refuse those licenses.
+Lists the licenses that a running server has signed over its API, newest first: when, who
+asked for it, for whom and for which hosts, until when, and by which key.
 
---previous is the list to go on from: its ids are kept, and the version is one more than
-its own, because deployments take no list that is older than one they have seen. It must be
-signed by the same key, or by one of --trusted-key. Publish a new list before --next-update
-is over, even if nothing is new.
+It needs a token of the signing group.
 `,
-		Example: `  caddy gatehouse license revocations --key vendor.key --revoke 5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11 > revocations.json
-  caddy gatehouse license revocations --key vendor.key --previous revocations.json --next-update 30d > new.json`,
+		Example: `  caddy gatehouse licenses
+  caddy gatehouse licenses --limit 20 --token-file signer.token
+  caddy gatehouse licenses --json`,
 		Args: cobra.NoArgs,
 	}
-	r.keyFlags(cmd)
-	f := cmd.Flags()
-	f.StringVar(&r.previous, "previous", "", "The list to go on from, a file or - for stdin (default: none, the list is the first)")
-	f.StringArrayVar(&r.trusted, "trusted-key", nil, "PEM file of public keys that may have signed the previous list; repeatable (default: the one that signs)")
-	f.StringArrayVar(&r.revoke, "revoke", nil, "Ids of licenses to take back, separated by commas or repeated")
-	f.StringArrayVar(&r.restore, "restore", nil, "Ids to take off the list again, separated by commas or repeated")
-	f.StringVar(&r.next, "next-update", "7d", "How long from now the next list is due")
-	f.Int64Var(&r.version, "version", 0, "Version of the list (default: one more than the previous one's, or 1)")
-	f.BoolVar(&r.asJSON, "json", false, "Print the list, which is JSON anyway, on one line")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		list, err := p.signRevocations(cmd, &r)
+	c.flags(cmd.Flags())
+	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
+	cmd.Flags().StringVar(&after, "after", "", "Begin behind the record of this id")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON, licenses included")
+	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		if err := checkLimit(cmd, limit); err != nil {
+			return err
+		}
+		records, err := s.licenses(ctx, after, limit)
 		if err != nil {
 			return err
 		}
-		text, err := list.Encode()
-		if err != nil {
-			return err
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]any{"licenses": records})
 		}
-		return writeDocument(cmd, text, r.asJSON)
-	}
+		return printRecords(cmd, s, records)
+	})
 	return cmd
 }
 
-func (p *program) signRevocations(cmd *cobra.Command, r *revoking) (*license.RevocationList, error) {
-	wait, err := parseSpan("next-update", r.next)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := p.signer(cmd, &r.signing)
-	if err != nil {
-		return nil, err
-	}
-	version, ids := int64(1), splitList(true, r.revoke)
-	if cmd.Flags().Changed("previous") {
-		before, err := p.previousRevocations(cmd, r, signer)
+// licenses collects the record page by page, as the server sent it; most is 0 for
+// all. It is never nil.
+func (s *server) licenses(ctx context.Context, after string, most int) ([]json.RawMessage, error) {
+	all := []json.RawMessage{}
+	for {
+		limit := licensePage
+		if most > 0 {
+			limit = min(limit, most-len(all))
+		}
+		query := url.Values{"limit": {strconv.Itoa(limit)}}
+		if after != "" {
+			query.Set("after", after)
+		}
+		page, err := s.licensePage(ctx, query)
 		if err != nil {
 			return nil, err
 		}
-		version, ids = before.Payload.Version+1, append(ids, before.Payload.Revoked...)
-		if cmd.Flags().Changed("version") && r.version < version {
-			return nil, fmt.Errorf("version: is %d; want more than the previous list's, which is %d", r.version, before.Payload.Version)
+		all = append(all, page...)
+		if len(page) != limit || len(all) == most {
+			return all, nil
 		}
-	}
-	if cmd.Flags().Changed("version") {
-		version = r.version
-	}
-	for _, id := range splitList(true, r.restore) {
-		if !slices.Contains(ids, id) {
-			return nil, fmt.Errorf("restore: %.80q is not on the list", id)
+		var last licenseRecord
+		if json.Unmarshal(page[limit-1], &last) != nil || last.ID == "" || last.ID == after {
+			return nil, errors.New("the record of " + s.name + " does not go on from page to page; ask for less with --limit")
 		}
-		ids = slices.DeleteFunc(ids, func(other string) bool { return other == id })
+		after = last.ID
 	}
-	return signer.SignRevocations(version, p.now().Add(wait).Truncate(time.Second), ids)
 }
 
-// previousRevocations reads the list to go on from, if it is one of the vendor's own.
-func (p *program) previousRevocations(cmd *cobra.Command, r *revoking, signer *license.Signer) (*license.RevocationList, error) {
-	data, err := readInput(cmd, r.previous, license.MaxRevocationsSize)
-	if err != nil {
+func (s *server) licensePage(ctx context.Context, query url.Values) ([]json.RawMessage, error) {
+	var answer struct {
+		Licenses *[]json.RawMessage `json:"licenses"`
+	}
+	if _, err := s.get(ctx, request{method: http.MethodGet, path: "/api/orgs/licenses", query: query}, &answer); err != nil {
 		return nil, err
 	}
-	before, err := license.DecodeRevocations(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s is no list of revoked licenses: %s", inputName(r.previous), plain(err.Error()))
+	if answer.Licenses == nil {
+		return nil, errors.New("the answer of " + s.name + " holds no licenses; is it Caddy's admin endpoint?")
 	}
-	keys := []license.TrustedKey{{Key: signer.Public()}}
-	for _, file := range r.trusted {
-		more, err := trustedKeys(file)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, more...)
-	}
-	set, err := license.NewKeySet(keys...)
-	if err != nil {
-		return nil, err
-	}
-	if err := set.VerifyRevocations(before); err != nil {
-		return nil, fmt.Errorf("%s: %s", inputName(r.previous), plain(err.Error()))
-	}
-	return before, nil
+	return *answer.Licenses, nil
 }
 
-// trustedKeys reads the public keys of a file.
-func trustedKeys(file string) (trusted []license.TrustedKey, err error) {
-	data, err := readFile(file, maxKeys)
-	if err != nil {
-		return nil, fmt.Errorf("reading a trusted key: %w", err)
+func printRecords(cmd *cobra.Command, s *server, records []json.RawMessage) error {
+	t := table{header: []string{"SIGNED AT", "ACTOR", "TYPE", "DESCRIPTION", "HOSTS", "EXPIRES", "KEY", "ID"}}
+	for _, raw := range records {
+		var r licenseRecord
+		if err := s.read(raw, &r); err != nil {
+			return err
+		}
+		l := &r.License.Payload
+		if r.Problem != "" {
+			l.Description = "(" + r.Problem + ")"
+		}
+		key := cmp.Or(r.KeyID, r.License.KeyID)
+		t.add(date(r.SignedAt.Time), clip(r.Actor), string(l.Type), clip(l.Description),
+			clip(strings.Join(l.AllowedHosts, ",")), date(l.ExpireAt.Time),
+			key[:min(len(key), shownKey)], cmp.Or(r.ID, l.ID))
 	}
-	keys, err := license.ParsePublicKeys(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the trusted key %s: %w", file, err)
-	}
-	for _, key := range keys {
-		trusted = append(trusted, license.TrustedKey{Key: key})
-	}
-	return trusted, nil
+	return t.print(cmd.OutOrStdout())
 }

@@ -3,11 +3,8 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,9 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // table is a result for people. Its cells may hold what anybody wrote.
@@ -293,39 +288,6 @@ func span(d time.Duration) string {
 		}
 	}
 	return fmt.Sprintf("%d s", d/time.Second)
-}
-
-// isTerminal tells whether a stream is a terminal.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // A descriptor is a small number.
-}
-
-// readSecret reads a line from a terminal without showing it. An interrupt first
-// makes the terminal show again what is typed, and then ends the program.
-func readSecret(stream any) ([]byte, error) {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return nil, errors.New("stdin is not a terminal")
-	}
-	fd := int(file.Fd()) //nolint:gosec // As above.
-	state, err := term.GetState(fd)
-	if err != nil {
-		return nil, fmt.Errorf("stdin is not a terminal: %w", err)
-	}
-	interrupted, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(interrupted, os.Interrupt)
-	defer signal.Stop(interrupted)
-	defer close(done)
-	go func() {
-		select {
-		case <-interrupted:
-			_ = term.Restore(fd, state)
-			os.Exit(caddy.ExitCodeFailedStartup)
-		case <-done:
-		}
-	}()
-	return term.ReadPassword(fd)
 }
 
 // unicodeTerminal tells whether a stream is a terminal that shows more than ASCII,

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
 	"github.com/gatehouse-proxy/gatehouse/license/vendor"
 )
@@ -77,16 +79,6 @@ func (p *program) vendor(cmd *cobra.Command, v *vendorFlags) (*vendor.Client, er
 	return client, nil
 }
 
-// wanted refuses flags that are missing or empty.
-func wanted(cmd *cobra.Command, names ...string) error {
-	for _, name := range names {
-		if cmd.Flag(name).Value.String() == "" {
-			return fmt.Errorf("--%s is missing; see --help", name)
-		}
-	}
-	return nil
-}
-
 // instanceOf asks the server for its fingerprint.
 func (s *server) instanceOf(ctx context.Context) (string, error) {
 	var instance struct {
@@ -115,4 +107,138 @@ func (s *server) seat(ctx context.Context) (seat vendor.Seat, id string, err err
 		return seat, "", errors.New("the server has no license with an id, so none was activated; there is no seat to give back")
 	}
 	return vendor.Seat{HardwareID: u.Instance}, u.LicenseID, nil
+}
+
+// writeRequest has the server sign a request that is carried to the vendor.
+func (a *activating) writeRequest(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+	asked := struct {
+		Type    string   `json:"type"`
+		Product string   `json:"product"`
+		Account string   `json:"customer_account_code"`
+		Hosts   []string `json:"hosts,omitempty"`
+	}{license.OfflineActivation, a.product, a.account, splitList(a.hosts != nil, a.hosts)}
+	if err := s.signRequest(ctx, asked, a.offline); err != nil {
+		return err
+	}
+	note(cmd.ErrOrStderr(), "Wrote %s. Carry it to a machine with a network, and go on there with --offline %s --response FILE --server URL.", a.offline, a.offline)
+	return nil
+}
+
+// signRequest writes what the server signs to a new file.
+func (s *server) signRequest(ctx context.Context, asked any, name string) error {
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	file, err := s.fetch(ctx, request{method: http.MethodPost, path: "/api/orgs/license/offline-request", body: body})
+	if err != nil {
+		return err
+	}
+	return writeNew(name, file)
+}
+
+// carry logs in for a server without a network, and writes the vendor's response.
+func (p *program) carry(cmd *cobra.Command, a *activating) error {
+	file, asked, err := readRequest(cmd, a.offline, license.OfflineActivation)
+	if err != nil {
+		return err
+	}
+	a.product, a.account = asked.Product, asked.Account
+	client, err := p.vendor(cmd, &a.vendorFlags)
+	if err != nil {
+		return err
+	}
+	login, err := p.logIn(cmd.Context(), cmd, client, a)
+	if err != nil {
+		return err
+	}
+	response, err := client.Carry(cmd.Context(), file, &license.OfflineLogin{
+		IDToken: login.IDToken, Code: login.Code, CodeVerifier: login.CodeVerifier, RedirectURI: login.RedirectURI,
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeNew(a.response, response); err != nil {
+		return err
+	}
+	note(cmd.ErrOrStderr(), "Wrote %s. Carry it back, and install it there with --offline %s --response %s.", a.response, a.offline, a.response)
+	return nil
+}
+
+// readRequest reads a request file of a type, and what it asks for.
+func readRequest(cmd *cobra.Command, name, kind string) ([]byte, license.OfflineRequest, error) {
+	file, err := readInput(cmd, name, license.MaxOfflineSize)
+	if err != nil {
+		return nil, license.OfflineRequest{}, err
+	}
+	asked, _, err := license.OpenOfflineRequest(file)
+	if err == nil && asked.Type != kind {
+		err = fmt.Errorf("it is one of type %s; want %s", plain(asked.Type), kind)
+	}
+	if err != nil {
+		return nil, asked, fmt.Errorf("%s is no request of a server without a network: %s", inputName(name), plain(err.Error()))
+	}
+	return file, asked, nil
+}
+
+// installResponse has the server check the vendor's response to its request, and install
+// the license in it.
+func (p *program) installResponse(a *activating) func(context.Context, *cobra.Command, *server, []string) error {
+	return func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+		file, _, err := readRequest(cmd, a.offline, license.OfflineActivation)
+		if err != nil {
+			return err
+		}
+		response, err := readInput(cmd, a.response, license.MaxOfflineSize)
+		if err != nil {
+			return err
+		}
+		var held struct {
+			Response struct {
+				License *license.License `json:"license"`
+			} `json:"response"`
+		}
+		if json.Unmarshal(response, &held) != nil || held.Response.License == nil {
+			return fmt.Errorf("%s is no response with a license", inputName(a.response))
+		}
+		body, err := json.Marshal(map[string]json.RawMessage{"request": file, "response": response})
+		if err != nil {
+			return fmt.Errorf("encoding the files: %w", err)
+		}
+		if _, err := s.fetch(ctx, request{method: http.MethodPost, path: "/api/orgs/license/offline-response", body: body}); err != nil {
+			return err
+		}
+		return p.printActivated(cmd, held.Response.License, installed, a.asJSON)
+	}
+}
+
+// deactivateOffline writes the request to give a seat back, or carries one to the vendor.
+func (p *program) deactivateOffline(cmd *cobra.Command, c *connection, v *vendorFlags, offline, response string) error {
+	if response == "" {
+		if v.server != "" {
+			return errors.New("--offline with --server needs --response, the file to write")
+		}
+		if err := wanted(cmd, "product"); err != nil {
+			return err
+		}
+		return p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
+			return s.signRequest(ctx, map[string]string{"type": license.OfflineDeactivation, "product": v.product}, offline)
+		})(cmd, nil)
+	}
+	file, _, err := readRequest(cmd, offline, license.OfflineDeactivation)
+	if err != nil {
+		return err
+	}
+	if err := wanted(cmd, "server"); err != nil {
+		return err
+	}
+	client, err := p.vendor(cmd, v)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Carry(cmd.Context(), file, nil)
+	if err != nil {
+		return err
+	}
+	return writeNew(response, answer)
 }

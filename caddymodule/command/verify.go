@@ -250,3 +250,19 @@ func featureNames(features []string) string {
 	}
 	return strings.Join(features, ", ")
 }
+
+// trustedKeys reads the public keys of a file.
+func trustedKeys(file string) (trusted []license.TrustedKey, err error) {
+	data, err := readFile(file, maxKeys)
+	if err != nil {
+		return nil, fmt.Errorf("reading a trusted key: %w", err)
+	}
+	keys, err := license.ParsePublicKeys(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trusted key %s: %w", file, err)
+	}
+	for _, key := range keys {
+		trusted = append(trusted, license.TrustedKey{Key: key})
+	}
+	return trusted, nil
+}

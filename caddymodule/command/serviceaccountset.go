@@ -8,11 +8,96 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
+
+// newAccount is the body of a request that creates an account.
+type newAccount struct {
+	Subject   string         `json:"subject"`
+	Name      string         `json:"name,omitempty"`
+	Status    account.Status `json:"status"`
+	Groups    []string       `json:"groups,omitempty"`
+	Issuer    string         `json:"issuer,omitempty"`
+	By        string         `json:"by,omitempty"`
+	ExpiresAt string         `json:"expires_at,omitempty"`
+}
+
+func (p *program) accountCreate(c *connection) *cobra.Command {
+	var expires string
+	var groups []string
+	var inactive, asJSON bool
+	var made newAccount
+	cmd := &cobra.Command{
+		Use:   "create SUBJECT",
+		Short: "Registers a machine",
+		Long: `
+Registers a machine by the subject (sub) or the client id of its tokens. Where it matters,
+--by says which of the two SUBJECT is: a caller who is not known to be a machine is found
+by accounts with --by subject only.
+`,
+		Example: `  caddy gatehouse service-account create ci-deploy --name 'CI deploys' --groups deployers,readers
+  caddy gatehouse service-account create system:serviceaccount:prod:api --issuer cluster --expires-at 90d
+  caddy gatehouse service-account create repo:acme/shop:ref:refs/heads/main --issuer github --expires-at 2027-01-31 --inactive --json`,
+		Args: one("SUBJECT, that of the machine's tokens"),
+	}
+	f := cmd.Flags()
+	f.StringVar(&made.Name, "name", "", "Name for people")
+	f.StringVar(&made.Issuer, "issuer", "", "Configured name of the issuer of its tokens (default: the only one)")
+	f.StringVar(&made.By, "by", "", "What SUBJECT is: subject (of any caller), client or either (of machines only; default)")
+	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
+	suggest(cmd, "by", string(account.BySubject), string(account.ByClient), string(account.ByEither))
+	f.StringArrayVar(&groups, "groups", nil, "Groups it is given, separated by commas or repeated")
+	f.StringVar(&expires, "expires-at", "", "When it expires: a time, a day, or a duration from now (default: never)")
+	f.SetNormalizeFunc(synonym("expire-at", "expires-at"))
+	f.BoolVar(&inactive, "inactive", false, "Make it disabled")
+	f.BoolVar(&asJSON, "json", false, "Print the result as JSON")
+	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
+		made.Subject, made.Status = args[0], account.StatusActive
+		made.Groups = splitList(true, groups)
+		if inactive {
+			made.Status = account.StatusInactive
+		}
+		if cmd.Flags().Changed("expires-at") {
+			var err error
+			if made.ExpiresAt, err = p.parseExpiry(expires); err != nil {
+				return err
+			}
+		}
+		body, err := json.Marshal(made)
+		if err != nil {
+			return fmt.Errorf("making the request: %w", err)
+		}
+		// Checked as the server will, as far as that can be done here.
+		if _, err := account.Decode(body); err != nil {
+			return err
+		}
+		text, err := s.fetch(ctx, request{method: http.MethodPost, path: accountsPath, body: body})
+		if err != nil {
+			return err
+		}
+		return p.printAccount(cmd, s, text, asJSON)
+	})
+	return cmd
+}
+
+// never is what --expires-at takes for no expiry.
+const never = "never"
+
+// parseExpiry reads when an account expires, for the API; empty: never.
+func (p *program) parseExpiry(text string) (string, error) {
+	if text == never {
+		return "", nil
+	}
+	at, err := p.parseMoment("expires_at", text)
+	if err != nil {
+		return "", err
+	}
+	return at.Format(time.RFC3339), nil
+}
 
 // setting is what the command set changes of an account.
 type setting struct {

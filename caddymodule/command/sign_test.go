@@ -3,14 +3,174 @@ package command
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
+
+	"github.com/gatehouse-proxy/gatehouse/license"
 )
+
+// TestRoundTrip makes a key of each type, signs, verifies and inspects.
+func TestRoundTrip(t *testing.T) {
+	for kind, version := range map[string]string{"ed25519": "2", "rsa": "1", "ecdsa": "2"} {
+		t.Run(kind, func(t *testing.T) {
+			s := newShell(t)
+			dir := t.TempDir()
+			key := filepath.Join(dir, "vendor.key")
+
+			made := s.must("keygen", "--type", kind, "--out", key)
+			for _, part := range []string{kind, key, key + ".pub", "Key ID"} {
+				if !strings.Contains(made.stdout, part) {
+					t.Errorf("keygen does not tell %q:\n%s", part, made.stdout)
+				}
+			}
+			if hint := strings.Contains(made.stderr, "RSA only"); hint != (kind != "rsa") {
+				t.Errorf("keygen's hint about hoop: %v in %q", hint, made.stderr)
+			}
+			signed := s.must("sign", "--key", key, "--type", "enterprise", "--allowed-hosts", "gw.acme.example, *.apps.acme.example",
+				"--description", "Acme Corp", "--expire-at", "8640h", "--features", "sso,audit")
+			path := s.file("license.json", signed.stdout, 0o600)
+
+			verified := s.must("verify", "--trusted-key", key+".pub", "--host", "a.b.apps.acme.example:8443", path)
+			for _, part := range []string{"valid", "Acme Corp", "gw.acme.example, *.apps.acme.example", "audit, sso", "in 360 days"} {
+				if !strings.Contains(verified.stdout, part) {
+					t.Errorf("verify does not tell %q:\n%s", part, verified.stdout)
+				}
+			}
+			inspected := s.typed(signed.stdout).must("inspect", "-")
+			if !strings.Contains(inspected.stdout, "Version      "+version+"\n") {
+				t.Errorf("inspect does not tell the version %s:\n%s", version, inspected.stdout)
+			}
+			if !strings.Contains(inspected.stderr, "not checked") {
+				t.Errorf("inspect does not warn: %q", inspected.stderr)
+			}
+		})
+	}
+}
+
+func TestKeygenWritesTwoFilesOnce(t *testing.T) {
+	s := newShell(t)
+	dir := t.TempDir()
+	key := filepath.Join(dir, "vendor.key")
+	var made struct {
+		Type    string `json:"type"`
+		KeyID   string `json:"key_id"`
+		Private string `json:"private_key"`
+		Public  string `json:"public_key"`
+	}
+	out := s.must("keygen", "--out", key, "--json").stdout
+	if err := json.Unmarshal([]byte(out), &made); err != nil {
+		t.Fatal(err)
+	}
+	if made.Type != "ed25519" || len(made.KeyID) != 64 || made.Private != key || made.Public != key+".pub" {
+		t.Errorf("got %+v", made)
+	}
+	info, err := os.Stat(key)
+	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("the key: %v %v; want mode 0600", info, err)
+	}
+	before, _ := os.ReadFile(key)
+	s.fails([]string{"never overwritten"}, "keygen", "--out", key)
+	if after, _ := os.ReadFile(key); string(after) != string(before) {
+		t.Error("the key was overwritten")
+	}
+	text, _ := os.ReadFile(key)
+	if strings.Contains(out, strings.Split(string(text), "\n")[1]) {
+		t.Error("the private key is shown")
+	}
+}
+
+// TestKeygenRefusals also wants that nothing is left behind.
+func TestKeygenRefusals(t *testing.T) {
+	dir := t.TempDir()
+	taken := filepath.Join(dir, "taken")
+	if err := os.WriteFile(taken+".pub", []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"type":         {[]string{"--type", "dsa", "--out", filepath.Join(dir, "a")}, `"dsa" is not made here; want ed25519, rsa or ecdsa`},
+		"empty type":   {[]string{"--type", "", "--out", filepath.Join(dir, "a")}, "--type is empty"},
+		"no file":      {nil, `required flag(s) "out" not set`},
+		"empty file":   {[]string{"--out", ""}, "--out is empty"},
+		"no folder":    {[]string{"--out", filepath.Join(dir, "none", "a")}, "none"},
+		"public there": {[]string{"--out", taken}, "never overwritten"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newShell(t).fails([]string{c.want}, append([]string{"keygen"}, c.args...)...)
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) != 1 {
+				t.Errorf("files left behind: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func TestGoldenOffline(t *testing.T) {
+	s := newShell(t)
+	key := s.vendorKey()
+	signed := s.license("--features", "sso,audit", "--grace", "14d", "--limits", "seats=50,agents=3", "--environment", "production",
+		"--issuer", "Example Vendor", "--not-before", "2026-06-02")
+	golden(t, "sign", signed)
+	path := s.file("license.json", signed, 0o600)
+
+	s.at(noon.AddDate(0, 0, 2))
+	golden(t, "verify", s.must("verify", "--trusted-key", key+".pub", "--host", "gw.acme.example", path).stdout)
+	golden(t, "verify.json", s.must("verify", "--trusted-key", key+".pub", "--json", path).stdout)
+	golden(t, "inspect", s.must("inspect", path).stdout)
+	golden(t, "inspect.json", s.must("inspect", "--json", path).stdout)
+}
+
+func TestSignOnOneLine(t *testing.T) {
+	s := newShell(t)
+	long, short := s.license(), s.license("--json")
+	if strings.Count(short, "\n") != 1 || !strings.HasSuffix(short, "}\n") {
+		t.Errorf("--json prints %q; want one line", short)
+	}
+	if a, b := decodeLicense(t, long), decodeLicense(t, short); a.Signature != b.Signature {
+		t.Errorf("the licenses differ: %s and %s", a.Signature, b.Signature)
+	}
+}
+
+func TestSignMeansWhatFlagsSay(t *testing.T) {
+	s := newShell(t)
+	for name, c := range map[string]struct {
+		args  []string
+		holds func(p *license.Payload) bool
+	}{
+		"every feature":  {nil, func(p *license.Payload) bool { return p.Features == nil }},
+		"no feature":     {[]string{"--features", ""}, func(p *license.Payload) bool { return p.Features != nil && len(p.Features) == 0 }},
+		"features twice": {[]string{"--features", "b, a", "--features", "c"}, func(p *license.Payload) bool { return strings.Join(p.Features, "") == "abc" }},
+		"grace of none":  {[]string{"--grace", "0"}, func(p *license.Payload) bool { return p.Grace != nil && *p.Grace == 0 }},
+		"no grace":       {nil, func(p *license.Payload) bool { return p.Grace == nil }},
+		"in days": {nil, func(p *license.Payload) bool {
+			return p.ExpireAt == noon.AddDate(0, 0, 365).Unix() && p.IssuedAt == noon.Add(-time.Hour).Unix()
+		}},
+		"hosts": {[]string{"--allowed-hosts", "third.example"}, func(p *license.Payload) bool { return len(p.AllowedHosts) == 3 }},
+		"later": {[]string{"--not-before", "36h"}, func(p *license.Payload) bool {
+			return *p.NotBefore == noon.Add(36*time.Hour).Unix()
+		}},
+		"a moment": {[]string{"--not-before", "2026-07-01T02:00:00+02:00"}, func(p *license.Payload) bool {
+			return *p.NotBefore == time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC).Unix()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := decodeLicense(t, s.license(c.args...))
+			if !c.holds(&l.Payload) {
+				t.Errorf("got %+v", l.Payload)
+			}
+		})
+	}
+}
 
 // TestSignRefusals goes through everything that a request to sign can get
 // wrong; the words are those of the API.
