@@ -221,7 +221,7 @@ func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (c
 		if refusal := p.predicate.Check(caller); refusal != nil {
 			return refusal
 		}
-		return p.authenticator.limits.Admit(r.Context(), caller, time.Now())
+		return p.authenticator.licensing.Admit(r.Context(), caller, time.Now())
 	})
 	if refusal == nil {
 		refusal = setPrincipal(r, caller)

@@ -68,7 +68,6 @@ type apiParts struct {
 	revocations   *revocation.Registry
 	authenticator *authenticator
 	licensing     *licensing.Licensing
-	limits        *licensing.Limits
 	signing       *Signing
 	sso           *SSO
 	activations   *activations
@@ -109,13 +108,9 @@ func newAPI(p apiParts) (*api.API, error) {
 	}
 	if p.licensing != nil {
 		services.License = p.licensing
-		services.Room = p.limits.Room
-		services.Usage = p.limits.Report
-		services.Operation.License = func() api.LicenseStatus {
-			status := p.licensing.Status()
-			status.Usage = p.limits.Usage().Limits
-			return status
-		}
+		services.Room = p.licensing.Limits.Room
+		services.Usage = p.licensing.Limits.Report
+		services.Operation.License = p.licensing.Status
 	}
 	if p.sso != nil {
 		services.SSO, services.SSOGroup = p.sso.taken.Service, admins

@@ -72,7 +72,6 @@ type App struct {
 	revocations   *revocations
 	authenticator *authenticator
 	licensing     *licensing.Licensing // nil: no license is asked for
-	limits        *licensing.Limits    // nil: as above
 	activations   *activations         // nil: no login brings a license
 	receivers     *eventReceivers
 	events        *events.Emitter
@@ -94,7 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.api, err = newAPI(apiParts{
 		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, revocations: a.revocations.registry, authenticator: a.authenticator,
-		licensing: a.licensing, limits: a.limits, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
+		licensing: a.licensing, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
 }
@@ -130,18 +129,15 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.activations, err = takeActivations(storage, a.SSO, a.Signing, a.events, a.logger); err != nil {
 		return fmt.Errorf("sso: %w", err)
 	}
-	if a.licensing, err = licensing.Take(storage, a.License, a.logger); err != nil {
+	if a.licensing, err = licensing.Take(a.License, storage, a.accounts.view, a.logger); err != nil {
 		return fmt.Errorf("license: %w", err)
 	}
-	if a.limits, err = licensing.TakeLimits(storage, a.licensing, a.accounts.view); err != nil {
-		return fmt.Errorf("license: %w", err)
-	}
-	a.authenticator.limits = a.limits
+	a.authenticator.licensing = a.licensing
 	a.receivers, err = takeEventReceivers(storage, issuers, a.verifier.engines, a.revocations, a.logger, a.events)
 	if err != nil {
 		return err
 	}
-	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.show, a.activations.show, a.licensing.Show, a.limits.Show)
+	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.show, a.activations.show, a.licensing.Show)
 }
 
 // Start looks at the routes, which are all made by now, gives storage and log to
@@ -150,13 +146,11 @@ func (a *App) Start() error {
 	if err := checkRoutes(a.ctx, a.logger); err != nil {
 		return err
 	}
-	if a.licensing != nil {
-		behind, err := findSites(a.ctx)
-		if err != nil {
-			return err
-		}
-		a.licensing.Attach(a.ctx.Storage(), a.ServiceAccounts.refresh(), behind, a.events, a.limits.Recount)
+	sites, err := findSites(a.ctx)
+	if err != nil {
+		return err
 	}
+	a.licensing.Start(a.ctx.Storage(), a.ServiceAccounts.refresh(), sites, a.events)
 	a.senders.start()
 	a.attach()
 	a.recheckStreams()
@@ -174,7 +168,7 @@ func (a *App) attach() bool {
 		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
 		detach = append(detach, a.receivers.attach(storage, a.ServiceAccounts.refresh(), a.logger, a.events)...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
-			a.limits.Attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
+			a.licensing.Attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
 	})
 }
 
@@ -197,7 +191,7 @@ func (a *App) Stop() error {
 		return nil // provisioning failed before there was anything to give
 	}
 	a.attached.end()
-	a.licensing.Detach()
+	a.licensing.Stop()
 	a.recheckStreams()
 	return nil
 }
@@ -208,9 +202,9 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.activations.release(), a.receivers.release(), a.SSO.release(), a.limits.Release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
+	err := errors.Join(a.activations.release(), a.receivers.release(), a.SSO.release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
 	a.senders.release()
-	a.activations, a.limits, a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil, nil, nil
+	a.activations, a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil, nil
 	return err
 }
 
@@ -273,18 +267,11 @@ func authenticatorOf(ctx caddy.Context) (*authenticator, error) {
 	return app.authenticator, nil
 }
 
-// licensingOf gives what the configuration makes of the license, for what asks
-// for one.
-func licensingOf(ctx caddy.Context) (*licensing.Licensing, error) {
-	app, err := configuredApp(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if app.licensing == nil {
-		return nil, licensing.ErrNoTrust
-	}
-	return app.licensing, nil
-}
+// Licensing is what the configuration makes of the license; nil: none is asked for.
+func (a *App) Licensing() *licensing.Licensing { return a.licensing }
+
+// CheckPlacement looks at the routes around the modules of Gatehouse.
+func (*App) CheckPlacement(ctx caddy.Context) error { return checkPlacement(ctx) }
 
 // attachment is what a configuration gives for a time to what outlives it: its
 // storage, its log. It begins with Start, or with the first request that needs it,

@@ -34,8 +34,8 @@ type authenticator struct {
 	named        namedRules
 	revoked      *revocation.Registry
 	meters       *meters
-	limits       *licensing.Limits // of the license; nil: none is asked for
-	attach       func() bool       // gives storage, if that was not done yet
+	licensing    *licensing.Licensing // nil: no license is asked for
+	attach       func() bool          // gives storage, if that was not done yet
 }
 
 func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *senders, accounts *accounts, revocations *revocations, attach func() bool) *authenticator {

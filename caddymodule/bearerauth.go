@@ -256,7 +256,7 @@ func (b *BearerAuth) admit(r *http.Request, caller *auth.Principal, token string
 	if refusal := b.predicate.Check(caller); refusal != nil {
 		return refusal
 	}
-	if refusal := b.authenticator.limits.Admit(r.Context(), caller, now); refusal != nil {
+	if refusal := b.authenticator.licensing.Admit(r.Context(), caller, now); refusal != nil {
 		return refusal
 	}
 	if refusal := b.identity.set(r, caller); refusal != nil {

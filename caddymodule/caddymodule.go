@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/command"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/internal/sealed"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
 // sealedTrustedKeys fixes whom licenses are believed from when the program is
@@ -29,13 +30,13 @@ var sealedTrustedKeys string
 // All modules and directives are registered here, in one place, because the
 // order of registration is the order in which directives run.
 func init() {
-	sealed.TrustedKeys = sealedTrustedKeys
+	sealed.TrustedKeys = &sealedTrustedKeys
 
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(AdminAPI{})
 	caddy.RegisterModule(GatehouseAPI{})
-	caddy.RegisterModule(RequireLicense{})
-	caddy.RegisterModule(MatchLicenseFeature{})
+	caddy.RegisterModule(licensing.RequireLicense{})
+	caddy.RegisterModule(licensing.MatchLicenseFeature{})
 	caddy.RegisterModule(BearerAuth{})
 	caddy.RegisterModule(ResourceMetadata{})
 	caddy.RegisterModule(IdentityHeaders{})
@@ -47,7 +48,7 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("gatehouse", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("gatehouse_api", parseGatehouseAPI)
 	httpcaddyfile.RegisterDirectiveOrder("gatehouse_api", httpcaddyfile.Before, "basic_auth")
-	httpcaddyfile.RegisterHandlerDirective("require_license", parseRequireLicense)
+	httpcaddyfile.RegisterHandlerDirective("require_license", licensing.ParseRequireLicense)
 	httpcaddyfile.RegisterDirectiveOrder("require_license", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterHandlerDirective("identity_headers", parseIdentityHeaders)
 	httpcaddyfile.RegisterDirectiveOrder("identity_headers", httpcaddyfile.Before, "basic_auth")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types/ref"
@@ -13,8 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
 // MatchPrincipal matches requests by who is calling. It must stand behind
@@ -129,92 +126,10 @@ func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 	return m, nil
 }
 
-// MatchLicenseFeature matches while the license in force grants all of the
-// features, whatever host is asked for. Without a license that lets pass it never
-// matches, `missing allow` and `enforcement log` or not: nothing is granted then.
-//
-// In expressions: `license_feature('sso', 'audit')`.
-type MatchLicenseFeature struct {
-	// The features, of which the license must grant all. At least one is
-	// required.
-	Features []string `json:"features,omitempty"`
-
-	licensing *licensing.Licensing
-}
-
-// CaddyModule tells Caddy about the matcher.
-func (MatchLicenseFeature) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "http.matchers.license_feature",
-		New: func() caddy.Module { return new(MatchLicenseFeature) },
-	}
-}
-
-// Provision finds the license.
-func (m *MatchLicenseFeature) Provision(ctx caddy.Context) error {
-	if len(m.Features) == 0 {
-		return errors.New("license_feature: expected at least one feature")
-	}
-	err := checkFeatures("license_feature", m.Features)
-	if err != nil {
-		return err
-	}
-	if m.licensing, err = licensingOf(ctx); err != nil {
-		return fmt.Errorf("license_feature: %w", err)
-	}
-	return checkPlacement(ctx)
-}
-
-// UnmarshalCaddyfile reads the matcher. Syntax:
-//
-//	license_feature <name...>    # all of them
-func (m *MatchLicenseFeature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the matcher's name
-	if err := parse.AppendWords(d, &m.Features); err != nil {
-		return err
-	}
-	if err := checkFeatures("license_feature", m.Features); err != nil {
-		return d.WrapErr(err)
-	}
-	if d.NextBlock(0) {
-		return d.Errf("license_feature: found %q, expected no block", d.Val())
-	}
-	return nil
-}
-
-// Match is MatchWithError for callers that cannot take an error.
-func (m *MatchLicenseFeature) Match(r *http.Request) bool {
-	return m.licensing.Grants(r.Context(), m.Features)
-}
-
-// MatchWithError tells whether all features are granted. It never fails.
-func (m *MatchLicenseFeature) MatchWithError(r *http.Request) (bool, error) {
-	return m.Match(r), nil
-}
-
-// CELLibrary makes the matcher a function of expressions.
-func (*MatchLicenseFeature) CELLibrary(ctx caddy.Context) (cel.Library, error) {
-	return caddyhttp.CELMatcherImpl(
-		"license_feature", "license_feature_match_request_list", []*cel.Type{cel.ListType(cel.StringType)},
-		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
-			list, err := data.ConvertToNative(reflect.TypeFor[[]string]())
-			if err != nil {
-				return nil, fmt.Errorf("license_feature: expected names of features: %w", err)
-			}
-			m := &MatchLicenseFeature{Features: list.([]string)}
-			return m, m.Provision(ctx)
-		},
-	)
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner                 = (*MatchPrincipal)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchPrincipal)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchPrincipal)(nil)
 	_ caddyhttp.CELLibraryProducer      = (*MatchPrincipal)(nil)
-	_ caddy.Provisioner                 = (*MatchLicenseFeature)(nil)
-	_ caddyfile.Unmarshaler             = (*MatchLicenseFeature)(nil)
-	_ caddyhttp.RequestMatcherWithError = (*MatchLicenseFeature)(nil)
-	_ caddyhttp.CELLibraryProducer      = (*MatchLicenseFeature)(nil)
 )

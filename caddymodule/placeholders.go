@@ -94,9 +94,6 @@ func isPrincipalKey(name string) bool {
 // ourPlaceholder finds the placeholders that are Gatehouse's, or look like it.
 var ourPlaceholder = regexp.MustCompile(`\{(http\.(?:auth|license)\.[^{}\s]*)\}`)
 
-// licenseKeys are the placeholders of the license, without their prefix.
-var licenseKeys = []string{"state", "code", "type", "description", "expire_at", "key_id", "features"}
-
 // checkHeaderValue refuses misspelt placeholders: they would be empty, and the upstream
 // would take every caller for anonymous.
 func checkHeaderValue(value string) error {
@@ -112,10 +109,10 @@ func checkHeaderValue(value string) error {
 // Gatehouse nor Caddy's own authentication fills in; empty if one of them does.
 func expectedPlaceholder(name string) string {
 	if key, ours := strings.CutPrefix(name, licensing.PlaceholderPrefix); ours {
-		if slices.Contains(licenseKeys, key) {
+		if slices.Contains(licensing.Placeholders, key) {
 			return ""
 		}
-		return fmt.Sprintf("{%s…} with one of %s", licensing.PlaceholderPrefix, strings.Join(licenseKeys, ", "))
+		return fmt.Sprintf("{%s…} with one of %s", licensing.PlaceholderPrefix, strings.Join(licensing.Placeholders, ", "))
 	}
 	if key, ours := strings.CutPrefix(name, userPlaceholder); ours && isPrincipalKey(key) ||
 		name == reasonPlaceholder || name == rulePlaceholder || strings.HasPrefix(name, "http.auth.candidate.") {

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // checkRoutes looks at the routes of the running HTTP app as a whole. It refuses and
@@ -32,6 +33,39 @@ func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 		}
 	}
 	return alignErrorBodies(ctx)
+}
+
+// alignErrorBodies has each require_license that the configuration gives no
+// error_body answer as the bearer_auth handlers of its site do, if they agree.
+func alignErrorBodies(ctx caddy.Context) error {
+	type site struct {
+		licenses []*licensing.RequireLicense
+		differ   bool // some bearer_auth has no JSON body
+		bearers  int
+	}
+	sites := make(map[*caddyhttp.MiddlewareHandler]*site) // by the outermost route, which is a copy, while its handlers are not
+	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		key := &around[0].Handlers[0]
+		if sites[key] == nil {
+			sites[key] = new(site)
+		}
+		switch h := handler.(type) {
+		case *licensing.RequireLicense:
+			sites[key].licenses = append(sites[key].licenses, h)
+		case *BearerAuth:
+			sites[key].bearers++
+			sites[key].differ = sites[key].differ || h.ErrorBody != respond.JSONBody
+		}
+		return nil
+	})
+	for _, s := range sites {
+		for _, l := range s.licenses {
+			if s.bearers > 0 && !s.differ {
+				l.AnswerJSON()
+			}
+		}
+	}
+	return err
 }
 
 // warnOfBasicAuth warns where a request would have to pass bearer_auth and
@@ -189,7 +223,7 @@ func findSites(ctx caddy.Context) (*licensing.Sites, error) {
 	var found []string
 	anywhere := false
 	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		if _, ok := handler.(*RequireLicense); !ok {
+		if _, ok := handler.(*licensing.RequireLicense); !ok {
 			return nil
 		}
 		for _, route := range slices.Backward(around) { // the innermost that asks for a host

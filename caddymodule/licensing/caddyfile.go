@@ -4,9 +4,12 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // Parse reads the part of the global option about the license. Syntax:
@@ -95,5 +98,71 @@ func (c *Config) parseRevokedIDs(d *caddyfile.Dispenser) error {
 		}
 	}
 	c.RevokedIDs = append(c.RevokedIDs, list...)
+	return nil
+}
+
+// parseRenew reads the option. Syntax:
+//
+//	renew <url> {
+//	    product    <product>
+//	    credential <api key> <shared key>
+//	    token      <token>
+//	}
+func (c *Config) parseRenew(d *caddyfile.Dispenser) error {
+	r, line := new(Renew), d.Token()
+	if err := parse.ReadWord(d, &r.Server, "the address of the vendor's server, such as https://license.vendor.example"); err != nil {
+		return err
+	}
+	err := parse.Block(d, parse.Options{
+		"product": parse.Word(&r.Product),
+		"credential": parse.Once(func(d *caddyfile.Dispenser) error {
+			if !d.AllArgs(&r.APIKey, &r.SharedKey) || r.APIKey == "" || r.SharedKey == "" {
+				return d.Err("credential: expected an API key and a shared key such as `credential {env.VENDOR_API_KEY} {env.VENDOR_SHARED_KEY}`")
+			}
+			return nil
+		}),
+		"token": parse.Word(&r.Token),
+	})
+	if err != nil {
+		return err
+	}
+	c.Renew = r
+	return parse.AtLine(parse.At(line), r.check())
+}
+
+// ParseRequireLicense reads the directive. Syntax:
+//
+//	require_license [<matcher>] {
+//	    feature    <name...>    # all of them; repeatable
+//	    error_body json|none
+//	    grpc       on|off
+//	}
+func ParseRequireLicense(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive's name
+	if err := parse.NoMore(h.Dispenser, "require_license"); err != nil {
+		return nil, err
+	}
+	l := new(RequireLicense)
+	return l, parse.Block(h.Dispenser, parse.Options{
+		"feature":    parse.Words(&l.Features),
+		"error_body": parse.OneOf(&l.ErrorBody, respond.ErrorBodies),
+		"grpc":       parse.OneOf(&l.GRPC, parse.OnOff),
+	}.CheckedBy(l.check))
+}
+
+// UnmarshalCaddyfile reads the matcher. Syntax:
+//
+//	license_feature <name...>    # all of them
+func (m *MatchLicenseFeature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the matcher's name
+	if err := parse.AppendWords(d, &m.Features); err != nil {
+		return err
+	}
+	if err := checkFeatures("license_feature", m.Features); err != nil {
+		return d.WrapErr(err)
+	}
+	if d.NextBlock(0) {
+		return d.Errf("license_feature: found %q, expected no block", d.Val())
+	}
 	return nil
 }

@@ -95,8 +95,8 @@ var (
 	enforcements   = parse.Choice{answerDeny, answerLog}
 )
 
-// ErrNoTrust says what is missing where a license is asked for.
-var ErrNoTrust = errors.New("no key is trusted to sign licenses: add `license { trusted_key /path/to/vendor.pub }` to the global option gatehouse")
+// errNoTrust says what is missing where a license is asked for.
+var errNoTrust = errors.New("no key is trusted to sign licenses: add `license { trusted_key /path/to/vendor.pub }` to the global option gatehouse")
 
 // terms are a [Config] with its files and placeholders read.
 type terms struct {
@@ -122,7 +122,7 @@ func (c *Config) terms() (terms, error) {
 		return terms{}, err
 	}
 	if len(keys) == 0 {
-		return terms{}, ErrNoTrust
+		return terms{}, errNoTrust
 	}
 	set, err := license.NewKeySet(keys...)
 	if err != nil {
@@ -274,11 +274,11 @@ func termsIdentity(source active.Source, inline string, keys []license.TrustedKe
 }
 
 // Sealed tells whether trust was fixed when the program was built.
-func Sealed() bool { return sealed.TrustedKeys != "" }
+func Sealed() bool { return *sealed.TrustedKeys != "" }
 
 // sealedKeys are the keys of the build.
 func sealedKeys() ([]license.TrustedKey, error) {
-	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(sealed.TrustedKeys))
+	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(*sealed.TrustedKeys))
 	if err != nil {
 		return nil, fmt.Errorf("the keys sealed into this build are not base64 of PEM: %w", err)
 	}

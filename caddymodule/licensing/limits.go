@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -28,68 +27,47 @@ type Limits struct {
 	accounts account.View
 	people   *usage.Counter
 	key      string // of the counter, to give it back
-	advisory bool
-	logger   *zap.Logger
+	log      *eventLog
 
 	// mark is what callers bear who need not be looked at again: another one after
 	// each change of the license, and each day.
 	mark atomic.Uint64
-	over [2]atomic.Bool // as it was told, by the place in countedLimits
+	over [2]atomic.Bool // as it was reported, by the place in countedLimits
 }
 
 // countedLimits are the limits that are counted here.
 var countedLimits = []string{license.LimitUsers, license.LimitServiceAccounts}
 
 var (
-	peopleCounters = caddy.NewUsagePool()
+	peopleCounters = pool.New(func(c *usage.Counter) error { return c.Close() })
 	// lastMark makes marks that no other configuration of this process has.
 	lastMark atomic.Uint32
 )
 
-// pooledPeople ends a counter when its last user is gone.
-type pooledPeople struct{ *usage.Counter }
-
-// Destruct ends the counter's background work.
-func (p pooledPeople) Destruct() error { return p.Close() }
-
-// TakeLimits gives the limits of a configuration that has a license, nil else; they
-// must be released exactly once.
-func TakeLimits(storage certmagic.Storage, l *Licensing, accounts account.View) (*Limits, error) {
-	if l == nil {
-		return nil, nil
-	}
-	key := pool.StorageID(storage)
-	taken, _, err := peopleCounters.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return pooledPeople{usage.New(nil)}, nil
-	})
+// takeLimits gives the limits of a configuration, whose counter must be released exactly
+// once.
+func takeLimits(place string, keeper *active.Keeper, accounts account.View, log *eventLog) (*Limits, error) {
+	people, err := peopleCounters.Take(place, func() (*usage.Counter, error) { return usage.New(nil), nil })
 	if err != nil {
 		return nil, err
 	}
-	beginLimitCounters()
-	h := &Limits{
-		keeper: l.keeper, accounts: accounts, people: taken.(pooledPeople).Counter, key: key,
-		advisory: l.advisory, logger: l.logger,
+	for _, name := range countedLimits { // so that a rate sees the first event
+		overLimitTotal.WithLabelValues(name, metrics.LetIn)
+		overLimitTotal.WithLabelValues(name, metrics.Refused)
 	}
-	h.Recount()
-	return h, nil
+	l := &Limits{keeper: keeper, accounts: accounts, people: people, key: place, log: log}
+	l.recount()
+	return l, nil
 }
 
-// Release gives the counter back, if it was taken.
-func (l *Limits) Release() error {
-	if l == nil {
-		return nil
-	}
-	_, err := peopleCounters.Delete(l.key)
-	return err
-}
-
-// Attach gives the counter this configuration's storage.
-func (l *Limits) Attach(storage certmagic.Storage, refresh time.Duration) (detach func()) {
+// Attach gives the counter of people this configuration's storage.
+func (l *Licensing) Attach(storage certmagic.Storage, refresh time.Duration) (detach func()) {
 	if l == nil {
 		return func() {}
 	}
-	l.tell()
-	return l.people.Attach(usage.Host{
+	limits := l.Limits
+	limits.report()
+	return limits.people.Attach(usage.Host{
 		Storage: storage, Refresh: refresh,
 		Secret: func(ctx context.Context) ([]byte, error) {
 			instance, err := l.keeper.MakeInstance(ctx)
@@ -99,33 +77,31 @@ func (l *Limits) Attach(storage certmagic.Storage, refresh time.Duration) (detac
 			return instance.Secret("gatehouse: people who use it"), nil
 		},
 		Counts: func() bool {
-			l.tell()
-			_, limited := l.limit(license.LimitUsers)
+			limits.report()
+			_, limited := limits.limit(license.LimitUsers)
 			return limited
 		},
 		Unavailable: func(err error) {
 			if err != nil {
-				l.logger.Warn("the storage of the people counted for the license cannot be used; those known count on", zap.Error(err))
+				l.log.logger.Warn("the storage of the people counted for the license cannot be used; those known count on", zap.Error(err))
 				return
 			}
-			l.logger.Info("the storage of the people counted for the license can be used again")
+			l.log.logger.Info("the storage of the people counted for the license can be used again")
 		},
 	})
 }
 
-// Recount has every caller looked at anew: the license is another one.
-func (l *Limits) Recount() {
-	if l != nil {
-		l.mark.Store(uint64(lastMark.Add(1)) << 32)
-		l.people.Wake()
-	}
+// recount has every caller looked at anew: the license is another one.
+func (l *Limits) recount() {
+	l.mark.Store(uint64(lastMark.Add(1)) << 32)
+	l.people.Wake()
 }
 
 // limit is one of the license in force. Where its enforcement is only logged, so is a
 // limit.
 func (l *Limits) limit(name string) (limit license.Limit, limited bool) {
 	limit, limited = l.keeper.Validity().Limit(name)
-	limit.Deny = limit.Deny && !l.advisory
+	limit.Deny = limit.Deny && !l.log.advisory
 	return limit, limited
 }
 
@@ -133,15 +109,15 @@ const secondsOfDay = 24 * 60 * 60
 
 // Admit counts a caller who is let in, and refuses one more person than the license
 // is for, if it says so. Whoever was counted already today costs one look.
-func (l *Limits) Admit(ctx context.Context, caller *auth.Principal, now time.Time) *auth.Refusal {
+func (l *Licensing) Admit(ctx context.Context, caller *auth.Principal, now time.Time) *auth.Refusal {
 	if l == nil {
 		return nil
 	}
-	mark := l.mark.Load() | uint64(uint32(now.Unix()/secondsOfDay)) //nolint:gosec // days since 1970
+	mark := l.Limits.mark.Load() | uint64(uint32(now.Unix()/secondsOfDay)) //nolint:gosec // days since 1970
 	if caller.Mark().Load() == mark {
 		return nil
 	}
-	return l.count(ctx, caller, mark)
+	return l.Limits.count(ctx, caller, mark)
 }
 
 // count is the part of Admit that the path of those who are counted does not reach.
@@ -151,37 +127,28 @@ func (l *Limits) count(ctx context.Context, caller *auth.Principal, mark uint64)
 		caller.Mark().Store(mark)
 		return nil
 	}
-	if limit.Deny {
-		l.await(ctx)
+	if ready, first := l.people.Ready(); limit.Deny && !ready {
+		wait(ctx, func(ctx context.Context) error { // or those who were seen before would seem new
+			select {
+			case <-first:
+			case <-ctx.Done():
+			}
+			return nil
+		})
 	}
 	switch l.people.See(caller.Issuer(), caller.Subject(), limit.Most, limit.Deny) {
 	case usage.Unknown:
 		return nil
 	case usage.Refused:
 		overLimitTotal.WithLabelValues(limit.Name, metrics.Refused).Inc()
-		l.tell()
+		l.report()
 		return auth.ErrUserLimit
 	case usage.Over:
 		overLimitTotal.WithLabelValues(limit.Name, metrics.LetIn).Inc()
-		l.tell()
+		l.report()
 	}
 	caller.Mark().Store(mark)
 	return nil
-}
-
-// await waits for the first reading of who was seen before, so that nobody of them
-// seems new.
-func (l *Limits) await(ctx context.Context) {
-	ready, first := l.people.Ready()
-	if ready {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
-	defer cancel()
-	select {
-	case <-first:
-	case <-ctx.Done():
-	}
 }
 
 // used is how much of a limit is used.
@@ -192,8 +159,8 @@ func (l *Limits) used(name string) int64 {
 	return int64(l.accounts.Counts().Total())
 }
 
-// tell logs once that a limit is exceeded, and once that it is not any more.
-func (l *Limits) tell() {
+// report logs once that a limit is exceeded, and once that it is not any more.
+func (l *Limits) report() {
 	for i, name := range countedLimits {
 		limit, limited := l.limit(name)
 		used := l.used(name)
@@ -203,10 +170,10 @@ func (l *Limits) tell() {
 		}
 		fields := []zap.Field{zap.String("limit", name), zap.Int64("used", used)}
 		if over {
-			l.logger.Warn("more is used than the license is for", append(fields, zap.Int64("most", limit.Most), zap.Bool("refuses", limit.Deny))...)
+			l.log.logger.Warn("more is used than the license is for", append(fields, zap.Int64("most", limit.Most), zap.Bool("refuses", limit.Deny))...)
 			continue
 		}
-		l.logger.Info("the license is for what is used again", fields...)
+		l.log.logger.Info("the license is for what is used again", fields...)
 	}
 }
 
@@ -229,8 +196,8 @@ func (l *Limits) Room(more int) error {
 	return nil
 }
 
-// Usage is what is used of the license, for operators and for its vendor.
-func (l *Limits) Usage() usage.Usage {
+// usage is what is used of the license, for operators and for its vendor.
+func (l *Limits) usage() usage.Usage {
 	u := usage.Usage{At: time.Now().Unix(), Limits: make(map[string]usage.Share)}
 	validity := l.keeper.Validity()
 	if held := genuine(validity); held != nil {
@@ -252,11 +219,11 @@ func (l *Limits) Usage() usage.Usage {
 	return u
 }
 
-// Report is Usage, signed by the instance.
+// Report is the usage, signed by the instance.
 func (l *Limits) Report(ctx context.Context) (*usage.Report, error) {
 	instance, err := l.keeper.MakeInstance(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return usage.Sign(l.Usage(), instance)
+	return usage.Sign(l.usage(), instance)
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/internal/loopback"
@@ -35,35 +33,6 @@ type Renew struct {
 
 	// Instead, a bearer token; use a placeholder. Default: none.
 	Token string `json:"token,omitempty"`
-}
-
-// parseRenew reads the option. Syntax:
-//
-//	renew <url> {
-//	    product    <product>
-//	    credential <api key> <shared key>
-//	    token      <token>
-//	}
-func (c *Config) parseRenew(d *caddyfile.Dispenser) error {
-	r, line := new(Renew), d.Token()
-	if err := parse.ReadWord(d, &r.Server, "the address of the vendor's server, such as https://license.vendor.example"); err != nil {
-		return err
-	}
-	err := parse.Block(d, parse.Options{
-		"product": parse.Word(&r.Product),
-		"credential": parse.Once(func(d *caddyfile.Dispenser) error {
-			if !d.AllArgs(&r.APIKey, &r.SharedKey) || r.APIKey == "" || r.SharedKey == "" {
-				return d.Err("credential: expected an API key and a shared key such as `credential {env.VENDOR_API_KEY} {env.VENDOR_SHARED_KEY}`")
-			}
-			return nil
-		}),
-		"token": parse.Word(&r.Token),
-	})
-	if err != nil {
-		return err
-	}
-	c.Renew = r
-	return parse.AtLine(parse.At(line), r.check())
 }
 
 // checkRenewal refuses what cannot work together.

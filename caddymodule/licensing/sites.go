@@ -40,7 +40,7 @@ func sitePattern(name string) host.Pattern {
 	return pattern
 }
 
-// served tells whether a license is of any use here: it covers a site, or
+// served reports whether a license is of any use here: it covers a site, or
 // something that a site with a wildcard takes. Where a site takes any host, or
 // none is known, it is.
 func (s *Sites) served(validity *license.Validity) bool {
@@ -94,4 +94,32 @@ func (s *Sites) main(covers *host.Matcher) string {
 		}
 	}
 	return first
+}
+
+// Host is the host that a status is about where none is asked for.
+func (l *Licensing) Host() string {
+	behind := l.sites.Load()
+	if behind == nil {
+		return ""
+	}
+	return behind.main(l.keeper.Validity().Hosts())
+}
+
+// checkUse refuses a license that is of no use here.
+func (l *Licensing) checkUse(found *license.Validity, forHost string) error {
+	if forHost != "" {
+		pattern, err := host.Parse(forHost)
+		if found.Hosts().Match(forHost) || err == nil && found.Hosts().Covers(pattern) {
+			return nil
+		}
+		return &license.Error{Reason: license.ReasonHost, Detail: fmt.Sprintf("the license does not cover the host %.255q", forHost)}
+	}
+	behind := l.sites.Load()
+	if behind == nil || behind.served(found) {
+		return nil
+	}
+	return &license.Error{
+		Reason: license.ReasonHost,
+		Detail: "the license covers none of the hosts behind require_license: " + strings.Join(behind.shown(), ", "),
+	}
 }

@@ -41,6 +41,11 @@ func (p *Pool[T]) Release(key string) error {
 	return err
 }
 
+// Each visits the values until visit reports false. No value may be taken meanwhile.
+func (p *Pool[T]) Each(visit func(key string, value T) bool) {
+	p.values.Range(func(key, value any) bool { return visit(key.(string), value.(pooled[T]).value) })
+}
+
 // Users is how often the value of a key was taken and not released.
 func (p *Pool[T]) Users(key string) int {
 	n, _ := p.values.References(key)

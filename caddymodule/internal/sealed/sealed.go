@@ -4,5 +4,5 @@ package sealed
 
 // TrustedKeys are base64 (RFC 4648, section 4) of a PEM text of public keys: whom
 // licenses are believed from, whatever the configuration says. Empty: the
-// configuration says it. The package caddymodule sets it from what the linker gave.
-var TrustedKeys string
+// configuration says it. The package caddymodule points it to what the linker sets.
+var TrustedKeys = new(string)

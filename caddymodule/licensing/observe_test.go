@@ -15,11 +15,11 @@ func TestLabelsAreClosed(t *testing.T) {
 		license.ReasonMissing, license.ReasonForm, license.ReasonUnknownKey, license.ReasonRevokedKey, license.ReasonRetiredKey,
 		license.ReasonSignature, license.ReasonRevokedID, license.ReasonNotYetValid, license.ReasonExpired, license.ReasonHost, license.ReasonFeature,
 	} {
-		if got := metrics.Known(licenseCodes, reason.Code()); got != reason.Code() || !strings.HasPrefix(got, "license_") {
+		if got := metrics.Known(refusalCodes, reason.Code()); got != reason.Code() || !strings.HasPrefix(got, "license_") {
 			t.Errorf("the label of %s is %q", reason, got)
 		}
 	}
-	if got := metrics.Known(licenseCodes, "whatever"); got != metrics.Other {
+	if got := metrics.Known(refusalCodes, "whatever"); got != metrics.Other {
 		t.Errorf("got the label %q", got)
 	}
 }

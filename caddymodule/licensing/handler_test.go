@@ -1,4 +1,4 @@
-package caddymodule
+package licensing
 
 import (
 	"context"
@@ -14,13 +14,13 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
 
 // licensedBy gives what a configuration makes of a license for some hosts.
-func licensedBy(tb testing.TB, hosts ...string) *licensing.Licensing {
+func licensedBy(tb testing.TB, hosts ...string) *Licensing {
 	tb.Helper()
 	key, err := keyfile.Generate(keyfile.Ed25519)
 	if err != nil {
@@ -31,9 +31,9 @@ func licensedBy(tb testing.TB, hosts ...string) *licensing.Licensing {
 		tb.Fatal(err)
 	}
 	text := signedFor(tb, key, hosts)
-	l, err := licensing.Take(&certmagic.FileStorage{Path: dir}, &licensing.Config{
-		Inline: text, TrustedKeys: []*licensing.TrustedKey{{File: dir + "/vendor.key.pub"}},
-	}, zap.NewNop())
+	l, err := Take(&Config{
+		Inline: text, TrustedKeys: []*TrustedKey{{File: dir + "/vendor.key.pub"}},
+	}, &certmagic.FileStorage{Path: dir}, account.View{}, zap.NewNop())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func BenchmarkLicenseCheck(b *testing.B) {
 			l, features, ctx := licensedBy(b, hostPatterns(n)...), []string{"sso"}, b.Context()
 			b.ReportAllocs()
 			for b.Loop() {
-				if fault := l.Check(ctx, "a.b.deep.acme.example:8443", features); fault != nil {
+				if fault := l.check(ctx, "a.b.deep.acme.example:8443", features); fault != nil {
 					b.Fatal(fault)
 				}
 			}
@@ -124,7 +124,7 @@ func TestRequireLicenseCostsNoMemory(t *testing.T) {
 		l := licensedBy(t, hostPatterns(n)...)
 		features := []string{"sso"}
 		got := testing.AllocsPerRun(200, func() {
-			if fault := l.Check(t.Context(), "a.b.deep.acme.example:8443", features); fault != nil {
+			if fault := l.check(t.Context(), "a.b.deep.acme.example:8443", features); fault != nil {
 				t.Fatal(fault)
 			}
 		})
