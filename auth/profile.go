@@ -101,6 +101,80 @@ func (p *profile) counted(change int64) int64 {
 	return p.bytes
 }
 
+func (a *authority) subject(c claimSet) (string, *Refusal) {
+	path := a.SubjectClaim
+	if path == "" {
+		path = "sub"
+	}
+	value, ok := c.lookup(path)
+	if !ok {
+		return "", ErrNoSubject
+	}
+	subject, ok := stringOf(value)
+	if !ok {
+		return "", ErrMalformedClaims
+	}
+	if subject == "" {
+		return "", ErrNoSubject
+	}
+	return subject, nil
+}
+
+func (a *authority) client(c claimSet) string {
+	for _, path := range a.preset.clients {
+		if list := c.texts(path); len(list) == 1 {
+			return list[0]
+		}
+	}
+	return ""
+}
+
+// texts gives a claim of groups as a list: in some presets the names of an object's
+// members are the groups.
+func (a *authority) texts(c claimSet, path string) (list []string) {
+	value, _ := c.lookup(path)
+	if !a.preset.projectRoles || value.Kind() != '{' {
+		return c.texts(path)
+	}
+	members, _ := parseClaims(value) // it is part of what was read
+	for _, member := range members {
+		list = append(list, string(member.Name))
+	}
+	return list
+}
+
+func (a *authority) groups(c claimSet) (list []string) {
+	for _, path := range a.preset.groups {
+		for _, group := range a.texts(c, path) {
+			if !slices.Contains(list, group) {
+				list = append(list, group)
+			}
+		}
+	}
+	return list
+}
+
+// scopes lists the scopes that the token names, and those that they include.
+func (a *authority) scopes(c claimSet) (list []string) {
+	for _, path := range a.preset.scopes {
+		if value, ok := c.lookup(path); ok && value.Kind() != 'n' {
+			list = c.words(path)
+			break
+		}
+	}
+	if len(a.included) == 0 {
+		return list
+	}
+	for _, scope := range list { // as it was written
+		for _, included := range a.included[scope] {
+			if !slices.Contains(list, included) {
+				list = append(list, included)
+			}
+		}
+	}
+	return list
+}
+
 // split parts a token's claims into its own and those that tokens of an issuer say
 // alike: who issued it for whom, and the groups and scopes. A claim that is taken for
 // such, and is not, costs memory and nothing else.
