@@ -11,7 +11,7 @@ import (
 )
 
 // A token that was verified before costs no allocation, whatever the route asks
-// and the upstream is told.
+// and the upstream is given.
 func TestCachedTokenCostsNoAllocation(t *testing.T) {
 	g := newGate(t, "RS256")
 	v := g.verifier()

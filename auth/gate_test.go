@@ -16,7 +16,7 @@ import (
 // epoch is when all tests begin.
 var epoch = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 
-// clock is a clock that goes when it is told to.
+// clock is a clock that goes when a test moves it.
 type clock struct{ nanoseconds atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Unix(0, c.nanoseconds.Load()) }

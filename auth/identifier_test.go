@@ -103,7 +103,7 @@ func TestCheckIdentifier(t *testing.T) {
 	}
 }
 
-// Two trust domains are told by the subject, and only their own keys count.
+// Two trust domains are known by the subject, and only their own keys count.
 func TestTrustDomains(t *testing.T) {
 	g, other := newGate(t), newGate(t)
 	config := func(domain string) VerifierConfig {

@@ -315,7 +315,7 @@ func TestIDTokenMarksAreRemembered(t *testing.T) {
 	}
 }
 
-// The refusal says which claim told, and how to take such tokens all the same.
+// The refusal says which claim it was, and how to take such tokens all the same.
 func TestTypeRefusalNamesTheClaim(t *testing.T) {
 	g := newGate(t)
 	verdict := refused(t, g.verifier(), g.idp.Mint(claimsOf(t, `{"nonce":"secret"}`), idp.WithHeader("typ", "JWT")), ErrTokenType)

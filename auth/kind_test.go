@@ -119,7 +119,7 @@ func TestKindByOption(t *testing.T) {
 	}
 }
 
-// Who cannot be told gets in only where both kinds do, and nothing by the account
+// Whose kind is unclear gets in only where both kinds do, and nothing by the account
 // of the client it logged in with.
 func TestUnclearCallers(t *testing.T) {
 	g := newGate(t)
@@ -183,7 +183,7 @@ func TestUnclearCallers(t *testing.T) {
 	}
 }
 
-// Two callers who cannot be told say the same, and only one has the account: its
+// Two callers whose kind is unclear say the same, and only one has the account: its
 // subject is the name, and the other's only the client.
 func TestUnclearCallersAreApart(t *testing.T) {
 	g := newGate(t)

@@ -38,8 +38,8 @@ type Policy struct {
 	// Preset is one of [Presets]; empty reads what most issuers send.
 	Preset string
 
-	// Audiences: aud must hold one of them. Required unless
-	// [PresetHasNoAudience]; there they are client ids.
+	// Audiences: aud must hold one of them. Required but for the presets whose tokens
+	// have none; there they are client ids.
 	Audiences []string
 
 	// Algorithms that are accepted; empty means all of [Algorithms]. The key
@@ -83,6 +83,12 @@ type Policy struct {
 // Validate is an error that names the field, what was found in it and what
 // would be right, or nil.
 func (p Policy) Validate() error {
+	_, err := newAuthority(p, nil)
+	return err
+}
+
+// check is what [Policy.Validate] finds before anything is compiled.
+func (p Policy) check() error {
 	if p.Issuer == "" {
 		return errors.New("issuer: an issuer identifier is required")
 	}
@@ -95,11 +101,8 @@ func (p Policy) Validate() error {
 	if err := p.CheckIdentifier(); err != nil {
 		return err
 	}
-	if len(p.Audiences) == 0 && !PresetHasNoAudience(p.Preset) {
-		return errors.New("audience: at least one is required: without it, tokens meant for other services would be let in")
-	}
-	if slices.Contains(p.Audiences, "") {
-		return errors.New("audience: found an empty one")
+	if err := p.CheckAudiences(); err != nil {
+		return err
 	}
 	for _, name := range p.Algorithms {
 		if err := CheckAlgorithm(name); err != nil {
@@ -118,13 +121,18 @@ func (p Policy) Validate() error {
 	if p.Kind != "" && p.Kind != KindUser && p.Kind != KindServiceAccount {
 		return fmt.Errorf("kind: found %q, expected %s or %s", p.Kind, KindServiceAccount, KindUser)
 	}
-	for _, rule := range p.Kinds {
-		if _, err := rule.compile(); err != nil {
-			return err
-		}
+	return nil
+}
+
+// CheckAudiences wants audiences where the preset's tokens have them.
+func (p Policy) CheckAudiences() error {
+	switch {
+	case len(p.Audiences) == 0 && !presets[p.Preset].clientAsAudience:
+		return errors.New("expected at least one audience: without it, tokens meant for other services would be let in")
+	case slices.Contains(p.Audiences, ""):
+		return errors.New("audience: found an empty one")
 	}
-	_, err := IncludedScopes(p.ScopeIncludes)
-	return err
+	return nil
 }
 
 // MaxLeeway is the longest leeway; it keeps a slip of the pen from making
@@ -160,11 +168,12 @@ type authority struct {
 	unclearSeen atomic.Uint64 // their tokens that were verified
 }
 
-func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
-	if err := p.Validate(); err != nil {
+// newAuthority checks the policy and compiles it.
+func newAuthority(p Policy, keys *issuer.Engine) (a *authority, err error) {
+	if err := p.check(); err != nil {
 		return nil, err
 	}
-	a := &authority{
+	a = &authority{
 		Policy: p, preset: presetOf(p), keys: keys,
 		leeway: math.Ceil(p.Leeway.Seconds()),
 	}
@@ -178,10 +187,15 @@ func newAuthority(p Policy, keys *issuer.Engine) (*authority, error) {
 	}
 	a.tenants, a.domain = tenantsOf(p), p.trustDomain()
 	for _, rule := range p.Kinds {
-		kind, _ := rule.compile() // the policy is valid
+		kind, err := rule.compile()
+		if err != nil {
+			return nil, err
+		}
 		a.kinds = append(a.kinds, kind)
 	}
-	a.included, _ = IncludedScopes(p.ScopeIncludes)
+	if a.included, err = IncludedScopes(p.ScopeIncludes); err != nil {
+		return nil, err
+	}
 	a.unclear = a.preset.unclear()
 	return a, nil
 }

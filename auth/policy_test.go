@@ -23,7 +23,7 @@ func TestPolicyValidate(t *testing.T) {
 		{"no issuer", func(p *Policy) { p.Issuer = "" }, "issuer: an issuer identifier is required"},
 		{"no name", func(p *Policy) { p.Name = "" }, "name: a name"},
 		{"unknown preset", func(p *Policy) { p.Preset = "okat" }, `preset: found "okat", expected one of auth0, authentik, bitbucket`},
-		{"no audience", func(p *Policy) { p.Audiences = nil }, "audience: at least one is required"},
+		{"no audience", func(p *Policy) { p.Audiences = nil }, "expected at least one audience"},
 		{"an empty audience", func(p *Policy) { p.Audiences = []string{"a", ""} }, "audience: found an empty one"},
 		{"an unknown algorithm", func(p *Policy) { p.Algorithms = []string{"RS257"} }, `algorithms: unknown algorithm "RS257": expected one of RS256`},
 		{"a shared secret", func(p *Policy) { p.Algorithms = []string{"HS256"} }, `algorithm "HS256" is never accepted`},
@@ -58,7 +58,7 @@ func TestNewVerifierErrors(t *testing.T) {
 		config VerifierConfig
 		want   string
 	}{
-		{"a bad policy", VerifierConfig{Issuers: []AcceptedIssuer{accepted(func(p *Policy) { p.Audiences = nil })}}, `issuer "` + g.idp.URL + `": audience`},
+		{"a bad policy", VerifierConfig{Issuers: []AcceptedIssuer{accepted(func(p *Policy) { p.Audiences = nil })}}, `issuer "` + g.idp.URL + `": expected at least one audience`},
 		{"twice", VerifierConfig{Issuers: []AcceptedIssuer{accepted(same), accepted(same)}}, "is configured twice"},
 		{"names alike", VerifierConfig{Issuers: []AcceptedIssuer{accepted(same), accepted(func(p *Policy) { p.Issuer += "/x" })}}, `are both named "acme"`},
 		{"negative cache", VerifierConfig{CacheBytes: -1}, "bytes of the cache: found -1, expected 0 or more"},
@@ -92,11 +92,11 @@ func TestPresets(t *testing.T) {
 		t.Errorf("got %q, expected %q", got, want)
 	}
 	for _, name := range Presets() {
-		if PresetHasNoAudience(name) != (name == "cognito") {
+		if needsNone := (Policy{Preset: name}).CheckAudiences() == nil; needsNone != (name == "cognito") {
 			t.Errorf("%s: wrong about the audience", name)
 		}
 	}
-	if PresetHasNoAudience("") || PresetHasNoAudience("unknown") {
+	if (Policy{}).CheckAudiences() == nil || (Policy{Preset: "unknown"}).CheckAudiences() == nil {
 		t.Error("no preset needs no audience")
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // preset says which claims an identity provider's tokens use, how its machines
-// are told from people, and its access tokens from others.
+// are known from people, and its access tokens from others.
 type preset struct {
 	clients []string // the first that is there names the client
 	groups  []string // all of these together
@@ -50,7 +50,7 @@ type preset struct {
 	// types are the typ headers that access tokens may have besides the usual ones.
 	types []string
 
-	// trustDomain: tokens are told by the trust domain of their subject, and iss may
+	// trustDomain: tokens are known by the trust domain of their subject, and iss may
 	// be absent.
 	trustDomain bool
 }
@@ -200,11 +200,7 @@ func workload(group string, claims ...string) preset {
 // Presets lists the names of the presets, sorted.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
-// PresetHasNoAudience tells whether the preset's tokens carry no audience, so
-// that a configuration need not name one.
-func PresetHasNoAudience(name string) bool { return presets[name].clientAsAudience }
-
-// PresetHasTrustDomain tells whether the preset's tokens are told by a trust domain.
+// PresetHasTrustDomain tells whether the preset's tokens are known by a trust domain.
 func PresetHasTrustDomain(name string) bool { return presets[name].trustDomain }
 
 // GroupsAreForeign tells whether others than the operator say who is in which group

@@ -404,7 +404,7 @@ func TestTypeJOSE(t *testing.T) {
 	refused(t, g.verifier(), g.idp.Mint(nil, idp.WithHeader("typ", "JOSE")), ErrTokenType)
 }
 
-// Dex's access tokens cannot be told from all of its ID tokens, so that they give no
+// Dex's access tokens cannot be distinguished from all of its ID tokens, so that they give no
 // rights by what they say; authentik's can.
 func TestTokensAlike(t *testing.T) {
 	g := newGate(t)

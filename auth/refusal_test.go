@@ -48,7 +48,7 @@ func TestRefusals(t *testing.T) {
 		reasons[r.Reason], messages[r.Message] = true, true
 	}
 	if ErrNoToken.Status != http.StatusUnauthorized || ErrNoToken.Code != "" {
-		t.Error("a request without a token is told of an error (RFC 6750, section 3.1)")
+		t.Error("a request without a token is answered with an error (RFC 6750, section 3.1)")
 	}
 	Refusals()[0] = nil
 	if Refusals()[0] == nil {

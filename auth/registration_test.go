@@ -112,7 +112,7 @@ func TestRegistration(t *testing.T) {
 		{name: "a person of a registered application", accounts: []account.Draft{off}, token: person, kind: KindUser},
 		{name: "a person of a registered subject", accounts: []account.Draft{at(account.Draft{Subject: "ann", Groups: []string{"g"}}, account.BySubject)}, token: person, kind: KindServiceAccount, groups: []string{"g"}},
 
-		// A person may have chosen the name of a machine, and so may who cannot be told.
+		// A person may have chosen the name of a machine, and so may whose kind is unclear.
 		{name: "a person of a machine's name", accounts: []account.Draft{in}, token: namesake, kind: KindUser},
 		{name: "a person of a machine's name, by client", accounts: []account.Draft{at(in, account.ByClient)}, token: namesake, kind: KindUser},
 		{name: "a person of a machine's name that is off", accounts: []account.Draft{off}, token: namesake, want: ErrAccountInactive},
@@ -330,7 +330,7 @@ func TestRevoked(t *testing.T) {
 		{"a second before", revocation.Draft{Target: revocation.Subject, Name: "alice", IssuedBefore: at(-11)}, nil, false},
 		{"issued in a part of the second", revocation.Draft{Target: revocation.Subject, Name: "alice", IssuedBefore: at(-10)}, map[string]any{"iat": float64(now) - 9.5}, true},
 		{"issued later", revocation.Draft{Target: revocation.Subject, Name: "alice", IssuedBefore: at(-10)}, map[string]any{"iat": float64(now) - 8.5}, false},
-		{"not told when issued", revocation.Draft{Target: revocation.Subject, Name: "alice", IssuedBefore: at(-3600)}, map[string]any{"iat": idp.Absent}, true},
+		{"not known when issued", revocation.Draft{Target: revocation.Subject, Name: "alice", IssuedBefore: at(-3600)}, map[string]any{"iat": idp.Absent}, true},
 		{"no session", revocation.Draft{Target: revocation.Session, Name: "s1"}, map[string]any{"sid": idp.Absent}, false},
 		{"session of another type", revocation.Draft{Target: revocation.Session, Name: "1"}, map[string]any{"sid": 1}, true},
 	} {

@@ -200,7 +200,7 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 func (v *Verifier) Cached() (tokens int, bytes int64) { return v.cache.size() }
 
 // UnclearCallers counts the tokens that were verified of an issuer's callers of
-// whom nothing told whether they are people or machines, by the issuer's configured
+// whom nothing says whether they are people or machines, by the issuer's configured
 // name.
 func (v *Verifier) UnclearCallers(issuer string) uint64 {
 	for _, a := range v.authorities {

@@ -42,7 +42,7 @@ func TestWithoutMemory(t *testing.T) {
 	}
 }
 
-// The first token of all is told what is wrong with it like any later one.
+// The first token of all is refused with what is wrong with it like any later one.
 func TestAlgorithmOfAnotherKey(t *testing.T) {
 	g := newGate(t, "ES256", "RS256")
 	v := g.verifier()

@@ -204,13 +204,15 @@ func (i *Issuer) parseAlgorithms(d *caddyfile.Dispenser) error {
 // checkWhole checks what no single line shows, and says the line on which the
 // issuer begins.
 func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
-	if len(i.Audiences) == 0 && !auth.PresetHasNoAudience(i.Preset) {
-		return d.Errf("issuer %s: expected at least one audience: without it, tokens meant for other services would be let in", i.Issuer)
+	policy := auth.Policy{
+		Issuer: i.Issuer, Preset: i.Preset, Audiences: i.Audiences, Tenants: i.Tenants, TrustDomain: i.TrustDomain, SubjectClaim: i.SubjectClaim,
+	}
+	if err := policy.CheckAudiences(); err != nil {
+		return d.Errf("issuer %s: %v", i.Issuer, err)
 	}
 	// What holds a placeholder can only be checked once it is resolved.
 	identifier := strings.ReplaceAll(i.Issuer, issuer.TenantPlaceholder, "")
 	if !parse.HasPlaceholder(identifier+i.TrustDomain) && !slices.ContainsFunc(i.Tenants, parse.HasPlaceholder) {
-		policy := auth.Policy{Issuer: i.Issuer, Preset: i.Preset, Tenants: i.Tenants, TrustDomain: i.TrustDomain, SubjectClaim: i.SubjectClaim}
 		if err := policy.CheckIdentifier(); err != nil {
 			return d.WrapErr(err)
 		}

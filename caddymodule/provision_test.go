@@ -11,7 +11,7 @@ func TestConfigurationsThatDoNotLoad(t *testing.T) {
 	const issuer = `{"issuer": "https://a.example.com", "audiences": ["a"]}`
 	for _, c := range []struct{ name, issuers, app, gate, want string }{
 		{"no issuer", "", "", "", "gatehouse: no issuer is configured"},
-		{"no audience", `{"issuer": "https://a.example.com"}`, "", "", "gatehouse: issuer https://a.example.com: audience: at least one is required"},
+		{"no audience", `{"issuer": "https://a.example.com"}`, "", "", "gatehouse: issuer https://a.example.com: expected at least one audience"},
 		{"no identifier", `{"audiences": ["a"], "name": "x"}`, "", "", "an issuer identifier is required"},
 		{"same name", issuer + `, {"issuer": "https://b.example.com", "name": "a.example.com", "audiences": ["a"]}`, "", "",
 			`issuers https://a.example.com and https://b.example.com are both named "a.example.com"`},
