@@ -246,14 +246,13 @@ func (i *Issuer) checkPrefixes(others []*Issuer) error {
 
 // observeIntrospection writes a line when an issuer stops answering, and when it
 // answers again.
-func observeIntrospection(logger *zap.Logger) func(introspection.Event) {
-	return func(e introspection.Event) {
-		switch e.Kind {
-		case introspection.Unavailable:
-			logger.Warn("the issuer does not answer questions about tokens; tokens that it was not asked about lately get 503", zap.Error(e.Err))
-		case introspection.Recovered:
-			logger.Info("the issuer answers questions about tokens again")
+func observeIntrospection(logger *zap.Logger) func(error) {
+	return func(err error) {
+		if err != nil {
+			logger.Warn("the issuer does not answer questions about tokens; tokens that it was not asked about lately get 503", zap.Error(err))
+			return
 		}
+		logger.Info("the issuer answers questions about tokens again")
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -213,8 +212,7 @@ func ParseAnswer(body []byte) (*Answer, error) {
 	if len(body) > maxAnswerBytes {
 		return nil, errors.New("is too long")
 	}
-	var r jose.Reader
-	members, err := r.Read(body, nil)
+	members, err := jose.ReadObject(body, nil)
 	switch {
 	case errors.Is(err, jose.ErrRepeated):
 		return nil, errors.New("has a member twice")
@@ -255,38 +253,21 @@ const (
 // parseSigned reads the payload of an answer that its issuer signed (RFC 9701,
 // section 5): it must be meant for this client, and new.
 func (c *Client) parseSigned(payload []byte) (*Answer, error) {
-	var r jose.Reader
-	members, err := r.Read(payload, nil)
+	members, err := jose.ReadObject(payload, nil)
 	if err != nil {
 		return nil, errors.New("is not signed JSON, or has a member twice")
 	}
 	if iss, ok := members.Text("iss"); !ok || string(iss) != c.source.Issuer {
 		return nil, errors.New("is signed for another issuer (iss)")
 	}
-	if !isFor(members, c.cfg.ClientID) {
+	if list, ok := members.List("aud"); !ok || !slices.Contains(list, c.cfg.ClientID) {
 		return nil, errors.New("is signed for somebody else: its aud is not this client_id")
 	}
-	issued, ok := seconds(members, "iat")
-	now := c.opts.Now()
-	if !ok || issued.Before(now.Add(-signedAge-askLimit)) || issued.After(now.Add(signedSkew)) {
+	seconds, present, ok := members.Date("iat")
+	issued, now := time.Unix(int64(seconds), 0), c.opts.Now()
+	if !present || !ok || issued.Before(now.Add(-signedAge-askLimit)) || issued.After(now.Add(signedSkew)) {
 		return nil, errors.New("is not signed now, by its iat: are the clocks right?")
 	}
 	inner, _ := members.Get("token_introspection")
 	return ParseAnswer(inner)
-}
-
-// isFor tells whether aud, a text or a list of them, names somebody.
-func isFor(members jose.Object, name string) bool {
-	list, ok := members.List("aud")
-	return ok && slices.Contains(list, name)
-}
-
-// seconds reads a NumericDate in whole seconds.
-func seconds(members jose.Object, name string) (time.Time, bool) {
-	value, _ := members.Get(name)
-	if value.Kind() != '0' {
-		return time.Time{}, false
-	}
-	number, err := strconv.ParseFloat(string(value), 64)
-	return time.Unix(int64(number), 0), err == nil
 }

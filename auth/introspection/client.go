@@ -1,7 +1,6 @@
 package introspection
 
 import (
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -90,15 +89,17 @@ type Client struct {
 	known, strangers chan struct{}
 	bad              *rate.Limiter
 
-	leases storage.Leases[func(Event)]
-	events storage.Mailbox[Event]
+	leases  storage.Leases[func(error)]
+	outages storage.Mailbox[error] // nil: one has ended
 
 	mu        sync.Mutex // guards all below; never held while waiting
 	closed    bool
 	questions map[[sha256.Size]byte]*question
 	open      int       // questions that have not ended
 	heldUntil time.Time // the issuer asked to be left alone until then
-	state     state
+	status    Status
+	warned    bool // of an outage that goes on
+	warnedAt  time.Time
 }
 
 // question is one question about a token, shared by all who need its answer, for a
@@ -126,7 +127,10 @@ func New(cfg Config, source issuer.Config, keys *issuer.Engine, opts Options) (*
 		known: make(chan struct{}, maxUnderWay), strangers: make(chan struct{}, maxUnderWay),
 		bad:       rate.NewLimiter(badRate, badBurst),
 		questions: make(map[[sha256.Size]byte]*question),
-		state:     state{outcomes: make(map[Outcome]uint64)},
+		status:    Status{Questions: make(map[Outcome]uint64)},
+	}
+	for _, outcome := range Outcomes() {
+		c.status.Questions[outcome] = 0
 	}
 	if opts.Now == nil {
 		c.opts.Now = time.Now
@@ -257,7 +261,10 @@ func (c *Client) pose(token string, known bool) (*Answer, error) {
 	case line <- struct{}{}:
 		defer func() { <-line }()
 	case <-ctx.Done():
-		return nil, unavailable(time.Second, cmp.Or(c.ended(), errNoTurn))
+		if c.ctx.Err() != nil {
+			return nil, unavailable(time.Second, errClosed)
+		}
+		return nil, unavailable(time.Second, errNoTurn)
 	}
 	if err := c.mayAsk(known); err != nil {
 		return nil, err
@@ -277,13 +284,6 @@ func (c *Client) pose(token string, known bool) (*Answer, error) {
 		return nil, c.failure(err)
 	}
 	return answer, nil
-}
-
-func (c *Client) ended() error {
-	if c.ctx.Err() != nil {
-		return errClosed
-	}
-	return nil
 }
 
 // mayAsk is an error if the issuer is not to be asked now.
@@ -306,7 +306,7 @@ func (c *Client) limited() error {
 		c.opts.Count(Limited, 0)
 	}
 	c.mu.Lock()
-	c.state.outcomes[Limited]++
+	c.status.Questions[Limited]++
 	c.mu.Unlock()
 	return unavailable(time.Second, errBadRate)
 }

@@ -32,7 +32,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
-// place is an introspection endpoint, and a client of it whose clock is told.
+// place is an introspection endpoint, and a client of it whose clock is set.
 type place struct {
 	*httptest.Server
 	asked   atomic.Int64
@@ -364,7 +364,7 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// An issuer that asks to be left alone is, for a minute at most, and all are told how
+// An issuer that asks to be left alone is, for a minute at most, and all learn how
 // long.
 func TestRetryAfter(t *testing.T) {
 	wait := "7"
@@ -429,7 +429,7 @@ func TestWhoGivesUp(t *testing.T) {
 	}
 }
 
-// Operators are told once that there are no answers, and once that there are again.
+// Operators learn once that there are no answers, and once that there are again.
 func TestEvents(t *testing.T) {
 	status := http.StatusInternalServerError
 	p := newPlace(t, func(w http.ResponseWriter, r *http.Request) {
@@ -437,8 +437,14 @@ func TestEvents(t *testing.T) {
 		_, _ = io.WriteString(w, `{"active":true}`)
 	})
 	c := p.client(t)
-	var events []EventKind
-	detach := c.Attach(func(e Event) { events = append(events, e.Kind) })
+	var events []string
+	detach := c.Attach(func(err error) {
+		if err == nil {
+			events = append(events, "recovered")
+			return
+		}
+		events = append(events, "unavailable")
+	})
 	defer detach()
 	ask := func(n int) {
 		for range n {
@@ -452,11 +458,11 @@ func TestEvents(t *testing.T) {
 	status = http.StatusOK
 	ask(2)
 	status = http.StatusInternalServerError
-	ask(1) // too soon to be told again
+	ask(1) // too soon to be reported again
 	p.advance(time.Minute)
 	ask(2)
 	if got := fmt.Sprint(events); got != "[unavailable recovered unavailable]" {
-		t.Errorf("told of %s", got)
+		t.Errorf("reported %s", got)
 	}
 	status = http.StatusOK
 	ask(1)

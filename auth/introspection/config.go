@@ -126,7 +126,7 @@ func CheckPrefixes(prefixes []string) error {
 		case prefix == "" || len(prefix) > maxPrefixBytes || strings.ContainsFunc(prefix, notOfTokens):
 			return fmt.Errorf("prefix: found %q, expected the beginning of tokens such as ghs_: letters, digits and -._~+/", prefix)
 		case strings.HasPrefix(prefix, "eyJ"):
-			return fmt.Errorf("prefix: found %q, which is how JWTs begin: those are told by their iss, and asked about with `tokens all`", prefix)
+			return fmt.Errorf("prefix: found %q, which is how JWTs begin: those are known by their iss, and asked about with `tokens all`", prefix)
 		case slices.Contains(prefixes[:i], prefix):
 			return fmt.Errorf("prefix: found %q twice", prefix)
 		}

@@ -1,6 +1,7 @@
 package introspection
 
 import (
+	"maps"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -20,34 +21,6 @@ const (
 
 // Outcomes lists all of them.
 func Outcomes() []Outcome { return []Outcome{Active, Inactive, Failed, Limited} }
-
-// EventKind says what happened. The set is closed.
-type EventKind string
-
-// The kinds of events.
-const (
-	// Unavailable: a question brought no answer, the first one of a failure, and at
-	// most once a minute; Err says why.
-	Unavailable EventKind = "unavailable"
-	// Recovered follows: there was an answer again.
-	Recovered EventKind = "recovered"
-)
-
-// Event is one change of whether the issuer answers.
-type Event struct {
-	Kind EventKind
-	Err  error // of Unavailable; holds neither the token nor a remote body
-}
-
-// state is what is known of the endpoint.
-type state struct {
-	outcomes   map[Outcome]uint64
-	answeredAt time.Time
-	failure    error // of the last question; nil: it was answered
-	failedAt   time.Time
-	warnedAt   time.Time
-	warned     bool
-}
 
 // Status describes a client for operators. Times are zero for never.
 type Status struct {
@@ -75,36 +48,38 @@ func (c *Client) note(answer *Answer, err error, took time.Duration) {
 		c.opts.Count(outcome, took)
 	}
 	c.mu.Lock()
-	s := &c.state
-	s.outcomes[outcome]++
+	s := &c.status
+	s.Questions[outcome]++
 	switch {
 	case err == nil:
-		s.answeredAt, s.failure, s.failedAt = now, nil, time.Time{}
-		if s.warned {
-			s.warned = false
-			c.events.Note(Event{Kind: Recovered})
+		s.AnsweredAt, s.LastError, s.LastErrorAt = now, "", time.Time{}
+		if c.warned {
+			c.warned = false
+			c.outages.Note(nil)
 		}
 	default:
-		s.failure, s.failedAt = err, now
-		if !s.warned && (s.warnedAt.IsZero() || now.Sub(s.warnedAt) >= warnInterval) {
-			s.warned, s.warnedAt = true, now
-			c.events.Note(Event{Kind: Unavailable, Err: err})
+		s.LastError, s.LastErrorAt = err.Error(), now
+		if !c.warned && (c.warnedAt.IsZero() || now.Sub(c.warnedAt) >= warnInterval) {
+			c.warned, c.warnedAt = true, now
+			c.outages.Note(err)
 		}
 	}
 	c.mu.Unlock()
 	c.deliver()
 }
 
-// Attach has a running configuration's observer told of events, one at a time and in
-// order, until detach is called.
-func (c *Client) Attach(observe func(Event)) (detach func()) {
+// Attach has a running configuration's observer called when a question brings no answer:
+// with the first error of an outage, at most once a minute, and with nil when there is an
+// answer again; in this order, until detach is called. The error holds neither the token
+// nor a remote body.
+func (c *Client) Attach(observe func(error)) (detach func()) {
 	lease := c.leases.Attach(c.ctx, storage.NewClient(nil, 0), observe)
 	c.deliver()
 	return lease.Detach
 }
 
 func (c *Client) deliver() {
-	c.events.Deliver(func() (observe func(Event), ok bool) {
+	c.outages.Deliver(func() (observe func(error), ok bool) {
 		lease := c.leases.Newest()
 		if lease == nil {
 			return nil, false
@@ -118,15 +93,7 @@ func (c *Client) Status() Status {
 	address, _ := c.knownEndpoint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := Status{
-		Endpoint: issuer.ShownURL(address), Questions: make(map[Outcome]uint64),
-		AnsweredAt: c.state.answeredAt, LastErrorAt: c.state.failedAt,
-	}
-	for _, outcome := range Outcomes() {
-		st.Questions[outcome] = c.state.outcomes[outcome]
-	}
-	if c.state.failure != nil {
-		st.LastError = c.state.failure.Error()
-	}
+	st := c.status
+	st.Endpoint, st.Questions = issuer.ShownURL(address), maps.Clone(st.Questions)
 	return st
 }
