@@ -48,10 +48,10 @@ func (a *API) listAccounts(c *call) error {
 	given := c.r.URL.Query()
 	query := account.Query{After: given.Get("after"), AfterIssuer: given.Get("after_issuer"), Issuer: given.Get("issuer"), Limit: limit}
 	if search := given.Get("search"); search != "" {
-		writeList(c.w, a.search(query, search))
+		writeList(c.w, slices.Values(a.search(query, search)))
 		return nil
 	}
-	writeList(c.w, a.services.Accounts.Page(query))
+	writeList(c.w, slices.Values(a.services.Accounts.Page(query)))
 	return nil
 }
 
@@ -86,9 +86,7 @@ func (a *API) awaitAccounts(c *call) error {
 	if a.services.Accounts.AwaitReading(c.r.Context()) {
 		return nil
 	}
-	unread := problem(auth.ErrAccountsUnavailable.Status, auth.ErrAccountsUnavailable.Message)
-	unread.RetryAfter = auth.ErrAccountsUnavailable.RetryAfter
-	return unread
+	return refused(auth.ErrAccountsUnavailable)
 }
 
 func (a *API) getAccount(c *call) error {
@@ -111,7 +109,7 @@ func (a *API) getAccount(c *call) error {
 }
 
 func (a *API) createAccount(c *call) error {
-	body, err := c.readBody()
+	body, err := c.readBody(typeJSON)
 	if err != nil {
 		return err
 	}
@@ -130,7 +128,7 @@ func (a *API) putAccount(c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := c.readBody()
+	body, err := c.readBody(typeJSON)
 	if err != nil {
 		return err
 	}

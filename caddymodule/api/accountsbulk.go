@@ -103,18 +103,21 @@ func badLine(number int, err error) error {
 	return problem(http.StatusBadRequest, fmt.Sprintf("line %d: %v; nothing was written", number, err))
 }
 
+// ImportResult says what became of one line of an import.
+type ImportResult struct {
+	Line    int    `json:"line"`
+	Subject string `json:"subject"`
+	Result  string `json:"result"` // created, updated, unchanged or refused
+	Message string `json:"message,omitempty"`
+}
+
 // writeImport answers with one line for each that was sent.
 func writeImport(w http.ResponseWriter, changes []account.Change, lines []int, results []account.Result) {
 	start(w, http.StatusOK, "application/x-ndjson")
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	for i, result := range results {
-		line := struct {
-			Line    int    `json:"line"`
-			Subject string `json:"subject"`
-			Result  string `json:"result"` // created, updated, unchanged, refused
-			Message string `json:"message,omitempty"`
-		}{Line: lines[i], Subject: changes[i].Draft.Subject, Result: result.Outcome.String()}
+		line := ImportResult{Line: lines[i], Subject: changes[i].Draft.Subject, Result: result.Outcome.String()}
 		if result.Err != nil {
 			line.Message = result.Err.Error()
 		}
@@ -180,20 +183,21 @@ func (a *API) confirm(c *call, changes []account.Change) error {
 	return nil
 }
 
-// comparison is what storage holds beside what this node knows.
-type comparison struct {
+// Comparison is what storage holds beside what this node knows. A is an account: as it is
+// kept for the API, and as it was read for a client.
+type Comparison[A any] struct {
 	StorageState account.StorageState `json:"storage_state"`
-	Node         *side                `json:"node"`    // null: nothing
-	Storage      *side                `json:"storage"` // null: nothing
+	Node         *Side                `json:"node"`    // null: nothing
+	Storage      *Side                `json:"storage"` // null: nothing
 	OnlyNode     int                  `json:"only_node"`
 	OnlyStorage  int                  `json:"only_storage"`
 	Different    int                  `json:"different"`
-	Differences  []difference         `json:"differences"` // the first hundred of those
+	Differences  []Difference[A]      `json:"differences"` // the first hundred of those
 	Damaged      []string             `json:"damaged"`     // records that storage lacks, or that cannot be read
 }
 
-// side is one of the two: storage, or this node.
-type side struct {
+// Side is one of the two: storage, or this node.
+type Side struct {
 	Revision uint64 `json:"revision"`
 	ID       string `json:"id"`
 	Active   int    `json:"active"`
@@ -201,19 +205,19 @@ type side struct {
 	Expired  int    `json:"expired"`
 }
 
-// difference is one account that is not the same on both sides.
-type difference struct {
-	Issuer  string           `json:"issuer"`
-	Subject string           `json:"subject"`
-	Node    *account.Account `json:"node"`    // null: it is not there
-	Storage *account.Account `json:"storage"` // null: it is not there
+// Difference is one account that is not the same on both sides.
+type Difference[A any] struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	Node    *A     `json:"node"`    // null: it is not there
+	Storage *A     `json:"storage"` // null: it is not there
 }
 
-func sideOf(s *account.Side) *side {
+func sideOf(s *account.Side) *Side {
 	if s == nil {
 		return nil
 	}
-	return &side{s.Revision, s.ID, s.Counts.Active, s.Counts.Inactive, s.Counts.Expired}
+	return &Side{s.Revision, s.ID, s.Counts.Active, s.Counts.Inactive, s.Counts.Expired}
 }
 
 // compareAccounts answers with what the two sides hold.
@@ -222,14 +226,14 @@ func (a *API) compareAccounts(c *call) error {
 	if err != nil {
 		return err
 	}
-	shown := comparison{
+	shown := Comparison[account.Account]{
 		StorageState: found.StorageState, Node: sideOf(found.Node), Storage: sideOf(found.Storage),
 		OnlyNode: found.OnlyNode, OnlyStorage: found.OnlyStorage, Different: found.Different,
-		Differences: make([]difference, len(found.Differences)), Damaged: append([]string{}, found.Damaged...),
+		Differences: make([]Difference[account.Account], len(found.Differences)), Damaged: append([]string{}, found.Damaged...),
 	}
 	for i, d := range found.Differences {
 		key := d.Record().Key()
-		shown.Differences[i] = difference{key.Issuer, key.Subject, d.After, d.Before}
+		shown.Differences[i] = Difference[account.Account]{key.Issuer, key.Subject, d.After, d.Before}
 	}
 	writeJSON(c.w, http.StatusOK, shown)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"math"
 	"mime"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
@@ -32,9 +34,12 @@ const (
 	importTime = 10 * time.Minute
 )
 
-// readBody reads a JSON body of at most 64 KiB.
-func (c *call) readBody() ([]byte, error) {
-	if err := checkContentType(c.r, "application/json"); err != nil {
+// typeJSON is the media type of most bodies.
+const typeJSON = "application/json"
+
+// readBody reads a body of at most 64 KiB and of that media type.
+func (c *call) readBody(mediaType string) ([]byte, error) {
+	if err := checkContentType(c.r, mediaType); err != nil {
 		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
@@ -48,7 +53,7 @@ func (c *call) readBody() ([]byte, error) {
 // readMembers reads a body that is an object; a member that is null counts as left
 // out. If the body is anything else, the error is a [*strictjson.Error].
 func (c *call) readMembers(members strictjson.Fields) error {
-	body, err := c.readBody()
+	body, err := c.readBody(typeJSON)
 	if err != nil {
 		return err
 	}
@@ -137,6 +142,36 @@ func (c *call) limit(most int) (int, error) {
 	return n, nil
 }
 
+// Moment is a time in an answer: RFC 3339 in UTC, in whole seconds. The zero time, which
+// means never, is null.
+type Moment struct{ time.Time }
+
+// MarshalJSON writes it.
+func (m Moment) MarshalJSON() ([]byte, error) {
+	if m.IsZero() {
+		return []byte("null"), nil
+	}
+	return m.UTC().Truncate(time.Second).MarshalJSON()
+}
+
+// UnmarshalJSON reads what a server of any version may answer: RFC 3339 or Unix seconds.
+// Anything else is the zero time.
+func (m *Moment) UnmarshalJSON(data []byte) error {
+	m.Time = time.Time{}
+	if seconds, err := strconv.ParseInt(string(data), 10, 64); err == nil && seconds != 0 {
+		m.Time = time.Unix(seconds, 0).UTC()
+		return nil
+	}
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		m.Time = t.UTC()
+	}
+	return nil
+}
+
 // writeJSON answers with a JSON document. If writing fails, the caller is gone,
 // and there is nobody left to tell.
 func writeJSON(w http.ResponseWriter, status int, document any) {
@@ -156,14 +191,13 @@ func start(w http.ResponseWriter, status int, mediaType string) {
 }
 
 // writeList answers with an array that may be long: it is written piece by piece.
-func writeList[T any](w http.ResponseWriter, list []T) {
+func writeList[T any](w http.ResponseWriter, list iter.Seq[T]) {
 	start(w, http.StatusOK, "application/json")
 	out := bufio.NewWriterSize(w, 32<<10)
-	_ = out.WriteByte('[')
-	for i, element := range list {
-		if i > 0 {
-			_ = out.WriteByte(',')
-		}
+	separator := "["
+	for element := range list {
+		_, _ = out.WriteString(separator)
+		separator = ","
 		body, err := json.Marshal(element)
 		if err != nil {
 			panic(http.ErrAbortHandler) // a list that is cut short must not look whole
@@ -171,6 +205,9 @@ func writeList[T any](w http.ResponseWriter, list []T) {
 		if _, err := out.Write(body); err != nil {
 			return // the caller is gone
 		}
+	}
+	if separator == "[" {
+		_ = out.WriteByte('[')
 	}
 	_, _ = out.WriteString("]\n")
 	_ = out.Flush()
@@ -192,6 +229,11 @@ func (p *Problem) Unwrap() error { return p.Cause }
 
 func problem(status int, message string) *Problem {
 	return &Problem{Status: status, Message: message}
+}
+
+// refused is the answer that a refusal of package auth becomes.
+func refused(r *auth.Refusal) *Problem {
+	return &Problem{Status: r.Status, Message: r.Message, RetryAfter: r.RetryAfter}
 }
 
 // storageRetry is when a storage that could not be written may be asked again.

@@ -89,7 +89,7 @@ func (a *API) authenticate(c *call, who who) error {
 		if challenge := (auth.Challenge{Realm: realm}).Header(refusal); challenge != "" {
 			c.w.Header().Set("WWW-Authenticate", challenge)
 		}
-		return &Problem{Status: refusal.Status, Message: refusal.Message, RetryAfter: refusal.RetryAfter}
+		return refused(refusal)
 	}
 	c.caller = Caller{Principal: principal, Admin: a.services.AdminGroup.check(principal) == nil}
 	return nil
@@ -177,9 +177,9 @@ func (a *API) userinfo(c *call) error {
 	return nil
 }
 
-// explanation says what became of a token, check by check. The claims are the
-// token's own; its signature is never shown.
-type explanation struct {
+// Explanation is the answer about a token, check by check. The claims are the token's
+// own; its signature is never shown.
+type Explanation struct {
 	Verdict string         `json:"verdict"` // let_in or refused
 	Reason  string         `json:"reason"`  // of the refusal; empty if let in
 	Message string         `json:"message"`
@@ -276,7 +276,7 @@ func (a *API) explainToken(c *call) error {
 	if rules != nil {
 		e.HoldRules(rules)
 	}
-	answer := explanation{Verdict: letIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
+	answer := Explanation{Verdict: letIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
 	if e.Refusal != nil {
 		answer.Verdict, answer.Reason, answer.Message = "refused", e.Refusal.Reason, e.Refusal.Message
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,53 +42,53 @@ type Keys interface {
 	Refresh(ctx context.Context) error
 }
 
-// issuerState is the state of an issuer and its keys. Times are null for never.
-type issuerState struct {
+// IssuerStatus is the state of an issuer and its keys.
+type IssuerStatus struct {
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"` // its identifier
 	Source string `json:"source"`
 	// Healthy: there are keys that serve, or the issuer is only asked and has none, and
 	// the last fetch went well.
-	Healthy     bool       `json:"healthy"`
-	Keys        []keyState `json:"keys"`
-	FetchedAt   *time.Time `json:"fetched_at"`
-	NextRefresh *time.Time `json:"next_refresh"`
-	LastError   string     `json:"last_error"` // of the last fetch; empty: it went well
-	LastErrorAt *time.Time `json:"last_error_at"`
-	Ignored     []string   `json:"ignored"`  // keys of the set that are not used, and why
-	Restored    bool       `json:"restored"` // the keys are from storage, not fetched since
+	Healthy     bool        `json:"healthy"`
+	Keys        []KeyStatus `json:"keys"`
+	FetchedAt   Moment      `json:"fetched_at"`
+	NextRefresh Moment      `json:"next_refresh"`
+	LastError   string      `json:"last_error"` // of the last fetch; empty: it went well
+	LastErrorAt Moment      `json:"last_error_at"`
+	Ignored     []string    `json:"ignored"`  // keys of the set that are not used, and why
+	Restored    bool        `json:"restored"` // the keys are from storage, not fetched since
 	// KindsTold: a preset or the option kind says how to tell people from machines.
-	KindsTold bool `json:"kinds_told"`
+	KindsTold *bool `json:"kinds_told"` // nil: of an older server
 	// UnclearCallers counts the tokens of which that could not be told.
 	UnclearCallers uint64 `json:"unclear_callers"`
 	// Introspection: null where the issuer is asked nothing about its tokens.
-	Introspection *introspectionState `json:"introspection"`
+	Introspection *IntrospectionStatus `json:"introspection"`
 	// Events: how the issuer's events come. Null: none are taken.
-	Events *eventState `json:"events"`
+	Events *EventStatus `json:"events"`
 }
 
-// introspectionState is how an issuer answers questions about its tokens.
-type introspectionState struct {
+// IntrospectionStatus is how an issuer answers questions about its tokens.
+type IntrospectionStatus struct {
 	Endpoint string `json:"endpoint"` // without its query; empty: not known
 	// Healthy: the last question was answered, or there was none yet.
-	Healthy     bool       `json:"healthy"`
-	Active      uint64     `json:"active"`   // questions so far about tokens that are
-	Inactive    uint64     `json:"inactive"` // and that are not
-	Failed      uint64     `json:"failed"`   // without an answer
-	Limited     uint64     `json:"limited"`  // not asked, as too many brought no good answer
-	AnsweredAt  *time.Time `json:"answered_at"`
-	LastError   string     `json:"last_error"` // of the last question; empty: it was answered
-	LastErrorAt *time.Time `json:"last_error_at"`
+	Healthy     bool   `json:"healthy"`
+	Active      uint64 `json:"active"`   // questions so far about tokens that are
+	Inactive    uint64 `json:"inactive"` // and that are not
+	Failed      uint64 `json:"failed"`   // without an answer
+	Limited     uint64 `json:"limited"`  // not asked, as too many brought no good answer
+	AnsweredAt  Moment `json:"answered_at"`
+	LastError   string `json:"last_error"` // of the last question; empty: it was answered
+	LastErrorAt Moment `json:"last_error_at"`
 }
 
-type keyState struct {
+type KeyStatus struct {
 	ID        string `json:"kid"`
 	Type      string `json:"kty"`
 	Algorithm string `json:"alg"` // empty: the key names none
 	Use       string `json:"use"`
 	// ServesUntil: the last set lacks the key, which serves on until then, because
 	// the issuer's replicas publish different sets.
-	ServesUntil *time.Time `json:"serves_until,omitempty"`
+	ServesUntil Moment `json:"serves_until,omitzero"`
 }
 
 // refreshLimit is how long a caller waits for a fetch.
@@ -97,12 +96,12 @@ const refreshLimit = 20 * time.Second
 
 // listIssuers answers with all issuers, in the order of the configuration.
 func (a *API) listIssuers(c *call) error {
-	writeJSON(c.w, http.StatusOK, a.issuerStates())
+	writeJSON(c.w, http.StatusOK, a.issuerStatuses())
 	return nil
 }
 
-func (a *API) issuerStates() []issuerState {
-	states := make([]issuerState, 0, len(a.services.Operation.Issuers))
+func (a *API) issuerStatuses() []IssuerStatus {
+	states := make([]IssuerStatus, 0, len(a.services.Operation.Issuers))
 	for _, one := range a.services.Operation.Issuers {
 		states = append(states, one.state())
 	}
@@ -146,45 +145,36 @@ func (a *API) refresh(c *call, one IssuerKeys) error {
 	return nil
 }
 
-func (k IssuerKeys) state() issuerState {
+func (k IssuerKeys) state() IssuerStatus {
 	s := k.Keys.Status()
-	state := issuerState{
+	state := IssuerStatus{
 		Name: k.Name, Issuer: s.Issuer, Source: s.Source,
 		Healthy: (len(s.Keys) > 0 || s.Keyless) && !s.Stale && s.LastError == "",
-		Keys:    make([]keyState, 0, len(s.Keys)), Restored: s.FromStorage,
+		Keys:    make([]KeyStatus, 0, len(s.Keys)), Restored: s.FromStorage,
 		Ignored:   append([]string{}, s.Ignored...),
-		FetchedAt: momentOf(s.FetchedAt), NextRefresh: momentOf(s.NextRefresh),
-		LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
-		KindsTold: k.KindsTold, Events: k.Events.state(),
+		FetchedAt: Moment{s.FetchedAt}, NextRefresh: Moment{s.NextRefresh},
+		LastError: s.LastError, LastErrorAt: Moment{s.LastErrorAt},
+		KindsTold: new(k.KindsTold), Events: k.Events.state(),
 	}
 	if k.UnclearCallers != nil {
 		state.UnclearCallers = k.UnclearCallers()
 	}
 	if k.Introspection != nil {
-		state.Introspection = introspectionStateOf(k.Introspection())
+		state.Introspection = introspectionStatusOf(k.Introspection())
 	}
 	for _, key := range s.Keys {
-		state.Keys = append(state.Keys, keyState{key.ID, key.Type, key.Algorithm, key.Use, momentOf(key.ServesUntil)})
+		state.Keys = append(state.Keys, KeyStatus{key.ID, key.Type, key.Algorithm, key.Use, Moment{key.ServesUntil}})
 	}
 	return state
 }
 
-func introspectionStateOf(s introspection.Status) *introspectionState {
-	return &introspectionState{
+func introspectionStatusOf(s introspection.Status) *IntrospectionStatus {
+	return &IntrospectionStatus{
 		Endpoint: s.Endpoint, Healthy: s.LastError == "",
 		Active: s.Questions[introspection.Active], Inactive: s.Questions[introspection.Inactive],
 		Failed: s.Questions[introspection.Failed], Limited: s.Questions[introspection.Limited],
-		AnsweredAt: momentOf(s.AnsweredAt), LastError: s.LastError, LastErrorAt: momentOf(s.LastErrorAt),
+		AnsweredAt: Moment{s.AnsweredAt}, LastError: s.LastError, LastErrorAt: Moment{s.LastErrorAt},
 	}
-}
-
-// momentOf is a time in UTC, in whole seconds; nil for never.
-func momentOf(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC().Truncate(time.Second)
-	return &t
 }
 
 // EventReceiver takes the events of one issuer.
@@ -232,27 +222,14 @@ func (a *API) receiveEvent(c *call) error {
 	return problem(http.StatusNotFound, "no such events are taken here: expected the name of an issuer with the option events, and /logout, /events or /revoke as it says")
 }
 
-// readText reads a body of at most 64 KiB of a media type.
-func (c *call) readText(mediaType string) (string, error) {
-	if err := checkContentType(c.r, mediaType); err != nil {
-		return "", err
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-	if err != nil {
-		return "", unread(err, "64 KiB")
-	}
-	c.arriveWithin(0)
-	return string(body), nil
-}
-
 // logout takes a logout token (OpenID Connect Back-Channel Logout 1.0, sections 2.5
 // to 2.8).
 func (r *EventReceiver) logout(c *call) error {
-	body, err := c.readText("application/x-www-form-urlencoded")
+	body, err := c.readBody("application/x-www-form-urlencoded")
 	if err != nil {
 		return err
 	}
-	form, err := url.ParseQuery(body)
+	form, err := url.ParseQuery(string(body))
 	if err != nil || len(form["logout_token"]) != 1 {
 		writeJSON(c.w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": "expected one parameter logout_token in the form"})
 		return nil
@@ -274,23 +251,23 @@ func (r *EventReceiver) logout(c *call) error {
 func (r *EventReceiver) push(c *call) error {
 	if !r.authorized(c.r) {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
-		writeJSON(c.w, http.StatusUnauthorized, eventError{secevent.AuthenticationFailed, "the Authorization header does not hold the bearer token that is configured"})
+		writeEventError(c.w, http.StatusUnauthorized, secevent.AuthenticationFailed, "the Authorization header does not hold the bearer token that is configured")
 		return nil
 	}
-	token, err := c.readText("application/secevent+jwt")
+	token, err := c.readBody("application/secevent+jwt")
 	if err != nil {
 		if p := problemOf(err); p.Status == http.StatusBadRequest {
-			writeJSON(c.w, p.Status, eventError{secevent.InvalidRequest, p.Message})
+			writeEventError(c.w, p.Status, secevent.InvalidRequest, p.Message)
 			return nil
 		}
 		return err
 	}
-	_, err = r.Receiver.SET(c.toTheEnd(), token)
+	_, err = r.Receiver.SET(c.toTheEnd(), string(token))
 	var refusal *secevent.Refusal
 	switch {
 	case errors.As(err, &refusal):
 		c.w.Header().Set("Content-Language", "en")
-		writeJSON(c.w, http.StatusBadRequest, eventError{refusal.Code, refusal.Description})
+		writeEventError(c.w, http.StatusBadRequest, refusal.Code, refusal.Description)
 	case err != nil:
 		return untaken(err)
 	default:
@@ -299,10 +276,12 @@ func (r *EventReceiver) push(c *call) error {
 	return nil
 }
 
-// eventError is the answer of RFC 8935, section 2.3.
-type eventError struct {
-	Err         secevent.Code `json:"err"`
-	Description string        `json:"description"`
+// writeEventError answers as RFC 8935, section 2.3, says.
+func writeEventError(w http.ResponseWriter, status int, code secevent.Code, description string) {
+	writeJSON(w, status, struct {
+		Err         secevent.Code `json:"err"`
+		Description string        `json:"description"`
+	}{code, description})
 }
 
 // authorized compares in constant time, whatever the length.
@@ -323,7 +302,7 @@ func (r *EventReceiver) global(c *call) error {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
 		return problem(http.StatusUnauthorized, "expected a JWT of the issuer in the Authorization header, with the type global-token-revocation+jwt")
 	}
-	body, err := c.readBody()
+	body, err := c.readBody(typeJSON)
 	if err != nil {
 		return err
 	}
@@ -351,22 +330,22 @@ func untaken(err error) error {
 	}
 }
 
-// eventState is how an issuer's events come. Times are null for never.
-type eventState struct {
-	Ways        []string   `json:"ways"`
-	LastEvent   *time.Time `json:"last_event"` // of this node, since it began
-	LastPoll    *time.Time `json:"last_poll"`
-	PollFailure string     `json:"poll_failure"` // of the last poll; empty: it went well
+// EventStatus is how an issuer's events come.
+type EventStatus struct {
+	Ways        []string `json:"ways"`
+	LastEvent   Moment   `json:"last_event"` // of this node, since it began
+	LastPoll    Moment   `json:"last_poll"`
+	PollFailure string   `json:"poll_failure"` // of the last poll; empty: it went well
 }
 
-func (r *EventReceiver) state() *eventState {
+func (r *EventReceiver) state() *EventStatus {
 	if r == nil {
 		return nil
 	}
-	state := &eventState{Ways: r.Ways, LastEvent: momentOf(r.LastEvent())}
+	state := &EventStatus{Ways: r.Ways, LastEvent: Moment{r.LastEvent()}}
 	if r.Poller != nil {
 		at, failure := r.Poller.LastPoll()
-		state.LastPoll, state.PollFailure = momentOf(at), failure
+		state.LastPoll, state.PollFailure = Moment{at}, failure
 	}
 	return state
 }

@@ -67,7 +67,7 @@ func (a *API) licenseStatus(c *call) error {
 // putLicense installs a license.
 func (a *API) putLicense(c *call) error {
 	const action = "license.install"
-	body, err := c.readBody()
+	body, err := c.readBody(typeJSON)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -149,8 +150,8 @@ func TestTheOpenAPIDocumentHasTheMembers(t *testing.T) {
 	d := readDocument(t)
 	for name, value := range map[string]any{
 		"Userinfo": userInfo{}, "Serverinfo": serverInfo{}, "LicenseStatus": license.Status{}, "License": license.License{},
-		"LicensePayload": license.Payload{}, "SignedEntry": signedEntry{}, "Comparison": comparison{}, "Status": status{},
-		"OperatorLicense": LicenseStatus{}, "Issuer": issuerState{}, "Explanation": explanation{}, "Revocation": shownRevocation{},
+		"LicensePayload": license.Payload{}, "SignedEntry": signedEntry{}, "Comparison": Comparison[account.Account]{}, "Status": Status{},
+		"OperatorLicense": LicenseStatus{}, "Issuer": IssuerStatus{}, "Explanation": Explanation{}, "Revocation": Revocation{},
 	} {
 		d.compare(t, name, d.Components.Schemas[name], reflect.TypeOf(value))
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,28 +31,27 @@ type Revocations interface {
 	StorageState() registry.StorageState
 }
 
-// shownRevocation is a revocation as the API shows it. Exactly one of its targets is
-// there.
-type shownRevocation struct {
-	ID           string    `json:"id"`
-	Issuer       string    `json:"issuer"` // its configured name; empty: it has none any more
-	Identifier   string    `json:"issuer_identifier"`
-	Subject      string    `json:"subject,omitzero"`
-	Session      string    `json:"session,omitzero"`
-	Client       string    `json:"client,omitzero"`
-	TokenID      string    `json:"token_id,omitzero"`
-	IssuedBefore int64     `json:"issued_before"` // Unix seconds
-	Reason       string    `json:"reason"`
-	By           string    `json:"by"`
-	CreatedAt    time.Time `json:"created_at"`
-	ExpiresAt    time.Time `json:"expires_at"`
+// Revocation is a revocation as the API shows it. Exactly one of its targets is there.
+type Revocation struct {
+	ID           string `json:"id"`
+	Issuer       string `json:"issuer"` // its configured name; empty: it has none any more
+	Identifier   string `json:"issuer_identifier"`
+	Subject      string `json:"subject,omitzero"`
+	Session      string `json:"session,omitzero"`
+	Client       string `json:"client,omitzero"`
+	TokenID      string `json:"token_id,omitzero"`
+	IssuedBefore int64  `json:"issued_before"` // Unix seconds
+	Reason       string `json:"reason"`
+	By           string `json:"by"`
+	CreatedAt    Moment `json:"created_at"`
+	ExpiresAt    Moment `json:"expires_at"`
 }
 
-func (a *API) shown(r *revocation.Revocation) shownRevocation {
+func (a *API) shown(r *revocation.Revocation) Revocation {
 	key := r.Key()
-	s := shownRevocation{
+	s := Revocation{
 		ID: r.ID(), Issuer: a.issuerName(key.Issuer), Identifier: key.Issuer, IssuedBefore: r.IssuedBefore().Unix(),
-		Reason: r.Reason(), By: r.By(), CreatedAt: r.CreatedAt(), ExpiresAt: r.ExpiresAt(),
+		Reason: r.Reason(), By: r.By(), CreatedAt: Moment{r.CreatedAt()}, ExpiresAt: Moment{r.ExpiresAt()},
 	}
 	*map[revocation.Target]*string{
 		revocation.Subject: &s.Subject, revocation.Session: &s.Session, revocation.Client: &s.Client, revocation.TokenID: &s.TokenID,
@@ -207,23 +205,15 @@ func (a *API) listRevocations(c *call) error {
 		return (called == "" || r.Key().Issuer == called) && (search == "" || holds(r.Name()) || holds(r.Reason()) || holds(r.By()))
 	}
 	page := a.services.Revocations.Page(q)
-	listed := make([]listedRevocation, len(page))
-	for i, r := range page {
-		listed[i] = listedRevocation{a, r}
-	}
-	writeList(c.w, listed)
+	writeList(c.w, func(yield func(Revocation) bool) { // one at a time: there may be a million
+		for _, r := range page {
+			if !yield(a.shown(r)) {
+				return
+			}
+		}
+	})
 	return nil
 }
-
-// listedRevocation is one that becomes JSON when its turn comes: there may be a
-// million.
-type listedRevocation struct {
-	api *API
-	r   *revocation.Revocation
-}
-
-// MarshalJSON writes it as the API shows it.
-func (l listedRevocation) MarshalJSON() ([]byte, error) { return json.Marshal(l.api.shown(l.r)) }
 
 // awaitRevocations waits for their first reading. Without it, what is stored would
 // seem not to be there.
@@ -231,9 +221,7 @@ func (a *API) awaitRevocations(c *call) error {
 	if a.services.Revocations.AwaitReading(c.r.Context()) {
 		return nil
 	}
-	unread := problem(auth.ErrRevocationsUnavailable.Status, auth.ErrRevocationsUnavailable.Message)
-	unread.RetryAfter = auth.ErrRevocationsUnavailable.RetryAfter
-	return unread
+	return refused(auth.ErrRevocationsUnavailable)
 }
 
 // deleteRevocation lets the tokens in again that a revocation refuses.

@@ -206,7 +206,7 @@ func (a *API) listActivations(c *call) error {
 			stamp(r.Created), stamp(r.Checked), stamp(r.Expires), stamp(r.Ends),
 		})
 	}
-	writeList(c.w, list)
+	writeList(c.w, slices.Values(list))
 	return nil
 }
 

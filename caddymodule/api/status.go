@@ -53,19 +53,19 @@ type ProofState struct {
 	OtherNodes   int    `json:"other_nodes"`   // that share the storage; counted with nonce off only
 }
 
-// status is the answer of /api/status.
-type status struct {
-	Version     string          `json:"version"`
-	Node        string          `json:"node"`    // this machine's name; empty: not known
-	License     *LicenseStatus  `json:"license"` // null: no license is asked for
-	Issuers     []issuerState   `json:"issuers"`
-	Accounts    accountState    `json:"accounts"`
-	Revocations revocationState `json:"revocations"`
-	Seats       *SeatState      `json:"seats"`    // null: no login brings a license
-	DPoP        *ProofState     `json:"dpop"`     // null: the configuration does not speak of it
-	Refusals    map[string]int  `json:"refusals"` // of the last hour, by reason
-	Hour        Hour            `json:"hour"`
-	Changes     []Change        `json:"changes"` // the last ones at this node, the newest first
+// Status is the answer of /api/status.
+type Status struct {
+	Version     string            `json:"version"`
+	Node        string            `json:"node"`    // this machine's name; empty: not known
+	License     *LicenseStatus    `json:"license"` // null: no license is asked for
+	Issuers     []IssuerStatus    `json:"issuers"`
+	Accounts    *AccountStatus    `json:"accounts"`
+	Revocations *RevocationStatus `json:"revocations"` // nil: of an older server
+	Seats       *SeatState        `json:"seats"`       // null: no login brings a license
+	DPoP        *ProofState       `json:"dpop"`        // null: the configuration does not speak of it
+	Refusals    map[string]int    `json:"refusals"`    // of the last hour, by reason
+	Hour        Hour              `json:"hour"`
+	Changes     []Change          `json:"changes"` // the last ones at this node, the newest first
 }
 
 // Hour is what became of requests in the last hour.
@@ -111,24 +111,26 @@ type SeatCount struct {
 	Seats   int    `json:"seats"` // that there are; 0: any number
 }
 
-type accountState struct {
+// AccountStatus counts the service accounts that this node knows.
+type AccountStatus struct {
 	Active   int `json:"active"`
 	Inactive int `json:"inactive"`
 	Expired  int `json:"expired"`
 	// Unconfirmed are for an issuer that had the name of a configured one, and let
 	// nobody in. They are counted above, too.
-	Unconfirmed int        `json:"unconfirmed"`
-	Loaded      bool       `json:"loaded"`       // they were read at least once
-	SyncedAt    *time.Time `json:"synced_at"`    // when storage last confirmed them; null: never
-	StorageAway bool       `json:"storage_away"` // or it holds something else
+	Unconfirmed int    `json:"unconfirmed"`
+	Loaded      bool   `json:"loaded"`       // they were read at least once
+	SyncedAt    Moment `json:"synced_at"`    // when storage last confirmed them
+	StorageAway bool   `json:"storage_away"` // or it holds something else
 	// Storage is ready, unread, away, emptied or diverged.
 	Storage account.StorageState `json:"storage"`
 }
 
-type revocationState struct {
-	Count    int        `json:"count"`     // in force
-	Loaded   bool       `json:"loaded"`    // they were read at least once
-	SyncedAt *time.Time `json:"synced_at"` // when storage last confirmed them; null: never
+// RevocationStatus counts the revocations that this node knows.
+type RevocationStatus struct {
+	Count    int    `json:"count"`     // in force
+	Loaded   bool   `json:"loaded"`    // they were read at least once
+	SyncedAt Moment `json:"synced_at"` // when storage last confirmed them
 	// Storage is ready, unread, away or emptied.
 	Storage registry.StorageState `json:"storage"`
 }
@@ -138,17 +140,18 @@ func (a *API) getStatus(c *call) error {
 	accounts := a.services.Accounts
 	counts := accounts.Counts()
 	hour := a.services.Operation.Hour()
-	s := status{
-		Version: a.services.Operation.Version, Node: a.services.Operation.Node, Issuers: a.issuerStates(),
+	s := Status{
+		Version: a.services.Operation.Version, Node: a.services.Operation.Node, Issuers: a.issuerStatuses(),
 		Refusals: hour.refusals(), Hour: hour, Changes: append([]Change{}, a.services.Operation.Changes()...),
-		Accounts: accountState{
+		Revocations: &RevocationStatus{},
+		Accounts: &AccountStatus{
 			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
-			Loaded: accounts.Loaded(), SyncedAt: momentOf(accounts.Synced()),
+			Loaded: accounts.Loaded(), SyncedAt: Moment{accounts.Synced()},
 			StorageAway: accounts.Unavailable(), Storage: accounts.StorageState(),
 		},
 	}
 	if revoked := a.services.Revocations; revoked != nil {
-		s.Revocations = revocationState{revoked.Count(), revoked.Loaded(), momentOf(revoked.Synced()), revoked.StorageState()}
+		s.Revocations = &RevocationStatus{revoked.Count(), revoked.Loaded(), Moment{revoked.Synced()}, revoked.StorageState()}
 	}
 	for _, n := range accounts.Unconfirmed(a.services.Issuers) {
 		s.Accounts.Unconfirmed += n

@@ -10,6 +10,8 @@ import (
 	"net/url"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 func (p *program) keys() *cobra.Command {
@@ -53,7 +55,7 @@ It needs a token of the admin group.
 }
 
 // printKeys shows issuers, their keys, and what is particular about some of them.
-func (p *program) printKeys(cmd *cobra.Command, issuers []issuerStatus) error {
+func (p *program) printKeys(cmd *cobra.Command, issuers []api.IssuerStatus) error {
 	keyRows := table{header: []string{"ISSUER", "KEY ID", "TYPE", "ALGORITHM", "USE"}}
 	notes := table{header: []string{"ISSUER", "NOTE"}}
 	for _, s := range issuers {
@@ -148,7 +150,7 @@ func (s *server) refresh(ctx context.Context, name string) (refreshed, error) {
 		result.Message = reason(err)
 		return result, err
 	}
-	var status issuerStatus
+	var status api.IssuerStatus
 	if json.Unmarshal(body, &status) == nil && status.LastError != "" {
 		result.Message = s.sanitize(status.LastError)
 		return result, errors.New(name + ": " + result.Message)
@@ -185,50 +187,8 @@ func printRefreshed(cmd *cobra.Command, asJSON bool, results []refreshed) error 
 	return t.print(cmd.OutOrStdout())
 }
 
-// issuerStatus is the state of an issuer and its keys.
-type issuerStatus struct {
-	Name        string      `json:"name"`
-	Issuer      string      `json:"issuer"`
-	Source      string      `json:"source"`
-	Healthy     bool        `json:"healthy"`
-	Keys        []keyStatus `json:"keys"`
-	FetchedAt   moment      `json:"fetched_at"`
-	NextRefresh moment      `json:"next_refresh"`
-	LastError   string      `json:"last_error"`
-	LastErrorAt moment      `json:"last_error_at"`
-	Ignored     []string    `json:"ignored"`  // keys that are not used, and why
-	Restored    bool        `json:"restored"` // from storage, not fetched since
-	// KindsTold: the configuration says how to tell people from machines.
-	KindsTold      *bool  `json:"kinds_told"` // nil: an older server
-	UnclearCallers uint64 `json:"unclear_callers"`
-	// Introspection: nil where the issuer is asked nothing about tokens.
-	Introspection *introspectionStatus `json:"introspection"`
-}
-
-// introspectionStatus is how an issuer answers questions about its tokens.
-type introspectionStatus struct {
-	Endpoint    string `json:"endpoint"`
-	Healthy     bool   `json:"healthy"`
-	Active      uint64 `json:"active"`
-	Inactive    uint64 `json:"inactive"`
-	Failed      uint64 `json:"failed"`
-	Limited     uint64 `json:"limited"`
-	AnsweredAt  moment `json:"answered_at"`
-	LastError   string `json:"last_error"`
-	LastErrorAt moment `json:"last_error_at"`
-}
-
-type keyStatus struct {
-	ID        string `json:"kid"`
-	Type      string `json:"kty"`
-	Algorithm string `json:"alg"`
-	Use       string `json:"use"`
-	// ServesUntil is set for a key that the issuer's last set lacks.
-	ServesUntil moment `json:"serves_until"`
-}
-
 // issuers asks for all issuers, and gives the answer's text as well.
-func (s *server) issuers(ctx context.Context) (list []issuerStatus, text json.RawMessage, err error) {
+func (s *server) issuers(ctx context.Context) (list []api.IssuerStatus, text json.RawMessage, err error) {
 	text, err = s.fetch(ctx, request{method: http.MethodGet, path: "/api/issuers"})
 	if err == nil && !isNull(text) { // null: no issuers
 		err = s.read(text, &list)
@@ -236,7 +196,7 @@ func (s *server) issuers(ctx context.Context) (list []issuerStatus, text json.Ra
 	return list, text, err
 }
 
-func (p *program) issuerTable(issuers []issuerStatus) table {
+func (p *program) issuerTable(issuers []api.IssuerStatus) table {
 	t := table{header: []string{"NAME", "HEALTH", "KEYS", "FETCHED", "NEXT REFRESH", "SOURCE", "LAST ERROR"}}
 	for i := range issuers {
 		s := &issuers[i]
@@ -244,13 +204,13 @@ func (p *program) issuerTable(issuers []issuerStatus) table {
 		if s.LastError != "" && !s.LastErrorAt.IsZero() {
 			failure = distance(s.LastErrorAt.Sub(p.now())) + ": " + failure
 		}
-		t.add(s.Name, s.health(), fmt.Sprint(len(s.Keys)), cmp.Or(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
+		t.add(s.Name, issuerHealth(s), fmt.Sprint(len(s.Keys)), cmp.Or(p.ago(s.FetchedAt), "never"), p.ago(s.NextRefresh), clip(s.Source), failure)
 	}
 	return t
 }
 
 // introspectionTable has a row for each issuer that is asked about its tokens.
-func (p *program) introspectionTable(issuers []issuerStatus) table {
+func (p *program) introspectionTable(issuers []api.IssuerStatus) table {
 	t := table{header: []string{"NAME", "HEALTH", "ACTIVE", "INACTIVE", "FAILED", "LIMITED", "ANSWERED", "ENDPOINT", "LAST ERROR"}}
 	for i := range issuers {
 		s := issuers[i].Introspection
@@ -270,7 +230,7 @@ func (p *program) introspectionTable(issuers []issuerStatus) table {
 	return t
 }
 
-func (s *issuerStatus) health() string {
+func issuerHealth(s *api.IssuerStatus) string {
 	switch {
 	case s.Healthy && s.Restored:
 		return "healthy (kept keys)"
@@ -281,7 +241,7 @@ func (s *issuerStatus) health() string {
 }
 
 // unclearCallers has a row for each issuer whose people cannot be told from machines.
-func unclearCallers(issuers []issuerStatus) (t table) {
+func unclearCallers(issuers []api.IssuerStatus) (t table) {
 	for i := range issuers {
 		s := &issuers[i]
 		switch {
@@ -295,7 +255,7 @@ func unclearCallers(issuers []issuerStatus) (t table) {
 }
 
 // ago is how long ago, or ahead, a time is; empty for none.
-func (p *program) ago(m moment) string {
+func (p *program) ago(m api.Moment) string {
 	if m.IsZero() {
 		return ""
 	}

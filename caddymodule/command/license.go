@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
@@ -195,17 +196,17 @@ const (
 
 // licenseRecord is what a server keeps of a license that it signed.
 type licenseRecord struct {
-	ID       string `json:"id"`
-	KeyID    string `json:"key_id"`
-	SignedAt moment `json:"signed_at"`
-	Actor    string `json:"actor"`
-	Problem  string `json:"error"` // of a record that cannot be read; the rest is then empty
+	ID       string     `json:"id"`
+	KeyID    string     `json:"key_id"`
+	SignedAt api.Moment `json:"signed_at"`
+	Actor    string     `json:"actor"`
+	Problem  string     `json:"error"` // of a record that cannot be read; the rest is then empty
 	License  struct {
 		KeyID   string `json:"key_id"`
 		Payload struct {
 			ID           string       `json:"id"`
 			Type         license.Type `json:"type"`
-			ExpireAt     moment       `json:"expire_at"`
+			ExpireAt     api.Moment   `json:"expire_at"`
 			AllowedHosts []string     `json:"allowed_hosts"`
 			Description  string       `json:"description"`
 		} `json:"payload"`

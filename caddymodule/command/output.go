@@ -209,27 +209,6 @@ func note(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintln(w, plain(fmt.Sprintf(format, args...)))
 }
 
-// moment is a time in a server's answer: RFC 3339 or Unix seconds. Anything else,
-// null included, is the zero time, which means never.
-type moment struct{ time.Time }
-
-// UnmarshalJSON reads it.
-func (m *moment) UnmarshalJSON(data []byte) error {
-	m.Time = time.Time{}
-	if seconds, err := strconv.ParseInt(string(data), 10, 64); err == nil && seconds != 0 {
-		m.Time = time.Unix(seconds, 0).UTC()
-		return nil
-	}
-	var text string
-	if json.Unmarshal(data, &text) != nil {
-		return nil // shown as never
-	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		m.Time = t.UTC()
-	}
-	return nil
-}
-
 // stamp shows a time, and how far from now it is.
 func (p *program) stamp(t time.Time) string {
 	if t.IsZero() {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 func TestPlain(t *testing.T) {
@@ -89,7 +91,7 @@ func TestMomentsAreTolerant(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		`"2026-06-01T14:00:00+02:00"`: noon, `1780315200`: noon, `null`: {}, `""`: {}, `"soon"`: {}, `0`: {}, `{}`: {}, `1.5`: {}, `"0001-01-01T00:00:00Z"`: {},
 	} {
-		m := moment{noon.Add(time.Hour)}
+		m := api.Moment{Time: noon.Add(time.Hour)}
 		if err := json.Unmarshal([]byte(text), &m); err != nil || !m.Equal(want) {
 			t.Errorf("%s is %v, %v; want %v", text, m, err, want)
 		}

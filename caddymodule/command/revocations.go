@@ -15,28 +15,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // revocationsPath is where the API keeps the revocations.
 const revocationsPath = "/api/revocations"
 
-// revocationInfo is a revocation as the API shows it.
-type revocationInfo struct {
-	ID           string `json:"id"`
-	Issuer       string `json:"issuer"`
-	Identifier   string `json:"issuer_identifier"`
-	Subject      string `json:"subject"`
-	Session      string `json:"session"`
-	Client       string `json:"client"`
-	TokenID      string `json:"token_id"`
-	IssuedBefore int64  `json:"issued_before"`
-	Reason       string `json:"reason"`
-	By           string `json:"by"`
-	ExpiresAt    moment `json:"expires_at"`
-}
-
-// target says what is revoked, and its name.
-func (r *revocationInfo) target() (what, name string) {
+// revoked says what is revoked, and its name.
+func revoked(r *api.Revocation) (what, name string) {
 	switch {
 	case r.Subject != "":
 		return "subject", r.Subject
@@ -100,7 +87,7 @@ the admin group.
 		if err != nil {
 			return fmt.Errorf("making the request: %w", err)
 		}
-		var made revocationInfo
+		var made api.Revocation
 		text, err := s.get(ctx, request{method: http.MethodPost, path: revocationsPath, body: body}, &made)
 		if err != nil {
 			return err
@@ -191,8 +178,8 @@ func addToken(cmd *cobra.Command, name string, body map[string]any) error {
 // tokenLeeway is longer than a token is accepted after its end anywhere.
 const tokenLeeway = 10 * time.Minute
 
-func (p *program) printRevocation(w io.Writer, r *revocationInfo) error {
-	what, name := r.target()
+func (p *program) printRevocation(w io.Writer, r *api.Revocation) error {
+	what, name := revoked(r)
 	t := table{}
 	t.add("Revoked", what+" "+name)
 	t.add("Issuer", strings.TrimPrefix(r.Issuer+", "+r.Identifier, ", "))
@@ -261,11 +248,11 @@ func (p *program) revocationList(c *connection) *cobra.Command {
 		}
 		t := table{header: []string{"TARGET", "NAME", "ISSUER", "ISSUED BEFORE", "KEPT UNTIL", "BY", "REASON", "ID"}}
 		for _, raw := range all {
-			var r revocationInfo
+			var r api.Revocation
 			if err := s.read(raw, &r); err != nil {
 				return err
 			}
-			what, name := r.target()
+			what, name := revoked(&r)
 			t.add(what, name, cmp.Or(r.Issuer, r.Identifier), p.unixStamp(r.IssuedBefore), p.stamp(r.ExpiresAt.Time), clip(r.By), clip(r.Reason), r.ID)
 		}
 		return t.print(cmd.OutOrStdout())
@@ -291,11 +278,11 @@ func (s *server) revocations(ctx context.Context, query url.Values, most int) ([
 		if len(page) != limit || len(all) == most {
 			return all, nil
 		}
-		var last revocationInfo
+		var last api.Revocation
 		if err := s.read(page[limit-1], &last); err != nil {
 			return nil, err
 		}
-		_, name := last.target()
+		_, name := revoked(&last)
 		if name < query.Get("after") || last.ID == query.Get("after_id") {
 			return nil, errors.New("the list of " + s.name + " does not go on from page to page")
 		}

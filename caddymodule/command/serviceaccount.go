@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // accountsPath is where the API keeps the service accounts.
@@ -32,9 +33,9 @@ type accountInfo struct {
 	Issuer     string         `json:"issuer"`
 	Identifier string         `json:"issuer_identifier"`
 	By         account.By     `json:"by"`
-	ExpiresAt  moment         `json:"expires_at"`
-	CreatedAt  moment         `json:"created_at"` // zero: declared in the configuration
-	UpdatedAt  moment         `json:"updated_at"`
+	ExpiresAt  api.Moment     `json:"expires_at"`
+	CreatedAt  api.Moment     `json:"created_at"` // zero: declared in the configuration
+	UpdatedAt  api.Moment     `json:"updated_at"`
 }
 
 // serviceAccount is the group of the commands about service accounts.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 const (
@@ -27,14 +28,6 @@ const (
 	// maxResult bounds a line of the answer, in bytes.
 	maxResult = 64 << 10
 )
-
-// importResult is the server's answer about one line.
-type importResult struct {
-	Line    int    `json:"line"`
-	Subject string `json:"subject"`
-	Result  string `json:"result"` // created, updated, unchanged or refused
-	Message string `json:"message,omitempty"`
-}
 
 // importer sends accounts and reports the result of each.
 type importer struct {
@@ -144,7 +137,7 @@ func (i *importer) send(ctx context.Context, chunk []line) error {
 
 // result prints the result of one line, by its number in the file.
 func (i *importer) result(text []byte, chunk []line) error {
-	var r importResult
+	var r api.ImportResult
 	if err := i.server.read(text, &r); err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 func TestGoldenImport(t *testing.T) {
@@ -231,7 +233,7 @@ func TestImportedJSONLinesAreJSON(t *testing.T) {
 	_, s := newSite(t)
 	r := s.typed(manyLines(3)).must("service-account", "import", "--json", "-")
 	for line := range strings.Lines(r.stdout) {
-		var got importResult
+		var got api.ImportResult
 		if err := json.Unmarshal([]byte(line), &got); err != nil || got.Result != "created" || got.Line%2 != 0 {
 			t.Errorf("%s: %+v %v", line, got, err)
 		}

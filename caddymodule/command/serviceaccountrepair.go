@@ -12,32 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
-
-// comparison is what storage holds beside what the server knows.
-type comparison struct {
-	StorageState account.StorageState `json:"storage_state"`
-	Node         *side                `json:"node"`    // nil: nothing
-	Storage      *side                `json:"storage"` // nil: nothing
-	OnlyNode     int                  `json:"only_node"`
-	OnlyStorage  int                  `json:"only_storage"`
-	Different    int                  `json:"different"`
-	Differences  []struct {
-		Issuer  string       `json:"issuer"`
-		Subject string       `json:"subject"`
-		Node    *accountInfo `json:"node"`
-		Storage *accountInfo `json:"storage"`
-	} `json:"differences"`
-	Damaged []string `json:"damaged"`
-}
-
-type side struct {
-	Revision uint64 `json:"revision"`
-	ID       string `json:"id"`
-	Active   int    `json:"active"`
-	Inactive int    `json:"inactive"`
-	Expired  int    `json:"expired"`
-}
 
 func (p *program) accountRepair(c *connection) *cobra.Command {
 	var keep string
@@ -66,7 +42,7 @@ what storage holds is taken over, even if that is nothing. All nodes follow eith
 		if cmd.Flags().Changed("keep") {
 			return repairAccounts(ctx, cmd.OutOrStdout(), s, keep, asJSON)
 		}
-		var found comparison
+		var found api.Comparison[accountInfo]
 		text, err := s.get(ctx, request{method: http.MethodGet, path: accountsPath + ":repair", wait: importWait}, &found)
 		if err != nil {
 			return err
@@ -104,11 +80,11 @@ func repairAccounts(ctx context.Context, w io.Writer, s *server, keep string, as
 	return t.print(w)
 }
 
-func (p *program) printComparison(w io.Writer, c *comparison) error {
+func (p *program) printComparison(w io.Writer, c *api.Comparison[accountInfo]) error {
 	t := table{}
 	t.add("Storage is", storageWords(c.StorageState))
-	t.add("The server knows", c.Node.words())
-	t.add("Storage holds", c.Storage.words())
+	t.add("The server knows", sideWords(c.Node))
+	t.add("Storage holds", sideWords(c.Storage))
 	t.add("Only the server", count(c.OnlyNode, "account"))
 	t.add("Only storage", count(c.OnlyStorage, "account"))
 	t.add("Different", count(c.Different, "account"))
@@ -132,7 +108,7 @@ func (p *program) printComparison(w io.Writer, c *comparison) error {
 	return printTables(w, t, list)
 }
 
-func (s *side) words() string {
+func sideWords(s *api.Side) string {
 	if s == nil {
 		return "nothing"
 	}

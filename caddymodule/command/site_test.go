@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // site is a server that speaks the API as the contract has it.
@@ -226,9 +228,9 @@ func (g *site) importLines(w http.ResponseWriter, r *http.Request, body []byte) 
 	}
 }
 
-func (g *site) importOne(number int, a map[string]any, upsert bool) importResult {
+func (g *site) importOne(number int, a map[string]any, upsert bool) api.ImportResult {
 	subject := a["subject"].(string)
-	result := importResult{Line: number, Subject: subject, Result: "created"}
+	result := api.ImportResult{Line: number, Subject: subject, Result: "created"}
 	switch there := g.accounts[subject]; {
 	case there == nil:
 	case !upsert:

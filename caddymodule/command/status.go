@@ -15,54 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
-
-// serverStatus is the answer of /api/status.
-type serverStatus struct {
-	Version string `json:"version"`
-	License *struct {
-		license.Status
-		Sealed       bool   `json:"sealed"`
-		Source       string `json:"source"`
-		SourceError  string `json:"source_error"`
-		ClockSuspect bool   `json:"clock_suspect"`
-
-		Instance    string                   `json:"instance"`
-		Revocations *active.RevocationStatus `json:"revocation_list"`
-		Renewal     *active.RenewalStatus    `json:"renewal"`
-		Usage       map[string]usage.Share   `json:"usage"`
-	} `json:"license"` // nil: no license is asked for
-	Issuers  []issuerStatus `json:"issuers"`
-	DPoP     *proofStatus   `json:"dpop"`     // nil: not configured, or an older server
-	Refusals map[string]int `json:"refusals"` // of the last hour, by reason
-	Accounts *struct {
-		Active      int    `json:"active"`
-		Inactive    int    `json:"inactive"`
-		Expired     int    `json:"expired"`
-		Unconfirmed int    `json:"unconfirmed"`
-		Loaded      bool   `json:"loaded"`
-		SyncedAt    moment `json:"synced_at"`
-		StorageAway bool   `json:"storage_away"`
-		// Storage is its state; empty from older servers.
-		Storage account.StorageState `json:"storage"`
-	} `json:"accounts"`
-	Revocations *struct {
-		Count  int  `json:"count"`
-		Loaded bool `json:"loaded"`
-	} `json:"revocations"` // nil: an older server
-	Seats *struct {
-		Storage account.StorageState `json:"storage"`
-		Taken   []struct {
-			Account string `json:"account"`
-			Product string `json:"product"`
-			Taken   int    `json:"taken"`
-			Seats   int    `json:"seats"`
-		} `json:"taken"`
-	} `json:"seats"` // nil: no login brings a license
-}
 
 func (p *program) status() *cobra.Command {
 	var c connection
@@ -88,7 +45,7 @@ It needs a token of the admin group.
 	c.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
-		var status serverStatus
+		var status api.Status
 		text, err := s.get(ctx, request{method: http.MethodGet, path: "/api/status"}, &status)
 		if err != nil {
 			return err
@@ -108,7 +65,7 @@ It needs a token of the admin group.
 	return cmd
 }
 
-func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error {
+func (p *program) printStatus(w io.Writer, place string, s *api.Status) error {
 	title := "Gatehouse " + cmp.Or(s.Version, "of unknown version") + " at " + place
 	if _, err := fmt.Fprintln(w, plain(title)); err != nil {
 		return err
@@ -149,15 +106,7 @@ func (p *program) printStatus(w io.Writer, place string, s *serverStatus) error 
 	return nil
 }
 
-// proofStatus is how DPoP proofs are remembered.
-type proofStatus struct {
-	Nonce        string `json:"nonce"`
-	Remembered   int    `json:"remembered"`
-	ReplayMemory int    `json:"replay_memory"`
-	OtherNodes   int    `json:"other_nodes"`
-}
-
-func proofRows(s *proofStatus) table {
+func proofRows(s *api.ProofState) table {
 	t := table{}
 	t.add("Nonce", s.Nonce)
 	if s.OtherNodes > 0 {
@@ -167,7 +116,7 @@ func proofRows(s *proofStatus) table {
 	return t
 }
 
-func (p *program) licenseRows(s *serverStatus) table {
+func (p *program) licenseRows(s *api.Status) table {
 	if s.License == nil {
 		return table{rows: [][]string{{"State", "no license is asked for"}}}
 	}
@@ -254,7 +203,7 @@ func refusalRows(counts map[string]int) table {
 	return t
 }
 
-func (p *program) accountRows(s *serverStatus) table {
+func (p *program) accountRows(s *api.Status) table {
 	t := table{}
 	if !s.Accounts.Loaded {
 		t.add("Loaded", "no: storage was never read")
@@ -273,7 +222,7 @@ func (p *program) accountRows(s *serverStatus) table {
 }
 
 // revocationRows counts what is revoked.
-func revocationRows(s *serverStatus) table {
+func revocationRows(s *api.Status) table {
 	t := table{}
 	if !s.Revocations.Loaded {
 		t.add("Loaded", "no: every token gets 503 until they are read from storage")
@@ -283,7 +232,7 @@ func revocationRows(s *serverStatus) table {
 }
 
 // seatRows are the instances that have a license in exchange for a login.
-func seatRows(s *serverStatus) table {
+func seatRows(s *api.Status) table {
 	t := table{}
 	if s.Seats.Storage != account.Ready {
 		t.add("Storage", string(s.Seats.Storage)+": no license is handed out or renewed")

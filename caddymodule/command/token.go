@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 // token is the group of the commands about bearer tokens.
@@ -32,24 +34,6 @@ func (p *program) token() *cobra.Command {
 // maxExplained is the longest token that is sent, in bytes: longer than any that is
 // let in, so that the server can say that it is too long.
 const maxExplained = 48 << 10
-
-// explanation is the server's answer about a token.
-type explanation struct {
-	Verdict string         `json:"verdict"` // let_in or refused
-	Reason  string         `json:"reason"`
-	Message string         `json:"message"`
-	Issuer  string         `json:"issuer"`
-	Rules   []explained    `json:"rules"`
-	Claims  map[string]any `json:"claims"`
-}
-
-// explained is one rule, and whether the token meets it.
-type explained struct {
-	Rule     string `json:"rule"`
-	Held     *bool  `json:"held"` // nil: not looked at
-	Expected any    `json:"expected"`
-	Found    any    `json:"found"`
-}
 
 func (p *program) tokenExplain() *cobra.Command {
 	var c connection
@@ -99,17 +83,23 @@ token of the admin group, besides the one on stdin.
 		if err != nil {
 			return err
 		}
-		var e explanation
+		var e api.Explanation
 		if err := s.read(text, &e); err != nil {
 			return err
 		}
 		if e.Verdict == "" {
 			return errors.New("the answer of " + s.name + " holds no verdict; is it Caddy's admin endpoint?")
 		}
+		var claims map[string]any
+		if len(e.Claims) > 0 && !isNull(e.Claims) {
+			if err := s.read(e.Claims, &claims); err != nil {
+				return err
+			}
+		}
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
 		}
-		return p.printExplanation(cmd.OutOrStdout(), &e)
+		return p.printExplanation(cmd.OutOrStdout(), &e, claims)
 	})
 	return cmd
 }
@@ -195,7 +185,7 @@ func (s *server) explain(ctx context.Context, question map[string]string) ([]byt
 	return s.fetch(ctx, request{method: http.MethodPost, path: "/api/tokens/explain", body: body})
 }
 
-func (p *program) printExplanation(w io.Writer, e *explanation) error {
+func (p *program) printExplanation(w io.Writer, e *api.Explanation, claims map[string]any) error {
 	head := table{}
 	head.add("Verdict", strings.ReplaceAll(e.Verdict, "_", " "))
 	if e.Reason != "" {
@@ -220,11 +210,11 @@ func (p *program) printExplanation(w io.Writer, e *explanation) error {
 		}
 		rules.addWrapped(mark, r.Rule, valueText(r.Expected), valueText(r.Found))
 	}
-	claims := table{header: []string{"CLAIM", "VALUE"}}
-	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
-		claims.addWrapped(name, valueText(e.Claims[name]))
+	claimRows := table{header: []string{"CLAIM", "VALUE"}}
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		claimRows.addWrapped(name, valueText(claims[name]))
 	}
-	return printTables(w, head, rules, claims)
+	return printTables(w, head, rules, claimRows)
 }
 
 // valueText shows a value of JSON: texts as they are, lists of texts joined,
