@@ -124,10 +124,10 @@ type call struct {
 }
 
 // toTheEnd is the context of a change. A caller who goes away does not stop it
-// half-way, so that the audit log can tell what came of it; storage bounds it.
+// half-way, so that the audit log can say what came of it; storage bounds it.
 func (c *call) toTheEnd() context.Context { return context.WithoutCancel(c.r.Context()) }
 
-// ServeHTTP answers the request if it is for one of the API's routes, and tells
+// ServeHTTP answers the request if it is for one of the API's routes, and reports
 // whether it was. It never answers other paths. On Caddy's admin endpoint, if the
 // configuration says so, a caller is trusted: they may do everything without a token.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request, trusted bool) (ours bool) {
@@ -223,7 +223,7 @@ func (r *route) allow() string {
 
 // Services is what the API works on: one configuration's.
 type Services struct {
-	// Authenticate tells whose token a request carries, and refuses callers whom
+	// Authenticate says whose token a request carries, and refuses callers whom
 	// [CheckGroups] refuses. It is asked once for each request to a route that
 	// needs a token. Nil if the configuration does not say whose tokens may
 	// administer.

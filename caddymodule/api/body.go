@@ -99,7 +99,7 @@ func (c *call) arriveWithin(d time.Duration) {
 	_ = http.NewResponseController(c.w).SetReadDeadline(end)
 }
 
-// unread words why a body of at most so much could not be read.
+// unread is the answer to a body that could not be read; most is its bound, in words.
 func unread(err error, most string) error {
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -173,7 +173,7 @@ func (m *Moment) UnmarshalJSON(data []byte) error {
 }
 
 // writeJSON answers with a JSON document. If writing fails, the caller is gone,
-// and there is nobody left to tell.
+// and nobody is left to read an error.
 func writeJSON(w http.ResponseWriter, status int, document any) {
 	body, err := json.Marshal(document)
 	if err != nil {

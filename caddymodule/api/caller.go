@@ -22,7 +22,7 @@ type Caller struct {
 	// Principal is nil for a caller of the admin endpoint without a token.
 	Principal *auth.Principal
 
-	// Admin tells whether the caller may administer.
+	// Admin reports whether the caller may administer.
 	Admin bool
 }
 
@@ -46,7 +46,7 @@ func (a *API) noIssuer() string {
 	return "several issuers are configured: the option `api { issuer … }` must say whose tokens may administer"
 }
 
-// mayDoAll tells whether the caller is trusted and brings no token. A client without
+// mayDoAll reports whether the caller is trusted and brings no token. A client without
 // one may send the scheme alone, as hoop's command does.
 func (c *call) mayDoAll() bool {
 	if !c.trusted {
@@ -68,7 +68,7 @@ const (
 
 const realm = "gatehouse"
 
-// authenticate tells who is calling, and refuses callers that are not let in.
+// authenticate finds out who is calling, and refuses callers that are not let in.
 func (a *API) authenticate(c *call, who who) error {
 	if c.mayDoAll() {
 		c.caller = Caller{Admin: true}
@@ -77,7 +77,7 @@ func (a *API) authenticate(c *call, who who) error {
 	if a.services.Authenticate == nil {
 		return problem(http.StatusForbidden, a.noIssuer())
 	}
-	var groups []Group // of which a caller must be in one; none: no matter
+	var groups []Group // the caller must be in one of them; none: any caller may
 	switch who {
 	case admins:
 		groups = []Group{a.services.AdminGroup}
@@ -104,8 +104,8 @@ type Group struct {
 	Registered bool
 }
 
-// check refuses who is no member, and who shows what may be an ID token: whatever
-// application somebody logged in to has one.
+// check refuses callers who are not members, and those whose token may be an ID token:
+// every application that somebody has logged in to holds one.
 func (g Group) check(caller *auth.Principal) *auth.Refusal {
 	groups := caller.Groups()
 	if g.Registered {
@@ -253,8 +253,8 @@ func (a *API) rulesOf(name string) (*auth.Predicate, error) {
 	return nil, problem(http.StatusUnprocessableEntity, "rule: no rules are called so, expected one of: "+strings.Join(names, ", "))
 }
 
-// explainToken holds a token against every rule that it would meet; of a route's only
-// if they are named. A refused token is no error here.
+// explainToken checks a token against every rule that it would meet, and against those
+// of a route if they are named. A refused token is no error here.
 func (a *API) explainToken(c *call) error {
 	var asked explained
 	err := expected(expectedExplained, c.readMembers(strictjson.Fields{

@@ -141,7 +141,7 @@ func TestTrustedCaller(t *testing.T) {
 	s.send("GET", "/api/serviceaccounts", "", header("Authorization", "")).fails(t, 401, "")
 }
 
-// Without the issuer's keys nobody can be told; that is not an error of the API.
+// Without the issuer's keys nobody can be recognized; that is not an error of the API.
 func TestKeysThatCannotBeHad(t *testing.T) {
 	s := newSite(t)
 	token := s.admin()

@@ -21,7 +21,7 @@ type IssuerKeys struct {
 	Name string
 	Keys Keys
 
-	// KindsTold: the configuration says how to tell people from machines.
+	// KindsTold: the configuration says how people and machines are distinguished.
 	KindsTold bool
 
 	// UnclearCallers counts the verified tokens that nothing marks as a person's or a
@@ -57,9 +57,9 @@ type IssuerStatus struct {
 	LastErrorAt Moment      `json:"last_error_at"`
 	Ignored     []string    `json:"ignored"`  // keys of the set that are not used, and why
 	Restored    bool        `json:"restored"` // the keys are from storage, not fetched since
-	// KindsTold: a preset or the option kind says how to tell people from machines.
+	// KindsTold: a preset or the option kind says how people and machines are distinguished.
 	KindsTold *bool `json:"kinds_told"` // nil: of an older server
-	// UnclearCallers counts the tokens of which that could not be told.
+	// UnclearCallers counts the tokens of which nothing says whether a person or a machine sent them.
 	UnclearCallers uint64 `json:"unclear_callers"`
 	// Introspection: null where the issuer is asked nothing about its tokens.
 	Introspection *IntrospectionStatus `json:"introspection"`

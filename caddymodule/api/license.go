@@ -87,8 +87,8 @@ func (a *API) putLicense(c *call) error {
 	return nil
 }
 
-// serverInfo describes the server, and the license in force in fewer states than
-// there are.
+// serverInfo describes the server and the license in force, whose state is one of three
+// here.
 type serverInfo struct {
 	Version     string `json:"version"`
 	LicenseInfo struct {

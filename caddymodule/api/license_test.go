@@ -151,7 +151,7 @@ func signing(services *api.Services, s *site) {
 	services.Sign = vendorSigner().Sign
 	services.Signed = active.NewRecord(s.storage.Node(), active.Options{WriteLimit: 200 * time.Millisecond})
 	services.OnSigned = func(actor string, e active.Entry) {
-		s.audit(api.AuditEntry{Actor: actor, Action: "told", Target: e.ID, Outcome: e.License.Payload.Description})
+		s.audit(api.AuditEntry{Actor: actor, Action: "signed", Target: e.ID, Outcome: e.License.Payload.Description})
 	}
 }
 
@@ -204,7 +204,7 @@ func TestSignedLicenseVerifiesAndIsRecorded(t *testing.T) {
 	}
 	s.checkRecord(t)
 	trail := s.trail()
-	if n := strings.Count(trail, "acme/sam license.sign "); n != 3 || strings.Count(trail, "done") != 3 || strings.Count(trail, "told") != 3 {
+	if n := strings.Count(trail, "acme/sam license.sign "); n != 3 || strings.Count(trail, "done") != 3 || strings.Count(trail, " signed ") != 3 {
 		t.Errorf("the audit log is %q", trail)
 	}
 }

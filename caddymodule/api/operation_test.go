@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
-// keys are an issuer's that can be told to fail.
+// keys are an issuer's that can be made to fail.
 type keys struct{ err error }
 
 func (k *keys) Status() issuer.Status {
@@ -134,9 +134,9 @@ func TestStatus(t *testing.T) {
 	s.send(http.MethodGet, "/api/status", "", s.token(nil)).fails(t, 403, "group")
 }
 
-// That storage is out of reach is told at once when it is noticed, and until it is
-// over.
-func TestStatusTellsOfStorage(t *testing.T) {
+// That storage is out of reach is reported as soon as it is noticed, until it answers
+// again.
+func TestStatusReportsStorage(t *testing.T) {
 	s := newSite(t, operating(new(keys)))
 	away := func() any {
 		return s.send(http.MethodGet, "/api/status", "").object(t)["accounts"].(map[string]any)["storage_away"]
@@ -145,7 +145,7 @@ func TestStatusTellsOfStorage(t *testing.T) {
 		s.storage.SetDown(down)
 		for end := time.Now().Add(10 * time.Second); away() != down; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("storage down: %v, and the status tells otherwise", down)
+				t.Fatalf("storage down: %v, and the status says otherwise", down)
 			}
 		}
 	}

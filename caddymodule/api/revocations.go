@@ -70,8 +70,8 @@ func (a *API) issuerName(identifier string) string {
 	return ""
 }
 
-// identifierOf is the identifier of the issuer that is called so, by its name or its
-// identifier; if it is empty, that of the only one.
+// identifierOf gives the identifier of an issuer by its configured name or its
+// identifier; if called is empty, that of the only issuer.
 func (a *API) identifierOf(called string) (string, error) {
 	known := a.services.Issuers
 	var names []string
@@ -224,7 +224,7 @@ func (a *API) awaitRevocations(c *call) error {
 	return refused(auth.ErrRevocationsUnavailable)
 }
 
-// deleteRevocation lets the tokens in again that a revocation refuses.
+// deleteRevocation takes a revocation back: the tokens that it refuses are let in again.
 func (a *API) deleteRevocation(c *call) error {
 	id, err := url.PathUnescape(c.rest)
 	if err != nil || len(id) != 36 {

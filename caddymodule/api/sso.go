@@ -81,7 +81,7 @@ func onceAMinute(next *atomic.Int64, now time.Time) bool {
 	return now.UnixNano() >= at && next.CompareAndSwap(at, now.Add(time.Minute).UnixNano())
 }
 
-// judge decides about a caller without an HMAC.
+// judge decides about a caller who sends no HMAC.
 func (a *API) judge(c *call) *sso.Refusal {
 	if c.mayDoAll() {
 		return nil

@@ -70,7 +70,7 @@ type Status struct {
 
 // Hour is what became of requests in the last hour.
 type Hour struct {
-	Begin  time.Time `json:"begin"` // of the first of 60 minutes; the last is the one that runs
+	Begin  time.Time `json:"begin"` // of the first of 60 minutes; the last is the current one
 	Series []Minutes `json:"series"`
 }
 

@@ -123,27 +123,35 @@ func (p *program) activateOnline(ctx context.Context, cmd *cobra.Command, s *ser
 	if err != nil {
 		return err
 	}
-	if a.out != "" {
-		return p.keepActivated(cmd, text, a)
-	}
-	return p.installActivated(ctx, cmd, s, text, a.asJSON)
-}
-
-// keepActivated puts a license that the vendor sent where the server looks for it. The
-// file is replaced as a whole.
-func (p *program) keepActivated(cmd *cobra.Command, text []byte, a *activating) error {
 	decoded, err := license.Decode(text)
 	if err != nil {
 		return fmt.Errorf("what the vendor sent is no license: %s", plain(err.Error()))
 	}
-	fresh := a.out + ".new"
-	if err := writeNew(fresh, text); err != nil {
+	if a.out != "" {
+		if err := replaceFile(a.out, text); err != nil {
+			return err
+		}
+		return p.printActivated(cmd, decoded, [2]string{"Written", a.out + ", for the server to verify"}, a.asJSON)
+	}
+	// The server verifies it.
+	if _, err = s.fetch(ctx, request{method: http.MethodPut, path: licensePath, body: text}); err != nil {
+		note(cmd.ErrOrStderr(), "The vendor's license was not installed. Its seat is taken; the next activation of this server takes no second one.")
 		return err
 	}
-	if err := os.Rename(fresh, a.out); err != nil {
+	return p.printActivated(cmd, decoded, installed, a.asJSON)
+}
+
+// replaceFile puts data where a server looks for it. It sees the old file or the new one,
+// each as a whole.
+func replaceFile(name string, data []byte) error {
+	fresh := name + ".new"
+	if err := writeNew(fresh, data); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, name); err != nil {
 		return errors.Join(err, os.Remove(fresh))
 	}
-	return p.printActivated(cmd, decoded, [2]string{"Written", a.out + ", for the server to verify"}, a.asJSON)
+	return nil
 }
 
 // logIn has a person log in, and gives what is to be exchanged for a license.
@@ -190,35 +198,16 @@ func (p *program) show(cmd *cobra.Command, address string, noBrowser bool) (past
 		if err := p.open(address); err == nil {
 			note(out, "Log in in the browser that opens now. If none does, open this address:")
 			note(out, "%s", address)
-			return p.pasting(cmd), nil
+			if p.terminal(cmd.InOrStdin()) { // a person is there to paste
+				return cmd.InOrStdin(), nil
+			}
+			return nil, nil
 		}
 	}
 	note(out, "Open this address in a browser and log in:")
 	note(out, "%s", address)
 	note(out, "If the browser is on another machine, paste the address at which the login ends:")
 	return cmd.InOrStdin(), nil
-}
-
-// pasting is stdin if a person is there to paste.
-func (p *program) pasting(cmd *cobra.Command) io.Reader {
-	if p.terminal(cmd.InOrStdin()) {
-		return cmd.InOrStdin()
-	}
-	return nil
-}
-
-// installActivated installs a license that the vendor sent; the server verifies it.
-func (p *program) installActivated(ctx context.Context, cmd *cobra.Command, s *server, text []byte, asJSON bool) error {
-	decoded, err := license.Decode(text)
-	if err != nil {
-		return fmt.Errorf("what the vendor sent is no license: %s", plain(err.Error()))
-	}
-	_, err = s.fetch(ctx, request{method: http.MethodPut, path: "/api/orgs/license", body: text})
-	if err != nil {
-		note(cmd.ErrOrStderr(), "The vendor's license was not installed. Its seat is taken; the next activation of this server takes no second one.")
-		return err
-	}
-	return p.printActivated(cmd, decoded, installed, asJSON)
 }
 
 // installed is what the table says of a license that the server has taken.

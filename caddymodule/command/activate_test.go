@@ -158,7 +158,7 @@ func TestActivateByPaste(t *testing.T) {
 	}
 }
 
-// TestActivateRefused: what goes wrong is told, and nothing is installed.
+// TestActivateRefused: what goes wrong is reported, and nothing is installed.
 func TestActivateRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		end    string // of the login

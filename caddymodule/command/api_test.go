@@ -17,10 +17,10 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
-// keySet stands for an issuer's keys.
 // certificatePEM is a certificate as far as anybody looks.
 const certificatePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
+// keySet stands for an issuer's keys.
 type keySet struct{ status issuer.Status }
 
 func (k keySet) Status() issuer.Status         { return k.status }

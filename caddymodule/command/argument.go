@@ -92,8 +92,8 @@ func parseEnforcement(pairs []string) (map[string]license.Enforcement, error) {
 	return words, nil
 }
 
-// parseSpan reads a duration as [license.ParseTTL] does, for another flag than
-// its own.
+// parseSpan reads a duration as [license.ParseTTL] does, and names the flag in its
+// error.
 func parseSpan(flag, text string) (time.Duration, error) {
 	d, err := license.ParseTTL(text)
 	var bad *license.Error
@@ -218,7 +218,7 @@ func checkLimit(cmd *cobra.Command, limit int) error {
 	return nil
 }
 
-// isTerminal tells whether a stream is a terminal.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // A descriptor is a small number.

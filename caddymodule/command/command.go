@@ -12,8 +12,8 @@
 // stdin, never from arguments, and never shown.
 //
 // Decisions about tokens and licenses, and the HTTP API itself, have no place here.
-// The package knows the server by its answers only, and ignores members that it
-// does not know.
+// The package knows the server by its answers only, reads them by the types of package
+// api, and ignores members that it does not know.
 package command
 
 import (
@@ -104,7 +104,8 @@ func group(cmd *cobra.Command) {
 		}
 		return unknown(args[0])
 	}
-	// Of a misspelt command with a flag, the flag is right. Those below inherit this.
+	// After a misspelt command, its flags are unknown, but the command is what is wrong.
+	// The commands below inherit this.
 	cmd.SetFlagErrorFunc(func(at *cobra.Command, err error) error {
 		if words := at.Flags().Args(); at == cmd && len(words) > 0 {
 			return unknown(words[0])
@@ -128,7 +129,7 @@ var (
 )
 
 // finish adds what all commands have in common: files are suggested only where one
-// is wanted, and the help tells the exit status.
+// is wanted, and the help says the exit status.
 func finish(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		finish(child)

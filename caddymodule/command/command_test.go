@@ -39,8 +39,8 @@ func (s *shell) completions(words ...string) (found []string, directive string) 
 
 func (s *shell) wantCompletions(directive string, want []string, words ...string) {
 	s.t.Helper()
-	if got, told := s.completions(words...); !slices.Equal(got, want) || told != directive {
-		s.t.Errorf("%q: got %q %s; want %q %s", words, got, told, want, directive)
+	if got, given := s.completions(words...); !slices.Equal(got, want) || given != directive {
+		s.t.Errorf("%q: got %q %s; want %q %s", words, got, given, want, directive)
 	}
 }
 

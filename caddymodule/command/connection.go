@@ -124,8 +124,8 @@ func siteServer(address string) (*server, error) {
 // noRedirect keeps the token from being sent elsewhere.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// isLocal tells whether a host is this machine. The unspecified address, dialed,
-// is.
+// isLocal reports whether a host is this machine. The unspecified address is,
+// when it is dialed.
 func isLocal(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || loopback.Host(host) || err == nil && ip.IsUnspecified()
@@ -343,7 +343,7 @@ func (s *server) hint(resp *http.Response, ours bool) string {
 	return fmt.Sprintf("The %v may not do this: give one of the group that may with --token-file FILE or in %s", s.token, tokenVariable)
 }
 
-// isStatus tells whether an error is the server's answer with that status.
+// isStatus reports whether an error is the server's answer with that status.
 func isStatus(err error, status int) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.status == status

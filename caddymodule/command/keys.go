@@ -240,13 +240,13 @@ func issuerHealth(s *api.IssuerStatus) string {
 	return "not healthy"
 }
 
-// unclearCallers has a row for each issuer whose people cannot be told from machines.
+// unclearCallers has a row for each issuer of whose callers nothing says whether they are people or machines.
 func unclearCallers(issuers []api.IssuerStatus) (t table) {
 	for i := range issuers {
 		s := &issuers[i]
 		switch {
 		case s.UnclearCallers > 0:
-			t.add(s.Name, fmt.Sprintf("nothing told whether a person or a machine brought %d of its tokens: set preset or kind", s.UnclearCallers))
+			t.add(s.Name, fmt.Sprintf("nothing says whether a person or a machine sent %d of its tokens: set preset or kind", s.UnclearCallers))
 		case s.KindsTold != nil && !*s.KindsTold:
 			t.add(s.Name, "nothing says how to tell people from machines, but for the marks of common issuers: set kind, or another preset")
 		}

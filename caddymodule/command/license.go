@@ -20,6 +20,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
 )
 
+// licensePath is where the API keeps the license in force.
+const licensePath = "/api/orgs/license"
+
 // license is the group of commands about the license that a deployment has, and about
 // those that a vendor takes back.
 func (p *program) license() *cobra.Command {
@@ -75,7 +78,7 @@ configuration names.
 		if host != "" {
 			query.Set("host", host)
 		}
-		if _, err := s.fetch(ctx, request{method: http.MethodPut, path: "/api/orgs/license", query: query, body: data}); err != nil {
+		if _, err := s.fetch(ctx, request{method: http.MethodPut, path: licensePath, query: query, body: data}); err != nil {
 			return err
 		}
 		if asJSON {
@@ -190,7 +193,8 @@ func (p *program) printUsage(cmd *cobra.Command, report []byte, instance string,
 const (
 	// licensePage is how many records are asked for at once.
 	licensePage = 200
-	// shownKey is as much of a key's id as tells keys apart at a glance.
+	// shownKey is how many characters of a key's id a table shows: enough to see which
+	// keys are the same.
 	shownKey = 12
 )
 

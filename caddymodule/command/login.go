@@ -132,7 +132,7 @@ func (l *login) readPasted(pasted io.Reader, complain func(error)) {
 
 var errForeign = errors.New("this is not the end of the login that was begun here")
 
-// take takes what a login ended with, if its state is that of this one.
+// take accepts what a login ended with if it has the state of this one.
 func (l *login) take(values url.Values) error {
 	if subtle.ConstantTimeCompare([]byte(values.Get("state")), []byte(l.state)) != 1 {
 		return errForeign
@@ -201,7 +201,7 @@ func (l *login) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// end words what became of a login.
+// end says what became of a login.
 func (l *login) end(values url.Values) (words string, status int) {
 	if err := l.take(values); err != nil {
 		return "Error: " + err.Error() + ".", http.StatusBadRequest

@@ -269,7 +269,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d s", d/time.Second)
 }
 
-// unicodeTerminal tells whether a stream is a terminal that shows more than ASCII,
+// unicodeTerminal reports whether a stream is a terminal that shows more than ASCII,
 // going by the locale (POSIX.1-2017, section 8.2).
 func (p *program) unicodeTerminal(stream io.Writer) bool {
 	if !p.terminal(stream) {

@@ -147,7 +147,7 @@ func TestOnlyDataOnStdout(t *testing.T) {
 	s.program.secret = func(any) ([]byte, error) { return []byte("aaaa.bbbb.cccc"), nil }
 	for _, onTerminal := range []bool{false, true} {
 		s.program.terminal = func(any) bool { return onTerminal }
-		for _, command := range []struct{ args, stdin, told string }{
+		for _, command := range []struct{ args, stdin, note string }{
 			{"keygen --out " + filepath.Join(t.TempDir(), "vendor.key"), "", "note: "},
 			{"inspect -", s.license(), "note: "},
 			{"status", "", ""},
@@ -172,7 +172,7 @@ func TestOnlyDataOnStdout(t *testing.T) {
 			if _, err := decoder.Token(); values == 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("%s: stdout is not JSON: %q", command.args, r.stdout)
 			}
-			if !strings.Contains(r.stderr, command.told) || strings.Contains(r.stdout+r.stderr, "\x1b[3") {
+			if !strings.Contains(r.stderr, command.note) || strings.Contains(r.stdout+r.stderr, "\x1b[3") {
 				t.Errorf("%s: stderr is %q", command.args, r.stderr)
 			}
 		}

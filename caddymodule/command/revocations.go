@@ -148,16 +148,12 @@ func addToken(cmd *cobra.Command, name string, body map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("reading the token: %w", err)
 	}
-	text := strings.TrimSpace(string(data))
-	if scheme, rest, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "bearer") {
-		text = strings.TrimSpace(rest)
-	}
 	var claims struct {
 		Issuer  string  `json:"iss"`
 		ID      string  `json:"jti"`
 		Expires float64 `json:"exp"`
 	}
-	parts := strings.Split(text, ".")
+	parts := strings.Split(withoutScheme(data), ".")
 	var payload []byte
 	if len(parts) == 3 {
 		payload, err = base64.RawURLEncoding.DecodeString(parts[1])

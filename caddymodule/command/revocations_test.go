@@ -13,10 +13,10 @@ const someRevocation = `{"id":"62ae998c-f4f4-5bc5-9660-68c68a1dd4bc","issuer":"a
 	`"issued_before":1800000000,"reason":"left","by":"acme/root","created_at":"2027-01-15T08:00:00Z","expires_at":"2027-01-16T08:00:00Z"}`
 
 // tokenFile writes what may be a token.
-func tokenFile(t *testing.T, payload string) string {
+func tokenFile(t *testing.T, scheme, payload string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token.jwt")
-	token := "Bearer e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln\n"
+	token := scheme + " e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln\n"
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,10 @@ func TestRevokeSends(t *testing.T) {
 		`{"client":"web","issued_before":1798761600}`:           {"--client", "web", "--issued-before", "2027-01-01"},
 		`{"expires_at":"2030-01-01T00:00:00Z","subject":"bob"}`: {"--subject", "bob", "--until", "2030-01-01"},
 		`{"expires_at":"2100-01-01T00:10:00Z","issuer":"https://login.acme.example","token_id":"t-1"}`: {
-			"--token", tokenFile(t, `{"iss":"https://login.acme.example","jti":"t-1","exp":4102444800}`),
+			"--token", tokenFile(t, "Bearer", `{"iss":"https://login.acme.example","jti":"t-1","exp":4102444800}`),
+		},
+		`{"issuer":"https://login.acme.example","token_id":"t-2"}`: {
+			"--token", tokenFile(t, "DPoP", `{"iss":"https://login.acme.example","jti":"t-2"}`),
 		},
 	} {
 		r := s.run(append([]string{"revoke"}, args...)...)
@@ -56,8 +59,8 @@ func TestRevokeRefusesBeforeItSends(t *testing.T) {
 		"at least one of the flags":     {},
 		"none of the others can be":     {"--subject", "a", "--client", "b"},
 		"--subject is empty":            {"--subject", ""},
-		"holds no signed JWT":           {"--token", tokenFile(t, "x")},
-		"names no issuer":               {"--token", tokenFile(t, `{"iss":"https://login.acme.example"}`)},
+		"holds no signed JWT":           {"--token", tokenFile(t, "Bearer", "x")},
+		"names no issuer":               {"--token", tokenFile(t, "Bearer", `{"iss":"https://login.acme.example"}`)},
 		`--issued-before: found "soon"`: {"--subject", "a", "--issued-before", "soon"},
 		`--until: found "never"`:        {"--subject", "a", "--until", "never"},
 	} {

@@ -64,7 +64,7 @@ func TestStatusWithStorageAway(t *testing.T) {
 	}
 }
 
-// What went wrong in several ways is told in one line.
+// What went wrong in several ways is reported in one line.
 func TestErrorsOfSeveralLines(t *testing.T) {
 	g, s := newSite(t)
 	g.issuers = `[{"name":"lost","issuer":"https://lost.example","last_error":"metadata: refused\nkeys: refused\n"}]`

@@ -130,7 +130,7 @@ func (i *importer) send(ctx context.Context, chunk []line) error {
 		return errors.Join(renumbered(err, chunk), i.out.Flush())
 	}
 	if answered != len(chunk) {
-		return fmt.Errorf("%s told of %d of %s; list the accounts to see what is written", i.server.name, answered, count(len(chunk), "line"))
+		return fmt.Errorf("%s reported %d of %s; list the accounts to see what is written", i.server.name, answered, count(len(chunk), "line"))
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (i *importer) result(text []byte, chunk []line) error {
 		return err
 	}
 	if r.Line < 1 || r.Line > len(chunk) {
-		return fmt.Errorf("%s told of a line %d, and there are %d", i.server.name, r.Line, len(chunk))
+		return fmt.Errorf("%s reported a line %d, and there are %d", i.server.name, r.Line, len(chunk))
 	}
 	r.Line = chunk[r.Line-1].number
 	r.Message = i.server.sanitize(r.Message)
@@ -150,7 +150,7 @@ func (i *importer) result(text []byte, chunk []line) error {
 	case "created", "updated", "unchanged", "refused":
 		i.counts[r.Result]++
 	default:
-		return fmt.Errorf("%s told of line %d that it was %.40q; want created, updated, unchanged or refused", i.server.name, r.Line, r.Result)
+		return fmt.Errorf("%s reported line %d as %.40q; want created, updated, unchanged or refused", i.server.name, r.Line, r.Result)
 	}
 	if i.asJSON {
 		text, err := json.Marshal(r)

@@ -80,7 +80,7 @@ func TestImportChecksFirst(t *testing.T) {
 	many := strings.Repeat("x\n", 200)
 	r = s.typed(many).fails([]string{"stdin:1: ", "stdin:50: ", "and 150 more"}, "service-account", "import", "-")
 	if strings.Contains(r.stderr, "stdin:51:") {
-		t.Error("line 51 is told of as well")
+		t.Error("line 51 is reported as well")
 	}
 }
 
@@ -148,10 +148,10 @@ func TestImportStopsHalfway(t *testing.T) {
 	}{
 		"storage":   {answer{status: 503, header: http.Header{"Retry-After": {"5"}}, body: `{"message":"storage cannot be written now"}`}, "HTTP 503"},
 		"bad line":  {answer{status: 400, body: `{"message":"line 3: name: is bad; nothing was written"}`}, "line 10006: name: is bad"},
-		"few":       {answer{status: 200, body: `{"line":1,"subject":"job-005000","result":"created"}`}, "told of 1 of 1000 lines"},
+		"few":       {answer{status: 200, body: `{"line":1,"subject":"job-005000","result":"created"}`}, "reported 1 of 1000 lines"},
 		"no JSON":   {answer{status: 200, body: "hello\n"}, "is not what Gatehouse answers"},
-		"odd line":  {answer{status: 200, body: `{"line":1001,"subject":"a","result":"created"}`}, "told of a line 1001"},
-		"odd word":  {answer{status: 200, body: `{"line":1,"subject":"a","result":"eaten"}`}, `it was "eaten"`},
+		"odd line":  {answer{status: 200, body: `{"line":1001,"subject":"a","result":"created"}`}, "reported a line 1001"},
+		"odd word":  {answer{status: 200, body: `{"line":1,"subject":"a","result":"eaten"}`}, `as "eaten"`},
 		"long line": {answer{status: 200, body: `{"line":1,"subject":"` + strings.Repeat("x", 70000) + `"}`}, "token too long"},
 	} {
 		t.Run(name, func(t *testing.T) {

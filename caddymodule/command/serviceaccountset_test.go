@@ -82,7 +82,7 @@ func TestAccountSet(t *testing.T) {
 	}
 }
 
-// TestAccountsOfTwoIssuers: a command is told which is meant, or asks.
+// TestAccountsOfTwoIssuers: a flag says which is meant, or the command asks.
 func TestAccountsOfTwoIssuers(t *testing.T) {
 	registry, s, _ := atTwo(t)
 	for _, name := range []string{"acme", "other"} {

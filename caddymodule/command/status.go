@@ -51,7 +51,7 @@ It needs a token of the admin group.
 			return err
 		}
 		if status.Accounts == nil {
-			return errors.New("the answer of " + s.name + " tells of no accounts; is it Caddy's admin endpoint?")
+			return errors.New("the answer of " + s.name + " holds no accounts; is it Caddy's admin endpoint?")
 		}
 		var away error
 		if status.Accounts.StorageAway {
@@ -80,7 +80,7 @@ func (p *program) printStatus(w io.Writer, place string, s *api.Status) error {
 		{"SERVICE ACCOUNTS", p.accountRows(s)},
 		{"REFUSALS OF THE LAST HOUR", refusalRows(s.Refusals)},
 	}
-	if s.Revocations != nil { // older servers tell of none
+	if s.Revocations != nil { // older servers have none
 		parts = slices.Insert(parts, 3, part{"REVOCATIONS", revocationRows(s)})
 	}
 	if s.Seats != nil {
@@ -90,7 +90,7 @@ func (p *program) printStatus(w io.Writer, place string, s *api.Status) error {
 		parts = slices.Insert(parts, 2, part{"QUESTIONS ABOUT TOKENS", asked})
 	}
 	if unclear := unclearCallers(s.Issuers); len(unclear.rows) > 0 {
-		parts = slices.Insert(parts, 2, part{"CALLERS WHO CANNOT BE TOLD", unclear})
+		parts = slices.Insert(parts, 2, part{"CALLERS OF UNKNOWN KIND", unclear})
 	}
 	if s.DPoP != nil {
 		parts = slices.Insert(parts, len(parts)-1, part{"DPOP PROOFS", proofRows(s.DPoP)})

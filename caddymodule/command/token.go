@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -119,17 +118,24 @@ func (p *program) readToken(cmd *cobra.Command) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the token: %w", err)
 	}
-	text := strings.TrimSpace(string(data))
-	if scheme, rest, ok := strings.Cut(text, " "); ok && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "dpop")) {
-		text = strings.TrimSpace(rest)
-	}
+	text := withoutScheme(data)
 	if text == "" || !utf8.ValidString(text) {
 		return "", errors.New("stdin holds no token; want a bearer token and nothing else")
 	}
 	return text, nil
 }
 
-// proofFiles say what the sender of a bound token shows besides.
+// withoutScheme is a token without space around it, and without the scheme that stands
+// before it in an Authorization header.
+func withoutScheme(data []byte) string {
+	text := strings.TrimSpace(string(data))
+	if scheme, rest, ok := strings.Cut(text, " "); ok && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "dpop")) {
+		return strings.TrimSpace(rest)
+	}
+	return text
+}
+
+// proofFiles say what the sender of a bound token shows besides the token.
 type proofFiles struct {
 	proof, method, url, certificate string
 }
@@ -149,7 +155,11 @@ func (f *proofFiles) question(token string) (map[string]string, error) {
 		if path == "" {
 			continue
 		}
-		text, err := readTextFile(path)
+		data, err := readFile(path, maxExplained)
+		text := strings.TrimSpace(string(data))
+		if err == nil && (text == "" || !utf8.ValidString(text)) {
+			err = errors.New(path + " holds no text")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the %s: %w", member, err)
 		}
@@ -159,20 +169,6 @@ func (f *proofFiles) question(token string) (map[string]string, error) {
 		question["method"], question["url"] = f.method, f.url
 	}
 	return question, nil
-}
-
-func readTextFile(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	data, err := readBounded(file, path, maxExplained)
-	text := strings.TrimSpace(string(data))
-	if err == nil && (text == "" || !utf8.ValidString(text)) {
-		err = errors.New(path + " holds no text")
-	}
-	return text, err
 }
 
 // explain sends a token to be explained. No error shows it, nor its proof.

@@ -91,7 +91,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 	return nil
 }
 
-// isTerminal tells whether to color: on a terminal, without NO_COLOR (no-color.org).
+// isTerminal reports whether to color: on a terminal, without NO_COLOR (no-color.org).
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))

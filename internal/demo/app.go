@@ -57,7 +57,7 @@ func landing(site string) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-"+nonce+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Referrer-Policy", "no-referrer")
-		// A caller that has gone away is no matter for a demo.
+		// It does not matter to a demo if the caller has gone away.
 		_ = landingPage.Execute(w, map[string]string{
 			"Nonce": nonce, "Site": site, "Code": r.URL.Query().Get("code"), "Error": r.URL.Query().Get("error"),
 		})

@@ -21,7 +21,7 @@ type Step struct {
 	Line  string // for a POSIX shell, after the lines of the steps before
 }
 
-// Keeps tells whether the line sets what later lines use: a function or a
+// Keeps reports whether the line sets what later lines use: a function or a
 // variable.
 func (s Step) Keeps() bool { return keeps.MatchString(s.Line) }
 
