@@ -113,13 +113,21 @@ http://SITE {
 // startSlowly starts a Caddy with that storage.
 func startSlowly(t *testing.T, engine string) *apiGateway {
 	t.Helper()
+	g := prepareSlowly(t)
+	g.loadWith(engine)
+	return g
+}
+
+// prepareSlowly is for tests of the first seconds: what they send is made before
+// [apiGateway.loadWith] starts the Caddy.
+func prepareSlowly(t *testing.T) *apiGateway {
+	t.Helper()
 	g := &apiGateway{prepare(t), newIssuer(t), nil}
 	t.Cleanup(func() {
 		if err := caddy.Load([]byte(`{"admin":{"disabled":true,"config":{"persist":false}}}`), true); err != nil {
 			t.Errorf("switching the admin endpoint off: %v", err)
 		}
 	})
-	g.loadWith(engine)
 	return g
 }
 
@@ -153,8 +161,9 @@ func TestAStartWaitsForItsAccounts(t *testing.T) {
 	filled := faultstorage.New(faultstorage.Faults{})
 	register(t, filled, 3000)
 	const trip = 50 * time.Millisecond
-	g := startSlowly(t, newEngine(t, withTrip(filled, trip)))
-	tokens := g.machines(100)
+	g := prepareSlowly(t)
+	tokens, stranger := g.machines(100), g.machine("nobody")
+	g.loadWith(newEngine(t, withTrip(filled, trip)))
 	wantAll := func(t *testing.T, when string) {
 		t.Helper()
 		begun := time.Now()
@@ -164,14 +173,14 @@ func TestAStartWaitsForItsAccounts(t *testing.T) {
 		t.Logf("%s: %v", when, time.Since(begun))
 	}
 	wantAll(t, "at a start")
-	if got := g.get("/", g.machine("nobody")); got.status != http.StatusUnauthorized {
+	if got := g.get("/", stranger); got.status != http.StatusUnauthorized {
 		t.Errorf("got %d for a stranger, want 401", got.status)
 	}
 	g.loadWith(newEngine(t, withTrip(filled, trip)))
 	wantAll(t, "at a reload to another storage")
 	g.stop()
 	g.loadWith(newEngine(t, withTrip(filled, trip)))
-	if got := g.get("/", g.machine("nobody")); got.status != http.StatusUnauthorized {
+	if got := g.get("/", stranger); got.status != http.StatusUnauthorized {
 		t.Errorf("got %d for a stranger in the first moments, want 401", got.status)
 	}
 }
@@ -214,8 +223,9 @@ func TestAStartWithStorageAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			engine.SetDown(true)
-			g := startSlowly(t, newEngine(t, engine))
+			g := prepareSlowly(t)
 			tokens := g.machines(50)
+			g.loadWith(newEngine(t, engine))
 			begun := time.Now()
 			if counts := g.all(tokens); counts[http.StatusServiceUnavailable] != len(tokens) {
 				t.Errorf("got %v, want all refused with 503", counts)
@@ -244,12 +254,17 @@ func TestAStartWithStorageAway(t *testing.T) {
 	}
 }
 
-// Callers who go away leave nothing behind.
+// Callers who go away leave nothing behind. The reading takes a minute: so long there
+// is something to wait for, however late the callers come.
 func TestNobodyWaitsForAccountsLongerThanTheirCaller(t *testing.T) {
-	g := startSlowly(t, newEngine(t, faultstorage.New(faultstorage.Faults{Trip: 20 * time.Second})))
+	filled := faultstorage.New(faultstorage.Faults{})
+	register(t, filled, 1000)
+	g := prepareSlowly(t)
+	tokens := g.machines(20)
+	g.loadWith(newEngine(t, withTrip(filled, 2*time.Second)))
 	ctx, cancel := context.WithCancel(t.Context())
 	var requests sync.WaitGroup
-	for _, token := range g.machines(20) {
+	for _, token := range tokens {
 		requests.Go(func() {
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.site+"/", nil)
 			if err != nil {
