@@ -348,9 +348,13 @@ func (l *loader[K, R]) reportMended(record string) {
 	}
 }
 
-// reportEnded reports records whose time is over since the last turn.
+// reportEnded reports records whose time is over since it last did. They end on a
+// second, so that it has something to do once a second, however often a turn is.
 func (l *loader[K, R]) reportEnded() {
 	now := l.r.now()
+	if now.Unix() == l.endedTo.Unix() {
+		return
+	}
 	var changed []Changed[R]
 	for _, s := range l.r.current.Load().shards {
 		for _, ended := range s.endedBetween(l.endedTo, now) {

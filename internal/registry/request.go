@@ -45,7 +45,7 @@ type request[K comparable, R any] struct {
 	result   any
 	mended   []string
 	doubts   map[string]any // of attempts that may have succeeded, by the id of their revision
-	progress chan int       // how many changes are written; a newer number replaces an older one
+	progress chan int       // how many changes are written; a newer number replaces an older one; nil: nobody asks
 	done     chan struct{}  // closed when result or err are there
 	err      error
 }
@@ -109,7 +109,10 @@ func (r *Registry[K, R]) Repair(ctx context.Context, keep Keep) (mended []string
 func (r *Registry[K, R]) perform(ctx context.Context, req *request[K, R], progress func(done int)) error {
 	req.now, req.begun = r.now().Unix(), time.Now()
 	req.deadline = req.begun.Add(r.writeLimit + time.Duration(req.size)*time.Millisecond)
-	req.doubts, req.progress, req.done = map[string]any{}, make(chan int, 1), make(chan struct{})
+	req.doubts, req.done = map[string]any{}, make(chan struct{})
+	if progress != nil {
+		req.progress = make(chan int, 1)
+	}
 	if err := r.enqueue(req); err != nil {
 		return err
 	}
@@ -123,9 +126,7 @@ func (r *Registry[K, R]) perform(ctx context.Context, req *request[K, R], progre
 			}
 			return req.err
 		case n := <-req.progress:
-			if progress != nil {
-				progress(n)
-			}
+			progress(n)
 		case <-ctx.Done():
 			req.stage.CompareAndSwap(waiting, abandoned)
 			return ctx.Err()

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 )
@@ -120,12 +122,12 @@ func (v *revision) contains(other *revision) bool {
 
 // names reports whether the revision names the record of that folder.
 func (v *revision) names(f folder, key string) bool {
-	for i, digest := range v.digests {
-		if digest != "" && f.shard(i, digest) == key {
-			return true
-		}
+	parts := shardForm.FindStringSubmatch(strings.TrimPrefix(key, string(f)))
+	if parts == nil {
+		return false
 	}
-	return false
+	i, err := strconv.ParseUint(parts[1], 16, 8)
+	return err == nil && v.digests[i] == parts[2]
 }
 
 func (v *revision) encode() []byte {
