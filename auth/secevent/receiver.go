@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -99,7 +101,28 @@ func (r *Receiver) take(ctx context.Context, e *Event, err error) (Outcome, erro
 		received.Kind, received.Outcome = refusal.Kind, Refused
 	}
 	r.observe(received)
+	if received.Outcome == Revoked { // with many others, as those that came together are written together
+		_ = inTurn(ctx, func() {})
+	}
 	return received.Outcome, received.Err
+}
+
+// turns bounds the events that are worked on at once, so that a burst of them leaves
+// half of the processors to requests.
+var turns = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+// inTurn does some work for an event when it is its turn, and after the requests that
+// are ready to go on. The error is that of ctx.
+func inTurn(ctx context.Context, work func()) error {
+	select {
+	case turns <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for other events: %w", ctx.Err())
+	}
+	defer func() { <-turns }()
+	runtime.Gosched()
+	work()
+	return nil
 }
 
 func (r *Receiver) carryOut(ctx context.Context, e *Event) Received {

@@ -142,8 +142,8 @@ func (s *Source) isLate(issuedAt time.Time) bool {
 func (s *Source) verify(ctx context.Context, t *signedToken) error {
 	before := s.config.Keys.JWKS()
 	choice := before.Choose(t.hint)
-	if t.signedBy(choice.Keys) {
-		return nil
+	if signed, err := t.signedBy(ctx, choice.Keys); signed || err != nil {
+		return err
 	}
 	if choice.Known {
 		s.config.Keys.Suspect()
@@ -158,14 +158,20 @@ func (s *Source) verify(ctx context.Context, t *signedToken) error {
 		return refuse(InvalidKey, "no key of the issuer signed it")
 	case err != nil:
 		return errors.Join(ErrKeys, err)
-	case !t.signedBy(jwks.Choose(t.hint).Keys):
-		return refuse(InvalidKey, "no key of the issuer signed it")
 	}
-	return nil
+	signed, err := t.signedBy(ctx, jwks.Choose(t.hint).Keys)
+	if err == nil && !signed {
+		err = refuse(InvalidKey, "no key of the issuer signed it")
+	}
+	return err
 }
 
-func (t *signedToken) signedBy(keys []*issuer.Key) bool {
-	return slices.ContainsFunc(keys, func(key *issuer.Key) bool {
-		return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
+// signedBy tells whether one of the keys signed the token. The error is that of ctx.
+func (t *signedToken) signedBy(ctx context.Context, keys []*issuer.Key) (signed bool, err error) {
+	err = inTurn(ctx, func() {
+		signed = slices.ContainsFunc(keys, func(key *issuer.Key) bool {
+			return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
+		})
 	})
+	return signed, err
 }
