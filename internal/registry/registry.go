@@ -41,9 +41,9 @@
 // # In which file is what
 //
 // A change goes from request.go to keeper.go, which waits for the lock and calls
-// commit.go; that has the change made of a [Work] and written by write.go. What storage
-// shows goes through loader.go into the snapshot that look-ups read. revision.go and
-// past.go tell states apart that came to be without each other.
+// commit.go; that has the change made of a [Work], and writes it. What storage shows
+// goes through loader.go into the snapshot that look-ups read. revision.go tells states
+// apart that came to be without each other.
 //
 // # What is not here
 //
