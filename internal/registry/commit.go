@@ -21,16 +21,25 @@ type committer[K comparable, R any] struct {
 	*loader[K, R]
 	copyDue   bool // the copy is not yet what the revision record is
 	healAt    time.Time
-	retired   time.Time // when records that had ended were last removed
-	isEmptied bool      // and what is known is to be written again
-	garbage   garbage
-	first     *revision // of the registry that this node began, or tried to; nil: it never did
+	retired   time.Time            // when records that had ended were last removed
+	isEmptied bool                 // and what is known is to be written again
+	unnamed   map[string]time.Time // records that no revision names, with when they may be deleted
+	sweepAt   time.Time            // when more of them are looked for
+	first     *revision            // of the registry that this node began, or tried to; nil: it never did
 }
 
 // isDue reports whether there is something to write though nobody asks for it.
 func (c *committer[K, R]) isDue() bool {
 	isOlder := !c.staleAt.IsZero() && time.Since(c.staleAt) >= staleLimit
-	return c.head != nil && (c.shown.mend || c.copyDue || c.fork != nil || isOlder || c.garbage.isDue() || c.isEmptied || c.mayRetire())
+	if c.head == nil || c.shown.mend || c.copyDue || c.fork != nil || isOlder || c.isEmptied || c.mayRetire() {
+		return c.head != nil
+	}
+	for _, until := range c.unnamed {
+		if !time.Now().Before(until) {
+			return true
+		}
+	}
+	return false
 }
 
 // mayRetire reports whether records that ended are to be removed: not one by one, as
@@ -79,8 +88,8 @@ func (c *committer[K, R]) commit(reqs []*request[K, R]) ([]*request[K, R], error
 		req.finish(result, nil)
 	}
 	if c.head != nil {
-		c.garbage.sweep(c.lease, c.r.folder, c.head, c.r.linger)
-		c.garbage.collect(c.lease, c.r.folder, c.head)
+		c.sweep()
+		c.collect()
 	}
 	return nil, c.checkCopy()
 }
@@ -184,9 +193,9 @@ func (c *committer[K, R]) write(b *basis[K, R], w *Work[K, R], reqs []*request[K
 	}
 	for _, i := range p.shards {
 		delete(lost, i)
-		delete(c.garbage.until, c.r.folder.shard(i, p.rev.digests[i]))
+		delete(c.unnamed, c.r.folder.shard(i, p.rev.digests[i]))
 		if old := b.rev.digests[i]; old != "" {
-			c.garbage.until[c.r.folder.shard(i, old)] = time.Now().Add(stay)
+			c.unnamed[c.r.folder.shard(i, old)] = time.Now().Add(stay)
 		}
 	}
 	switch {
@@ -231,7 +240,7 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 	for i, of := range changes {
 		records := w.kind.with(next.shards[i], of)
 		record, digest := w.kind.encode(i, p.rev.Seq, p.rev.ID, records)
-		next.shards[i] = newShard(w.kind, records, origin{Seq: p.rev.Seq, Revision: p.rev.ID, Digest: digest})
+		next.shards[i] = newShard(w.kind, records, p.rev.Seq, p.rev.ID, digest)
 		p.rev.digests[i], p.records[i], p.counts[i] = digest, record, len(of)
 		p.shards = append(p.shards, i)
 	}
@@ -252,7 +261,7 @@ func (p *plan[K, R]) record(f folder, n int) (key string, value []byte) {
 func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) error {
 	for n := range p.shards {
 		key, _ := p.record(c.r.folder, n)
-		c.garbage.until[key] = p.begun.Add(c.r.linger) // until the revision names it
+		c.unnamed[key] = p.begun.Add(c.r.linger) // until the revision names it
 	}
 	ctx := c.lease.Context()
 	failed := make([]bool, len(p.shards))

@@ -88,7 +88,7 @@ func (r *Registry[K, R]) observer() (func(Event[R]), bool) {
 	if lease == nil {
 		return nil, false
 	}
-	return lease.Host.observe.(func(Event[R])), true
+	return lease.Host.Observe, true
 }
 
 // StorageState says how a registry found its storage.

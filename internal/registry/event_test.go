@@ -12,7 +12,7 @@ func TestChangesAreNeverDropped(t *testing.T) {
 	r := New(items, Options{})
 	var heard []Event[item]
 	r.note(Event[item]{Kind: Updated, Changes: []Changed[item]{{Before: &item{}}}})
-	r.leases.Attach(t.Context(), storage.NewClient(nil, 0), host{observe: func(e Event[item]) { heard = append(heard, e) }})
+	r.leases.Attach(t.Context(), storage.NewClient(nil, 0), Host[item]{Observe: func(e Event[item]) { heard = append(heard, e) }})
 	const count = 3 * storage.MaxEvents
 	for i := range count {
 		r.note(Event[item]{Kind: Unavailable})

@@ -18,17 +18,17 @@ type keeper[K comparable, R any] struct {
 	committer *committer[K, R]
 	outage    *outage[K, R]
 
-	lock      *locking  // asked for, held or being given back; nil: none of these
-	refreshAt time.Time // of the next look at storage
-	retryAt   time.Time // before that the lock is not asked for
-	failures  int       // since it was last held
+	lock      *locking[R] // asked for, held or being given back; nil: none of these
+	refreshAt time.Time   // of the next look at storage
+	retryAt   time.Time   // before that the lock is not asked for
+	failures  int         // since it was last held
 }
 
 func newKeeper[K comparable, R any](r *Registry[K, R]) *keeper[K, R] {
 	l := &loader[K, R]{r: r, damaged: map[int]string{}, reported: map[string]bool{}, endedTo: r.now()}
 	return &keeper[K, R]{
 		r: r, loader: l,
-		committer: &committer[K, R]{loader: l, retired: time.Now(), garbage: garbage{until: map[string]time.Time{}}},
+		committer: &committer[K, R]{loader: l, retired: time.Now(), unnamed: map[string]time.Time{}},
 		outage:    &outage[K, R]{r: r, reading: Ready, writing: Ready},
 	}
 }
@@ -74,7 +74,7 @@ func (k *keeper[K, R]) turn() {
 		if saw, err := k.look(); err == nil && saw == current {
 			k.committer.heal()
 		}
-		k.refreshAt = time.Now().Add(storage.Spread(k.loader.lease.Host.refresh, 0.1))
+		k.refreshAt = time.Now().Add(storage.Spread(k.loader.lease.Host.Refresh, 0.1))
 	}
 	if k.lock == nil && k.pending() && !time.Now().Before(k.retryAt) {
 		k.askForLock()
@@ -203,8 +203,8 @@ func (k *keeper[K, R]) failed(err error) {
 // given back. It runs beside the keeper, which must not wait for either. The lock is
 // asked for anew only once it has ended: giving back is tried several times, and
 // would else take away the next one.
-type locking struct {
-	h        *lease
+type locking[R any] struct {
+	h        *lease[R]
 	cancel   context.CancelFunc
 	answer   chan error    // one; nil: the lock is held
 	release  chan struct{} // closed when the lock is not needed any more
@@ -213,9 +213,9 @@ type locking struct {
 }
 
 // beginLock asks for the lock of that lease; the answer comes over the channel.
-func beginLock[K comparable, R any](h *lease, r *Registry[K, R]) *locking {
+func beginLock[K comparable, R any](h *lease[R], r *Registry[K, R]) *locking[R] {
 	ctx, cancel := context.WithCancel(h.Context())
-	l := &locking{h: h, cancel: cancel, answer: make(chan error, 1), release: make(chan struct{}), ended: make(chan struct{})}
+	l := &locking[R]{h: h, cancel: cancel, answer: make(chan error, 1), release: make(chan struct{}), ended: make(chan struct{})}
 	r.work.Go(func() {
 		defer r.poke()
 		err := h.Lock(ctx, r.kind.Lock)
@@ -235,7 +235,7 @@ func beginLock[K comparable, R any](h *lease, r *Registry[K, R]) *locking {
 }
 
 // giveBack ends the need for the lock, whether it is held or still waited for.
-func (l *locking) giveBack() {
+func (l *locking[R]) giveBack() {
 	if !l.released {
 		l.released = true
 		l.cancel()

@@ -122,12 +122,6 @@ func (f folder) isShard(key string) bool {
 	return len(key) > len(f) && key[:len(f)] == string(f) && shardForm.MatchString(key[len(f):])
 }
 
-// isOurs reports whether the key is one of the records: a listing may hold temporary
-// files.
-func (f folder) isOurs(key string) bool {
-	return key == f.revision() || key == f.copied() || f.isShard(key)
-}
-
 const (
 	maxRevision  = 64 << 10
 	maxShard     = 256 << 20
@@ -178,10 +172,11 @@ func (k *Kind[K, R]) encode(i int, seq uint64, revision string, records []*R) (r
 
 // parse reads the record of the shard with that number. Its errors go on from the
 // name of the record, and quote nothing of it. Nothing of the record stays in memory.
-func (k *Kind[K, R]) parse(i int, record []byte) ([]*R, origin, error) {
+// Records that did not change are those of old, so that they are in memory once.
+func (k *Kind[K, R]) parse(i int, record []byte, old *shard[K, R]) (*shard[K, R], error) {
 	body, digest, err := unseal("shard", record, maxShard)
 	if err != nil {
-		return nil, origin{}, err
+		return nil, err
 	}
 	first, rest, _ := bytes.Cut(body, []byte("\n"))
 	var head struct {
@@ -191,11 +186,11 @@ func (k *Kind[K, R]) parse(i int, record []byte) ([]*R, origin, error) {
 		Counts   map[string]int `json:",embed"`
 	}
 	if err := json.Unmarshal(first, &head, json.RejectUnknownMembers(true)); err != nil || len(head.Counts) > 1 {
-		return nil, origin{}, errors.New("its second line is not that of a shard")
+		return nil, errors.New("its second line is not that of a shard")
 	}
 	lines := bytes.Count(rest, []byte("\n"))
 	if count, ok := head.Counts[k.Plural]; !ok || count != lines || head.Shard != shardName(i) || !idForm.MatchString(head.Revision) {
-		return nil, origin{}, errors.New("its second line is that of another shard")
+		return nil, errors.New("its second line is that of another shard")
 	}
 	records := make([]*R, 0, lines)
 	read := k.Reader()
@@ -211,14 +206,18 @@ func (k *Kind[K, R]) parse(i int, record []byte) ([]*R, origin, error) {
 			err = errors.New("it is not in order")
 		}
 		if err != nil {
-			return nil, origin{}, fmt.Errorf("line %d: %w", n+3, err)
+			return nil, fmt.Errorf("line %d: %w", n+3, err)
+		}
+		key := k.Key(r)
+		if known := old.find(k.Hash(key), key); known != nil && k.Equal(known, r) {
+			r = known
 		}
 		records = append(records, r)
 	}
 	if len(rest) > 0 {
-		return nil, origin{}, errors.New("something follows the last line")
+		return nil, errors.New("something follows the last line")
 	}
-	return records, origin{Seq: head.Seq, Revision: head.Revision, Digest: digest}, nil
+	return newShard(k, records, head.Seq, head.Revision, digest), nil
 }
 
 // EncodeShard makes the record that storage holds of some records, for the tests of a
@@ -230,6 +229,6 @@ func (k Kind[K, R]) EncodeShard(number int, records []*R) []byte {
 
 // ParseShard reads such a record as it is read from storage.
 func (k Kind[K, R]) ParseShard(number int, record []byte) ([]*R, error) {
-	records, _, err := k.complete().parse(number, record)
-	return records, err
+	s, err := k.complete().parse(number, record, nil)
+	return s.members(), err
 }

@@ -19,7 +19,7 @@ var (
 // its committer use it.
 type loader[K comparable, R any] struct {
 	r     *Registry[K, R]
-	lease *lease // in use; nil: there is none
+	lease *lease[R] // in use; nil: there is none
 
 	head      *revision       // of what is known; nil: nothing is stored yet
 	past      past[R]         // what led to it
@@ -153,7 +153,7 @@ func (l *loader[K, R]) readCopy() (*revision, error) {
 // confirmNone returns nil only if nothing is stored yet. That a record is not
 // found says little: some storages answer so while they are down.
 func (l *loader[K, R]) confirmNone(found reading, why error) error {
-	keys, err := l.r.folder.list(l.lease)
+	keys, err := l.r.folder.list(l.lease.Context(), l.lease.Client)
 	switch {
 	case err != nil && l.head != nil:
 		return fmt.Errorf("%w; if it stays so: %s (%w, and %w)", errGone, l.r.kind.Repair, why, err)
@@ -317,7 +317,7 @@ func (l *loader[K, R]) publish(rev *revision, next *Snapshot[K, R], lost map[int
 			l.reportMended(record)
 		}
 	}
-	l.damaged, l.recheckAt = damaged, time.Now().Add(10*l.lease.Host.refresh)
+	l.damaged, l.recheckAt = damaged, time.Now().Add(10*l.lease.Host.Refresh)
 	l.markLoaded()
 	if len(changed) > 0 {
 		l.r.note(Event[R]{Kind: Updated, Changes: changed})
@@ -357,8 +357,8 @@ func (l *loader[K, R]) reportEnded() {
 	}
 	var changed []Changed[R]
 	for _, s := range l.r.current.Load().shards {
-		for _, ended := range s.endedBetween(l.endedTo, now) {
-			changed = append(changed, Changed[R]{Before: ended, After: ended})
+		for n := s.endedAt(l.endedTo); n < s.endedAt(now); n++ {
+			changed = append(changed, Changed[R]{Before: s.ending[n], After: s.ending[n]})
 		}
 	}
 	l.endedTo = now

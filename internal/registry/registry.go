@@ -109,7 +109,7 @@ type Registry[K comparable, R any] struct {
 	linger     time.Duration
 	retire     time.Duration
 
-	leases storage.Leases[host]
+	leases storage.Leases[Host[R]]
 	events storage.Mailbox[Event[R]]
 
 	current      atomic.Pointer[Snapshot[K, R]]
@@ -189,7 +189,7 @@ func (r *Registry[K, R]) Attach(h Host[R]) (detach func()) {
 		h.Refresh = DefaultRefresh
 	}
 	h.Refresh = max(h.Refresh, MinRefresh)
-	lease := r.leases.Attach(r.ctx, storage.NewClient(h.Storage, r.callLimit), host{h.Refresh, h.Observe})
+	lease := r.leases.Attach(r.ctx, storage.NewClient(h.Storage, r.callLimit), h)
 	if !r.running {
 		r.running = true
 		r.work.Go(newKeeper(r).run)

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -142,8 +143,8 @@ func (c *committer[K, R]) heal() {
 	if c.head == nil || c.shown.raw == nil || c.shown.mend || time.Now().Before(c.healAt) {
 		return
 	}
-	c.healAt = time.Now().Add(storage.Spread(healEvery*c.lease.Host.refresh, 0.1))
-	listed, err := c.r.folder.list(c.lease)
+	c.healAt = time.Now().Add(storage.Spread(healEvery*c.lease.Host.Refresh, 0.1))
+	listed, err := c.r.folder.list(c.lease.Context(), c.lease.Client)
 	if err != nil {
 		return // the next look will find them
 	}
@@ -211,7 +212,7 @@ func (r *Registry[K, R]) Compare() (*Comparison[K, R], error) {
 	}
 	known, head := r.current.Load(), r.head.Load()
 	c := &Comparison[K, R]{StorageState: r.StorageState(), Node: side(head, known)}
-	rev, err := r.folder.anyRevision(h)
+	rev, err := r.folder.anyRevision(h.Context(), h.Client)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
@@ -251,10 +252,10 @@ func side[K comparable, R any](rev *revision, records *Snapshot[K, R]) *Side[K, 
 
 // anyRevision reads the revision record or, if that cannot be used, its copy. It is
 // nil if storage holds neither.
-func (f folder) anyRevision(h *lease) (*revision, error) {
+func (f folder) anyRevision(ctx context.Context, c *storage.Client) (*revision, error) {
 	var why error
 	for _, key := range []string{f.revision(), f.copied()} {
-		raw, err := h.Load(h.Context(), key)
+		raw, err := c.Load(ctx, key)
 		if err == nil {
 			var rev *revision
 			if rev, err = parseRevision(raw); err == nil {
@@ -263,7 +264,7 @@ func (f folder) anyRevision(h *lease) (*revision, error) {
 		}
 		why = cmp.Or(why, fmt.Errorf("%s: %w", key, err))
 	}
-	keys, err := f.list(h)
+	keys, err := f.list(ctx, c)
 	switch {
 	case err != nil:
 		return nil, err

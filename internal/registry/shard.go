@@ -24,27 +24,24 @@ func shardName(i int) string { return hex.EncodeToString([]byte{byte(i)}) }
 // shard is one part of the records. It never changes once built.
 type shard[K comparable, R any] struct {
 	kind    *Kind[K, R]
-	origin  origin
 	records []*R // in order
 	ending  []*R // those that end, by when
 	table   table[R]
 	ids     func() table[R] // made when it is asked for first, as it seldom is
 	summary any
-}
 
-// origin tells which record of storage holds the shard's content; zero: none yet.
-type origin struct {
-	Seq      uint64 // of the revision it was written for
-	Revision string // the id of that
-	Digest   string // of the record; part of its key
+	// Of the record in storage that holds this content:
+	seq          uint64 // the number of the revision that it was written for
+	revision     string // the id of that
+	recordDigest string // part of its key; empty: there is none yet
 }
 
 // newShard makes a shard of sorted records, which it keeps. The table of ids is made
 // when a record is first looked for by its id, which only people do: for a million
 // accounts that takes a second and 11 MB.
-func newShard[K comparable, R any](k *Kind[K, R], records []*R, from origin) *shard[K, R] {
+func newShard[K comparable, R any](k *Kind[K, R], records []*R, seq uint64, revision, digest string) *shard[K, R] {
 	s := &shard[K, R]{
-		kind: k, origin: from, records: records,
+		kind: k, seq: seq, revision: revision, recordDigest: digest, records: records,
 		table: newTable(records, func(r *R) uint64 { return k.Hash(k.Key(r)) }),
 		ids: sync.OnceValue(func() table[R] {
 			return newTable(records, func(r *R) uint64 { id := k.ID(r); return binary.BigEndian.Uint64(id[:]) })
@@ -67,28 +64,7 @@ func (s *shard[K, R]) find(h uint64, key K) *R {
 	if s == nil {
 		return nil
 	}
-	p := s.table.begin(h)
-	for r := s.table.next(&p); r != nil; r = s.table.next(&p) {
-		if s.kind.Is(r, key) {
-			return r
-		}
-	}
-	return nil
-}
-
-// like are the records that match among those whose hash may be h, in order.
-func (s *shard[K, R]) like(h uint64, match func(*R) bool) (found []*R) {
-	if s == nil {
-		return nil
-	}
-	p := s.table.begin(h)
-	for r := s.table.next(&p); r != nil; r = s.table.next(&p) {
-		if match(r) {
-			found = append(found, r)
-		}
-	}
-	slices.SortFunc(found, s.kind.Compare)
-	return found
+	return s.table.find(h, func(r *R) bool { return s.kind.Is(r, key) })
 }
 
 // findID returns the record with the id; nil: none.
@@ -96,26 +72,15 @@ func (s *shard[K, R]) findID(id uuid.UUID) *R {
 	if s == nil || s.kind.ID == nil {
 		return nil
 	}
-	ids := s.ids()
-	p := ids.begin(binary.BigEndian.Uint64(id[:])) // the id is a digest already
-	for r := ids.next(&p); r != nil; r = ids.next(&p) {
-		if s.kind.ID(r) == id {
-			return r
-		}
-	}
-	return nil
-}
-
-// endedBetween are the records that end after from, until to.
-func (s *shard[K, R]) endedBetween(from, to time.Time) []*R {
-	if s == nil {
-		return nil
-	}
-	return s.ending[s.endedAt(from):max(s.endedAt(to), s.endedAt(from))]
+	// The id is a digest already.
+	return s.ids().find(binary.BigEndian.Uint64(id[:]), func(r *R) bool { return s.kind.ID(r) == id })
 }
 
 // endedAt counts the records that have ended.
 func (s *shard[K, R]) endedAt(t time.Time) int {
+	if s == nil {
+		return 0
+	}
 	at := t.Unix()
 	return sort.Search(len(s.ending), func(i int) bool { return s.kind.Ends(s.ending[i]) > at })
 }
@@ -146,17 +111,6 @@ func (k *Kind[K, R]) with(s *shard[K, R], changes map[K]*R) []*R {
 	return next
 }
 
-// share replaces records by equal ones of old, so that those that did not change are
-// in memory once.
-func (k *Kind[K, R]) share(fresh []*R, old *shard[K, R]) {
-	for i, r := range fresh {
-		key := k.Key(r)
-		if known := old.find(k.Hash(key), key); known != nil && k.Equal(known, r) {
-			fresh[i] = known
-		}
-	}
-}
-
 // difference lists what became of the records of one shard.
 func (k *Kind[K, R]) difference(old, fresh *shard[K, R]) []Changed[R] {
 	var changed []Changed[R]
@@ -184,12 +138,12 @@ func (s *shard[K, R]) digest() string {
 	if s == nil {
 		return ""
 	}
-	return s.origin.Digest
+	return s.recordDigest
 }
 
 // encode makes the record that the shard was read from.
 func (s *shard[K, R]) encode(i int) []byte {
-	record, _ := s.kind.encode(i, s.origin.Seq, s.origin.Revision, s.records)
+	record, _ := s.kind.encode(i, s.seq, s.revision, s.records)
 	return record
 }
 
@@ -212,46 +166,35 @@ const bucketSize = 7
 func newTable[R any](records []*R, hashOf func(*R) uint64) table[R] {
 	t := make(table[R], len(records)/(bucketSize-1)+1) // at least one place is free
 	for _, r := range records {
-		p := t.begin(hashOf(r))
-		for slices.Index(t[p.bucket].records[:], nil) < 0 {
-			p.bucket = (p.bucket + 1) % len(t)
+		at, mark := t.begin(hashOf(r))
+		for slices.Index(t[at].records[:], nil) < 0 {
+			at = (at + 1) % len(t)
 		}
-		i := slices.Index(t[p.bucket].records[:], nil)
-		t[p.bucket].marks[i], t[p.bucket].records[i] = p.mark, r
+		i := slices.Index(t[at].records[:], nil)
+		t[at].marks[i], t[at].records[i] = mark, r
 	}
 	return t
 }
 
-// place is how far a look-up has come.
-type place struct {
-	bucket, next int
-	mark         uint8
+// begin gives the first bucket for a hash, and its mark. The first byte of the hash,
+// which is the same in all of a shard, is not used.
+func (t table[R]) begin(h uint64) (bucket int, mark uint8) {
+	first, _ := bits.Mul64(h<<8, uint64(len(t))) // spreads all of 64 bits over the buckets
+	return int(first), uint8(h)                  //nolint:gosec // below len(t); the last byte is meant
 }
 
-// begin gives the first place for a hash. The first byte of the hash, which is the
-// same in all of a shard, is not used.
-func (t table[R]) begin(h uint64) place {
-	first, _ := bits.Mul64(h<<8, uint64(len(t)))     // spreads all of 64 bits over the buckets
-	return place{bucket: int(first), mark: uint8(h)} //nolint:gosec // below len(t); the last byte is meant
-}
-
-// next gives the next record that may have the hash; nil: there is none any more.
-func (t table[R]) next(p *place) *R {
-	for {
-		b := &t[p.bucket]
-		for p.next < bucketSize {
-			i := p.next
-			p.next++
-			if b.records[i] == nil {
+// find gives the first record that is meant among those that may have the hash; nil:
+// none is.
+func (t table[R]) find(h uint64, meant func(*R) bool) *R {
+	for at, mark := t.begin(h); ; at = (at + 1) % len(t) {
+		b := &t[at]
+		for i, r := range b.records {
+			if r == nil {
 				return nil
 			}
-			if b.marks[i] == p.mark {
-				return b.records[i]
+			if b.marks[i] == mark && meant(r) {
+				return r
 			}
-		}
-		p.next = 0
-		if p.bucket++; p.bucket == len(t) {
-			p.bucket = 0
 		}
 	}
 }

@@ -83,7 +83,7 @@ func TestShardFinds(t *testing.T) {
 					changes[key] = &item{key, rapid.IntRange(0, 30).Draw(t, "number")}
 				}
 			}
-			s = newShard(k, k.with(s, changes), origin{})
+			s = newShard(k, k.with(s, changes), 0, "", "")
 			maps.Copy(model, changes)
 			maps.DeleteFunc(model, func(_ itemKey, i *item) bool { return i == nil })
 			check(t, s, model)
@@ -96,7 +96,9 @@ func check(t *rapid.T, s *shard[itemKey, item], model map[itemKey]*item) {
 		t.Fatalf("%d items; want %d", len(s.records), len(model))
 	}
 	for key, i := range model {
-		same := s.like(items.Hash(key), func(other *item) bool { return other.key.group == key.group })
+		all := &Snapshot[itemKey, item]{kind: s.kind}
+		all.shards[items.Hash(key)>>56] = s
+		same := all.Like(items.Hash(key), func(other *item) bool { return other.key.group == key.group })
 		if s.find(items.Hash(key), key) != i || s.findID(i.id()) != i || !slices.Contains(same, i) || !slices.IsSortedFunc(same, items.Compare) {
 			t.Fatalf("%q is not found", key)
 		}
@@ -126,7 +128,7 @@ func TestItemsOfOneHash(t *testing.T) {
 		for i := range 50 {
 			all = append(all, &item{itemKey{fmt.Sprintf("%02d", i), "x"}, i})
 		}
-		s := newShard(of.complete(), all, origin{})
+		s := newShard(of.complete(), all, 0, "", "")
 		for _, i := range all {
 			if s.find(h, i.key) != i {
 				t.Errorf("hash %x: %q is not found", h, i.key)

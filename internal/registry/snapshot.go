@@ -26,7 +26,19 @@ func (s *Snapshot[K, R]) Find(key K) *R {
 // Like are the records that match, in order, of those with that hash; it may ask
 // about others, too.
 func (s *Snapshot[K, R]) Like(hash uint64, match func(*R) bool) []*R {
-	return s.shards[hash>>56].like(hash, match)
+	sh := s.shards[hash>>56]
+	if sh == nil {
+		return nil
+	}
+	var found []*R
+	sh.table.find(hash, func(r *R) bool {
+		if match(r) {
+			found = append(found, r)
+		}
+		return false
+	})
+	slices.SortFunc(found, s.kind.Compare)
+	return found
 }
 
 // ByID returns the record with that id; nil: there is none.
@@ -50,9 +62,7 @@ func (s *Snapshot[K, R]) Len() (sum int) {
 // Ended counts the records that have ended, by [Kind.Ends].
 func (s *Snapshot[K, R]) Ended(now time.Time) (sum int) {
 	for _, sh := range s.shards {
-		if sh != nil {
-			sum += sh.endedAt(now)
-		}
+		sum += sh.endedAt(now)
 	}
 	return sum
 }

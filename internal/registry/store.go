@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,28 +11,21 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// host is what a running configuration lends. observe is a func(Event[R]): nothing but
-// who calls it has to know of what kind the records are.
-type host struct {
-	refresh time.Duration
-	observe any
-}
-
-// lease is the use of it.
-type lease = storage.Lease[host]
+// lease is the use of a configuration's storage.
+type lease[R any] = storage.Lease[Host[R]]
 
 const parallel = 8 // calls of storage at once
 
 // list returns the keys of the folder that are ours: a listing may hold temporary
 // files. None is no error.
-func (f folder) list(h *lease) ([]string, error) {
-	keys, err := h.List(h.Context(), string(f))
-	return slices.DeleteFunc(keys, func(key string) bool { return !f.isOurs(key) }), err
+func (f folder) list(ctx context.Context, c *storage.Client) ([]string, error) {
+	keys, err := c.List(ctx, string(f))
+	return slices.DeleteFunc(keys, func(key string) bool { return key != f.revision() && key != f.copied() && !f.isShard(key) }), err
 }
 
 // fetch loads what the revision names and now does not hold. lost tells which
 // records cannot be used; their shards stay as they are.
-func (k *Kind[K, R]) fetch(h *lease, rev *revision, now *Snapshot[K, R]) (next *Snapshot[K, R], lost map[int]error, err error) {
+func (k *Kind[K, R]) fetch(h *lease[R], rev *revision, now *Snapshot[K, R]) (next *Snapshot[K, R], lost map[int]error, err error) {
 	if rev == nil {
 		return &Snapshot[K, R]{kind: k}, nil, nil
 	}
@@ -64,7 +58,7 @@ func (k *Kind[K, R]) fetch(h *lease, rev *revision, now *Snapshot[K, R]) (next *
 }
 
 // load reads the record of a shard; what stayed the same is shared with old.
-func (k *Kind[K, R]) load(h *lease, i int, digest string, old *shard[K, R]) (*shard[K, R], error) {
+func (k *Kind[K, R]) load(h *lease[R], i int, digest string, old *shard[K, R]) (*shard[K, R], error) {
 	if digest == "" {
 		return nil, nil
 	}
@@ -75,19 +69,18 @@ func (k *Kind[K, R]) load(h *lease, i int, digest string, old *shard[K, R]) (*sh
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}
-	records, from, err := k.parse(i, record)
+	read, err := k.parse(i, record, old)
 	if err != nil {
 		return nil, fmt.Errorf("it is damaged: %w", err)
 	}
-	if from.Digest != digest {
+	if read.digest() != digest {
 		return nil, errors.New("it is damaged: it holds the content of another record")
 	}
-	k.share(records, old)
-	return newShard(k, records, from), nil
+	return read, nil
 }
 
 // isNoAnswer reports an error that says nothing about what storage holds.
-func isNoAnswer(h *lease, err error) bool {
+func isNoAnswer[R any](h *lease[R], err error) bool {
 	return errors.Is(err, storage.ErrNoAnswer) || errors.Is(err, storage.ErrStuck) || h.Context().Err() != nil
 }
 
@@ -96,62 +89,46 @@ func (k *Kind[K, R]) isLasting(err error) bool {
 	return storage.IsLasting(err) || errors.Is(err, ErrDamaged) || errors.Is(err, k.Diverged)
 }
 
-// garbage are records that no revision names, with when they may be deleted.
-type garbage struct {
-	until   map[string]time.Time
-	sweepAt time.Time
-}
-
 const (
 	sweepEvery  = time.Hour
 	maxCollects = 2 * shardCount // deletions at once, so that the lock is not held long
 )
 
 // sweep looks for records that nothing names, as a writer that died leaves them.
-// The lock is held; rev is the current revision.
-func (g *garbage) sweep(h *lease, f folder, rev *revision, linger time.Duration) {
-	if time.Now().Before(g.sweepAt) {
+// The lock is held, and the revision was just read.
+func (c *committer[K, R]) sweep() {
+	if time.Now().Before(c.sweepAt) {
 		return
 	}
-	g.sweepAt = time.Now().Add(sweepEvery)
-	keys, err := f.list(h)
+	c.sweepAt = time.Now().Add(sweepEvery)
+	keys, err := c.r.folder.list(c.lease.Context(), c.lease.Client)
 	if err != nil {
 		return // the next sweep will find them
 	}
 	for _, key := range keys {
-		if _, known := g.until[key]; !known && f.isShard(key) && !rev.names(f, key) {
-			g.until[key] = time.Now().Add(linger)
+		if _, known := c.unnamed[key]; !known && c.r.folder.isShard(key) && !c.head.names(c.r.folder, key) {
+			c.unnamed[key] = time.Now().Add(c.r.linger)
 		}
 	}
-}
-
-// isDue reports whether there is something to delete.
-func (g *garbage) isDue() bool {
-	for _, until := range g.until {
-		if !time.Now().Before(until) {
-			return true
-		}
-	}
-	return false
 }
 
 // collect deletes records that nothing has named for a while: another node may
 // still be reading those that were replaced, which takes about as long as writing
 // those in their place, or be about to name new ones. The lock is held, and the
 // revision was just read.
-func (g *garbage) collect(h *lease, f folder, rev *revision) {
+func (c *committer[K, R]) collect() {
 	var due []string
-	for key, until := range g.until {
+	for key, until := range c.unnamed {
 		if !time.Now().Before(until) && len(due) < maxCollects {
 			due = append(due, key)
 		}
 	}
 	due = slices.DeleteFunc(due, func(key string) bool {
-		delete(g.until, key)
-		return rev.names(f, key)
+		delete(c.unnamed, key)
+		return c.head.names(c.r.folder, key)
 	})
 	_ = storage.Each(len(due), parallel, func(i int) error {
-		_ = h.Delete(h.Context(), due[i]) // one that stays is found by a sweep
+		_ = c.lease.Delete(c.lease.Context(), due[i]) // one that stays is found by a sweep
 		return nil
 	})
 }
