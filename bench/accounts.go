@@ -121,7 +121,7 @@ func (s *stage) changeOne(ctx context.Context, node *account.Registry, v *server
 	return written, seen, nil
 }
 
-// untilStatus repeats a request until it is answered with a status, and tells
+// untilStatus repeats a request until it is answered with a status, and returns
 // how long after start that was.
 func untilStatus(ctx context.Context, v *server, request []byte, status int, start time.Time) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

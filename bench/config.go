@@ -45,7 +45,7 @@ func (c config) proxied(upstream string) config {
 }
 
 // headersConfig is a bare Caddy whose reverse_proxy sets four headers as long as
-// those that tell an upstream of Gatehouse who calls.
+// those in which an upstream of Gatehouse learns who calls.
 func headersConfig(upstream string) config {
 	c := bareConfig().proxied(upstream)
 	c.name += ", four fixed headers"

@@ -34,7 +34,7 @@ const (
 const strangers = 500
 
 // measureFlood sends tokens with invented key ids beside good ones, in turns with as
-// many good ones in their place. In the midst of each spell the issuer begins to
+// many good ones in their place. In the middle of each spell the issuer begins to
 // sign with a new key.
 func measureFlood(ctx context.Context, s *stage) error {
 	servers, good, err := s.warmed(ctx, s.everythingConfig())

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/tokens"
 )
 
-// haproxyFor tells whether HAProxy can be measured with an algorithm: it must be
+// haproxyFor reports whether HAProxy can be measured with an algorithm: it must be
 // installed, and its jwt_verify knows no EdDSA before version 3.
 func haproxyFor(algorithm string) bool {
 	_, err := exec.LookPath("haproxy")

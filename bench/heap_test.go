@@ -39,6 +39,6 @@ func TestLiveHeapOfThisProcess(t *testing.T) {
 	none := httptest.NewServer(http.NotFoundHandler())
 	defer none.Close()
 	if _, err := liveHeap(t.Context(), none.Listener.Addr().String()); err == nil || !strings.Contains(err.Error(), "status 404") {
-		t.Errorf("got %v, want an error that tells the status", err)
+		t.Errorf("got %v, want an error that names the status", err)
 	}
 }

@@ -109,7 +109,7 @@ func (s *stage) measureAlgorithm(ctx context.Context, algorithm string) (memory,
 		if err := errorOf(err, stopProfile()); err != nil {
 			return memory, fresh, err
 		}
-		s.tell(algorithm, n, servers, found)
+		s.summarize(algorithm, n, servers, found)
 		if !last {
 			continue
 		}
@@ -137,8 +137,8 @@ func (f *figures) showMemory(bare figures) string {
 	return text + ", live " + f.heap.Show(0)
 }
 
-// tell adds a table, a group of the chart, and goals.
-func (s *stage) tell(algorithm string, n int, servers []*server, found []figures) {
+// summarize adds a table, a group of the chart, and goals.
+func (s *stage) summarize(algorithm string, n int, servers []*server, found []figures) {
 	what := fmt.Sprintf("%s, %d %s", algorithm, n, plural(n, "token"))
 	section := s.report.Section(what, "server", "CPU µs a request", "to bare", "added µs", "requests a second", "p50 µs", "p99 µs")
 	if n > 1 {

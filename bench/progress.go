@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// progress tells a person who waits how far long work has come, a line every few
+// progress shows a person who waits how far long work has come, a line every few
 // seconds. It may be used by several goroutines.
 type progress struct {
 	out   io.Writer
@@ -23,7 +23,7 @@ func newProgress(out io.Writer) *progress {
 	return &progress{out: out, every: 5 * time.Second, now: time.Now}
 }
 
-// begin names the part that is measured from now on; the func given tells how
+// begin names the part that is measured from now on; the func given prints how
 // long it took.
 func (p *progress) begin(part string) (end func()) {
 	p.mu.Lock()

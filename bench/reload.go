@@ -41,7 +41,7 @@ func measureReload(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// reload tells how long it took, and how much processor time of the server.
+// reload returns how long it took, and how much processor time of the server.
 func reload(ctx context.Context, v *server) (elapsed, used time.Duration, err error) {
 	before, err := v.cpuTime()
 	if err != nil {

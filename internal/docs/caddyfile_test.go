@@ -16,7 +16,7 @@ func adapt(text string) ([]byte, error) {
 	return config, err
 }
 
-// Words that begin a part of a Caddyfile, by where the part stands.
+// Words that begin a part of a Caddyfile, by where the part belongs.
 var (
 	ofGlobal    = regexp.MustCompile(`^(storage|servers|log|debug|events|gatehouse)\b`)
 	ofGatehouse = regexp.MustCompile(`^(issuer|dpop|service_accounts|api|license|signing|sso|token_cache)\b`)

@@ -38,7 +38,7 @@ func TestEveryModuleIsDocumented(t *testing.T) {
 	same(t, "modules", documented, known)
 }
 
-// A field has the name of an option, or stands among the exceptions; and an
+// A field has the name of an option, or is among the exceptions; and an
 // exception is a field.
 func TestEveryFieldIsDocumented(t *testing.T) {
 	fields := map[string]bool{}
@@ -57,7 +57,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, cells := range rows(section(t, "docs/json.md", "## Names")) {
 		for _, name := range codes(cells[0]) {
 			if name == "token_from" || strings.HasPrefix(name, "gatehouse_") {
-				continue // where the field stands
+				continue // where the field is
 			}
 			documented[name] = true
 			if !fields[name] {
@@ -117,7 +117,7 @@ func TestTheJSONIsThatOfTheCaddyfile(t *testing.T) {
 	}
 }
 
-// holds tells whether a value is somewhere inside of another.
+// holds reports whether a value is somewhere inside of another.
 func holds(all, one any) bool {
 	if reflect.DeepEqual(all, one) {
 		return true

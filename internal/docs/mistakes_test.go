@@ -11,8 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Configurations with a mistake are refused with a message that stands under
-// "Caddy does not start", and what stands there is such a message.
+// Configurations with a mistake are refused with a message that is listed under
+// "Caddy does not start", and what is listed there is such a message.
 func TestMessagesOfMistakesAreDocumented(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	readable := filepath.Join(t.TempDir(), "vendor.key")

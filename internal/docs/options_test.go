@@ -12,7 +12,7 @@ import (
 )
 
 // blocks are the blocks that have options: the page and heading that list them,
-// and a Caddyfile in which an unknown word stands in the block.
+// and a Caddyfile with an unknown word in the block.
 var blocks = []struct{ page, heading, caddyfile string }{
 	{"docs/options.md", "## Global option `gatehouse`", "{\ngatehouse {\nUNKNOWN\n}\n}\n"},
 	{"docs/options.md", "### `issuer`", inGatehouse("issuer https://login.example.com {\nUNKNOWN\n}")},

@@ -45,7 +45,7 @@ func read(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(text), "\r\n", "\n")
 }
 
-// section gives what stands under a heading of a page, up to the next heading of
+// section gives what is under a heading of a page, up to the next heading of
 // the same or a higher level.
 func section(t *testing.T, page, heading string) string {
 	t.Helper()

@@ -100,7 +100,7 @@ func (v *visitor) keepScreenshot() {
 
 const screenshots = "GATEHOUSE_SCREENSHOTS"
 
-// shoot keeps what the browser shows now; the suffix tells it from others of the
+// shoot keeps what the browser shows now; the suffix distinguishes it from others of the
 // test.
 func (v *visitor) shoot(suffix string) {
 	shot, err := v.page.Screenshot(v.ctx)

@@ -91,7 +91,7 @@ func (v *visitor) section(id string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// refusals are those of the last hour as the API tells them: of this process, and
+// refusals are those of the last hour as the API lists them: of this process, and
 // so of other tests too.
 func (v *visitor) refusals(token string) map[string]int {
 	v.Helper()
@@ -211,7 +211,7 @@ func (v *visitor) tabTo(script string) {
 	v.Fatalf("the tab key does not lead to %s", script)
 }
 
-// An account is found, switched off and on by the keyboard alone, and the page tells
+// An account is found, switched off and on by the keyboard alone, and the page says
 // who did so.
 func TestBrowserSwitchesAnAccount(t *testing.T) {
 	v := visit(t)

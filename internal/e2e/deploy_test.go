@@ -326,7 +326,7 @@ var (
 	grouping = regexp.MustCompile(`by \(([a-z_, ]+)\)`)
 )
 
-// checkNames holds the metrics and labels of a query against what was scraped, and tells
+// checkNames compares the metrics and labels of a query with what was scraped, and reports
 // whether all metrics were there.
 func checkNames(t *testing.T, query string, series map[string]map[string]bool) (known bool) {
 	t.Helper()

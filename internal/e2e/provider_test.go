@@ -20,8 +20,8 @@ import (
 )
 
 // TestCertifiedProvider lets in machines with tokens of an identity provider
-// that is not ours, in every algorithm it signs with. What to install stands at
-// the package oidcprovider.
+// that is not ours, in every algorithm it signs with. The package
+// oidcprovider says what to install.
 func TestCertifiedProvider(t *testing.T) {
 	issuer, fetch := oidcprovider.Start(t)
 	site := serve(t, `{

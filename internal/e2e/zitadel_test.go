@@ -62,7 +62,7 @@ func TestIntrospectionZitadel(t *testing.T) {
 }
 
 // TestIntrospectionZitadelEncrypted: an opaque token that is an encrypted JWT is sent to
-// nobody, as nothing in it tells whose it is.
+// nobody, as nothing in it says whose it is.
 func TestIntrospectionZitadelEncrypted(t *testing.T) {
 	provider := startZitadel(t)
 	t.Setenv("GATEWAY_SECRET", zitadelSecret)

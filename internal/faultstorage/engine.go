@@ -235,7 +235,7 @@ func (e *Engine) unlock(name string) {
 
 var safeKey = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
 
-// meet is what every call meets first. It takes its time, and tells whether the
+// meet is what every call meets first. It takes its time, and reports whether the
 // engine is down.
 func (e *Engine) meet(method, key string) (down bool, err error) {
 	if e.faults.Trip > 0 {

@@ -26,14 +26,14 @@ var outside = []string{
 	"internal/idp", "internal/testkit", "internal/upstream",
 }
 
-// room is a package: the length of each of its files, and what they declare.
-type room struct {
+// pkg is a package: the length of each of its files, and what they declare.
+type pkg struct {
 	name             string
 	lengths          []int
 	types, functions int
 }
 
-func (r *room) lines() (sum int) {
+func (r *pkg) lines() (sum int) {
 	for _, n := range r.lengths {
 		sum += n
 	}
@@ -41,17 +41,17 @@ func (r *room) lines() (sum int) {
 }
 
 func main() {
-	rooms, err := measure(".")
+	packages, err := measure(".")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	report(rooms)
+	report(packages)
 }
 
 // measure reads the Go files below a folder that are no tests.
-func measure(root string) ([]*room, error) {
-	found := map[string]*room{}
+func measure(root string) ([]*pkg, error) {
+	found := map[string]*pkg{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -66,19 +66,19 @@ func measure(root string) ([]*room, error) {
 		}
 		name := filepath.ToSlash(filepath.Dir(path))
 		if found[name] == nil {
-			found[name] = &room{name: name}
+			found[name] = &pkg{name: name}
 		}
 		return found[name].add(path)
 	})
-	rooms := make([]*room, 0, len(found))
+	packages := make([]*pkg, 0, len(found))
 	for _, r := range found {
-		rooms = append(rooms, r)
+		packages = append(packages, r)
 	}
-	slices.SortFunc(rooms, func(a, b *room) int { return strings.Compare(a.name, b.name) })
-	return rooms, err
+	slices.SortFunc(packages, func(a, b *pkg) int { return strings.Compare(a.name, b.name) })
+	return packages, err
 }
 
-func (r *room) add(path string) error {
+func (r *pkg) add(path string) error {
 	source, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -105,11 +105,11 @@ func (r *room) add(path string) error {
 	return nil
 }
 
-func report(rooms []*room) {
-	all := &room{}
+func report(packages []*pkg) {
+	all := &pkg{}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "package\tfiles\tlines\tmedian\tlongest\ttypes/1000\tfunctions/1000\t")
-	for _, r := range rooms {
+	for _, r := range packages {
 		r.row(table)
 		all.lengths = append(all.lengths, r.lengths...)
 		all.types += r.types
@@ -120,7 +120,7 @@ func report(rooms []*room) {
 	_ = table.Flush()
 }
 
-func (r *room) row(table *tabwriter.Writer) {
+func (r *pkg) row(table *tabwriter.Writer) {
 	lengths := slices.Sorted(slices.Values(r.lengths))
 	if len(lengths) == 0 {
 		return

@@ -246,7 +246,7 @@ func (i *Issuer) client(id string) (Client, bool) {
 	return c, ok
 }
 
-// hasApplication tells whether anybody could log in to anything.
+// hasApplication reports whether anybody could log in to anything.
 func (i *Issuer) hasApplication() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

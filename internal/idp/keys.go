@@ -174,7 +174,7 @@ func (r *keyring) set() (map[string]any, error) {
 	return map[string]any{"keys": keys}, nil
 }
 
-// rsaKeys lends RSA keys to Issuers and takes them back, because making one costs
+// rsaKeys gives RSA keys to Issuers and takes them back, because making one costs
 // more than most tests. No two Issuers hold the same key at a time.
 var rsaKeys rsaPool
 

@@ -127,7 +127,7 @@ func (a *authorization) readChallenge(query url.Values) *oauthError {
 	return nil
 }
 
-// person tells who sent the form, or what is wrong with it.
+// person returns who sent the form, or what is wrong with it.
 func (i *Issuer) person(w http.ResponseWriter, r *http.Request) (Person, string) {
 	form, refusal := readForm(w, r)
 	if refusal != nil {

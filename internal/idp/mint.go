@@ -130,7 +130,7 @@ func (i *Issuer) payloadOf(claims map[string]any, bare bool) map[string]any {
 	return present(all)
 }
 
-// isMachines tells claims of a client's own token, in the ways of common providers.
+// isMachines recognizes claims of a client's own token, in the ways of common providers.
 func isMachines(claims map[string]any) bool {
 	for _, name := range []string{"gty", "idtyp", "clientHost", "preferred_username"} {
 		if _, given := claims[name]; given {

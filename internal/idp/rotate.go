@@ -30,7 +30,7 @@ func (i *Issuer) Publish(kid string) { must0(i.ring.setHidden(kid, false)) }
 func (i *Issuer) Withdraw(kid string) { must0(i.ring.setHidden(kid, true)) }
 
 // ReplaceKeyUnderSameID gives the default key new material under its old id, and
-// returns that id. Nothing in the set but the key itself tells of it.
+// returns that id. Nothing in the set but the key itself shows it.
 func (i *Issuer) ReplaceKeyUnderSameID() (kid string) { return must(i.ring.replace()) }
 
 // KeyID is the id of the key that signs by default.

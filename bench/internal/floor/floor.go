@@ -51,7 +51,7 @@ type shard struct {
 	tokens map[string]int64 // to their exp
 }
 
-// CaddyModule tells Caddy about the handler.
+// CaddyModule returns the Caddy module information.
 func (*Floor) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.bench_floor", New: func() caddy.Module { return new(Floor) }}
 }

@@ -35,7 +35,7 @@ func newFloor(t *testing.T, algorithm string) (*Floor, *idp.Issuer) {
 	return f, issuer
 }
 
-// lets tells whether a request with the token passes.
+// lets reports whether a request with the token passes.
 func lets(t *testing.T, f *Floor, token string) (passed bool) {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// knows tells whether the token was seen before, and has not expired.
+// knows reports whether the token was seen before, and has not expired.
 func (f *Floor) knows(token string) bool {
 	s := f.shard(token)
 	s.mu.RLock()

@@ -59,7 +59,7 @@ func Describe() string {
 }
 
 // Load is the machine's load average of the last minute, "" where unknown: more
-// than the two busy cores of a measurement tells of others at work.
+// than the two busy cores of a measurement means that others are at work.
 func Load() string {
 	average, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(average), " ")

@@ -10,7 +10,7 @@ import (
 
 // Chart is a chart of horizontal bars.
 type Chart struct {
-	// Title stands above, with a line of explanation below it.
+	// Title is above, with a line of explanation below it.
 	Title, About string
 
 	// Axis says what the bars measure, with the unit.

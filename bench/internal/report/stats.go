@@ -80,7 +80,7 @@ func (s Samples) Show(decimals int) string {
 }
 
 // ShowQuartiles is Show with, in square brackets, the quartiles: half of the
-// values lie between them, which tells how firm the median is. Of values that are
+// values lie between them, which shows how firm the median is. Of values that are
 // all the same it shows one.
 func (s Samples) ShowQuartiles(decimals int) string {
 	if s.Min() == s.Max() {

@@ -47,9 +47,9 @@ func Claims(account int) map[string]any {
 	}
 }
 
-// Good makes n distinct good tokens of an algorithm. It tells now and then how
+// Good makes n distinct good tokens of an algorithm. It reports now and then how
 // many are done; nil: nobody wants to know.
-func Good(issuer *idp.Issuer, algorithm string, n int, tell func(done int)) []string {
+func Good(issuer *idp.Issuer, algorithm string, n int, report func(done int)) []string {
 	list := make([]string, n)
 	padding := padding(issuer, algorithm)
 	var done atomic.Int64
@@ -61,8 +61,8 @@ func Good(issuer *idp.Issuer, algorithm string, n int, tell func(done int)) []st
 				claims := Claims(i % Accounts)
 				claims["sid"] = padding
 				list[i] = issuer.Mint(claims, idp.WithAlg(algorithm))
-				if made := done.Add(1); tell != nil && made%tellEvery == 0 {
-					tell(int(made))
+				if made := done.Add(1); report != nil && made%reportEvery == 0 {
+					report(int(made))
 				}
 			}
 		})
@@ -71,8 +71,8 @@ func Good(issuer *idp.Issuer, algorithm string, n int, tell func(done int)) []st
 	return list
 }
 
-// tellEvery is after how many tokens the maker tells.
-const tellEvery = 100
+// reportEvery is after how many tokens Good reports.
+const reportEvery = 100
 
 // padding is the claim that makes a token as long as it should be: three bytes
 // of a claim are four of the token.
@@ -88,7 +88,7 @@ type Bad struct {
 	// Name says what is wrong.
 	Name string
 
-	// Tokens are some of the kind; an empty one stands for no token at all.
+	// Tokens are some of the kind; an empty one means no token at all.
 	Tokens []string
 }
 
