@@ -23,6 +23,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/sso"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 )
 
@@ -68,11 +71,11 @@ type apiParts struct {
 	revocations   *revocation.Registry
 	authenticator *authenticator
 	licensing     *licensing.Licensing
-	signing       *Signing
-	sso           *SSO
-	activations   *activations
+	signing       *signing.Config
+	ssoConfig     *sso.Config
+	sso           *sso.SSO
 	events        *events.Emitter
-	receivers     *eventReceivers
+	receivers     *securityevents.Receivers
 	storage       certmagic.Storage
 	logger        *zap.Logger
 }
@@ -90,16 +93,16 @@ func newAPI(p apiParts) (*api.API, error) {
 		Accounts:    p.accounts,
 		Revocations: p.revocations, Lifetime: p.issuers.lifetime,
 		Operation: p.operation(),
-		CountSSO:  countURL,
+		CountSSO:  sso.CountURL,
 		Audit:     auditing(p.logger),
 		LogError: func(problem *api.Problem) {
 			p.logger.Error("the API failed", zap.Int("status", problem.Status), zap.String("message", problem.Message), zap.NamedError("cause", problem.Cause))
 		},
 		SigningGroup: admins,
-		Sign:         p.signing.sign,
+		Sign:         p.signing.Sign,
 		Signed:       active.NewRecord(p.storage, active.Options{}),
 		OnSigned: func(actor string, e active.Entry) {
-			countSigned(e.License.Payload.Type)
+			signing.Count(e.License.Payload.Type)
 			p.events.Emit(events.LicenseSigned, func() map[string]any { return signedData(actor, e) })
 		},
 	}
@@ -113,13 +116,13 @@ func newAPI(p apiParts) (*api.API, error) {
 		services.Operation.License = p.licensing.Status
 	}
 	if p.sso != nil {
-		services.SSO, services.SSOGroup = p.sso.taken.Service, admins
-		if p.sso.Group != "" {
-			services.SSOGroup = api.Group{Name: p.sso.Group}
+		services.SSO, services.SSOGroup = p.sso.Service, admins
+		if p.ssoConfig.Group != "" {
+			services.SSOGroup = api.Group{Name: p.ssoConfig.Group}
 		}
-	}
-	if p.activations != nil {
-		services.Activate, services.Seats = p.activations.service.Answer, p.activations
+		if activations := p.sso.Activations; activations != nil {
+			services.Activate, services.Seats = activations.Answer, activations
+		}
 	}
 	p.warnOfBound(issuer)
 	if issuer != "" {
@@ -184,8 +187,8 @@ func (p *apiParts) operation() api.Operation {
 		},
 		Rules: a.named.of, Proofs: a.senders.state, Hour: lastHour.hour, Changes: lastChanges.list,
 	}
-	if p.activations != nil {
-		o.Seats = p.activations.state
+	if p.sso != nil && p.sso.Activations != nil {
+		o.Seats = p.sso.Activations.State
 	}
 	o.Node, _ = os.Hostname() // empty: not known
 	for _, i := range p.issuers {
@@ -194,7 +197,7 @@ func (p *apiParts) operation() api.Operation {
 			Name: name, Keys: p.engines[name], KindsTold: i.policy.TellsKinds(),
 			UnclearCallers: func() uint64 { return a.verifier.UnclearCallers(name) },
 			Introspection:  i.questions(a.verifier),
-			Events:         p.receivers.service(name),
+			Events:         p.receivers.Service(name),
 		})
 	}
 	return o

@@ -14,6 +14,10 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/sso"
 )
 
 // appID is the app's module ID, and its name in a configuration's apps.
@@ -52,10 +56,10 @@ type App struct {
 
 	// Who may sign licenses over the API, and with which key. Default: nobody
 	// can, as there is no key.
-	Signing *Signing `json:"signing,omitempty"`
+	Signing *signing.Config `json:"signing,omitempty"`
 
 	// The addresses of customer accounts' login pages. Default: none.
-	SSO *SSO `json:"sso,omitempty"`
+	SSO *sso.Config `json:"sso,omitempty"`
 
 	// Who may use the HTTP API.
 	API *APIConfig `json:"api,omitempty"`
@@ -72,8 +76,8 @@ type App struct {
 	revocations   *revocations
 	authenticator *authenticator
 	licensing     *licensing.Licensing // nil: no license is asked for
-	activations   *activations         // nil: no login brings a license
-	receivers     *eventReceivers
+	sso           *sso.SSO             // nil: none is configured
+	receivers     *securityevents.Receivers
 	events        *events.Emitter
 	api           *api.API
 }
@@ -93,7 +97,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.api, err = newAPI(apiParts{
 		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, revocations: a.revocations.registry, authenticator: a.authenticator,
-		licensing: a.licensing, signing: a.Signing, sso: a.SSO, activations: a.activations, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
+		licensing: a.licensing, signing: a.Signing, ssoConfig: a.SSO, sso: a.sso, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
 }
@@ -120,24 +124,27 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.events, err = events.New(a.ctx); err != nil {
 		return err
 	}
-	if err = a.Signing.provision(a.logger); err != nil {
+	if err = a.Signing.Provision(a.logger); err != nil {
 		return fmt.Errorf("signing: %w", err)
 	}
-	if err = a.SSO.provision(a.logger, issuers, a.Signing); err != nil {
-		return fmt.Errorf("sso: %w", err)
-	}
-	if a.activations, err = takeActivations(storage, a.SSO, a.Signing, a.events, a.logger); err != nil {
+	storageID := pool.StorageID(storage)
+	a.sso, err = sso.Take(a.SSO, sso.Host{
+		Source: issuers.source, Signing: a.Signing, StorageID: storageID, Events: a.events, Audit: auditing(a.logger), Logger: a.logger,
+	})
+	if err != nil {
 		return fmt.Errorf("sso: %w", err)
 	}
 	if a.licensing, err = licensing.Take(a.License, storage, a.accounts.view, a.logger); err != nil {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.licensing = a.licensing
-	a.receivers, err = takeEventReceivers(storage, issuers, a.verifier.engines, a.revocations, a.logger, a.events)
+	a.receivers, err = issuers.receivers(a.verifier.engines, securityevents.Host{
+		StorageID: storageID, Revoked: a.revocations.registry, Events: a.events, Audit: auditing(a.logger), Logger: a.logger,
+	})
 	if err != nil {
 		return err
 	}
-	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.show, a.activations.show, a.licensing.Show)
+	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.Show, a.sso.Show, a.licensing.Show)
 }
 
 // Start looks at the routes, which are all made by now, gives storage and log to
@@ -163,10 +170,9 @@ func (a *App) attach() bool {
 	return a.attached.begin(func() []func() {
 		storage := a.ctx.Storage()
 		detach := a.verifier.attach(storage, a.logger, a.events)
-		detach = append(detach, a.SSO.attach(a.verifier.engines, storage, a.logger)...)
-		detach = append(detach, a.activations.attach(storage, a.ServiceAccounts.refresh())...)
+		detach = append(detach, a.sso.Attach(a.verifier.engines, storage, a.ServiceAccounts.refresh(), a.logger)...)
 		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
-		detach = append(detach, a.receivers.attach(storage, a.ServiceAccounts.refresh(), a.logger, a.events)...)
+		detach = append(detach, a.receivers.Attach(storage, a.ServiceAccounts.refresh())...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
 			a.licensing.Attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
 	})
@@ -202,9 +208,9 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.activations.release(), a.receivers.release(), a.SSO.release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
+	err := errors.Join(a.receivers.Release(), a.sso.Release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
 	a.senders.release()
-	a.activations, a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil, nil
+	a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil
 	return err
 }
 
@@ -212,7 +218,7 @@ func (a *App) Cleanup() error {
 // none; empty if nothing does.
 func (a *App) needsIssuer() string {
 	trusted := a.API != nil && a.API.TrustAdminEndpoint
-	_, gives := a.SSO.givesLicenses()
+	_, gives := a.SSO.GivesLicenses()
 	switch {
 	case len(a.Issuers) > 0:
 		return ""

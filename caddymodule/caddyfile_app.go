@@ -16,6 +16,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/sso"
 )
 
 // parseGlobalOption reads the global option. Syntax:
@@ -26,8 +29,8 @@ import (
 //	    dpop { … }                   # see parseDPoP
 //	    service_accounts { … }       # see parseServiceAccounts
 //	    license { … }                # see parseLicense
-//	    signing { … }                # see parseSigning
-//	    sso { … }                    # see parseSSO
+//	    signing { … }                # see package signing
+//	    sso { … }                    # see package sso
 //	    api { … }                    # see parseAPI
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -46,16 +49,16 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			"dpop":             parse.Part(&app.DPoP, (*DPoP).parseDPoP),
 			"service_accounts": lines.Note("service_accounts", parse.Part(&app.ServiceAccounts, (*ServiceAccounts).parseServiceAccounts)),
 			"license":          parse.Part(&app.License, (*licensing.Config).Parse),
-			"signing":          lines.Note("signing", parse.Part(&app.Signing, (*Signing).parseSigning)),
-			"sso":              lines.Note("sso", parse.Part(&app.SSO, (*SSO).parseSSO)),
+			"signing":          lines.Note("signing", parse.Part(&app.Signing, (*signing.Config).Parse)),
+			"sso":              lines.Note("sso", parse.Part(&app.SSO, (*sso.Config).Parse)),
 			"api":              parse.Part(&app.API, (*APIConfig).parseAPI),
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	if line, found := app.SSO.givesLicenses(); found && app.Signing == nil {
-		return nil, parse.At(line).WrapErr(errNoSigning)
+	if line, found := app.SSO.GivesLicenses(); found && app.Signing == nil {
+		return nil, parse.At(line).WrapErr(sso.ErrNoSigning)
 	}
 	if option := app.needsIssuer(); option != "" {
 		return nil, lines.At(option, d).Errf("gatehouse: %v", errNoIssuer(option))
@@ -92,7 +95,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    refresh          <duration>
 //	    max_stale        <duration>
 //	    introspection    { … }                                            # see parseIntrospection
-//	    events           { … }                                            # see parseEvents
+//	    events           { … }                                            # see package securityevents
 //	}
 func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 	i := new(Issuer)
@@ -141,7 +144,7 @@ func (i *Issuer) options() parse.Options {
 		"fetch_token_host": parse.Words(&i.FetchTokenHosts),
 		"insecure_http":    parse.Flag(&i.InsecureHTTP),
 		"refresh":          parse.Duration(&i.Refresh, 10*time.Second, 0),
-		"events":           parse.Part(&i.Events, (*IssuerEvents).parseEvents),
+		"events":           parse.Part(&i.Events, (*securityevents.Config).Parse),
 		"max_stale":        parse.Duration(&i.MaxStale, time.Minute, 0),
 		"introspection":    parse.Part(&i.Introspection, (*Introspection).parseIntrospection),
 	}
@@ -230,7 +233,7 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others []*Issuer) error {
 		return d.WrapErr(err)
 	}
 	if i.Events != nil {
-		if err := i.Events.check(i); err != nil {
+		if err := i.Events.Check(i.InsecureHTTP, i.SubjectClaim); err != nil {
 			return d.Errf("issuer %s: %v", i.Issuer, err)
 		}
 	}

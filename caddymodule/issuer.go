@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
 )
 
 // Issuer is an issuer of tokens that are accepted, what its tokens must be like
@@ -139,7 +140,7 @@ type Issuer struct {
 
 	// Which events of the issuer are taken: that somebody logged out, a session was
 	// revoked, an account disabled. Default: none.
-	Events *IssuerEvents `json:"events,omitempty"`
+	Events *securityevents.Config `json:"events,omitempty"`
 
 	policy auth.Policy
 	source issuer.Config
@@ -231,7 +232,7 @@ func (i *Issuer) provision() error {
 		return err
 	}
 	if i.Events != nil {
-		if err := i.Events.check(i); err != nil {
+		if err := i.Events.Check(i.InsecureHTTP, i.SubjectClaim); err != nil {
 			return err
 		}
 	}
@@ -317,4 +318,32 @@ func (list issuerList) servers(names []string) (servers []string) {
 		}
 	}
 	return servers
+}
+
+// source says how the issuer of that identifier is asked.
+func (list issuerList) source(identifier string) (source issuer.Config, found bool) {
+	for _, i := range list {
+		if i.policy.Issuer == identifier {
+			source, found = i.source, true
+		}
+	}
+	return source, found
+}
+
+// receivers take the events of those issuers that send some. They must be released, also
+// if there is an error.
+func (list issuerList) receivers(keys map[string]*issuer.Engine, host securityevents.Host) (*securityevents.Receivers, error) {
+	receivers := securityevents.New(host)
+	for _, i := range list {
+		if i.Events == nil {
+			continue
+		}
+		err := receivers.Add(securityevents.Issuer{
+			Config: i.Events, Policy: i.policy, Source: i.source, Keys: keys[i.policy.Name], Lifetime: list.lifetime(i.policy.Issuer),
+		})
+		if err != nil {
+			return receivers, fmt.Errorf("issuer %s: %w", i.Issuer, err)
+		}
+	}
+	return receivers, nil
 }

@@ -201,6 +201,33 @@ func uncleaned(routes caddyhttp.RouteList, name string, clean bool) (found, clea
 	return false, clean
 }
 
+// warnOfUnheardEvents warns where an issuer is to send events and no site takes them.
+func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return err
+	}
+	var waiting []string
+	for _, i := range app.Issuers {
+		if e := i.Events; e != nil && (len(e.BackChannelLogout) > 0 || e.Push != nil || e.GlobalRevocation != nil) {
+			waiting = append(waiting, i.policy.Name)
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	heard := false
+	err = eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
+		_, isAPI := handler.(*GatehouseAPI)
+		heard = heard || isAPI
+		return nil
+	})
+	if err == nil && !heard {
+		logger.Warn("issuers are to send events, and no site has gatehouse_api, which takes them: add it to the site that they are sent to", zap.Strings("issuers", waiting))
+	}
+	return err
+}
+
 // checkResourceRoutes makes sure that metadata are reachable where challenges
 // say they are: a handler inside `handle /mcp/*` never sees the well-known path.
 func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {

@@ -1,4 +1,4 @@
-package caddymodule
+package sso
 
 import (
 	"path/filepath"
@@ -10,16 +10,28 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 )
 
-// login is an account at an issuer.
-func ssoAccount(code, issuer string) *SSOAccount {
-	return &SSOAccount{Code: code, Issuer: issuer, ClientID: "c", RedirectURIs: []string{"https://app.example.com"}}
+// accountAt is an account at an issuer.
+func accountAt(code, issuer string) *Account {
+	return &Account{Code: code, Issuer: issuer, ClientID: "c", RedirectURIs: []string{"https://app.example.com"}}
 }
 
-func newTestSSO(accounts ...*SSOAccount) *SSO {
-	return &SSO{
+func newConfig(accounts ...*Account) *Config {
+	return &Config{
 		Products: []string{"p"}, Accounts: accounts, RateLimit: 20,
-		Credentials: []*SSOCredential{{APIKey: "k", SharedKey: "{env.SSO_POOL_SHARED}"}},
+		Credentials: []*Credential{{APIKey: "k", SharedKey: "{env.SSO_POOL_SHARED}"}},
 	}
+}
+
+// hostOf has issuers of tokens, as they are configured.
+func hostOf(gate ...issuer.Config) Host {
+	return Host{Logger: zap.NewNop(), Source: func(identifier string) (issuer.Config, bool) {
+		for _, source := range gate {
+			if source.Issuer == identifier {
+				return source, true
+			}
+		}
+		return issuer.Config{}, false
+	}}
 }
 
 // held is how often the engine of an issuer is in use.
@@ -32,33 +44,34 @@ func held(t *testing.T, source issuer.Config) int {
 // unless something about it changed: the secrets count as well.
 func TestSSOServiceOutlivesAReload(t *testing.T) {
 	t.Setenv("SSO_POOL_SHARED", "one")
-	take := func(s *SSO) *SSO {
+	take := func(c *Config) *SSO {
 		t.Helper()
-		if err := s.provision(zap.NewNop(), nil, nil); err != nil {
+		s, err := Take(c, hostOf())
+		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := s.release(); err != nil {
+			if err := s.Release(); err != nil {
 				t.Error(err)
 			}
 		})
 		return s
 	}
-	old := take(newTestSSO(ssoAccount("a", "https://one.example")))
-	if same := take(newTestSSO(ssoAccount("a", "https://one.example"))); same.taken.Service != old.taken.Service {
+	old := take(newConfig(accountAt("a", "https://one.example")))
+	if same := take(newConfig(accountAt("a", "https://one.example"))); same.Service != old.Service {
 		t.Error("the same configuration has another service")
 	}
-	other := newTestSSO(ssoAccount("a", "https://one.example"))
+	other := newConfig(accountAt("a", "https://one.example"))
 	other.RateLimit = 21
 	t.Setenv("SSO_POOL_SHARED", "one")
-	if take(other).taken.Service == old.taken.Service {
+	if take(other).Service == old.Service {
 		t.Error("another limit has the same service")
 	}
 	t.Setenv("SSO_POOL_SHARED", "two")
-	if take(newTestSSO(ssoAccount("a", "https://one.example"))).taken.Service == old.taken.Service {
+	if take(newConfig(accountAt("a", "https://one.example"))).Service == old.Service {
 		t.Error("another shared key has the same service")
 	}
-	if take(newTestSSO(ssoAccount("a", "https://two.example"))).taken.Service == old.taken.Service {
+	if take(newConfig(accountAt("a", "https://two.example"))).Service == old.Service {
 		t.Error("another issuer has the same service")
 	}
 }
@@ -68,26 +81,25 @@ func TestSSOServiceOutlivesAReload(t *testing.T) {
 func TestSSOGivesEnginesBack(t *testing.T) {
 	t.Setenv("SSO_POOL_SHARED", "one")
 	first, second := issuer.Config{Issuer: "https://first.example", CA: caFile}, issuer.Config{Issuer: "https://second.example"}
-	gate := []*Issuer{{Issuer: first.Issuer, source: first}}
-	gate[0].policy.Issuer = first.Issuer
-	s := newTestSSO(ssoAccount("a", first.Issuer), ssoAccount("b", second.Issuer), ssoAccount("c", second.Issuer))
+	config := newConfig(accountAt("a", first.Issuer), accountAt("b", second.Issuer), accountAt("c", second.Issuer))
 	if _, err := issuer.New(first, issuer.Options{}); err == nil {
 		t.Fatal("the authority is not looked at")
 	}
-	gate[0].source.CA, first.CA = "", ""
+	first.CA = ""
 	engine, err := engines.Take(first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = engines.Release(first.ID()) }()
-	if err := s.provision(zap.NewNop(), gate, nil); err != nil {
+	s, err := Take(config, hostOf(first))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if s.taken.engines[first.ID()] != engine || held(t, first) != 2 || held(t, second) != 1 || len(s.taken.engines) != 2 {
-		t.Errorf("held: %d and %d times, engines %v", held(t, first), held(t, second), s.taken.engines)
+	if s.engines[first.ID()] != engine || held(t, first) != 2 || held(t, second) != 1 || len(s.engines) != 2 {
+		t.Errorf("held: %d and %d times, engines %v", held(t, first), held(t, second), s.engines)
 	}
 	for range 2 { // the second release has nothing to give back
-		if err := s.release(); err != nil {
+		if err := s.Release(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -103,23 +115,21 @@ var caFile = filepath.Join("testdata", "no-such-authority.pem")
 func TestSSOFailsHalfWay(t *testing.T) {
 	t.Setenv("SSO_POOL_SHARED", "one")
 	good, bad := issuer.Config{Issuer: "https://good.example"}, issuer.Config{Issuer: "https://bad.example", CA: caFile}
-	gate := []*Issuer{{source: bad}}
-	gate[0].policy.Issuer = bad.Issuer
 	if _, err := engines.Take(good); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = engines.Release(good.ID()) }()
-	broken := ssoAccount("z", good.Issuer)
+	broken := accountAt("z", good.Issuer)
 	broken.RedirectURIs = nil
-	for name, accounts := range map[string][]*SSOAccount{
-		"the second engine cannot be made": {ssoAccount("a", good.Issuer), ssoAccount("b", bad.Issuer)},
-		"the service cannot be made":       {ssoAccount("a", good.Issuer), ssoAccount("b", "https://fine.example"), broken},
+	for name, accounts := range map[string][]*Account{
+		"the second engine cannot be made": {accountAt("a", good.Issuer), accountAt("b", bad.Issuer)},
+		"the service cannot be made":       {accountAt("a", good.Issuer), accountAt("b", "https://fine.example"), broken},
 	} {
-		s := newTestSSO(accounts...)
-		if err := s.provision(zap.NewNop(), gate, nil); err == nil {
-			t.Fatalf("%s: it was provisioned", name)
+		s, err := Take(newConfig(accounts...), hostOf(bad))
+		if err == nil {
+			t.Fatalf("%s: it was taken", name)
 		}
-		if err := s.release(); err != nil {
+		if err := s.Release(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if n := held(t, good); n != 1 {

@@ -1,4 +1,5 @@
-package caddymodule
+// Package signing signs licenses, with a key that is kept in memory only.
+package signing
 
 import (
 	"crypto"
@@ -21,9 +22,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
 
-// Signing lets members of a group sign licenses over the API. The private key is
+// Config lets members of a group sign licenses over the API. The private key is
 // kept in memory only.
-type Signing struct {
+type Config struct {
 	// The file of the private key: PEM (PKCS #8, PKCS #1 or SEC 1), or such a
 	// file encrypted by age. It must not be readable by others than its owner.
 	Key string `json:"key,omitempty"`
@@ -42,14 +43,14 @@ type Signing struct {
 	// The longest time that a license may be signed for. Default: 17520h.
 	MaxTTL caddy.Duration `json:"max_ttl,omitempty"`
 
-	signer *license.Signer
-	secret string // see deriveNonceKey; empty: there is no key
+	signer   *license.Signer
+	nonceKey string // see deriveNonceKey; empty: there is no key
 }
 
 const defaultMaxTTL = caddy.Duration(17520 * time.Hour)
 
-// provision reads the key. Errors hold nothing of it.
-func (s *Signing) provision(logger *zap.Logger) error {
+// Provision reads the key. Errors hold nothing of it.
+func (s *Config) Provision(logger *zap.Logger) error {
 	if s == nil {
 		return nil
 	}
@@ -81,7 +82,7 @@ func (s *Signing) provision(logger *zap.Logger) error {
 	if err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
-	s.secret, err = deriveNonceKey(key)
+	s.nonceKey, err = deriveNonceKey(key)
 	return err
 }
 
@@ -98,7 +99,7 @@ func deriveNonceKey(key crypto.Signer) (string, error) {
 }
 
 // privateKey is nil where there is none.
-func (s *Signing) privateKey() (crypto.Signer, error) {
+func (s *Config) privateKey() (crypto.Signer, error) {
 	passphrase := ""
 	if s.Passphrase != "" {
 		var r parse.Resolver
@@ -123,7 +124,7 @@ func (s *Signing) privateKey() (crypto.Signer, error) {
 
 // keyFromFile names the path as it is configured: who puts the key itself where
 // its path belongs must not find it in a log.
-func (s *Signing) keyFromFile(passphrase string) (crypto.Signer, error) {
+func (s *Config) keyFromFile(passphrase string) (crypto.Signer, error) {
 	var r parse.Resolver
 	path := r.Secret("key", s.Key)
 	if r.Err != nil {
@@ -146,20 +147,26 @@ var licensesSigned = metrics.Counter("licenses_signed_total", "Licenses signed h
 
 var licenseTypes = []string{string(license.OSS), string(license.Enterprise)}
 
-// countSigned counts a license that was signed here.
-func countSigned(t license.Type) {
+// Count counts a license that was signed here.
+func Count(t license.Type) {
 	licensesSigned.WithLabelValues(metrics.Known(licenseTypes, string(t))).Inc()
 }
 
-// sign makes a license; a nil Signing has no key.
-func (s *Signing) sign(request license.Request) (*license.License, error) {
+// Signer is nil where there is no key.
+func (s *Config) Signer() *license.Signer { return s.signer }
+
+// NonceKey is a secret of the key; see deriveNonceKey.
+func (s *Config) NonceKey() string { return s.nonceKey }
+
+// Sign makes a license; a nil Config has no key.
+func (s *Config) Sign(request license.Request) (*license.License, error) {
 	if s == nil {
 		return nil, license.ErrMissingKey
 	}
 	return s.signer.Sign(request)
 }
 
-// parseSigning reads the part of the global option about signing. Syntax:
+// Parse reads the part of the global option about signing. Syntax:
 //
 //	signing {
 //	    key        <path>              # or: key env <name>
@@ -167,7 +174,7 @@ func (s *Signing) sign(request license.Request) (*license.License, error) {
 //	    group      <group>
 //	    max_ttl    <duration>
 //	}
-func (s *Signing) parseSigning(d *caddyfile.Dispenser) error {
+func (s *Config) Parse(d *caddyfile.Dispenser) error {
 	line := d.Token()
 	if err := parse.NoMore(d, "signing"); err != nil {
 		return err
@@ -187,7 +194,7 @@ func (s *Signing) parseSigning(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (s *Signing) parseKey(d *caddyfile.Dispenser) error {
+func (s *Config) parseKey(d *caddyfile.Dispenser) error {
 	list := d.RemainingArgs()
 	switch {
 	case len(list) == 1 && list[0] != "" && list[0] != "env":

@@ -1,4 +1,4 @@
-package caddymodule
+package sso
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
-	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	authsso "github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
-// parseSSO reads the part of the global option about login pages. Syntax:
+// Parse reads the part of the global option about login pages. Syntax:
 //
 //	sso {
 //	    credential <api key> <shared key> {   # repeatable; the block is optional
@@ -32,27 +32,27 @@ import (
 //	        response_type          code|token
 //	        implicit_flow          on|off
 //	        client_secret          <secret>
-//	        license { … }                     # see parseSSOLicense
+//	        license { … }                     # see parseLicense
 //	    }
 //	    response_signing_key <path>
 //	    max_skew             <duration>
 //	    rate_limit           <number>
 //	    group                <group>
 //	}
-func (s *SSO) parseSSO(d *caddyfile.Dispenser) error {
+func (c *Config) Parse(d *caddyfile.Dispenser) error {
 	line := d.Token()
 	if err := parse.NoMore(d, "sso"); err != nil {
 		return err
 	}
-	p := ssoParser{SSO: s}
+	p := parser{Config: c}
 	err := parse.Block(d, parse.Options{
 		"credential":           parse.Repeatable(p.parseCredential),
-		"product":              parse.Words(&s.Products),
+		"product":              parse.Words(&c.Products),
 		"account":              parse.Repeatable(p.parseAccount),
-		"response_signing_key": parse.Word(&s.ResponseSigningKey),
-		"max_skew":             parse.Duration(&s.MaxSkew, time.Second, 24*time.Hour),
-		"rate_limit":           parse.Number(&s.RateLimit, 1, 1_000_000),
-		"group":                parse.Word(&s.Group),
+		"response_signing_key": parse.Word(&c.ResponseSigningKey),
+		"max_skew":             parse.Duration(&c.MaxSkew, time.Second, 24*time.Hour),
+		"rate_limit":           parse.Number(&c.RateLimit, 1, 1_000_000),
+		"group":                parse.Word(&c.Group),
 	})
 	if err != nil {
 		return err
@@ -60,15 +60,15 @@ func (s *SSO) parseSSO(d *caddyfile.Dispenser) error {
 	return p.check(line)
 }
 
-// ssoParser remembers on which lines credentials and accounts begin.
-type ssoParser struct {
-	*SSO
+// parser remembers on which lines credentials and accounts begin.
+type parser struct {
+	*Config
 	credentialLines []caddyfile.Token
 	accountLines    []caddyfile.Token
 }
 
-func (s *ssoParser) parseCredential(d *caddyfile.Dispenser) error {
-	c, line := new(SSOCredential), d.Token()
+func (s *parser) parseCredential(d *caddyfile.Dispenser) error {
+	c, line := new(Credential), d.Token()
 	if !d.AllArgs(&c.APIKey, &c.SharedKey) || c.APIKey == "" || c.SharedKey == "" {
 		return d.Err("credential: expected an API key and a shared key such as `credential {env.LS_API_KEY} {env.LS_SHARED_KEY}`")
 	}
@@ -86,8 +86,8 @@ func (s *ssoParser) parseCredential(d *caddyfile.Dispenser) error {
 	})
 }
 
-func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
-	c, line := new(SSOAccount), d.Token()
+func (s *parser) parseAccount(d *caddyfile.Dispenser) error {
+	c, line := new(Account), d.Token()
 	if !d.NextArg() || d.Val() == "" {
 		return d.Err("account: expected the code of a customer account")
 	}
@@ -105,20 +105,20 @@ func (s *ssoParser) parseAccount(d *caddyfile.Dispenser) error {
 	return parse.Block(d, parse.Options{
 		"issuer":                 parse.Word(&c.Issuer),
 		"authorization_endpoint": parse.Word(&c.AuthorizationEndpoint),
-		"preset":                 parse.OneOf(&c.Preset, sso.Presets()),
+		"preset":                 parse.OneOf(&c.Preset, authsso.Presets()),
 		"client_id":              parse.Word(&c.ClientID),
 		"redirect_uri":           parse.Words(&c.RedirectURIs),
 		"scope":                  parse.Words(&c.Scopes),
 		"param":                  parse.Repeatable(c.parseParam),
 		"product":                parse.Words(&c.Products),
-		"response_type":          parse.OneOf(&c.ResponseType, parse.Choice{sso.ResponseTypeCode, sso.ResponseTypeToken}),
+		"response_type":          parse.OneOf(&c.ResponseType, parse.Choice{authsso.ResponseTypeCode, authsso.ResponseTypeToken}),
 		"implicit_flow":          parse.OneOf(&c.ImplicitFlow, parse.OnOff),
 		"client_secret":          parse.Word(&c.ClientSecret),
-		"license":                parse.Part(&c.License, (*SSOLicense).parseSSOLicense),
+		"license":                parse.Part(&c.License, (*License).parse),
 	})
 }
 
-func (c *SSOAccount) parseParam(d *caddyfile.Dispenser) error {
+func (c *Account) parseParam(d *caddyfile.Dispenser) error {
 	var name, value string
 	if !d.AllArgs(&name, &value) {
 		return d.Err("param: expected a name and a value such as `param kc_idp_hint acme-saml`")
@@ -136,8 +136,8 @@ func (c *SSOAccount) parseParam(d *caddyfile.Dispenser) error {
 // check holds the whole against what package sso wants, as far as it is written
 // out: a placeholder stands for something good until it is resolved. Errors name
 // the line on which the part in question begins.
-func (s *ssoParser) check(line caddyfile.Token) error {
-	config := sso.Config{Products: s.Products}
+func (s *parser) check(line caddyfile.Token) error {
+	config := authsso.Config{Products: s.Products}
 	if len(s.Products) == 0 {
 		return parse.At(line).Err("sso: no product: expected at least one, such as `product my-product`")
 	}
@@ -147,7 +147,7 @@ func (s *ssoParser) check(line caddyfile.Token) error {
 	for i, a := range s.Accounts {
 		account, err := a.draft()
 		if err == nil {
-			_, err = sso.New(sso.Config{Products: s.Products, Accounts: []sso.Account{account}})
+			_, err = authsso.New(authsso.Config{Products: s.Products, Accounts: []authsso.Account{account}})
 		}
 		if err != nil {
 			return parse.At(s.accountLines[i]).WrapErr(err)
@@ -155,8 +155,8 @@ func (s *ssoParser) check(line caddyfile.Token) error {
 		config.Accounts = append(config.Accounts, account)
 	}
 	for i, c := range s.Credentials {
-		config.Credentials = []sso.Credential{c.credential(assumed("credential", c.APIKey), "assumed")}
-		if _, err := sso.New(config); err != nil {
+		config.Credentials = []authsso.Credential{c.credential(assumed("credential", c.APIKey), "assumed")}
+		if _, err := authsso.New(config); err != nil {
 			return parse.At(s.credentialLines[i]).WrapErr(err)
 		}
 	}
@@ -164,7 +164,7 @@ func (s *ssoParser) check(line caddyfile.Token) error {
 }
 
 // draft is the account as far as the Caddyfile alone tells it.
-func (c *SSOAccount) draft() (sso.Account, error) {
+func (c *Account) draft() (authsso.Account, error) {
 	account := c.account(assumed)
 	if c.Issuer == "" {
 		return account, nil

@@ -1,4 +1,6 @@
-package caddymodule
+// Package securityevents takes the events that issuers send: that somebody logged out, a
+// session was revoked or an account disabled. It makes auth/secevent a part of Caddy.
+package securityevents
 
 import (
 	"context"
@@ -9,13 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
@@ -25,100 +27,126 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
-// eventReceivers take the events of a configuration's issuers. The memory of those
-// that were taken, and the keys of transmitters that are not issuers, outlive a
-// reload.
-type eventReceivers struct {
-	list    []*eventReceiver // in the order of the issuers; nil: no issuer has events
+// Receivers take the events of a configuration's issuers. The memory of those that were
+// taken, and the keys of transmitters that are not issuers, outlive a reload.
+type Receivers struct {
+	host    Host
+	list    []*receiver // in the order of the issuers; nil: no issuer has events
 	memory  *secevent.Memory
-	key     string                    // of the memory, to give it back; "": it was not taken
+	taken   bool                      // the memory was
 	engines map[string]*issuer.Engine // of transmitters, by the issuer's name
-	taken   []string                  // their keys, to give them back
+	keys    []string                  // of these, to give them back
 }
 
-type eventReceiver struct {
-	config   *IssuerEvents // without placeholders
-	receiver *secevent.Receiver
-	poller   *secevent.Poller // nil: nothing is fetched
-	log      *eventLog
+// Host is what the rest of a configuration has to give.
+type Host struct {
+	StorageID string
+	Revoked   *revocation.Registry
+	Events    *events.Emitter
+	Audit     func(api.AuditEntry)
+	Logger    *zap.Logger
 }
 
-var eventMemories = pool.New((*secevent.Memory).Close)
+// Issuer is an issuer whose events are taken.
+type Issuer struct {
+	Config   *Config
+	Policy   auth.Policy
+	Source   issuer.Config
+	Keys     *issuer.Engine
+	Lifetime time.Duration // of its tokens, at most
+}
 
-// takeEventReceivers makes the receivers; they must be released exactly once, also if
-// there is an error.
-func takeEventReceivers(storage certmagic.Storage, issuers issuerList, keys map[string]*issuer.Engine, revoked *revocations, logger *zap.Logger, emitter *events.Emitter) (*eventReceivers, error) {
-	r := &eventReceivers{engines: make(map[string]*issuer.Engine)}
-	for _, i := range issuers {
-		if i.Events == nil {
-			continue
-		}
-		if r.key == "" {
-			key := pool.StorageID(storage)
-			memory, err := eventMemories.Take(key, func() (*secevent.Memory, error) { return secevent.NewMemory(registry.Options{}), nil })
-			if err != nil {
-				return r, err
-			}
-			r.memory, r.key = memory, key
-		}
-		log := &eventLog{name: i.policy.Name, logger: logger.With(zap.String("issuer", i.policy.Name)), audit: auditing(logger), events: emitter, times: timesOf(i.policy.Name)}
-		one, err := r.take(i, keys[i.policy.Name], revoked, issuers.lifetime(i.policy.Issuer), log)
+type receiver struct {
+	*secevent.Receiver
+	config *Config          // without placeholders
+	poller *secevent.Poller // nil: nothing is fetched
+	log    *eventLog
+}
+
+var memories = pool.New((*secevent.Memory).Close)
+
+// New makes receivers of no issuer.
+func New(h Host) *Receivers {
+	return &Receivers{host: h, engines: make(map[string]*issuer.Engine)}
+}
+
+// Add takes the events of an issuer. What it needs is taken, and must be released, also
+// if there is an error.
+func (r *Receivers) Add(i Issuer) error {
+	if !r.taken {
+		memory, err := memories.Take(r.host.StorageID, func() (*secevent.Memory, error) { return secevent.NewMemory(registry.Options{}), nil })
 		if err != nil {
-			return r, fmt.Errorf("issuer %s: %w", i.Issuer, err)
+			return err
 		}
-		r.list = append(r.list, one)
+		r.memory, r.taken = memory, true
 	}
-	return r, nil
+	config, err := i.Config.resolved(i)
+	if err != nil {
+		return err
+	}
+	keys, err := r.keysOf(i, config)
+	if err != nil {
+		return err
+	}
+	source, err := secevent.NewSource(config.source(i, keys))
+	if err != nil {
+		return err
+	}
+	name := i.Policy.Name
+	beginCounters(name, config)
+	log := &eventLog{name: name, logger: r.host.Logger.With(zap.String("issuer", name)), audit: r.host.Audit, events: r.host.Events, times: timesOf(name)}
+	one := &receiver{config: config, log: log, Receiver: secevent.NewReceiver(source, r.host.Revoked, r.memory, log.received)}
+	if config.Poll != nil {
+		if one.poller, err = config.Poll.poller(i.Source.CA, one.Receiver, log.polled); err != nil {
+			return err
+		}
+	}
+	r.list = append(r.list, one)
+	return nil
 }
 
-func (r *eventReceivers) take(i *Issuer, engine *issuer.Engine, revoked *revocations, lifetime time.Duration, log *eventLog) (*eventReceiver, error) {
-	config, err := i.Events.resolved(i)
+// keysOf gives the keys by which an issuer's events are signed: those of its transmitter,
+// or its own.
+func (r *Receivers) keysOf(i Issuer, config *Config) (*issuer.Engine, error) {
+	if config.Transmitter == "" {
+		return i.Keys, nil
+	}
+	source := i.Source
+	source.Issuer, source.JWKSURI, source.JWKSFile = config.Transmitter, config.TransmitterJWKSURI, ""
+	if err := source.Validate(); err != nil {
+		return nil, fmt.Errorf("events: transmitter: %w", err)
+	}
+	engine, err := engines.Take(source)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("events: transmitter: %w", err)
 	}
-	if config.Transmitter != "" {
-		source := i.source
-		source.Issuer, source.JWKSURI, source.JWKSFile = config.Transmitter, config.TransmitterJWKSURI, ""
-		if err := source.Validate(); err != nil {
-			return nil, fmt.Errorf("events: transmitter: %w", err)
-		}
-		if engine, err = engines.Take(source); err != nil {
-			return nil, fmt.Errorf("events: transmitter: %w", err)
-		}
-		r.taken = append(r.taken, source.ID())
-		r.engines[i.policy.Name] = engine
-	}
-	source, err := secevent.NewSource(config.source(i, engine, lifetime))
-	if err != nil {
-		return nil, err
-	}
-	beginCounters(log.name, config)
-	one := &eventReceiver{config: config, log: log}
-	one.receiver = secevent.NewReceiver(source, revoked.registry, r.memory, log.received)
-	if config.Poll == nil {
-		return one, nil
-	}
-	transport, err := issuer.NewTransport(i.source.CA)
+	r.keys = append(r.keys, source.ID())
+	r.engines[i.Policy.Name] = engine
+	return engine, nil
+}
+
+// poller fetches events, over connections that trust the authorities in a file.
+func (p *Poll) poller(ca string, to *secevent.Receiver, polled func(error)) (*secevent.Poller, error) {
+	transport, err := issuer.NewTransport(ca)
 	if err != nil {
 		return nil, fmt.Errorf("events: poll: %w", err)
 	}
-	poll := secevent.PollConfig{URL: config.Poll.URL, Every: time.Duration(config.Poll.Every), Token: config.Poll.Token, Client: &http.Client{Transport: transport}}
-	if c := config.Poll.ClientCredentials; c != nil {
-		poll.ClientCredentials = &clientcredentials.Config{ClientID: c.ClientID, ClientSecret: c.ClientSecret, TokenURL: c.TokenURL, Scopes: c.Scopes}
+	config := secevent.PollConfig{URL: p.URL, Every: time.Duration(p.Every), Token: p.Token, Client: &http.Client{Transport: transport}}
+	if c := p.ClientCredentials; c != nil {
+		config.ClientCredentials = &clientcredentials.Config{ClientID: c.ClientID, ClientSecret: c.ClientSecret, TokenURL: c.TokenURL, Scopes: c.Scopes}
 	}
-	one.poller = secevent.NewPoller(poll, one.receiver, log.polled)
-	return one, nil
+	return secevent.NewPoller(config, to, polled), nil
 }
 
-// attach gives storage and log, and begins to fetch. What was fetched and not
+// Attach gives storage and log, and begins to fetch. What was fetched and not
 // acknowledged when that ends, the next configuration fetches again.
-func (r *eventReceivers) attach(storage certmagic.Storage, refresh time.Duration, logger *zap.Logger, emitter *events.Emitter) (detach []func()) {
-	if r.key == "" {
+func (r *Receivers) Attach(storage certmagic.Storage, refresh time.Duration) (detach []func()) {
+	if !r.taken {
 		return nil
 	}
 	detach = append(detach, r.memory.Attach(secevent.MemoryHost{Storage: storage, Refresh: refresh}))
 	for name, engine := range r.engines {
-		log := engines.Log{Name: name, Logger: logger.With(zap.String("issuer", name), zap.String("keys_of", "transmitter")), Events: emitter}
+		log := engines.Log{Name: name, Logger: r.host.Logger.With(zap.String("issuer", name), zap.String("keys_of", "transmitter")), Events: r.host.Events}
 		detach = append(detach, log.Attach(engine, storage))
 	}
 	for _, one := range r.list {
@@ -133,31 +161,31 @@ func (r *eventReceivers) attach(storage certmagic.Storage, refresh time.Duration
 	return detach
 }
 
-// release gives back what outlives a configuration.
-func (r *eventReceivers) release() error {
+// Release gives back what outlives a configuration.
+func (r *Receivers) Release() error {
 	if r == nil {
 		return nil
 	}
 	var errs []error
-	if r.key != "" {
-		errs = append(errs, eventMemories.Release(r.key))
+	if r.taken {
+		errs = append(errs, memories.Release(r.host.StorageID))
 	}
-	for _, key := range r.taken {
+	for _, key := range r.keys {
 		errs = append(errs, engines.Release(key))
 	}
-	r.key, r.taken = "", nil
+	r.taken, r.keys = false, nil
 	return errors.Join(errs...)
 }
 
-// service is what the API serves of an issuer; nil: nothing.
-func (r *eventReceivers) service(name string) *api.EventReceiver {
+// Service is what the API serves of an issuer; nil: nothing.
+func (r *Receivers) Service(name string) *api.EventReceiver {
 	for _, one := range r.list {
 		if one.log.name != name {
 			continue
 		}
 		c := one.config
 		service := &api.EventReceiver{
-			Ways: c.ways(), Receiver: one.receiver, Poller: one.poller, LastEvent: one.log.times.lastEvent,
+			Ways: c.ways(), Receiver: one.Receiver, Poller: one.poller, LastEvent: one.log.times.lastEvent,
 			Logout: len(c.BackChannelLogout) > 0, Push: c.Push != nil, Global: c.GlobalRevocation != nil,
 		}
 		if c.Push != nil {
@@ -179,7 +207,7 @@ var (
 )
 
 // beginCounters has the counters of an issuer's events begin at zero.
-func beginCounters(issuer string, c *IssuerEvents) {
+func beginCounters(issuer string, c *Config) {
 	for _, kind := range secevent.Kinds {
 		for _, outcome := range secevent.Outcomes {
 			eventsTotal.WithLabelValues(issuer, string(kind), string(outcome))
@@ -191,8 +219,8 @@ func beginCounters(issuer string, c *IssuerEvents) {
 	}
 }
 
-// show shows since when each issuer has sent no event.
-func (r *eventReceivers) show(show metrics.Show) {
+// Show shows since when each issuer has sent no event.
+func (r *Receivers) Show(show metrics.Show) {
 	for _, one := range r.list {
 		at := one.log.times.lastEvent()
 		if at.IsZero() {
@@ -200,33 +228,6 @@ func (r *eventReceivers) show(show metrics.Show) {
 		}
 		show(lastEvent, metrics.Unix(at), one.log.name)
 	}
-}
-
-// warnOfUnheardEvents warns where an issuer is to send events and no site takes them.
-func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
-	app, err := configuredApp(ctx)
-	if err != nil {
-		return err
-	}
-	var waiting []string
-	for _, i := range app.Issuers {
-		if e := i.Events; e != nil && (len(e.BackChannelLogout) > 0 || e.Push != nil || e.GlobalRevocation != nil) {
-			waiting = append(waiting, i.policy.Name)
-		}
-	}
-	if len(waiting) == 0 {
-		return nil
-	}
-	heard := false
-	err = eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
-		_, isAPI := handler.(*GatehouseAPI)
-		heard = heard || isAPI
-		return nil
-	})
-	if err == nil && !heard {
-		logger.Warn("issuers are to send events, and no site has gatehouse_api, which takes them: add it to the site that they are sent to", zap.Strings("issuers", waiting))
-	}
-	return err
 }
 
 // eventLog counts and reports what becomes of an issuer's events.

@@ -1,16 +1,16 @@
-package caddymodule
+package sso
 
 import (
 	"errors"
 	"fmt"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
-	"github.com/gatehouse-proxy/gatehouse/auth/sso"
+	authsso "github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
-// SSOAccount says where the people of a customer account log in.
-type SSOAccount struct {
+// Account says where the people of a customer account log in.
+type Account struct {
 	// The customer account's code. Required.
 	Code string `json:"code,omitempty"`
 
@@ -39,7 +39,7 @@ type SSOAccount struct {
 	ClientSecret string `json:"client_secret,omitempty"`
 
 	// The licenses that a login to this account brings. Default: none.
-	License *SSOLicense `json:"license,omitempty"`
+	License *License `json:"license,omitempty"`
 
 	// What is asked for. Default: openid email profile.
 	Scopes []string `json:"scopes,omitempty"`
@@ -60,9 +60,9 @@ type SSOAccount struct {
 
 // resolve gives the account without its metadata, and where those come from;
 // an account with an endpoint of its own has no source.
-func (a *SSOAccount) resolve(r *parse.Resolver, issuers issuerList) (sso.Account, *issuer.Config, error) {
+func (a *Account) resolve(r *parse.Resolver, configured func(string) (issuer.Config, bool)) (authsso.Account, *issuer.Config, error) {
 	if err := parse.OnOff.Check("implicit_flow", a.ImplicitFlow); err != nil {
-		return sso.Account{}, nil, err
+		return authsso.Account{}, nil, err
 	}
 	account := a.account(r.Text)
 	identifier := r.Text("issuer", a.Issuer)
@@ -72,13 +72,13 @@ func (a *SSOAccount) resolve(r *parse.Resolver, issuers issuerList) (sso.Account
 	if a.AuthorizationEndpoint != "" {
 		return account, nil, errors.New("issuer and authorization_endpoint are both set: give one")
 	}
-	source, err := metadataSource(identifier, issuers)
+	source, err := metadataSource(identifier, configured)
 	return account, source, err
 }
 
 // account is what the options say, each string as text resolves it.
-func (a *SSOAccount) account(text func(option, value string) string) sso.Account {
-	account := sso.Account{
+func (a *Account) account(text func(option, value string) string) authsso.Account {
+	account := authsso.Account{
 		Code: a.Code, AuthorizationEndpoint: text("authorization_endpoint", a.AuthorizationEndpoint),
 		Preset: a.Preset, ClientID: text("client_id", a.ClientID),
 		Scopes: a.Scopes, Products: a.Products,
@@ -96,14 +96,12 @@ func (a *SSOAccount) account(text func(option, value string) string) sso.Account
 	return account
 }
 
-// metadataSource says how an issuer's metadata are fetched: as it is configured, if
-// the issuer is one of issuers.
-func metadataSource(identifier string, issuers issuerList) (*issuer.Config, error) {
-	source := issuer.Config{Issuer: identifier}
-	for _, i := range issuers {
-		if i.policy.Issuer == identifier {
-			source = i.source
-		}
+// metadataSource says how an issuer's metadata are fetched: as it is configured, if it is
+// one whose tokens are accepted.
+func metadataSource(identifier string, configured func(string) (issuer.Config, bool)) (*issuer.Config, error) {
+	source, found := configured(identifier)
+	if !found {
+		source = issuer.Config{Issuer: identifier}
 	}
 	if source.JWKSFile != "" {
 		return nil, fmt.Errorf("issuer %s has a jwks_file, which means no network, so its login page cannot be looked up: give authorization_endpoint instead of issuer", identifier)

@@ -1,4 +1,4 @@
-package caddymodule
+package securityevents
 
 import (
 	"errors"
@@ -7,18 +7,19 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
-// IssuerEvents says which events of an issuer are taken: that somebody logged out,
+// Config says which events of an issuer are taken: that somebody logged out,
 // that a session was revoked or an account disabled. All that comes of one is that
 // tokens of this issuer are refused that were issued before it. They are received
 // where gatehouse_api stands, below /gatehouse/issuers/ and the issuer's name, or
 // fetched.
-type IssuerEvents struct {
+type Config struct {
 	// What the `aud` of security event tokens must hold one of; of requests for global
 	// revocation, too, unless those have audiences of their own. Required by push,
 	// poll and global_revocation.
@@ -37,14 +38,14 @@ type IssuerEvents struct {
 	BackChannelLogout []string `json:"backchannel_logout,omitempty"`
 
 	// Takes security event tokens that are pushed (RFC 8935). Default: not taken.
-	Push *EventPush `json:"push,omitempty"`
+	Push *Push `json:"push,omitempty"`
 
 	// Fetches security event tokens (RFC 8936). Default: not fetched.
-	Poll *EventPoll `json:"poll,omitempty"`
+	Poll *Poll `json:"poll,omitempty"`
 
 	// Takes requests for global token revocation
 	// (draft-parecki-oauth-global-token-revocation). Default: not taken.
-	GlobalRevocation *EventGlobal `json:"global_revocation,omitempty"`
+	GlobalRevocation *GlobalRevocation `json:"global_revocation,omitempty"`
 
 	// Takes a subject that is an e-mail address for the subject of tokens. It needs the
 	// issuer's `subject_claim`, which must hold that address. Default: such events are
@@ -61,15 +62,15 @@ type IssuerEvents struct {
 	Ends string `json:"ends,omitempty"`
 }
 
-// EventPush says how security event tokens are pushed.
-type EventPush struct {
+// Push says how security event tokens are pushed.
+type Push struct {
 	// The bearer token that the sender must send, besides what the events themselves
 	// show. May be a placeholder. Default: none is asked for.
 	Bearer string `json:"bearer,omitempty"`
 }
 
-// EventPoll says where and how security event tokens are fetched.
-type EventPoll struct {
+// Poll says where and how security event tokens are fetched.
+type Poll struct {
 	// The polling endpoint of the stream. Required.
 	URL string `json:"url,omitempty"`
 
@@ -78,14 +79,14 @@ type EventPoll struct {
 	Token string `json:"token,omitempty"`
 
 	// How to get a token from a token endpoint. Excludes `token`. Default: not.
-	ClientCredentials *EventCredentials `json:"client_credentials,omitempty"`
+	ClientCredentials *ClientCredentials `json:"client_credentials,omitempty"`
 
 	// The time from one poll to the next. Every node polls. Default: 10s.
 	Every caddy.Duration `json:"every,omitempty"`
 }
 
-// EventCredentials are a client's at a token endpoint (RFC 6749, section 4.4).
-type EventCredentials struct {
+// ClientCredentials are a client's at a token endpoint (RFC 6749, section 4.4).
+type ClientCredentials struct {
 	// The token endpoint. Required.
 	TokenURL string `json:"token_url,omitempty"`
 
@@ -99,14 +100,14 @@ type EventCredentials struct {
 	Scopes []string `json:"scopes,omitempty"`
 }
 
-// EventGlobal says how requests for global token revocation are taken.
-type EventGlobal struct {
+// GlobalRevocation says how requests for global token revocation are taken.
+type GlobalRevocation struct {
 	// What the `aud` of the JWT that authenticates a request must hold one of: mostly
 	// the address of the endpoint. Default: the audiences of the events.
 	Audiences []string `json:"audiences,omitempty"`
 }
 
-// eventEnds are the values of [IssuerEvents.Ends].
+// eventEnds are the values of [Config.Ends].
 var eventEnds = parse.Choice{"session", endsSubject}
 
 const (
@@ -115,9 +116,9 @@ const (
 	maxPollInterval = time.Hour
 )
 
-// check judges the options as they are written; what holds a placeholder is judged
+// Check judges the options as they are written; what holds a placeholder is judged
 // again when it is resolved.
-func (e *IssuerEvents) check(i *Issuer) error {
+func (e *Config) Check(insecureHTTP bool, subjectClaim string) error {
 	switch {
 	case len(e.BackChannelLogout) == 0 && e.Push == nil && e.Poll == nil && e.GlobalRevocation == nil:
 		return errors.New("events: expected at least one way that they come: backchannel_logout, push, poll or global_revocation")
@@ -127,16 +128,16 @@ func (e *IssuerEvents) check(i *Issuer) error {
 		return errors.New("events: global_revocation: expected an audience, mostly the address of the endpoint: without it, requests to others would be taken")
 	case (e.Transmitter == "") != (e.TransmitterJWKSURI == ""):
 		return errors.New("events: transmitter: expected its identifier and the address of its key set")
-	case e.MatchEmail && i.SubjectClaim == "":
+	case e.MatchEmail && subjectClaim == "":
 		return errors.New("events: match_email: expected the issuer's option subject_claim, which names the claim that holds the address")
 	}
 	if err := eventEnds.Check("events: ends", e.Ends); err != nil {
 		return err
 	}
-	return e.checkAddresses(i.InsecureHTTP)
+	return e.checkAddresses(insecureHTTP)
 }
 
-func (e *IssuerEvents) checkAddresses(insecureHTTP bool) error {
+func (e *Config) checkAddresses(insecureHTTP bool) error {
 	type address struct{ option, url string }
 	addresses := []address{{"transmitter", e.TransmitterJWKSURI}}
 	if p := e.Poll; p != nil {
@@ -170,7 +171,7 @@ func (e *IssuerEvents) checkAddresses(insecureHTTP bool) error {
 }
 
 // resolved gives the options without placeholders, for use and never to be shown.
-func (e *IssuerEvents) resolved(i *Issuer) (*IssuerEvents, error) {
+func (e *Config) resolved(i Issuer) (*Config, error) {
 	var r parse.Resolver
 	plain := *e
 	plain.Audiences = r.List("events: audience", e.Audiences)
@@ -178,15 +179,15 @@ func (e *IssuerEvents) resolved(i *Issuer) (*IssuerEvents, error) {
 	plain.TransmitterJWKSURI = r.Text("events: transmitter", e.TransmitterJWKSURI)
 	plain.BackChannelLogout = r.List("events: backchannel_logout", e.BackChannelLogout)
 	if e.Push != nil {
-		plain.Push = &EventPush{Bearer: r.OptionalSecret("events: push", e.Push.Bearer)}
+		plain.Push = &Push{Bearer: r.OptionalSecret("events: push", e.Push.Bearer)}
 	}
 	if e.GlobalRevocation != nil {
-		plain.GlobalRevocation = &EventGlobal{Audiences: r.List("events: global_revocation", e.GlobalRevocation.Audiences)}
+		plain.GlobalRevocation = &GlobalRevocation{Audiences: r.List("events: global_revocation", e.GlobalRevocation.Audiences)}
 	}
 	if p := e.Poll; p != nil {
-		plain.Poll = &EventPoll{URL: r.Text("events: poll", p.URL), Every: p.Every, Token: r.OptionalSecret("events: poll: token", p.Token)}
+		plain.Poll = &Poll{URL: r.Text("events: poll", p.URL), Every: p.Every, Token: r.OptionalSecret("events: poll: token", p.Token)}
 		if c := p.ClientCredentials; c != nil {
-			plain.Poll.ClientCredentials = &EventCredentials{
+			plain.Poll.ClientCredentials = &ClientCredentials{
 				TokenURL: r.Text("events: poll: client_credentials", c.TokenURL), ClientID: r.Text("events: poll: client_credentials", c.ClientID),
 				ClientSecret: r.Secret("events: poll: client_credentials", c.ClientSecret), Scopes: r.List("events: poll: client_credentials", c.Scopes),
 			}
@@ -195,14 +196,14 @@ func (e *IssuerEvents) resolved(i *Issuer) (*IssuerEvents, error) {
 	if r.Err != nil {
 		return nil, r.Err
 	}
-	return &plain, plain.check(i)
+	return &plain, plain.Check(i.Source.InsecureHTTP, i.Policy.SubjectClaim)
 }
 
 // source says how the issuer's events are judged.
-func (e *IssuerEvents) source(i *Issuer, keys secevent.Keys, lifetime time.Duration) secevent.Config {
+func (e *Config) source(i Issuer, keys secevent.Keys) secevent.Config {
 	c := secevent.Config{
-		Issuer: i.policy.Issuer, Name: i.policy.Name, Transmitter: e.Transmitter, Keys: keys, Algorithms: i.policy.Algorithms,
-		Leeway: i.policy.Leeway, Lifetime: lifetime, Clients: e.BackChannelLogout,
+		Issuer: i.Policy.Issuer, Name: i.Policy.Name, Transmitter: e.Transmitter, Keys: keys, Algorithms: i.Policy.Algorithms,
+		Leeway: i.Policy.Leeway, Lifetime: i.Lifetime, Clients: e.BackChannelLogout,
 		MatchEmail: e.MatchEmail, Untyped: e.Untyped, EndSubject: e.Ends == endsSubject,
 	}
 	if e.Push != nil || e.Poll != nil {
@@ -218,7 +219,7 @@ func (e *IssuerEvents) source(i *Issuer, keys secevent.Keys, lifetime time.Durat
 }
 
 // ways names how events come, for people.
-func (e *IssuerEvents) ways() (ways []string) {
+func (e *Config) ways() (ways []string) {
 	for _, way := range []struct {
 		name string
 		is   bool
@@ -230,4 +231,89 @@ func (e *IssuerEvents) ways() (ways []string) {
 		}
 	}
 	return ways
+}
+
+// Parse reads what events are taken of an issuer. Syntax:
+//
+//	events {
+//	    audience           <audience...>
+//	    transmitter        <identifier> <jwks_uri>
+//	    backchannel_logout <client-id...>
+//	    push               [bearer <token>]
+//	    poll <url> {
+//	        every <duration>
+//	        token <token>
+//	        client_credentials <token-url> <client-id> <client-secret> [<scope...>]
+//	    }
+//	    global_revocation  [<audience...>]
+//	    match_email
+//	    untyped
+//	    ends               session|subject
+//	}
+func (e *Config) Parse(d *caddyfile.Dispenser) error {
+	if err := parse.NoMore(d, "events"); err != nil {
+		return err
+	}
+	return parse.Block(d, parse.Options{
+		"audience": parse.Words(&e.Audiences),
+		"transmitter": parse.Once(func(d *caddyfile.Dispenser) error {
+			list, err := parse.ReadWords(d)
+			if err == nil && len(list) != 2 {
+				err = d.Errf("transmitter: found %d words, expected its identifier and the address of its key set", len(list))
+			}
+			if err == nil {
+				e.Transmitter, e.TransmitterJWKSURI = list[0], list[1]
+			}
+			return err
+		}),
+		"backchannel_logout": parse.Words(&e.BackChannelLogout),
+		"push":               parse.Part(&e.Push, (*Push).parse),
+		"poll":               parse.Part(&e.Poll, (*Poll).parse),
+		"global_revocation": parse.Part(&e.GlobalRevocation, func(g *GlobalRevocation, d *caddyfile.Dispenser) error {
+			if d.CountRemainingArgs() == 0 {
+				return nil
+			}
+			return parse.AppendWords(d, &g.Audiences)
+		}),
+		"match_email": parse.Flag(&e.MatchEmail),
+		"untyped":     parse.Flag(&e.Untyped),
+		"ends":        parse.OneOf(&e.Ends, eventEnds),
+	})
+}
+
+func (p *Push) parse(d *caddyfile.Dispenser) error {
+	list := d.RemainingArgs()
+	switch {
+	case len(list) == 0:
+		return nil
+	case list[0] != "bearer" || len(list) != 2 || list[1] == "":
+		return d.Err("push: expected nothing more on this line, or `bearer <token>`") // what stands there may be a secret
+	}
+	p.Bearer = list[1]
+	return nil
+}
+
+func (p *Poll) parse(d *caddyfile.Dispenser) error {
+	if err := parse.ReadWord(d, &p.URL, "the address of the polling endpoint"); err != nil {
+		return err
+	}
+	return parse.Block(d, parse.Options{
+		"every": parse.Duration(&p.Every, minPollInterval, maxPollInterval),
+		"token": parse.Once(func(d *caddyfile.Dispenser) error {
+			list := d.RemainingArgs()
+			if len(list) != 1 || list[0] == "" {
+				return d.Err("token: expected one value") // what stands there is a secret
+			}
+			p.Token = list[0]
+			return nil
+		}),
+		"client_credentials": parse.Part(&p.ClientCredentials, func(c *ClientCredentials, d *caddyfile.Dispenser) error {
+			list := d.RemainingArgs()
+			if len(list) < 3 {
+				return d.Errf("client_credentials: found %d words, expected the token endpoint, the client id, its secret and perhaps scopes", len(list))
+			}
+			c.TokenURL, c.ClientID, c.ClientSecret, c.Scopes = list[0], list[1], list[2], list[3:]
+			return nil
+		}),
+	})
 }
