@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/license"
@@ -116,11 +117,12 @@ func (a *API) table() []route {
 
 // call is one request to the API.
 type call struct {
-	w       http.ResponseWriter
-	r       *http.Request
-	trusted bool // see ServeHTTP
-	caller  Caller
-	rest    string // of the escaped path, behind the route's prefix
+	w         http.ResponseWriter
+	r         *http.Request
+	trusted   bool            // see ServeHTTP
+	principal *auth.Principal // the caller; nil: one of the admin endpoint without a token
+	admin     bool            // the caller may administer
+	rest      string          // of the escaped path, behind the route's prefix
 }
 
 // toTheEnd is the context of a change. A caller who goes away does not stop it
@@ -242,7 +244,7 @@ type Services struct {
 	Accounts Accounts
 
 	// Revocations are what was revoked.
-	Revocations Revocations
+	Revocations *revocation.Registry
 
 	// Lifetime is how long a token of the issuer with that identifier is accepted at
 	// most, from when it is issued; zero: nothing says so.
@@ -283,7 +285,7 @@ type Services struct {
 	Sign func(license.Request) (*license.License, error)
 
 	// Signed is the record of what Sign made; nil: nothing is signed here.
-	Signed Signed
+	Signed *active.Record
 
 	// OnSigned is called for each license that was signed and recorded. May be nil.
 	OnSigned func(actor string, e active.Entry)
@@ -356,7 +358,7 @@ const (
 func (a *API) audit(c *call, action, target string) { a.auditOutcome(c, action, target, outcomeDone) }
 
 func (a *API) auditOutcome(c *call, action, target, outcome string) {
-	a.services.Audit(AuditEntry{Actor: c.caller.Name(), Action: action, Target: target, Outcome: outcome})
+	a.services.Audit(AuditEntry{Actor: c.actor(), Action: action, Target: target, Outcome: outcome})
 }
 
 // failed records an attempt that came to nothing, and gives the answer to it.

@@ -17,25 +17,15 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
-// Caller is who asks the API to do something.
-type Caller struct {
-	// Principal is nil for a caller of the admin endpoint without a token.
-	Principal *auth.Principal
-
-	// Admin reports whether the caller may administer.
-	Admin bool
-}
-
 // adminEndpoint names callers of the admin endpoint without a token.
 const adminEndpoint = "admin-endpoint"
 
-// Name is what the audit log calls the caller: the issuer's name and the
-// subject.
-func (c Caller) Name() string {
-	if c.Principal == nil {
+// actor is what the audit log calls the caller: the issuer's name and the subject.
+func (c *call) actor() string {
+	if c.principal == nil {
 		return adminEndpoint
 	}
-	return c.Principal.Issuer() + "/" + c.Principal.Subject()
+	return c.principal.Issuer() + "/" + c.principal.Subject()
 }
 
 // noIssuer says why no token is good here.
@@ -71,7 +61,7 @@ const realm = "gatehouse"
 // authenticate finds out who is calling, and refuses callers that are not let in.
 func (a *API) authenticate(c *call, who who) error {
 	if c.mayDoAll() {
-		c.caller = Caller{Admin: true}
+		c.admin = true
 		return nil
 	}
 	if a.services.Authenticate == nil {
@@ -91,7 +81,7 @@ func (a *API) authenticate(c *call, who who) error {
 		}
 		return refused(refusal)
 	}
-	c.caller = Caller{Principal: principal, Admin: a.services.AdminGroup.check(principal) == nil}
+	c.principal, c.admin = principal, a.services.AdminGroup.check(principal) == nil
 	return nil
 }
 
@@ -149,11 +139,11 @@ type userInfo struct {
 
 // userinfo tells callers whom the gateway takes them for.
 func (a *API) userinfo(c *call) error {
-	p := c.caller.Principal
+	p := c.principal
 	if p == nil {
 		writeJSON(c.w, http.StatusOK, userInfo{
 			ID: adminEndpoint, Subject: adminEndpoint, Name: adminEndpoint, Status: "active",
-			Groups: []string{}, Scopes: []string{}, IsAdmin: c.caller.Admin, Kind: string(auth.KindServiceAccount),
+			Groups: []string{}, Scopes: []string{}, IsAdmin: c.admin, Kind: string(auth.KindServiceAccount),
 		})
 		return nil
 	}
@@ -167,7 +157,7 @@ func (a *API) userinfo(c *call) error {
 		Email:     email.Value,
 		Status:    "active",
 		Groups:    append([]string{}, p.Groups()...), // never null
-		IsAdmin:   c.caller.Admin,
+		IsAdmin:   c.admin,
 		Kind:      string(p.Kind()),
 		Issuer:    p.Issuer(),
 		ClientID:  p.ClientID(),

@@ -125,12 +125,6 @@ func (a *API) serverinfo(c *call) error {
 	return nil
 }
 
-// instance is how a deployment is known to the vendor of its license.
-type instance struct {
-	Fingerprint string `json:"fingerprint"`
-	PublicKey   string `json:"public_key"` // SubjectPublicKeyInfo (RFC 5280) in base64
-}
-
 // licenseInstance answers with this deployment's instance, and makes it if there is
 // none yet.
 func (a *API) licenseInstance(c *call) error {
@@ -141,7 +135,10 @@ func (a *API) licenseInstance(c *call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, instance{known.Fingerprint(), base64.StdEncoding.EncodeToString(known.Public())})
+	writeJSON(c.w, http.StatusOK, map[string]string{
+		"fingerprint": known.Fingerprint(),
+		"public_key":  base64.StdEncoding.EncodeToString(known.Public()), // SubjectPublicKeyInfo (RFC 5280)
+	})
 	return nil
 }
 

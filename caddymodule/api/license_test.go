@@ -17,27 +17,29 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
 
-// inForce is a license in force, and what installing another one comes to.
-type inForce struct {
+// activeLicense is a license in force, and what installing another one comes to.
+type activeLicense struct {
 	validity *license.Validity
 	host     string
 	err      error
 	asked    []string
 }
 
-func (f *inForce) Validity() *license.Validity { return f.validity }
-func (f *inForce) Host() string                { return f.host }
+func (f *activeLicense) Validity() *license.Validity { return f.validity }
+func (f *activeLicense) Host() string                { return f.host }
 
-func (f *inForce) OpenResponse([]byte, string) (*license.OfflineResponse, error) { return nil, f.err }
+func (f *activeLicense) OpenResponse([]byte, string) (*license.OfflineResponse, error) {
+	return nil, f.err
+}
 
-func (f *inForce) Instance(context.Context) (*active.Instance, error) { return nil, f.err }
+func (f *activeLicense) Instance(context.Context) (*active.Instance, error) { return nil, f.err }
 
-func (f *inForce) Install(_ context.Context, data []byte, host string) error {
+func (f *activeLicense) Install(_ context.Context, data []byte, host string) error {
 	f.asked = append(f.asked, host+" "+string(data))
 	return f.err
 }
 
-func licensedSite(t *testing.T, f *inForce) *site {
+func licensedSite(t *testing.T, f *activeLicense) *site {
 	return newSite(t, func(services *api.Services, _ *site) {
 		services.License = f
 		services.Operation.Version = "v1.2.3"
@@ -63,7 +65,7 @@ func validityFor(t *testing.T, hosts ...string) *license.Validity {
 }
 
 func TestLicenseStatusIsAboutAHost(t *testing.T) {
-	f := &inForce{validity: validityFor(t, "gw.acme.example"), host: "gw.acme.example"}
+	f := &activeLicense{validity: validityFor(t, "gw.acme.example"), host: "gw.acme.example"}
 	s := licensedSite(t, f)
 	anybody := s.token(map[string]any{"sub": "bob"})
 	for _, c := range []struct{ query, own, verified, status string }{
@@ -101,7 +103,7 @@ func TestWithoutALicense(t *testing.T) {
 }
 
 func TestInstallWordsItsErrors(t *testing.T) {
-	f := &inForce{validity: license.Missing("nowhere")}
+	f := &activeLicense{validity: license.Missing("nowhere")}
 	s := licensedSite(t, f)
 	for _, c := range []struct {
 		err     error

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,22 +13,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
-	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
-
-// Revocations are what was revoked: a [revocation.Registry].
-type Revocations interface {
-	Page(q revocation.Query) []*revocation.Revocation
-	Revoke(ctx context.Context, drafts []revocation.Draft) ([]*revocation.Revocation, error)
-	Delete(ctx context.Context, id string) (*revocation.Revocation, error)
-
-	Loaded() bool
-	AwaitReading(ctx context.Context) bool
-	Count() int
-	Synced() time.Time
-	StorageState() registry.StorageState
-}
 
 // Revocation is a revocation as the API shows it. Exactly one of its targets is there.
 type Revocation struct {
@@ -100,7 +85,7 @@ func (a *API) revoke(c *call) error {
 	if draft.Issuer, err = a.identifierOf(draft.Issuer); err != nil {
 		return err
 	}
-	draft.Lifetime, draft.By = a.services.Lifetime(draft.Issuer), legible(c.caller.Name())
+	draft.Lifetime, draft.By = a.services.Lifetime(draft.Issuer), legible(c.actor())
 	made, err := a.services.Revocations.Revoke(c.toTheEnd(), []revocation.Draft{*draft})
 	if err == nil && made[0] == nil {
 		err = problem(http.StatusUnprocessableEntity, "issued_before is so long ago that no token of then can be alive; want a later time, or leave it out")

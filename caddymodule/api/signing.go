@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"math"
 	"net/http"
@@ -27,7 +26,7 @@ func (a *API) signLicense(c *call) error {
 	}
 	a.audit(c, action, entry.ID)
 	if a.services.OnSigned != nil {
-		a.services.OnSigned(c.caller.Name(), entry)
+		a.services.OnSigned(c.actor(), entry)
 	}
 	text, err := entry.License.Encode()
 	if err != nil {
@@ -49,7 +48,7 @@ func (a *API) sign(c *call, request license.Request, ttl string) (entry active.E
 		return entry, err
 	}
 	entry.Actor = adminEndpoint
-	if p := c.caller.Principal; p != nil {
+	if p := c.principal; p != nil {
 		entry.Actor, entry.ActorIssuer = p.Subject(), p.Issuer()
 	}
 	return a.services.Signed.Add(c.r.Context(), entry)
@@ -157,15 +156,6 @@ func clip(text string) string {
 		return text
 	}
 	return text[:enough] + "…"
-}
-
-// Signed is the record of the licenses that were signed here.
-type Signed interface {
-	// Add records a signature. If it fails, nobody may get the license.
-	Add(ctx context.Context, e active.Entry) (active.Entry, error)
-
-	// List gives what was signed before the entry of an id, newest first.
-	List(ctx context.Context, after string, limit int) ([]active.Entry, error)
 }
 
 // signedEntry is one signature as it is shown.

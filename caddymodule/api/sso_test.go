@@ -112,7 +112,7 @@ func TestSSOTrusted(t *testing.T) {
 }
 
 // A provider that is down is one line, not one a request, and the caller is not
-// told why.
+// given a reason.
 func TestSSOOutageIsLoggedOnce(t *testing.T) {
 	s := newSite(t, withSSO)
 	for range 5 {
