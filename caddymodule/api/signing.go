@@ -101,26 +101,29 @@ func (c *call) readSigning() (r license.Request, ttl string, err error) {
 	if version != nil {
 		r.Version = int(max(-1, min(*version, math.MaxInt)))
 	}
-	var wrong *strictjson.Error
-	if !errors.As(err, &wrong) {
-		return r, ttl, err
+	if wrong := (*strictjson.Error)(nil); errors.As(err, &wrong) {
+		err = problem(http.StatusBadRequest, signingFault(wrong))
 	}
-	// Of a member that is nested, the outermost is named.
+	return r, ttl, err
+}
+
+// signingFault says what is wrong with the JSON of what is to be signed. Of a member that
+// is nested, the outermost is named.
+func signingFault(wrong *strictjson.Error) string {
 	name, _, _ := strings.Cut(wrong.Path, ".")
 	name, _, _ = strings.Cut(name, "[")
-	words := "the body is not valid JSON (RFC 8259, in UTF-8)"
 	switch {
 	case wrong.Problem == strictjson.Repeated:
-		words = "member " + name + " is repeated; want it once"
+		return "member " + name + " is repeated; want it once"
 	case wrong.Problem == strictjson.Unknown:
-		words = "member " + clip(wrong.Found) + " is unknown; want license_type, allowed_hosts, description, expire_at, " +
+		return "member " + clip(wrong.Found) + " is unknown; want license_type, allowed_hosts, description, expire_at, " +
 			"features, version, id, not_before, grace, issuer, limits, enforcement, instance or environment"
 	case wrong.Problem == strictjson.Mismatch && name == "":
-		words = "the body is not a JSON object"
+		return "the body is not a JSON object"
 	case wrong.Problem == strictjson.Mismatch:
-		words = "member " + name + " is of the wrong type"
+		return "member " + name + " is of the wrong type"
 	}
-	return r, ttl, problem(http.StatusBadRequest, words)
+	return "the body is not valid JSON (RFC 8259, in UTF-8)"
 }
 
 func texts(to *[]string) func(strictjson.Value) error {

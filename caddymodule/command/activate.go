@@ -59,19 +59,7 @@ key with its shared key, or a bearer token.
   caddy gatehouse license activate --offline request.json --response response.json`,
 		Args: cobra.NoArgs,
 	}
-	a.connection.flags(cmd.Flags())
-	a.vendorFlags.flags(cmd)
-	f := cmd.Flags()
-	f.StringVar(&a.account, "account", "", "Code of the customer account")
-	f.StringArrayVar(&a.hosts, "host", nil, "Hosts that the license is for, separated by commas or repeated (default: those of the account)")
-	f.StringVar(&a.flow, "flow", "code", "How the login ends: code or id_token")
-	f.StringVar(&a.redirect, "redirect-uri", "http://127.0.0.1/callback", "Where the login ends on this machine, one of the account's list; without a port, any")
-	f.StringVar(&a.out, "out", "", "File to write the license to instead of installing it, for a server whose configuration names one")
-	f.BoolVar(&a.noBrowser, "no-browser", false, "Open no browser, print the address")
-	f.StringVar(&a.offline, "offline", "", "File of the request of a server without a network")
-	f.StringVar(&a.response, "response", "", "File of the vendor's response to it")
-	f.BoolVar(&a.asJSON, "json", false, "Print the result as JSON")
-	suggest(cmd, "flow", "code", "id_token")
+	a.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if a.flow != "code" && a.flow != "id_token" {
 			return fmt.Errorf("flow: found %.40q; want code or id_token", a.flow)
@@ -102,6 +90,22 @@ key with its shared key, or a bearer token.
 		})(cmd, nil)
 	}
 	return cmd
+}
+
+func (a *activating) flags(cmd *cobra.Command) {
+	a.connection.flags(cmd.Flags())
+	a.vendorFlags.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&a.account, "account", "", "Code of the customer account")
+	f.StringArrayVar(&a.hosts, "host", nil, "Hosts that the license is for, separated by commas or repeated (default: those of the account)")
+	f.StringVar(&a.flow, "flow", "code", "How the login ends: code or id_token")
+	f.StringVar(&a.redirect, "redirect-uri", "http://127.0.0.1/callback", "Where the login ends on this machine, one of the account's list; without a port, any")
+	f.StringVar(&a.out, "out", "", "File to write the license to instead of installing it, for a server whose configuration names one")
+	f.BoolVar(&a.noBrowser, "no-browser", false, "Open no browser, print the address")
+	f.StringVar(&a.offline, "offline", "", "File of the request of a server without a network")
+	f.StringVar(&a.response, "response", "", "File of the vendor's response to it")
+	f.BoolVar(&a.asJSON, "json", false, "Print the result as JSON")
+	suggest(cmd, "flow", "code", "id_token")
 }
 
 func (p *program) activateOnline(ctx context.Context, cmd *cobra.Command, s *server, a *activating) error {

@@ -78,12 +78,9 @@ token of the admin group, besides the one on stdin.
 		if rule != "" {
 			question["rule"] = rule
 		}
-		text, err := s.explain(ctx, question)
-		if err != nil {
-			return err
-		}
 		var e api.Explanation
-		if err := s.read(text, &e); err != nil {
+		text, err := s.explain(ctx, question, &e)
+		if err != nil {
 			return err
 		}
 		if e.Verdict == "" {
@@ -172,13 +169,13 @@ func (f *proofFiles) question(token string) (map[string]string, error) {
 }
 
 // explain sends a token to be explained. No error shows it, nor its proof.
-func (s *server) explain(ctx context.Context, question map[string]string) ([]byte, error) {
+func (s *server) explain(ctx context.Context, question map[string]string, e *api.Explanation) ([]byte, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
 	s.explained = question["token"]
-	return s.fetch(ctx, request{method: http.MethodPost, path: "/api/tokens/explain", body: body})
+	return s.get(ctx, request{method: http.MethodPost, path: "/api/tokens/explain", body: body}, e)
 }
 
 func (p *program) printExplanation(w io.Writer, e *api.Explanation, claims map[string]any) error {
