@@ -1,9 +1,9 @@
 package license
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -44,7 +44,7 @@ var (
 // needs neither a key nor a clock.
 func (p *Payload) check() error {
 	checks := []func() error{
-		p.checkKind, p.checkTimes, p.checkHosts, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
+		p.checkKind, p.checkTimes, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -132,22 +132,18 @@ func checkInteger(path string, n *int64) error {
 	return nil
 }
 
-// checkHosts looks at the strings only. A pattern that does not parse is not an
+// checkTexts looks at the strings only. A host pattern that does not parse is not an
 // error of form: the license is honored for the others.
-func (p *Payload) checkHosts() error {
+func (p *Payload) checkTexts() error {
 	if len(p.AllowedHosts) == 0 || len(p.AllowedHosts) > maxHosts {
 		return badForm("payload.allowed_hosts", "has %d entries; want 1 to %d", len(p.AllowedHosts), maxHosts)
 	}
 	for i, h := range p.AllowedHosts {
-		path := index("payload.allowed_hosts", i)
+		path := fmt.Sprintf("payload.allowed_hosts[%d]", i)
 		if err := checkString(path, h, 0, host.MaxPattern); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (p *Payload) checkTexts() error {
 	if err := checkString("payload.description", p.Description, minDescription, maxDescription); err != nil {
 		return err
 	}
@@ -184,7 +180,7 @@ func (p *Payload) checkFeatures() error {
 	}
 	seen := make(map[string]bool, len(p.Features))
 	for i, f := range p.Features {
-		path := index("payload.features", i)
+		path := fmt.Sprintf("payload.features[%d]", i)
 		if len(f) > maxFeature || !featureName.MatchString(f) {
 			return badForm(path, `is %s; want lower-case letters, digits and hyphens, at most %d, or ["*"] alone for every feature`, quote(f), maxFeature)
 		}
@@ -232,7 +228,7 @@ func (p *Payload) checkCrit() error {
 		return badForm("payload.crit", "has %d entries; want 1 to %d, or leave it out", len(p.Crit), maxCrit)
 	}
 	for i, name := range p.Crit {
-		path := index("payload.crit", i)
+		path := fmt.Sprintf("payload.crit[%d]", i)
 		if len(name) > maxName || !memberName.MatchString(name) {
 			return badForm(path, "is %s; want letters, digits, '-', '_' and '.', at most %d", quote(name), maxName)
 		}
@@ -253,6 +249,3 @@ func (p *Payload) checkCrit() error {
 	}
 	return nil
 }
-
-// index is the path of a list's entry.
-func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

@@ -95,10 +95,10 @@ func (p *RevocationsPayload) check() error {
 	}
 	for i, id := range p.Revoked {
 		if !uuidForm.MatchString(id) || id != strings.ToLower(id) {
-			return badForm(index("payload.revoked", i), "is %s; want a lower-case UUID as in 5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11", quote(id))
+			return badForm(fmt.Sprintf("payload.revoked[%d]", i), "is %s; want a lower-case UUID as in 5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11", quote(id))
 		}
 		if i > 0 && id <= p.Revoked[i-1] {
-			return badForm(index("payload.revoked", i), "is not behind the one before it; want the ids sorted, each once")
+			return badForm(fmt.Sprintf("payload.revoked[%d]", i), "is not behind the one before it; want the ids sorted, each once")
 		}
 	}
 	return nil

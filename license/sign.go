@@ -233,7 +233,7 @@ func signableHosts(raw []string) ([]host.Pattern, error) {
 			err = p.Signable()
 		}
 		if err != nil {
-			return nil, badForm(index("allowed_hosts", i), "%v", err)
+			return nil, badForm(fmt.Sprintf("allowed_hosts[%d]", i), "%v", err)
 		}
 		hosts = append(hosts, p)
 	}

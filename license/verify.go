@@ -113,7 +113,7 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 	}
 	for i, name := range l.Payload.Crit {
 		if !slices.Contains(understood, name) && !slices.Contains(v.config.Understands, name) {
-			return badForm(index("payload.crit", i), "asks a verifier to understand %q, which this one does not; use a newer version", name)
+			return badForm(fmt.Sprintf("payload.crit[%d]", i), "asks a verifier to understand %q, which this one does not; use a newer version", name)
 		}
 	}
 	if hosts == nil {

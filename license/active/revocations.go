@@ -85,9 +85,13 @@ func (k *Keeper) keepRevocations() time.Duration {
 		}
 		k.outage("revocations", err)
 	}
+	endFirst := func() {
+		k.revocationsRead.Store(true)
+		k.endFirstFacts()
+	}
 	fromFile := k.revocations.File != ""
 	if !fromFile {
-		k.endFirstList()
+		endFirst()
 	}
 	data, err := k.readList(h.Context())
 	if h.Context().Err() != nil {
@@ -98,7 +102,7 @@ func (k *Keeper) keepRevocations() time.Duration {
 		changed, err = k.verifier.TakeRevocations(data)
 	}
 	k.reportList(changed, err)
-	k.endFirstList()
+	endFirst()
 	if h.HasStorage() {
 		k.outage("revocations", k.storeList(h, stored))
 	}
@@ -114,11 +118,6 @@ func (k *Keeper) keepRevocations() time.Duration {
 		wait = min(wait, max(due, listSoon))
 	}
 	return spread(wait)
-}
-
-func (k *Keeper) endFirstList() {
-	k.revocationsRead.Store(true)
-	k.endFirstFacts()
 }
 
 // readStoredList takes the newest list that any node has seen.
