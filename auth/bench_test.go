@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 var benchAlgorithms = []string{"RS256", "ES256", "EdDSA"}
@@ -329,7 +330,7 @@ func BenchmarkAdmit(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	registry := account.New(account.Options{})
+	registry := account.New(registry.Options{})
 	defer registry.Close()
 	view := account.View{Declared: declared, Registry: registry}
 	registration := &Registration{Accounts: view, Required: true}

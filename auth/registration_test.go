@@ -249,7 +249,7 @@ func TestLookedUpOnce(t *testing.T) {
 func TestAdmitWhileAccountsChange(t *testing.T) {
 	g := newGate(t)
 	verifier := g.verifier()
-	registry := account.New(account.Options{})
+	registry := account.New(registry.Options{})
 	defer registry.Close()
 	views := make([]account.View, 2)
 	for i, status := range []account.Status{account.StatusActive, account.StatusInactive} {
@@ -284,7 +284,7 @@ func (g *gate) revocations() *revocation.Registry {
 	g.tb.Helper()
 	r := revocation.New(registry.Options{Now: g.clock.now})
 	g.tb.Cleanup(func() { _ = r.Close() })
-	r.Attach(revocation.Host{Storage: faultstorage.New(faultstorage.Faults{}).Node(), Refresh: registry.MinRefresh})
+	r.Attach(registry.Host[revocation.Revocation]{Storage: faultstorage.New(faultstorage.Faults{}).Node(), Refresh: registry.MinRefresh})
 	ctx, cancel := context.WithTimeout(g.tb.Context(), 30*time.Second)
 	defer cancel()
 	if err := r.Await(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/report"
 	"github.com/gatehouse-proxy/gatehouse/bench/internal/tokens"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // measureAccounts has very many service accounts in storage, which the server
@@ -72,8 +73,8 @@ func measureAccounts(ctx context.Context, s *stage) error {
 // fill writes the accounts into a folder, as one node of several would, and
 // leaves that node running.
 func (s *stage) fill(ctx context.Context, folder string) (*account.Registry, func(), error) {
-	node := account.New(account.Options{WriteLimit: 2 * time.Minute})
-	detach := node.Attach(account.Host{Storage: &certmagic.FileStorage{Path: folder}})
+	node := account.New(registry.Options{WriteLimit: 2 * time.Minute})
+	detach := node.Attach(registry.Host[account.Account]{Storage: &certmagic.FileStorage{Path: folder}})
 	const step = 100_000
 	for from := 0; from < s.size.accounts; from += step {
 		s.progress.step("accounts written", from, s.size.accounts)

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/sso"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // parseGlobalOption reads the global option. Syntax:
@@ -288,7 +289,7 @@ func (s *ServiceAccounts) parseServiceAccounts(d *caddyfile.Dispenser) error {
 	}
 	return parse.Block(d, parse.Options{
 		"registration": parse.OneOf(&s.Registration, registrations),
-		"refresh":      parse.Duration(&s.Refresh, account.MinRefresh, time.Hour),
+		"refresh":      parse.Duration(&s.Refresh, registry.MinRefresh, time.Hour),
 		"account":      parse.Repeatable(s.parseAccount),
 	})
 }

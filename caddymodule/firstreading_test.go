@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // engines are the storages that a configuration names by `storage faulty NAME`.
@@ -70,16 +71,16 @@ func newEngine(t *testing.T, engine *faultstorage.Engine) (name string) {
 // register fills a storage with machines m-0, m-1, …
 func register(t *testing.T, engine *faultstorage.Engine, count int) {
 	t.Helper()
-	registry := account.New(account.Options{})
-	registry.Attach(account.Host{Storage: engine.Node()})
-	defer registry.Close()
+	accounts := account.New(registry.Options{})
+	accounts.Attach(registry.Host[account.Account]{Storage: engine.Node()})
+	defer accounts.Close()
 	changes := make([]account.Change, count)
 	for i := range changes {
 		changes[i] = account.Change{Op: account.Create, Draft: &account.Draft{
 			Subject: "m-" + strconv.Itoa(i), Status: account.StatusActive, Issuer: "acme",
 		}}
 	}
-	if _, err := registry.Apply(t.Context(), changes, nil); err != nil {
+	if _, err := accounts.Apply(t.Context(), changes, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // letIn gives a caller whose token is remembered, and what counts it.
@@ -36,7 +37,7 @@ func letIn(tb testing.TB) (*meters, *auth.Principal, auth.Verdict) {
 	if !verdict.Cached {
 		tb.Fatalf("got %+v, want a remembered token", verdict)
 	}
-	registry := account.New(account.Options{})
+	registry := account.New(registry.Options{})
 	tb.Cleanup(func() { _ = registry.Close() })
 	caller, refusal := (&auth.Registration{Accounts: account.View{Registry: registry}}).Admit(verdict.Token, verdict.At)
 	if refusal != nil {

@@ -37,7 +37,7 @@ func takeRevocations(storage certmagic.Storage) (*revocations, error) {
 // streams of callers whose tokens were revoked.
 func (r *revocations) attach(storage certmagic.Storage, refresh time.Duration, issuers account.Issuers, logger *zap.Logger, emitter *events.Emitter, recheck func()) (detach func()) {
 	log := revocationLog{logger, issuers, emitter, recheck}
-	return r.registry.Attach(revocation.Host{Storage: storage, Refresh: refresh, Observe: log.observe})
+	return r.registry.Attach(registry.Host[revocation.Revocation]{Storage: storage, Refresh: refresh, Observe: log.observe})
 }
 
 var revocationsHeld = metrics.Gauge("revocations", "Revocations that are in force.")
@@ -73,7 +73,7 @@ type revocationLog struct {
 	recheck func()
 }
 
-func (l revocationLog) observe(e revocation.Event) {
+func (l revocationLog) observe(e registry.Event[revocation.Revocation]) {
 	switch e.Kind {
 	case registry.Loaded:
 		l.recheck() // before, nobody could tell what is revoked
@@ -108,7 +108,7 @@ func nameOf(issuers account.Issuers, identifier string) string {
 
 // emit emits each revocation that changed, by this node or another one. Of more than a
 // thousand at once, the last event says how many more there are.
-func (l revocationLog) emit(e revocation.Event) {
+func (l revocationLog) emit(e registry.Event[revocation.Revocation]) {
 	for i, changed := range e.Changes {
 		if i == events.MaxOfChange {
 			l.events.Emit(events.RevocationChanged, func() map[string]any {
@@ -123,7 +123,7 @@ func (l revocationLog) emit(e revocation.Event) {
 	}
 }
 
-func revocationData(ev revocation.Event, changed revocation.Changed, issuers account.Issuers) map[string]any {
+func revocationData(ev registry.Event[revocation.Revocation], changed registry.Changed[revocation.Revocation], issuers account.Issuers) map[string]any {
 	r := changed.Record()
 	key := r.Key()
 	data := map[string]any{

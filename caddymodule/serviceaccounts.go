@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // ServiceAccounts says how machines become known. Accounts are kept in Caddy's
@@ -62,7 +63,7 @@ const registrationOptional = "optional"
 
 func (s *ServiceAccounts) refresh() time.Duration {
 	if s == nil || s.Refresh == 0 {
-		return account.DefaultRefresh
+		return registry.DefaultRefresh
 	}
 	return time.Duration(s.Refresh)
 }
@@ -75,8 +76,8 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, 
 	if err := registrations.Check("registration", s.Registration); err != nil {
 		return nil, err
 	}
-	if s.Refresh != 0 && time.Duration(s.Refresh) < account.MinRefresh {
-		return nil, fmt.Errorf("refresh: found %s, expected at least %s", time.Duration(s.Refresh), account.MinRefresh)
+	if s.Refresh != 0 && time.Duration(s.Refresh) < registry.MinRefresh {
+		return nil, fmt.Errorf("refresh: found %s, expected at least %s", time.Duration(s.Refresh), registry.MinRefresh)
 	}
 	drafts := make([]account.Draft, 0, len(s.Accounts))
 	for _, d := range s.Accounts {
@@ -112,7 +113,7 @@ func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers ac
 		return nil, err
 	}
 	key := pool.StorageID(storage)
-	registry, err := registries.Take(key, func() (*account.Registry, error) { return account.New(account.Options{}), nil })
+	registry, err := registries.Take(key, func() (*account.Registry, error) { return account.New(registry.Options{}), nil })
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ func (a *accounts) attach(storage certmagic.Storage, logger *zap.Logger, emitter
 	if a.view.Loaded() {
 		log.warn()
 	}
-	return a.view.Registry.Attach(account.Host{Storage: storage, Refresh: a.config.refresh(), Observe: log.observe})
+	return a.view.Registry.Attach(registry.Host[account.Account]{Storage: storage, Refresh: a.config.refresh(), Observe: log.observe})
 }
 
 // release gives the registry back, if it was taken.
@@ -154,7 +155,7 @@ func (a *accounts) show(show metrics.Show) {
 	show(serviceAccounts, float64(counts.Expired), "expired")
 	show(storageSynced, metrics.Unix(a.view.Synced()))
 	found := a.view.StorageState()
-	show(storageConflict, metrics.OneIf(found == account.Emptied || found == account.Diverged))
+	show(storageConflict, metrics.OneIf(found == registry.Emptied || found == registry.Diverged))
 }
 
 // accountLog writes one line for each change of state, and has the
@@ -167,36 +168,36 @@ type accountLog struct {
 	recheck func()
 }
 
-func (l accountLog) observe(e account.Event) {
+func (l accountLog) observe(e registry.Event[account.Account]) {
 	switch e.Kind {
-	case account.Loaded:
+	case registry.Loaded:
 		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
 		l.recheck() // before, nobody could tell who is registered
 		l.warn()
-	case account.Updated, account.AccountsExpired:
+	case registry.Updated, registry.Ended:
 		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
 		l.recheck()
 		l.emit(e)
-	case account.Unavailable:
+	case registry.Unavailable:
 		l.storageLost(e)
-	case account.Recovered:
+	case registry.Recovered:
 		l.logger.Info("the storage of the service accounts can be used again")
-	case account.Damaged:
+	case registry.Damaged:
 		l.logger.Error("a record of service accounts is damaged; its last good content stays in force", zap.String("record", e.Record), zap.Error(e.Err))
-	case account.Mended:
+	case registry.Mended:
 		l.logger.Info("a damaged record of service accounts is well again", zap.String("record", e.Record))
-	case account.Overwritten:
+	case registry.Overwritten:
 		l.logger.Warn("storage held service accounts without changes that were made; they were made again")
-	case account.Older:
+	case registry.Older:
 		l.logger.Warn("storage showed an older state of the service accounts than was written; the newest that is known was written again")
-	case account.Healed:
+	case registry.Healed:
 		l.logger.Warn("records of service accounts were gone from storage and were written again", zap.Int("records", e.Records))
 	}
 }
 
 // emit emits each account that changed, by this node or another one. Of more than a
 // thousand at once, the last event says how many more there are.
-func (l accountLog) emit(e account.Event) {
+func (l accountLog) emit(e registry.Event[account.Account]) {
 	for i, changed := range e.Changes {
 		if i == events.MaxOfChange {
 			l.events.Emit(events.ServiceAccountChanged, func() map[string]any {
@@ -208,10 +209,10 @@ func (l accountLog) emit(e account.Event) {
 	}
 }
 
-func accountData(e account.Event, changed account.Changed) map[string]any {
+func accountData(e registry.Event[account.Account], changed registry.Changed[account.Account]) map[string]any {
 	data := map[string]any{"subject": changed.Record().Subject(), "change": "updated"}
 	switch {
-	case e.Kind == account.AccountsExpired:
+	case e.Kind == registry.Ended:
 		data["change"] = "expired"
 	case changed.Before == nil:
 		data["change"] = "created"
@@ -227,9 +228,9 @@ func accountData(e account.Event, changed account.Changed) map[string]any {
 
 // storageLost logs an outage, or that storage answers with something else, which
 // only an operator can resolve.
-func (l accountLog) storageLost(e account.Event) {
+func (l accountLog) storageLost(e registry.Event[account.Account]) {
 	switch e.StorageState {
-	case account.Emptied, account.Diverged:
+	case registry.Emptied, registry.Diverged:
 		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
 			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
 	default:

@@ -9,11 +9,12 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func TestAccountTellsWhatWasSet(t *testing.T) {
 	at := time.Date(2027, 3, 4, 5, 6, 7, 0, time.UTC)
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{Now: func() time.Time { return at }}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{Now: func() time.Time { return at }}).loaded(t)
 	d := draft("ci")
 	d.ExpiresAt, d.CreatedAt, d.UpdatedAt = at.Add(time.Hour), at.Add(-time.Hour), at.Add(time.Hour)
 	a, err := n.Create(t.Context(), d)
@@ -38,7 +39,7 @@ func TestAccountTellsWhatWasSet(t *testing.T) {
 }
 
 func TestDecodedReplacement(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	create(t, n, "ci")
 	for body, want := range map[string]string{
 		`{"status":"inactive","issuer":"acme"}`:                                                "",
@@ -68,7 +69,7 @@ func TestDecodedReplacement(t *testing.T) {
 // TestCallerGivesUp: what its caller gave up does not happen later.
 func TestCallerGivesUp(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	holder := e.Node()
 	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestCallerGivesUp(t *testing.T) {
 	}
 	create(t, n, "kept")
 	holds(t, n, []string{"kept"})
-	if err := account.New(account.Options{}).Await(ctx); err == nil {
+	if err := account.New(registry.Options{}).Await(ctx); err == nil {
 		t.Error("waited for nothing, and it came")
 	}
 }
@@ -95,10 +96,10 @@ func TestCallerGivesUp(t *testing.T) {
 // TestNoObserver: nobody needs to listen.
 func TestNoObserver(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	writer := start(t, e.Node(), account.Options{}).loaded(t)
-	quiet := account.New(account.Options{})
+	writer := start(t, e.Node(), registry.Options{}).loaded(t)
+	quiet := account.New(registry.Options{})
 	t.Cleanup(func() { _ = quiet.Close() })
-	quiet.Attach(account.Host{Storage: e.Node(), Refresh: refresh})
+	quiet.Attach(registry.Host[account.Account]{Storage: e.Node(), Refresh: refresh})
 	create(t, writer, "sa")
 	eventually(t, "it is seen", func() bool { _, err := quiet.Find("", "sa"); return err == nil })
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // The callers that wait for the first reading are bounded; those beyond are
 // answered at once, the others with it.
 func TestWaitersForTheFirstReadingAreBounded(t *testing.T) {
-	n := account.New(account.Options{})
+	n := account.New(registry.Options{})
 	t.Cleanup(func() { _ = n.Close() })
 	const most, more = 1000, 200
 	var turnedAway, let atomic.Int32
@@ -29,7 +30,7 @@ func TestWaitersForTheFirstReadingAreBounded(t *testing.T) {
 		})
 	}
 	eventually(t, "those beyond the bound are answered", func() bool { return turnedAway.Load() == more })
-	n.Attach(account.Host{Storage: engine(t, faultstorage.Faults{}).Node(), Refresh: refresh})
+	n.Attach(registry.Host[account.Account]{Storage: engine(t, faultstorage.Faults{}).Node(), Refresh: refresh})
 	callers.Wait()
 	if let.Load() != most {
 		t.Errorf("%d of %d that waited have the accounts", let.Load(), most)
@@ -39,13 +40,13 @@ func TestWaitersForTheFirstReadingAreBounded(t *testing.T) {
 // Once a reading has failed nobody waits, until storage answers again.
 func TestNobodyWaitsForAStorageThatIsAway(t *testing.T) {
 	filled := engine(t, faultstorage.Faults{})
-	create(t, start(t, filled.Node(), account.Options{}), numbered("sa", 200)...)
+	create(t, start(t, filled.Node(), registry.Options{}), numbered("sa", 200)...)
 	e := engine(t, faultstorage.Faults{Trip: 20 * time.Millisecond})
 	for _, key := range filled.Keys() {
 		e.Set(key, filled.Value(key))
 	}
 	e.SetDown(true)
-	n := start(t, e.Node(), account.Options{})
+	n := start(t, e.Node(), registry.Options{})
 	if n.AwaitReading(t.Context()) {
 		t.Fatal("there are accounts of a storage that is away")
 	}
@@ -66,13 +67,13 @@ func TestNobodyWaitsForAStorageThatIsAway(t *testing.T) {
 func TestLoadedIsReady(t *testing.T) {
 	t.Parallel()
 	e := engine(t, faultstorage.Faults{})
-	create(t, start(t, e.Node(), account.Options{}).loaded(t), "known")
+	create(t, start(t, e.Node(), registry.Options{}).loaded(t), "known")
 	for range 200 {
-		n := start(t, e.Node(), account.Options{})
+		n := start(t, e.Node(), registry.Options{})
 		for !n.Loaded() {
 			runtime.Gosched()
 		}
-		if state := n.StorageState(); state != account.Ready {
+		if state := n.StorageState(); state != registry.Ready {
 			t.Fatalf("loaded, and %s", state)
 		}
 		_ = n.Close()

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
@@ -37,7 +38,7 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		var n *node
 		count(b, func() any {
-			n = start(b, s, account.Options{}).loaded(b)
+			n = start(b, s, registry.Options{}).loaded(b)
 			return n.Registry
 		})
 		b.StopTimer()
@@ -87,7 +88,7 @@ func count(b *testing.B, made func() any) {
 
 // BenchmarkChange writes one change among a million accounts.
 func BenchmarkChange(b *testing.B) {
-	n := start(b, millionStorage(b), account.Options{}).loaded(b)
+	n := start(b, millionStorage(b), registry.Options{}).loaded(b)
 	i := 0
 	for b.Loop() {
 		d := draft(subjectOf(i % 1000))
@@ -114,7 +115,7 @@ func BenchmarkChange(b *testing.B) {
 func BenchmarkImport(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		n := start(b, &certmagic.FileStorage{Path: b.TempDir()}, account.Options{}).loaded(b)
+		n := start(b, &certmagic.FileStorage{Path: b.TempDir()}, registry.Options{}).loaded(b)
 		changes := upserts(0, 10_000)
 		b.StartTimer()
 		if _, err := n.Apply(b.Context(), changes, nil); err != nil {
@@ -131,7 +132,7 @@ func BenchmarkImport(b *testing.B) {
 // any of all, which is mostly the cost of memory that is not in a cache.
 func BenchmarkLookup(b *testing.B) {
 	for _, size := range []int{1000, 10_000, million} {
-		n := start(b, sizedStorage(b, size), account.Options{}).loaded(b)
+		n := start(b, sizedStorage(b, size), registry.Options{}).loaded(b)
 		bare := map[string]*account.Account{}
 		for _, a := range n.List("", 0) {
 			bare[a.Subject()] = a
@@ -164,7 +165,7 @@ func lookups(b *testing.B, asked []string, found func(string) bool) {
 }
 
 func TestLookupAllocatesNothing(t *testing.T) {
-	n := start(t, &certmagic.FileStorage{Path: t.TempDir()}, account.Options{}).loaded(t)
+	n := start(t, &certmagic.FileStorage{Path: t.TempDir()}, registry.Options{}).loaded(t)
 	create(t, n, numbered("sa", 100)...)
 	v := account.View{Declared: declare(t, draft("declared")), Registry: n.Registry}
 	if allocs := testing.AllocsPerRun(1000, func() {
@@ -220,9 +221,9 @@ func sizedStorage(b *testing.B, size int) storage.Storage {
 
 // fill writes the accounts up to a number into a folder.
 func fill(folder string, size int) error {
-	r := account.New(account.Options{WriteLimit: time.Minute, Linger: time.Minute})
+	r := account.New(registry.Options{WriteLimit: time.Minute, Linger: time.Minute})
 	defer r.Close()
-	r.Attach(account.Host{Storage: &certmagic.FileStorage{Path: folder}})
+	r.Attach(registry.Host[account.Account]{Storage: &certmagic.FileStorage{Path: folder}})
 	const step = 250_000
 	for from := 0; from < size; from += step {
 		if _, err := r.Apply(context.Background(), upserts(from, min(from+step, size)), nil); err != nil {

@@ -82,7 +82,7 @@ type Result struct {
 	// the change was refused.
 	Account *Account
 	// Err says why the change was refused: [ErrExists], [ErrNotFound],
-	// [ErrAmbiguous], [ErrChanged], [ErrDeclared], [ErrDamaged] or an
+	// [ErrAmbiguous], [ErrChanged], [ErrDeclared], [registry.ErrDamaged] or an
 	// [*InputError].
 	Err error
 }

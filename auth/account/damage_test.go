@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 const (
@@ -33,7 +33,7 @@ func TestDamagedShard(t *testing.T) {
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
 			e := engine(t, faultstorage.Faults{})
-			old := start(t, e.Node(), account.Options{}).loaded(t)
+			old := start(t, e.Node(), registry.Options{}).loaded(t)
 			many := numbered("sa", 40)
 			create(t, old, many...)
 			key := record(t, e, `"sa-0007"`)
@@ -43,9 +43,9 @@ func TestDamagedShard(t *testing.T) {
 			}
 			e.Set(key, damage(e.Value(key)))
 
-			n := start(t, e.Node(), account.Options{}).loaded(t)
-			eventually(t, "the damage is told", func() bool { return len(n.kinds(account.Damaged)) > 0 })
-			damaged := n.kinds(account.Damaged)
+			n := start(t, e.Node(), registry.Options{}).loaded(t)
+			eventually(t, "the damage is told", func() bool { return len(n.kinds(registry.Damaged)) > 0 })
+			damaged := n.kinds(registry.Damaged)
 			if len(damaged) != 1 || damaged[0].Record != key || !strings.Contains(damaged[0].Err.Error(), key) {
 				t.Fatalf("reported %+v; want %s", damaged, key)
 			}
@@ -53,7 +53,7 @@ func TestDamagedShard(t *testing.T) {
 				t.Errorf("%d accounts are there", n.Counts().Total())
 			}
 			_, err := n.Create(t.Context(), draft("sa-0007"))
-			wantError(t, err, account.ErrDamaged)
+			wantError(t, err, registry.ErrDamaged)
 			if !strings.Contains(err.Error(), key) {
 				t.Errorf("the error does not name the record: %v", err)
 			}
@@ -66,7 +66,7 @@ func TestDamagedShard(t *testing.T) {
 			holds(t, old, many) // which has the last good content
 
 			e.Set(key, good)
-			eventually(t, "the record is well again", func() bool { return len(n.kinds(account.Mended)) == 1 })
+			eventually(t, "the record is well again", func() bool { return len(n.kinds(registry.Mended)) == 1 })
 			holds(t, n, many)
 		})
 	}
@@ -80,32 +80,32 @@ func inOther(t *testing.T, n *node) string {
 
 func TestRepairByNodeThatKnows(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	many := numbered("sa", 40)
 	create(t, n, many...)
-	if mended, err := n.Repair(t.Context(), account.KeepNode); err != nil || len(mended) != 0 {
+	if mended, err := n.Repair(t.Context(), registry.KeepNode); err != nil || len(mended) != 0 {
 		t.Fatalf("repaired %q of a good registry, %v", mended, err)
 	}
 	key := record(t, e, `"sa-0007"`)
 	good := e.Value(key)
 	e.Set(key, []byte("damaged"))
-	mended, err := n.Repair(t.Context(), account.KeepNode)
+	mended, err := n.Repair(t.Context(), registry.KeepNode)
 	if err != nil || len(mended) != 1 || mended[0] != key || !bytes.Equal(e.Value(key), good) {
 		t.Fatalf("repaired %q, %v", mended, err)
 	}
-	holds(t, start(t, e.Node(), account.Options{}).loaded(t), many)
+	holds(t, start(t, e.Node(), registry.Options{}).loaded(t), many)
 }
 
 func TestRepairByNodeThatDoesNot(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	first := start(t, e.Node(), account.Options{}).loaded(t)
+	first := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, first, numbered("sa", 40)...)
 	_ = first.Close()
 	key := record(t, e, `"sa-0007"`)
 	e.Set(key, []byte("damaged"))
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	left := n.Counts().Total()
-	if mended, err := n.Repair(t.Context(), account.KeepNode); err != nil || len(mended) != 1 || mended[0] != key {
+	if mended, err := n.Repair(t.Context(), registry.KeepNode); err != nil || len(mended) != 1 || mended[0] != key {
 		t.Fatalf("repaired %q, %v", mended, err)
 	}
 	aside := strings.Replace(key, "/shard-", "/damaged-", 1)
@@ -113,9 +113,9 @@ func TestRepairByNodeThatDoesNot(t *testing.T) {
 		t.Errorf("the damaged record was not kept aside: %q", e.Value(aside))
 	}
 	create(t, n, "sa-0007")
-	fresh := start(t, e.Node(), account.Options{}).loaded(t)
-	if fresh.Counts().Total() != left+1 || len(fresh.kinds(account.Damaged)) != 0 {
-		t.Errorf("%d accounts are there, %v", fresh.Counts().Total(), fresh.kinds(account.Damaged))
+	fresh := start(t, e.Node(), registry.Options{}).loaded(t)
+	if fresh.Counts().Total() != left+1 || len(fresh.kinds(registry.Damaged)) != 0 {
+		t.Errorf("%d accounts are there, %v", fresh.Counts().Total(), fresh.kinds(registry.Damaged))
 	}
 }
 
@@ -128,18 +128,18 @@ func TestDamagedRevision(t *testing.T) {
 		for _, key := range []string{revisionRecord, copyRecord} {
 			t.Run(name+" "+key, func(t *testing.T) {
 				e := engine(t, faultstorage.Faults{})
-				running := start(t, e.Node(), account.Options{}).loaded(t)
+				running := start(t, e.Node(), registry.Options{}).loaded(t)
 				many := numbered("sa", 40)
 				create(t, running, many...)
 				e.Set(key, damage(e.Value(key)))
-				n := start(t, e.Node(), account.Options{}).loaded(t)
+				n := start(t, e.Node(), registry.Options{}).loaded(t)
 				holds(t, n, many)
 				create(t, running, "later")
 				create(t, n, "latest")
 				eventually(t, "both records are alike and good", func() bool {
 					return bytes.Equal(e.Value(revisionRecord), e.Value(copyRecord)) && len(e.Value(copyRecord)) > 100
 				})
-				holds(t, start(t, e.Node(), account.Options{}).loaded(t), append(many, "later", "latest"))
+				holds(t, start(t, e.Node(), registry.Options{}).loaded(t), append(many, "later", "latest"))
 			})
 		}
 	}
@@ -148,21 +148,21 @@ func TestDamagedRevision(t *testing.T) {
 func TestBothRevisionsDamaged(t *testing.T) {
 	t.Parallel()
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
+	n := start(t, e.Node(), registry.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	create(t, n, "known")
 	e.Set(revisionRecord, []byte("x"))
 	e.Set(copyRecord, []byte("y"))
-	fresh := start(t, e.Node(), account.Options{WriteLimit: 100 * time.Millisecond})
+	fresh := start(t, e.Node(), registry.Options{WriteLimit: 100 * time.Millisecond})
 	for _, of := range []*node{n, fresh} {
-		eventually(t, "it says so", func() bool { return len(of.kinds(account.Unavailable)) == 1 })
+		eventually(t, "it says so", func() bool { return len(of.kinds(registry.Unavailable)) == 1 })
 		_, err := of.Create(t.Context(), draft("other"))
-		wantError(t, err, account.ErrBusy)
+		wantError(t, err, registry.ErrBusy)
 	}
 	holds(t, n, []string{"known"})
 	if fresh.Loaded() {
 		t.Error("loaded without a revision")
 	}
-	if _, err := n.Repair(t.Context(), account.KeepNode); err != nil {
+	if _, err := n.Repair(t.Context(), registry.KeepNode); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, fresh.loaded(t), []string{"known"})
@@ -174,21 +174,21 @@ func TestEmptied(t *testing.T) {
 	t.Parallel()
 	for _, f := range []faultstorage.Faults{{}, {RawMissing: true, ListMissing: faultstorage.ListEmpty, ListFolders: true}} {
 		e := engine(t, f)
-		n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
+		n := start(t, e.Node(), registry.Options{WriteLimit: 2 * time.Second}).loaded(t)
 		many := numbered("sa", 300)
 		create(t, n, many...)
 		e.Wipe()
 		_, err := n.Create(t.Context(), draft("other"))
-		wantError(t, err, account.ErrBusy)
+		wantError(t, err, registry.ErrBusy)
 		holds(t, n, many)
 		if keys := e.Keys(); len(keys) != 0 {
 			t.Fatalf("wrote %q to a storage that was emptied", keys)
 		}
-		mended, err := n.Repair(t.Context(), account.KeepNode)
+		mended, err := n.Repair(t.Context(), registry.KeepNode)
 		if err != nil || len(mended) < 100 {
 			t.Fatalf("repaired %q, %v", mended, err)
 		}
-		holds(t, start(t, e.Node(), account.Options{}).loaded(t), many)
+		holds(t, start(t, e.Node(), registry.Options{}).loaded(t), many)
 		create(t, n, "other")
 	}
 }
@@ -205,22 +205,22 @@ func TestDamagedRevisionIsMended(t *testing.T) {
 			t.Run(fmt.Sprint(name, " known=", known), func(t *testing.T) {
 				t.Parallel()
 				e := engine(t, faultstorage.Faults{})
-				n := start(t, e.Node(), account.Options{}).loaded(t)
+				n := start(t, e.Node(), registry.Options{}).loaded(t)
 				create(t, n, numbered("sa", 40)...)
 				if !known {
 					_ = n.Close()
 				}
 				e.Set(revisionRecord, damage(e.Value(revisionRecord)))
 				if !known {
-					n = start(t, e.Node(), account.Options{}).loaded(t)
+					n = start(t, e.Node(), registry.Options{}).loaded(t)
 				}
-				eventually(t, "it is told", func() bool { return len(n.kinds(account.Damaged)) == 1 })
+				eventually(t, "it is told", func() bool { return len(n.kinds(registry.Damaged)) == 1 })
 				time.Sleep(80 * refresh) // more than twice what passes between two looks for lost records
 				if !bytes.Equal(e.Value(revisionRecord), e.Value(copyRecord)) {
 					t.Error("record and copy differ")
 				}
-				holds(t, start(t, e.Node(), account.Options{}).loaded(t), numbered("sa", 40))
-				if len(n.kinds(account.Mended)) != 1 {
+				holds(t, start(t, e.Node(), registry.Options{}).loaded(t), numbered("sa", 40))
+				if len(n.kinds(registry.Mended)) != 1 {
 					t.Error("nobody was told that it is well again")
 				}
 			})

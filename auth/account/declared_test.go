@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func declare(t *testing.T, drafts ...*account.Draft) *account.Declared {
@@ -22,7 +23,7 @@ func declare(t *testing.T, drafts ...*account.Draft) *account.Declared {
 }
 
 func TestView(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	create(t, n, "a", "c", "e", "hidden")
 	v := account.View{Declared: declare(t, draft("d"), disabled("hidden"), draft("b")), Registry: n.Registry}
 
@@ -63,7 +64,7 @@ func TestView(t *testing.T) {
 }
 
 func TestViewRefusesDeclared(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	create(t, n, "stored")
 	v := account.View{Declared: declare(t, draft("d")), Registry: n.Registry}
 	_, err := one(t.Context(), v, account.Change{Op: account.Create, Draft: draft("d")})
@@ -107,7 +108,7 @@ func TestNewDeclaredRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := account.View{Declared: none, Registry: account.New(account.Options{})}
+	v := account.View{Declared: none, Registry: account.New(registry.Options{})}
 	if _, err := v.Find("", "x"); err == nil || len(v.Page(account.Query{Limit: 5})) != 0 || v.Loaded() {
 		t.Error("found something in nothing")
 	}

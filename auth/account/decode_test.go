@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func TestDecode(t *testing.T) {
@@ -103,7 +104,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Lookup("acme", "<ü&>")
+	a, _ := account.View{Declared: declared, Registry: account.New(registry.Options{})}.Lookup("acme", "<ü&>")
 	got, err := a.MarshalJSON()
 	want := `{"id":"` + a.ID() + `","org_id":"` + account.OrgID + `","subject":"<ü&>","name":"","status":"active","groups":[],"issuer":"acme","by":"either"}`
 	if err != nil || string(got) != want {
@@ -162,7 +163,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decoded, but does not hold: %v", err)
 		}
-		a, _ := account.View{Declared: declared, Registry: account.New(account.Options{})}.Find("", d.Subject)
+		a, _ := account.View{Declared: declared, Registry: account.New(registry.Options{})}.Find("", d.Subject)
 		shown, err := a.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // emptiedAndBegunAnew is a running node that knows 137 accounts, one of them
@@ -21,14 +22,14 @@ import (
 func emptiedAndBegunAnew(t *testing.T, f faultstorage.Faults, revisions int) (e *faultstorage.Engine, running, restarted *node, known []string) {
 	t.Helper()
 	e = engine(t, f)
-	running = start(t, e.Node(), account.Options{WriteLimit: 20 * time.Second}).loaded(t)
+	running = start(t, e.Node(), registry.Options{WriteLimit: 20 * time.Second}).loaded(t)
 	known = numbered("sa", 137)
 	create(t, running, known...)
 	if _, err := running.Replace(t.Context(), "sa-0007", disabled("sa-0007")); err != nil {
 		t.Fatal(err)
 	}
 	e.Wipe()
-	restarted = start(t, e.Node(), account.Options{WriteLimit: 20 * time.Second}).loaded(t)
+	restarted = start(t, e.Node(), registry.Options{WriteLimit: 20 * time.Second}).loaded(t)
 	for _, s := range numbered("new", revisions) {
 		create(t, restarted, s)
 	}
@@ -43,26 +44,26 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 		"good": {}, "like Redis": {MissingWhileDown: true, ListMissing: faultstorage.ListEmpty},
 		"raw errors": {RawMissing: true, ListMissing: faultstorage.ListEmpty, ListFolders: true, ListSiblings: true},
 	} {
-		for _, keep := range []account.Keep{account.KeepNode, account.KeepStorage} {
+		for _, keep := range []registry.Keep{registry.KeepNode, registry.KeepStorage} {
 			for _, revisions := range []int{1, 3, 70} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					e, running, restarted, known := emptiedAndBegunAnew(t, f, revisions)
-					eventually(t, "it says so", func() bool { return running.StorageState() == account.Diverged })
+					eventually(t, "it says so", func() bool { return running.StorageState() == registry.Diverged })
 					_, err := running.Create(t.Context(), draft("other"))
-					wantError(t, err, account.ErrBusy)
+					wantError(t, err, registry.ErrBusy)
 					wantError(t, err, account.ErrDiverged)
 					holds(t, running, known)
 					if a, _ := running.Get("sa-0007"); a.State(time.Now()) != account.Inactive {
 						t.Error("switched on again")
 					}
-					told := running.kinds(account.Unavailable)
-					if last := told[len(told)-1]; last.StorageState != account.Diverged || !errors.Is(last.Err, account.ErrDiverged) {
+					told := running.kinds(registry.Unavailable)
+					if last := told[len(told)-1]; last.StorageState != registry.Diverged || !errors.Is(last.Err, account.ErrDiverged) {
 						t.Errorf("told %+v", last)
 					}
 
 					want := known
-					if keep == account.KeepStorage {
+					if keep == registry.KeepStorage {
 						want = numbered("new", revisions)
 					}
 					if _, err := running.Repair(t.Context(), keep); err != nil {
@@ -73,10 +74,10 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 					create(t, restarted, "one")
 					create(t, running, "two")
 					want = append(want, "one", "two")
-					for _, n := range []*node{running, restarted, start(t, e.Clone().Node(), account.Options{}).loaded(t)} {
+					for _, n := range []*node{running, restarted, start(t, e.Clone().Node(), registry.Options{}).loaded(t)} {
 						eventually(t, "both are known", func() bool { return n.Counts().Total() == len(want) })
 						holds(t, n, want)
-						if n.StorageState() != account.Ready {
+						if n.StorageState() != registry.Ready {
 							t.Errorf("it stands %s", n.StorageState())
 						}
 					}
@@ -90,21 +91,21 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 func TestEmptiedHasItsWords(t *testing.T) {
 	t.Parallel()
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{WriteLimit: time.Second}).loaded(t)
+	n := start(t, e.Node(), registry.Options{WriteLimit: time.Second}).loaded(t)
 	create(t, n, "known")
 	e.SetDown(true)
-	eventually(t, "down is away", func() bool { return n.StorageState() == account.Away })
+	eventually(t, "down is away", func() bool { return n.StorageState() == registry.Away })
 	e.SetDown(false)
-	eventually(t, "up is well", func() bool { return n.StorageState() == account.Ready })
+	eventually(t, "up is well", func() bool { return n.StorageState() == registry.Ready })
 	e.Wipe()
-	eventually(t, "emptied is emptied", func() bool { return n.StorageState() == account.Emptied })
+	eventually(t, "emptied is emptied", func() bool { return n.StorageState() == registry.Emptied })
 	_, err := n.Create(t.Context(), draft("other"))
 	wantError(t, err, account.ErrEmptied)
-	if _, err := n.Repair(t.Context(), account.KeepStorage); err != nil {
+	if _, err := n.Repair(t.Context(), registry.KeepStorage); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, n, nil)
-	if unread := account.New(account.Options{}); unread.StorageState() != account.Unread {
+	if unread := account.New(registry.Options{}); unread.StorageState() != registry.Unread {
 		t.Errorf("of a registry that read nothing: %s", unread.StorageState())
 	}
 }
@@ -115,9 +116,9 @@ func TestBackInTime(t *testing.T) {
 	t.Parallel()
 	for _, only := range [][]string{nil, {revisionRecord}, {copyRecord}, {revisionRecord, copyRecord}} {
 		e := engine(t, faultstorage.Faults{})
-		writer := start(t, e.Node(), account.Options{}).loaded(t)
+		writer := start(t, e.Node(), registry.Options{}).loaded(t)
 		create(t, writer, numbered("sa", 30)...)
-		reader := start(t, e.Node(), account.Options{}).loaded(t)
+		reader := start(t, e.Node(), registry.Options{}).loaded(t)
 		old := e.Clone()
 		for _, s := range []string{"sa-0007", "sa-0008"} {
 			if _, err := writer.Replace(t.Context(), s, disabled(s)); err != nil {
@@ -132,10 +133,10 @@ func TestBackInTime(t *testing.T) {
 		_ = writer.Close() // who wrote it is gone
 		e.Restore(old, only...)
 		eventually(t, "storage holds what is known", func() bool {
-			fresh := start(t, e.Clone().Node(), account.Options{}).loaded(t)
+			fresh := start(t, e.Clone().Node(), registry.Options{}).loaded(t)
 			return fresh.Counts() == want && bytes.Equal(e.Value(revisionRecord), e.Value(copyRecord))
 		})
-		for _, ev := range reader.kinds(account.Updated) {
+		for _, ev := range reader.kinds(registry.Updated) {
 			for _, c := range ev.Changes {
 				if c.Before != nil && !(c.Before.State(time.Now()) == account.Active) {
 					t.Errorf("%s was switched on again for a moment", c.Record().Subject())
@@ -143,7 +144,7 @@ func TestBackInTime(t *testing.T) {
 			}
 		}
 		if only == nil { // the observer hears of it a moment after it is written
-			eventually(t, "it is told", func() bool { return len(reader.kinds(account.Older)) > 0 })
+			eventually(t, "it is told", func() bool { return len(reader.kinds(registry.Older)) > 0 })
 		}
 	}
 }
@@ -152,7 +153,7 @@ func TestBackInTime(t *testing.T) {
 func TestBackInTimeAndOn(t *testing.T) {
 	t.Parallel()
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, n, "off", "gone", "on")
 	old := e.Clone()
 	create(t, n, "late")
@@ -162,7 +163,7 @@ func TestBackInTimeAndOn(t *testing.T) {
 	if _, err := n.Delete(t.Context(), "gone"); err != nil {
 		t.Fatal(err)
 	}
-	other := start(t, old.Node(), account.Options{}).loaded(t)
+	other := start(t, old.Node(), registry.Options{}).loaded(t)
 	for _, s := range numbered("theirs", 4) {
 		create(t, other, s)
 	}
@@ -171,9 +172,9 @@ func TestBackInTimeAndOn(t *testing.T) {
 	want := append(numbered("theirs", 4), "off", "on", "late")
 	eventually(t, "both are joined", func() bool { return n.Counts() == account.Counts{Active: 6, Inactive: 1} })
 	holds(t, n, want)
-	holds(t, start(t, e.Node(), account.Options{}).loaded(t), want)
+	holds(t, start(t, e.Node(), registry.Options{}).loaded(t), want)
 	born := map[string]int{}
-	for _, ev := range n.kinds(account.Updated) {
+	for _, ev := range n.kinds(registry.Updated) {
 		for _, c := range ev.Changes {
 			if c.After != nil && c.After.State(time.Now()) == account.Active {
 				born[c.Record().Subject()]++
@@ -193,14 +194,14 @@ func TestOlderStoreGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	nodes := []*node{
-		start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t),
-		start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t),
+		start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t),
+		start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t),
 	}
 	create(t, nodes[0], "more")
 	create(t, nodes[1], "most")
 	for _, n := range nodes {
 		eventually(t, "both are known", func() bool { return n.Counts().Total() == 5 })
-		if n.StorageState() != account.Ready {
+		if n.StorageState() != registry.Ready {
 			t.Errorf("it stands %s", n.StorageState())
 		}
 	}
@@ -217,7 +218,7 @@ func TestLostRecordsAreHealed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := engine(t, f)
-			n := start(t, e.Node(), account.Options{}).loaded(t)
+			n := start(t, e.Node(), registry.Options{}).loaded(t)
 			create(t, n, numbered("sa", 137)...)
 			whole := e.Clone()
 			for i, key := range whole.Keys() {
@@ -233,10 +234,10 @@ func TestLostRecordsAreHealed(t *testing.T) {
 					t.Errorf("%s is another", key)
 				}
 			}
-			eventually(t, "it is told", func() bool { told := n.kinds(account.Healed); return len(told) == 1 && told[0].Records > 20 })
-			holds(t, start(t, e.Node(), account.Options{}).loaded(t), numbered("sa", 137))
+			eventually(t, "it is told", func() bool { told := n.kinds(registry.Healed); return len(told) == 1 && told[0].Records > 20 })
+			holds(t, start(t, e.Node(), registry.Options{}).loaded(t), numbered("sa", 137))
 			e.Wipe()
-			eventually(t, "an emptied storage is no such thing", func() bool { return n.StorageState() == account.Emptied })
+			eventually(t, "an emptied storage is no such thing", func() bool { return n.StorageState() == registry.Emptied })
 			if keys := e.Keys(); len(keys) > 0 {
 				t.Errorf("%d records were written to it", len(keys))
 			}

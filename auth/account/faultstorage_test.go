@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // faults are those of real engines, alone and together.
@@ -54,7 +55,7 @@ func TestFaultStorage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := engine(t, f)
-			opts := account.Options{WriteLimit: 30 * time.Second}
+			opts := registry.Options{WriteLimit: 30 * time.Second}
 			nodes := []*node{start(t, e.Node(), opts), start(t, e.Node(), opts)}
 			for _, n := range nodes {
 				n.loaded(t)
@@ -68,7 +69,7 @@ func TestFaultStorage(t *testing.T) {
 				settles(t, n, want)
 			}
 			for _, n := range nodes {
-				for _, ev := range n.kinds(account.Updated) {
+				for _, ev := range n.kinds(registry.Updated) {
 					for _, c := range ev.Changes {
 						if !strings.HasPrefix(c.Record().Subject(), "n") {
 							t.Errorf("an account nobody made: %q", c.Record().Subject())
@@ -177,13 +178,13 @@ func TestDiesAtEveryCall(t *testing.T) {
 func dies(t *testing.T, f faultstorage.Faults, call int) bool {
 	t.Helper()
 	e := engine(t, f)
-	opts := account.Options{WriteLimit: 10 * time.Second, Linger: 100 * time.Millisecond}
+	opts := registry.Options{WriteLimit: 10 * time.Second, Linger: 100 * time.Millisecond}
 	first := start(t, e.Node(), opts).loaded(t)
 	create(t, first, "before")
 	_ = first.Close()
 
 	mortal := e.Node()
-	writer := start(t, mortal, account.Options{WriteLimit: 60 * time.Millisecond, Linger: time.Minute}).loaded(t)
+	writer := start(t, mortal, registry.Options{WriteLimit: 60 * time.Millisecond, Linger: time.Minute}).loaded(t)
 	mortal.DieAt(call)
 	changes := []account.Change{{Op: account.Replace, Key: "before", Draft: disabled("before")}}
 	for _, s := range numbered("batch", 5) {
@@ -203,7 +204,7 @@ func dies(t *testing.T, f faultstorage.Faults, call int) bool {
 	}
 	create(t, after, "later") // and the registry goes on
 	again := start(t, e.Clone().Node(), opts).loaded(t)
-	if again.Counts() != after.Counts() || len(again.kinds(account.Damaged)) > 0 {
+	if again.Counts() != after.Counts() || len(again.kinds(registry.Damaged)) > 0 {
 		t.Fatalf("died in call %d: %+v, then %+v", call, after.Counts(), again.Counts())
 	}
 	return survived && err == nil
@@ -213,13 +214,13 @@ func TestDownAtStart(t *testing.T) {
 	t.Parallel()
 	for _, f := range []faultstorage.Faults{{}, {MissingWhileDown: true}, {MissingWhileDown: true, RawMissing: true, ListMissing: faultstorage.ListEmpty}} {
 		e := engine(t, f)
-		create(t, start(t, e.Node(), account.Options{}).loaded(t), "known")
+		create(t, start(t, e.Node(), registry.Options{}).loaded(t), "known")
 		keys := e.Keys()
 		e.SetDown(true)
-		n := start(t, e.Node(), account.Options{WriteLimit: 100 * time.Millisecond})
-		eventually(t, "it says that storage is away", func() bool { return len(n.kinds(account.Unavailable)) > 0 })
+		n := start(t, e.Node(), registry.Options{WriteLimit: 100 * time.Millisecond})
+		eventually(t, "it says that storage is away", func() bool { return len(n.kinds(registry.Unavailable)) > 0 })
 		_, err := n.Create(t.Context(), draft("other"))
-		wantError(t, err, account.ErrBusy)
+		wantError(t, err, registry.ErrBusy)
 		if n.Loaded() {
 			t.Error("loaded from a storage that is down")
 		}
@@ -228,11 +229,11 @@ func TestDownAtStart(t *testing.T) {
 		}
 		e.SetDown(false)
 		holds(t, n.loaded(t), []string{"known"})
-		if len(n.kinds(account.Recovered)) == 0 {
-			eventually(t, "it says that storage is back", func() bool { return len(n.kinds(account.Recovered)) == 1 })
+		if len(n.kinds(registry.Recovered)) == 0 {
+			eventually(t, "it says that storage is back", func() bool { return len(n.kinds(registry.Recovered)) == 1 })
 		}
-		if len(n.kinds(account.Unavailable)) != 1 {
-			t.Errorf("said %d times that storage is away", len(n.kinds(account.Unavailable)))
+		if len(n.kinds(registry.Unavailable)) != 1 {
+			t.Errorf("said %d times that storage is away", len(n.kinds(registry.Unavailable)))
 		}
 	}
 }
@@ -241,21 +242,21 @@ func TestDownWhileRunning(t *testing.T) {
 	t.Parallel()
 	for _, missing := range []bool{false, true} {
 		e := engine(t, faultstorage.Faults{MissingWhileDown: missing})
-		other := start(t, e.Node(), account.Options{}).loaded(t)
-		n := start(t, e.Node(), account.Options{WriteLimit: time.Second}).loaded(t)
+		other := start(t, e.Node(), registry.Options{}).loaded(t)
+		n := start(t, e.Node(), registry.Options{WriteLimit: time.Second}).loaded(t)
 		create(t, n, "known", "more")
 		e.SetDown(true)
-		eventually(t, "it says that storage is away", func() bool { return len(n.kinds(account.Unavailable)) == 1 })
+		eventually(t, "it says that storage is away", func() bool { return len(n.kinds(registry.Unavailable)) == 1 })
 		locks := e.Calls("Lock")
 		_, err := n.Create(t.Context(), draft("other"))
-		wantError(t, err, account.ErrBusy)
+		wantError(t, err, registry.ErrBusy)
 		if e.Calls("Lock") != locks {
 			t.Error("asked a storage for its lock that is gone: on a folder that would make the folder anew")
 		}
 		holds(t, n, []string{"known", "more"})
 		before := n.Synced()
 		e.SetDown(false)
-		eventually(t, "it says that storage is back", func() bool { return len(n.kinds(account.Recovered)) >= 1 && n.Synced().After(before) })
+		eventually(t, "it says that storage is back", func() bool { return len(n.kinds(registry.Recovered)) >= 1 && n.Synced().After(before) })
 		create(t, other, "late")
 		eventually(t, "it catches up", func() bool { _, ok := n.Get("late"); return ok })
 	}
@@ -263,24 +264,24 @@ func TestDownWhileRunning(t *testing.T) {
 
 func TestStoreFails(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, n, "known")
 	before := e.Clone().Keys()
 	for _, cause := range storeErrors {
 		e.SetStoreError(cause)
 		_, err := n.Create(t.Context(), draft("other"))
-		wantError(t, err, account.ErrBusy)
+		wantError(t, err, registry.ErrBusy)
 		wantError(t, err, cause)
 		holds(t, n, []string{"known"})
 	}
-	eventually(t, "it is said once", func() bool { return len(n.kinds(account.Unavailable)) == 1 })
+	eventually(t, "it is said once", func() bool { return len(n.kinds(registry.Unavailable)) == 1 })
 	if got := e.Keys(); len(got) != len(before) {
 		t.Errorf("keys are %q", got)
 	}
 	e.SetStoreError(nil)
 	create(t, n, "other")
-	holds(t, start(t, e.Node(), account.Options{}).loaded(t), []string{"known", "other"})
-	eventually(t, "and that it is over", func() bool { return len(n.kinds(account.Recovered)) == 1 })
+	holds(t, start(t, e.Node(), registry.Options{}).loaded(t), []string{"known", "other"})
+	eventually(t, "and that it is over", func() bool { return len(n.kinds(registry.Recovered)) == 1 })
 }
 
 // watched is a context that tells when somebody first waits for its end.
@@ -300,13 +301,13 @@ func (w *watched) Done() <-chan struct{} {
 func TestLateAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{WriteLimit: 2 * time.Second}).loaded(t)
+	n := start(t, e.Node(), registry.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	holder := e.Node()
 	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
 		t.Fatal(err)
 	}
 	e.SetDown(true)
-	eventually(t, "it says that storage is away", func() bool { return len(n.kinds(account.Unavailable)) == 1 })
+	eventually(t, "it says that storage is away", func() bool { return len(n.kinds(registry.Unavailable)) == 1 })
 	ctx, failed := &watched{Context: t.Context(), asked: make(chan struct{})}, make(chan error, 1)
 	go func() {
 		_, err := n.Create(ctx, draft("late"))
@@ -314,12 +315,12 @@ func TestLateAfterAnOutage(t *testing.T) {
 	}()
 	<-ctx.asked
 	e.SetDown(false)
-	wantError(t, <-failed, account.ErrBusy)
+	wantError(t, <-failed, registry.ErrBusy)
 	if err := holder.Unlock(t.Context(), "gatehouse-accounts"); err != nil {
 		t.Fatal(err)
 	}
 	create(t, n, "after")
-	if away, back := len(n.kinds(account.Unavailable)), len(n.kinds(account.Recovered)); away != 1 || back != 1 {
+	if away, back := len(n.kinds(registry.Unavailable)), len(n.kinds(registry.Recovered)); away != 1 || back != 1 {
 		t.Errorf("said %d times that storage is away, %d times that it is back", away, back)
 	}
 }
@@ -335,11 +336,11 @@ func TestLockNeverHad(t *testing.T) {
 			if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
 				t.Fatal(err)
 			}
-			n := start(t, e.Node(), account.Options{WriteLimit: 50 * time.Millisecond}).loaded(t)
+			n := start(t, e.Node(), registry.Options{WriteLimit: 50 * time.Millisecond}).loaded(t)
 			begun := time.Now()
 			for i := range 10 {
 				_, err := n.Create(t.Context(), draft(fmt.Sprint("try-", i)))
-				wantError(t, err, account.ErrBusy)
+				wantError(t, err, registry.ErrBusy)
 			}
 			most := 1 + int(time.Since(begun)/time.Second)
 			if asked := e.Calls("Lock") - 1; f != (faultstorage.Faults{LockFailsAtOnce: true}) && asked > most {
@@ -361,11 +362,11 @@ func TestLockNeverHad(t *testing.T) {
 // as when the lock was held by both.
 func TestOverwritten(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	a := start(t, e.Node(), account.Options{}).loaded(t)
+	a := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, a, "base", "kept")
 
 	fork := e.Clone() // what the other node saw
-	b := start(t, fork.Node(), account.Options{}).loaded(t)
+	b := start(t, fork.Node(), registry.Options{}).loaded(t)
 	create(t, b, "theirs")
 	create(t, a, "ours")
 	if _, err := a.Replace(t.Context(), "base", disabled("base")); err != nil {
@@ -377,13 +378,13 @@ func TestOverwritten(t *testing.T) {
 	for _, key := range fork.Keys() {
 		e.Set(key, fork.Value(key))
 	}
-	eventually(t, "it is noticed", func() bool { return len(a.kinds(account.Overwritten)) == 1 })
+	eventually(t, "it is noticed", func() bool { return len(a.kinds(registry.Overwritten)) == 1 })
 	eventually(t, "both are there", func() bool {
 		_, ours := a.Get("ours")
 		_, theirs := a.Get("theirs")
 		return ours && theirs
 	})
-	fresh := start(t, e.Node(), account.Options{}).loaded(t)
+	fresh := start(t, e.Node(), registry.Options{}).loaded(t)
 	holds(t, fresh, []string{"base", "ours", "theirs"})
 	if base, _ := fresh.Get("base"); base.Status() != account.StatusInactive {
 		t.Error("a disabled account came back")
@@ -393,8 +394,8 @@ func TestOverwritten(t *testing.T) {
 // TestStaleAnswer: an old revision seen for a moment brings nothing back.
 func TestStaleAnswer(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	a := start(t, e.Node(), account.Options{}).loaded(t)
-	reader := start(t, e.Node(), account.Options{}).loaded(t)
+	a := start(t, e.Node(), registry.Options{}).loaded(t)
+	reader := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, a, "sa")
 	old := e.Clone()
 	if _, err := a.Replace(t.Context(), "sa", disabled("sa")); err != nil {
@@ -417,9 +418,9 @@ func TestGarbageIsCollected(t *testing.T) {
 	e := engine(t, faultstorage.Faults{ListFolders: true, ListSiblings: true, TemporaryNames: true})
 	e.Set("gatehouse/accounts/shard-00-00000000000000000000000000000000.json", []byte("left by a writer that died"))
 	e.Set("gatehouse/accounts/notes.txt", []byte("an operator's"))
-	n := start(t, e.Node(), account.Options{Linger: 30 * time.Millisecond})
+	n := start(t, e.Node(), registry.Options{Linger: 30 * time.Millisecond})
 	// Shards without a revision are no empty registry.
-	eventually(t, "that is said", func() bool { return len(n.kinds(account.Unavailable)) == 1 })
+	eventually(t, "that is said", func() bool { return len(n.kinds(registry.Unavailable)) == 1 })
 	e.Set("gatehouse/accounts/shard-00-00000000000000000000000000000000.json", nil)
 	n.loaded(t)
 	create(t, n, "sa")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
@@ -42,14 +43,14 @@ var cleanups []func()
 type node struct {
 	*account.Registry
 	mu     sync.Mutex
-	events []account.Event
+	events []registry.Event[account.Account]
 	heard  chan struct{}
 }
 
 const refresh = 20 * time.Millisecond
 
 // start attaches a registry to the storage and closes it with the test.
-func start(t testing.TB, s storage.Storage, opts account.Options) *node {
+func start(t testing.TB, s storage.Storage, opts registry.Options) *node {
 	t.Helper()
 	n := &node{Registry: account.New(opts), heard: make(chan struct{}, 1)}
 	n.attach(s)
@@ -58,10 +59,10 @@ func start(t testing.TB, s storage.Storage, opts account.Options) *node {
 }
 
 func (n *node) attach(s storage.Storage) (detach func()) {
-	return n.Attach(account.Host{Storage: s, Refresh: refresh, Observe: n.observe})
+	return n.Attach(registry.Host[account.Account]{Storage: s, Refresh: refresh, Observe: n.observe})
 }
 
-func (n *node) observe(e account.Event) {
+func (n *node) observe(e registry.Event[account.Account]) {
 	n.mu.Lock()
 	n.events = append(n.events, e)
 	n.mu.Unlock()
@@ -72,7 +73,7 @@ func (n *node) observe(e account.Event) {
 }
 
 // kinds counts the events of a kind.
-func (n *node) kinds(kind account.EventKind) (found []account.Event) {
+func (n *node) kinds(kind registry.EventKind) (found []registry.Event[account.Account]) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, e := range n.events {

@@ -45,7 +45,7 @@ func TestLockOfTheKilled(t *testing.T) {
 	for name, f := range locks {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, f, func(t *testing.T, e *faultstorage.Engine) {
-				n := start(t, e.Node(), account.Options{}).loaded(t)
+				n := start(t, e.Node(), registry.Options{}).loaded(t)
 				create(t, n, "before")
 				time.Sleep(10 * time.Second) // the lock is given back after the answer
 				if err := e.Node().Lock(t.Context(), lockName); err != nil {
@@ -74,7 +74,7 @@ func TestLockBetweenThree(t *testing.T) {
 			bubble(t, f, func(t *testing.T, e *faultstorage.Engine) {
 				var nodes []*node
 				for range 3 {
-					nodes = append(nodes, start(t, e.Node(), account.Options{}).loaded(t))
+					nodes = append(nodes, start(t, e.Node(), registry.Options{}).loaded(t))
 				}
 				var all sync.WaitGroup
 				for i, n := range nodes {
@@ -104,14 +104,14 @@ func TestLockForever(t *testing.T) {
 	for name, f := range locks {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, f, func(t *testing.T, e *faultstorage.Engine) {
-				n := start(t, e.Node(), account.Options{}).loaded(t)
+				n := start(t, e.Node(), registry.Options{}).loaded(t)
 				if err := e.Node().Lock(t.Context(), lockName); err != nil {
 					t.Fatal(err)
 				}
 				for range 8 {
 					begun := time.Now()
 					_, err := n.Create(t.Context(), draft("never"))
-					wantError(t, err, account.ErrBusy)
+					wantError(t, err, registry.ErrBusy)
 					if took := time.Since(begun); took.Truncate(time.Second) != registry.DefaultWriteLimit {
 						t.Errorf("took %s; want %s", took, registry.DefaultWriteLimit)
 					}
@@ -133,11 +133,11 @@ func TestLockRefused(t *testing.T) {
 	} {
 		t.Run(cause.Error(), func(t *testing.T) {
 			bubble(t, faultstorage.Faults{}, func(t *testing.T, e *faultstorage.Engine) {
-				n := start(t, e.Node(), account.Options{}).loaded(t)
+				n := start(t, e.Node(), registry.Options{}).loaded(t)
 				e.SetLockError(cause)
 				begun := time.Now()
 				_, err := n.Create(t.Context(), draft("sa"))
-				wantError(t, err, account.ErrBusy)
+				wantError(t, err, registry.ErrBusy)
 				wantError(t, err, cause)
 				if took := time.Since(begun); took != 0 {
 					t.Errorf("took %s; want none", took)
@@ -154,7 +154,7 @@ func TestLockRefused(t *testing.T) {
 // storage takes that away only within one call that waits some 2 seconds.
 func TestLockFileLeftEmpty(t *testing.T) {
 	folder := t.TempDir()
-	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t)
+	n := start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t)
 	if err := os.MkdirAll(filepath.Join(folder, "locks"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -171,8 +171,8 @@ func TestLockFileLeftEmpty(t *testing.T) {
 func TestRoundTripsOfAChange(t *testing.T) {
 	const trip = 100 * time.Millisecond
 	bubble(t, faultstorage.Faults{Trip: trip}, func(t *testing.T, e *faultstorage.Engine) {
-		n := &node{Registry: account.New(account.Options{}), heard: make(chan struct{}, 1)}
-		n.Attach(account.Host{Storage: e.Node(), Refresh: time.Hour})
+		n := &node{Registry: account.New(registry.Options{}), heard: make(chan struct{}, 1)}
+		n.Attach(registry.Host[account.Account]{Storage: e.Node(), Refresh: time.Hour})
 		n.loaded(t)
 		create(t, n, "first") // which founds the registry
 		time.Sleep(time.Minute)
@@ -190,7 +190,7 @@ func TestRoundTripsOfAChange(t *testing.T) {
 func TestAnImportLeavesNoOldRecords(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t)
+	n := start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t)
 	records := func() int {
 		found := 0
 		err := filepath.WalkDir(folder, func(path string, _ os.DirEntry, err error) error {
@@ -226,7 +226,7 @@ func TestAnImportLeavesNoOldRecords(t *testing.T) {
 // nodes would have to wait until the lock is stale.
 func TestLockIsGivenBackBeforeDetach(t *testing.T) {
 	bubble(t, faultstorage.Faults{Trip: 100 * time.Millisecond}, func(t *testing.T, e *faultstorage.Engine) {
-		n := &node{Registry: account.New(account.Options{}), heard: make(chan struct{}, 1)}
+		n := &node{Registry: account.New(registry.Options{}), heard: make(chan struct{}, 1)}
 		detach := n.attach(e.Node())
 		n.loaded(t)
 		create(t, n, "sa")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 var configured = account.Issuers{{Name: "acme", Identifier: "https://acme.example"}, {Name: "other", Identifier: "https://other.example"}}
@@ -46,7 +47,7 @@ func must(t testing.TB, n *node, c account.Change) *account.Account {
 // the account that is meant.
 func TestSubjectOfTwoIssuers(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	first := must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
 	second := must(t, n, account.Change{Op: account.Create, Draft: at("other", "ci")})
 	_, err := do(t, n, account.Change{Op: account.Create, Draft: at("other", "ci")})
@@ -74,7 +75,7 @@ func TestSubjectOfTwoIssuers(t *testing.T) {
 	off := at("other", "ci")
 	off.Status = account.StatusInactive
 	must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: off}) // the body says which
-	other := start(t, e.Node(), account.Options{}).loaded(t)
+	other := start(t, e.Node(), registry.Options{}).loaded(t)
 	for issuer, want := range map[string]account.Status{"acme": account.StatusActive, "other": account.StatusInactive} {
 		a, ok := other.Lookup(issuer, "ci")
 		if !ok || a.Status() != want || a.Issuer() != issuer || a.Identifier() != configured.Identifier(issuer) {
@@ -96,7 +97,7 @@ func TestSubjectOfTwoIssuers(t *testing.T) {
 
 // TestIDsOfSeveralIssuers: the plain id is never two accounts'.
 func TestIDsOfSeveralIssuers(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	later := must(t, n, account.Change{Op: account.Create, Draft: at("other", "ci")})
 	if later.ID() == account.ID("ci") {
 		t.Error("another issuer's account took the id of the first one's")
@@ -135,7 +136,7 @@ func TestIDsOfSeveralIssuers(t *testing.T) {
 // TestIssuerNameReused: an account stays what it was registered for until
 // somebody says otherwise.
 func TestIssuerNameReused(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	was := must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
 	moved := account.Issuers{{Name: "acme", Identifier: "https://evil.example"}}
 	sentBack := func(identifier string) account.Change {
@@ -169,12 +170,12 @@ func TestIssuerNameReused(t *testing.T) {
 // TestByIsKept: who does not know of it does not change it.
 func TestByIsKept(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	d := draft("ci")
 	d.By = account.ByClient
 	must(t, n, account.Change{Op: account.Create, Draft: d})
 	must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: disabled("ci")})
-	if a, _ := start(t, e.Node(), account.Options{}).loaded(t).Get("ci"); a.By() != account.ByClient {
+	if a, _ := start(t, e.Node(), registry.Options{}).loaded(t).Get("ci"); a.By() != account.ByClient {
 		t.Errorf("it is found by %q", a.By())
 	}
 	d.By = account.ByEither
@@ -190,7 +191,7 @@ func TestByIsKept(t *testing.T) {
 // TestTag: a change that was made for what an account was is not made to what it
 // became.
 func TestTag(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	old := must(t, n, account.Change{Op: account.Create, Draft: draft("ci")})
 	now := must(t, n, account.Change{Op: account.Replace, Key: "ci", Tags: []string{old.Tag()}, Draft: disabled("ci")})
 	for _, op := range []account.Op{account.Replace, account.Delete, account.Confirm} {
@@ -202,7 +203,7 @@ func TestTag(t *testing.T) {
 
 // TestPagesOfTwoIssuers: with the last account's issuer no page leaves one out.
 func TestPagesOfTwoIssuers(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	var want []account.Key
 	var drafts []*account.Draft
 	for i, subject := range numbered("p", 20) {
@@ -244,7 +245,7 @@ func TestPagesOfTwoIssuers(t *testing.T) {
 
 // TestDeclaredOfTwoIssuers: one that is declared hides the one of its issuer only.
 func TestDeclaredOfTwoIssuers(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
 	v := account.View{Declared: declare(t, at("other", "ci"), at("acme", "both"), at("other", "both")), Registry: n.Registry}
 	_, err := v.Find("", "ci")
@@ -269,7 +270,7 @@ func TestDeclaredOfTwoIssuers(t *testing.T) {
 // TestBlankEnds: what a header cannot carry is not registered, and what was can
 // still be switched off.
 func TestBlankEnds(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	for _, c := range []struct{ subject, group, member string }{{" ", "g", "subject"}, {"a ", "g", "subject"}, {"a", " g", "groups"}} {
 		d := draft(c.subject)
 		d.Groups = []string{c.group}
@@ -296,9 +297,9 @@ func TestOlderStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &certmagic.FileStorage{Path: folder}
-	n := start(t, s, account.Options{}).loaded(t)
+	n := start(t, s, registry.Options{}).loaded(t)
 	holds(t, n, []string{"ci-deploy", "off", "repo:acme/shop:ref:refs/heads/main"})
-	if damaged := n.kinds(account.Damaged); len(damaged) > 0 {
+	if damaged := n.kinds(registry.Damaged); len(damaged) > 0 {
 		t.Fatalf("damaged are %+v", damaged)
 	}
 	for _, a := range n.List("", 0) {
@@ -311,7 +312,7 @@ func TestOlderStore(t *testing.T) {
 	}
 	must(t, n, account.Change{Op: account.Create, Draft: at("other", "ci-deploy")})
 	must(t, n, account.Change{Op: account.Confirm, Key: "ci-deploy", Issuer: "acme", Draft: &account.Draft{Issuers: configured}})
-	again := start(t, s, account.Options{}).loaded(t)
+	again := start(t, s, registry.Options{}).loaded(t)
 	a, err := again.Find("acme", "ci-deploy")
 	if err != nil || a.Name() != "CI deploys" || a.Identifier() != "https://acme.example" || a.ID() != account.ID("ci-deploy") || again.Counts().Total() != 4 {
 		t.Errorf("found %+v, %v", a, err)
@@ -326,7 +327,7 @@ func TestFullStore(t *testing.T) {
 	if err := os.CopyFS(folder, os.DirFS(filepath.Join("testdata", "store-full"))); err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t)
+	n := start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t)
 	var shown []byte
 	for _, a := range n.Page(account.Query{}) {
 		text, err := a.MarshalJSON()
@@ -360,10 +361,10 @@ func TestFullStore(t *testing.T) {
 		})
 	}
 	create(t, n, "more")
-	if again := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t); again.Counts().Total() != 5 {
+	if again := start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t); again.Counts().Total() != 5 {
 		t.Errorf("after a change there are %+v", again.Counts())
 	}
-	if damaged := n.kinds(account.Damaged); len(damaged) > 0 {
+	if damaged := n.kinds(registry.Damaged); len(damaged) > 0 {
 		t.Errorf("damaged are %+v", damaged)
 	}
 }

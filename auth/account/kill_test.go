@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // writerFolder is the environment variable that makes this test binary a writer.
@@ -20,8 +21,8 @@ const writerFolder = "GATEHOUSE_TEST_WRITER_FOLDER"
 // writeUntilKilled creates accounts in threes for ever, and prints the subjects
 // of those that were acknowledged.
 func writeUntilKilled() {
-	r := account.New(account.Options{WriteLimit: time.Minute})
-	r.Attach(account.Host{Storage: &certmagic.FileStorage{Path: os.Getenv(writerFolder)}, Refresh: refresh})
+	r := account.New(registry.Options{WriteLimit: time.Minute})
+	r.Attach(registry.Host[account.Account]{Storage: &certmagic.FileStorage{Path: os.Getenv(writerFolder)}, Refresh: refresh})
 	prefix := os.Getenv(writerFolder + "_ROUND")
 	for i := 0; ; i++ {
 		var changes []account.Change
@@ -48,7 +49,7 @@ func TestKilledWriter(t *testing.T) {
 		acknowledged = append(acknowledged, killedRound(t, folder, round, 20+11*round)...)
 		// The dead process's lock expires after some ten seconds by itself.
 		_ = os.Remove(folder + "/locks/gatehouse-accounts.lock")
-		n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t)
+		n := start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t)
 		for _, s := range acknowledged {
 			if _, ok := n.Get(s); !ok {
 				t.Errorf("round %d: %s was acknowledged and is not there", round, s)
@@ -57,7 +58,7 @@ func TestKilledWriter(t *testing.T) {
 		if n.Counts().Total()%3 != 0 {
 			t.Errorf("round %d: %d accounts; they are written three at a time", round, n.Counts().Total())
 		}
-		if damaged := n.kinds(account.Damaged); len(damaged) > 0 {
+		if damaged := n.kinds(registry.Damaged); len(damaged) > 0 {
 			t.Errorf("round %d: %v", round, damaged[0].Err)
 		}
 		_ = n.Close()

@@ -173,9 +173,9 @@ func FuzzShard(f *testing.F) {
 // be read, switched off and deleted.
 func TestOlderBlankEnds(t *testing.T) {
 	old := anAccount(" a ", 1)
-	r := New(Options{})
+	r := New(registry.Options{})
 	defer r.Close()
-	r.Attach(Host{Storage: faultstorage.New(faultstorage.Faults{}).Node(), Refresh: MinRefresh})
+	r.Attach(registry.Host[Account]{Storage: faultstorage.New(faultstorage.Faults{}).Node(), Refresh: registry.MinRefresh})
 	put := func(w *work) error { return w.Put(old) }
 	if err, busy := registry.Change(t.Context(), r.store, 1, put, nil); err != nil || busy != nil {
 		t.Fatal(err, busy)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func parseID(text string) (uuid.UUID, bool) {
@@ -23,9 +25,10 @@ type Counts struct {
 func (c Counts) Total() int { return c.Active + c.Inactive + c.Expired }
 
 // Counts counts the accounts by their state now.
-func (r *Registry) Counts() Counts { return countAll(r.Snapshot(), r.now()) }
+func (r *Registry) Counts() Counts { return Count(r.Snapshot(), r.now()) }
 
-func countAll(s *snapshot, now time.Time) Counts {
+// Count counts accounts by their state at that time.
+func Count(s *registry.Snapshot[Key, Account], now time.Time) Counts {
 	c := Counts{Expired: s.Ended(now)}
 	for of := range s.Summaries() {
 		of := of.(*summary)

@@ -25,55 +25,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
-// What the registries of all kinds have in common.
-type (
-	// Host is what the running configuration lends a registry.
-	Host = registry.Host[Account]
-	// Options are for tests and measurements.
-	Options = registry.Options
-	// Event is one thing that happened to the accounts or their storage.
-	Event = registry.Event[Account]
-	// EventKind says what happened. The set is closed.
-	EventKind = registry.EventKind
-	// Changed is what became of one account.
-	Changed = registry.Changed[Account]
-	// StorageState says how a registry found its storage.
-	StorageState = registry.StorageState
-	// Keep says what [Registry.Repair] keeps where storage and node differ.
-	Keep = registry.Keep
-)
-
-// Bounds of a [Host], states of a storage, and what can be kept of two.
-const (
-	DefaultRefresh = registry.DefaultRefresh
-	MinRefresh     = registry.MinRefresh
-
-	Ready    = registry.Ready
-	Unread   = registry.Unread
-	Away     = registry.Away
-	Emptied  = registry.Emptied
-	Diverged = registry.Diverged
-
-	KeepNode    = registry.KeepNode
-	KeepStorage = registry.KeepStorage
-)
-
-// The kinds of events.
-const (
-	Loaded      = registry.Loaded
-	Updated     = registry.Updated
-	Unavailable = registry.Unavailable
-	Recovered   = registry.Recovered
-	Damaged     = registry.Damaged
-	Mended      = registry.Mended
-	Overwritten = registry.Overwritten
-	Older       = registry.Older
-	Healed      = registry.Healed
-	// AccountsExpired: the expires_at of accounts has come; Changes tells whose.
-	AccountsExpired = registry.Ended
-)
-
-// Errors that callers tell apart. The text of the first two is that of the API.
+// Errors that callers tell apart; others are those of internal/registry. The text of the first two is that of the API.
 var (
 	// ErrExists: there is an account with that issuer and subject already.
 	ErrExists = errors.New("resource already exists")
@@ -94,13 +46,6 @@ var (
 	// ErrDiverged: storage holds accounts that were begun without those that this
 	// node knows. Neither is given up until an operator decides.
 	ErrDiverged = errors.New("storage holds other service accounts than this node, begun without them; caddy gatehouse service-account repair shows both and keeps the one that is named")
-
-	// ErrBusy is [registry.ErrBusy].
-	ErrBusy = registry.ErrBusy
-	// ErrDamaged is [registry.ErrDamaged].
-	ErrDamaged = registry.ErrDamaged
-	// ErrClosed is [registry.ErrClosed].
-	ErrClosed = registry.ErrClosed
 )
 
 // kind is what accounts are to their registry.
@@ -151,9 +96,11 @@ func summarize(accounts []*Account) any {
 }
 
 type (
-	store    = registry.Registry[Key, Account]
-	snapshot = registry.Snapshot[Key, Account]
-	work     = registry.Work[Key, Account]
+	store = registry.Registry[Key, Account]
+	work  = registry.Work[Key, Account]
+
+	// Comparison is what storage holds beside what a registry knows.
+	Comparison = registry.Comparison[Key, Account]
 )
 
 // Registry holds the accounts of one storage. Its methods are safe for concurrent
@@ -164,7 +111,7 @@ type Registry struct {
 }
 
 // New makes a registry. It starts nothing.
-func New(opts Options) *Registry {
+func New(opts registry.Options) *Registry {
 	r := &Registry{store: registry.New(kind, opts), now: opts.Now}
 	if r.now == nil {
 		r.now = time.Now
@@ -197,8 +144,8 @@ func (r *Registry) Page(q Query) []*Account { return r.Snapshot().List(q.from, q
 // progress, if not nil, is called now and then with the number of changes that are
 // written, by the caller's own goroutine.
 //
-// The error is [ErrBusy] when storage could not be written in time (15 seconds,
-// and a little more for very many changes), [ErrClosed], or the context's.
+// The error is [registry.ErrBusy] when storage could not be written in time (15 seconds,
+// and a little more for very many changes), [registry.ErrClosed], or the context's.
 func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(done int)) ([]Result, error) {
 	if len(changes) == 0 {
 		return nil, nil
@@ -214,57 +161,25 @@ func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(do
 
 // Repair is that of the registries of all kinds. Another keep than there is is an
 // [*InputError].
-func (r *Registry) Repair(ctx context.Context, keep Keep) (mended []string, err error) {
-	if keep != KeepNode && keep != KeepStorage {
+func (r *Registry) Repair(ctx context.Context, keep registry.Keep) (mended []string, err error) {
+	if keep != registry.KeepNode && keep != registry.KeepStorage {
 		return nil, invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
 	}
 	return r.store.Repair(ctx, keep)
 }
 
-// Comparison is what storage holds beside what a registry knows.
-type Comparison struct {
-	// StorageState is that of the registry.
-	StorageState StorageState
-	// Node is what is known, Storage what storage holds; nil: nothing.
-	Node, Storage *Side
-	// OnlyNode and OnlyStorage count the accounts of one side, Different those of
-	// both that are not alike.
-	OnlyNode, OnlyStorage, Different int
-	// Differences are some of all those, at most 100, by issuer and subject.
-	Differences []Changed // Before: in storage; After: here
-	// Damaged are the records that storage lacks though it names them, or that
-	// cannot be read; their accounts are left out of the comparison.
-	Damaged []string
-}
-
-// Side is one of two states of the accounts.
-type Side struct {
-	Revision uint64 // the number of its revision
-	ID       string // and its id
-	Counts   Counts
-}
-
-// Compare reads all of storage anew. Its error is [ErrBusy] if that is not
-// possible.
+// Compare is that of the registries of all kinds, with the differences by issuer and
+// subject.
 func (r *Registry) Compare() (*Comparison, error) {
 	c, err := r.store.Compare()
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(c.Differences, func(a, b Changed) int {
+	slices.SortFunc(c.Differences, func(a, b registry.Changed[Account]) int {
 		one, other := a.Record().Key(), b.Record().Key()
 		return cmp.Or(cmp.Compare(one.Issuer, other.Issuer), one.compare(other))
 	})
-	return &Comparison{
-		c.StorageState, r.side(c.Node), r.side(c.Storage), c.OnlyNode, c.OnlyStorage, c.Different, c.Differences, c.Damaged,
-	}, nil
-}
-
-func (r *Registry) side(s *registry.Side[Key, Account]) *Side {
-	if s == nil {
-		return nil
-	}
-	return &Side{s.Revision, s.ID, countAll(s.Records, r.now())}
+	return c, nil
 }
 
 // Version stands for all that look-ups answer: as long as it stays the same, so

@@ -12,10 +12,11 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func TestOneLife(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	if list := n.List("", 0); list == nil || len(list) != 0 {
 		t.Fatalf("a new registry lists %v; want an empty list", list)
 	}
@@ -61,13 +62,13 @@ func TestOneLife(t *testing.T) {
 
 func TestOddSubjects(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	odd := []string{
 		"repo:o/r:ref:refs/heads/main", "a@b|c", "...", "../../etc/passwd", "Müller-😀", "a b", "%2f", `"\<&>`, "a\u2028b",
 		account.ID("other"), "system:serviceaccount:ns:name", string(slices.Repeat([]byte("x"), 255)),
 	}
 	create(t, n, odd...)
-	other := start(t, e.Node(), account.Options{}).loaded(t)
+	other := start(t, e.Node(), registry.Options{}).loaded(t)
 	holds(t, other, odd)
 	for _, s := range odd {
 		a, ok := other.Get(s)
@@ -82,7 +83,7 @@ func TestOddSubjects(t *testing.T) {
 
 func TestOneByOneConcurrently(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	want := numbered("sa", 200)
 	var all sync.WaitGroup
 	for _, s := range want {
@@ -96,7 +97,7 @@ func TestOneByOneConcurrently(t *testing.T) {
 }
 
 func TestApply(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	create(t, n, "there", "same", "gone")
 	invalid := draft("bad")
 	invalid.Status = "enabled"
@@ -138,8 +139,8 @@ func TestApply(t *testing.T) {
 
 func TestBulkIsOneRevision(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := start(t, e.Node(), account.Options{}).loaded(t)
-	other := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
+	other := start(t, e.Node(), registry.Options{}).loaded(t)
 	var changes []account.Change
 	for _, s := range numbered("bulk", 2000) {
 		changes = append(changes, account.Change{Op: account.Upsert, Draft: draft(s)})
@@ -152,14 +153,14 @@ func TestBulkIsOneRevision(t *testing.T) {
 		t.Errorf("progress was %v", steps)
 	}
 	eventually(t, "the other node has them", func() bool { return other.Counts().Active == 2000 })
-	eventually(t, "it tells its observer", func() bool { return len(other.kinds(account.Updated)) > 0 })
-	if seen := other.kinds(account.Updated); len(seen) != 1 || len(seen[0].Changes) != 2000 {
+	eventually(t, "it tells its observer", func() bool { return len(other.kinds(registry.Updated)) > 0 })
+	if seen := other.kinds(registry.Updated); len(seen) != 1 || len(seen[0].Changes) != 2000 {
 		t.Errorf("the other node saw %d changes of accounts; want all in one", len(seen))
 	}
 }
 
 func TestPaging(t *testing.T) {
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	want := numbered("p", 57)
 	create(t, n, want...)
 	var got []string
@@ -181,8 +182,8 @@ func TestPaging(t *testing.T) {
 
 func TestOtherNodeSeesChanges(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	a := start(t, e.Node(), account.Options{}).loaded(t)
-	b := start(t, e.Node(), account.Options{}).loaded(t)
+	a := start(t, e.Node(), registry.Options{}).loaded(t)
+	b := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, a, "one", "two", "three")
 	eventually(t, "all there on the other", func() bool { return b.Counts().Active == 3 })
 	if _, err := a.Replace(t.Context(), "one", disabled("one")); err != nil {
@@ -198,7 +199,7 @@ func TestOtherNodeSeesChanges(t *testing.T) {
 	})
 	eventually(t, "it tells whose streams must end", func() bool {
 		var ended []string
-		for _, ev := range b.kinds(account.Updated) {
+		for _, ev := range b.kinds(registry.Updated) {
 			for _, c := range ev.Changes {
 				if c.Before != nil && (c.After == nil || c.After.State(time.Now()) != account.Active) {
 					ended = append(ended, c.Record().Subject())
@@ -212,9 +213,9 @@ func TestOtherNodeSeesChanges(t *testing.T) {
 
 func TestUnchangedAccountsAreShared(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	a := start(t, e.Node(), account.Options{}).loaded(t)
+	a := start(t, e.Node(), registry.Options{}).loaded(t)
 	create(t, a, numbered("s", 1500)...)
-	b := start(t, e.Node(), account.Options{}).loaded(t)
+	b := start(t, e.Node(), registry.Options{}).loaded(t)
 	before := b.List("", 0)
 	if _, err := a.Replace(t.Context(), "s-0700", disabled("s-0700")); err != nil {
 		t.Fatal(err)
@@ -251,7 +252,7 @@ func (c *clock) add(d time.Duration) {
 
 func TestExpiry(t *testing.T) {
 	c := &clock{now: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}
-	n := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{Now: c.Now}).loaded(t)
+	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{Now: c.Now}).loaded(t)
 	for i, s := range []string{"never", "soon", "later", "off"} {
 		d := draft(s)
 		if i > 0 {
@@ -272,20 +273,20 @@ func TestExpiry(t *testing.T) {
 	if soon.State(c.Now()) != account.Expired || soon.State(c.Now().Add(-time.Second)) != account.Active {
 		t.Error("expiry is not at the second")
 	}
-	eventually(t, "its lapse is told", func() bool { return len(n.kinds(account.AccountsExpired)) == 1 })
-	if lapsed := n.kinds(account.AccountsExpired)[0].Changes; len(lapsed) != 1 || lapsed[0].Record().Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
+	eventually(t, "its lapse is told", func() bool { return len(n.kinds(registry.Ended)) == 1 })
+	if lapsed := n.kinds(registry.Ended)[0].Changes; len(lapsed) != 1 || lapsed[0].Record().Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
 		t.Errorf("lapsed are %+v", lapsed)
 	}
 	if got := n.Counts(); got != (account.Counts{Active: 2, Inactive: 1, Expired: 1}) {
 		t.Errorf("counts are %+v", got)
 	}
 	c.add(100 * time.Hour)
-	eventually(t, "the next lapse is told", func() bool { return len(n.kinds(account.AccountsExpired)) == 2 })
+	eventually(t, "the next lapse is told", func() bool { return len(n.kinds(registry.Ended)) == 2 })
 }
 
 func TestExportImportRoundTrip(t *testing.T) {
-	a := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}).loaded(t)
-	b := start(t, engine(t, faultstorage.Faults{}).Node(), account.Options{}).loaded(t)
+	a := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}).loaded(t)
+	b := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	d := disabled("with/expiry")
 	d.ExpiresAt = time.Unix(1_900_000_000, 0)
 	if _, err := a.Create(t.Context(), d); err != nil {
@@ -332,7 +333,7 @@ func lines(t *testing.T, n *node) (list []string) {
 
 func TestReloadKeepsTheRegistry(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	n := &node{Registry: account.New(account.Options{}), heard: make(chan struct{}, 1)}
+	n := &node{Registry: account.New(registry.Options{}), heard: make(chan struct{}, 1)}
 	t.Cleanup(func() { _ = n.Close() })
 	detach := n.attach(e.Node())
 	n.loaded(t)
@@ -363,12 +364,12 @@ func TestReloadKeepsTheRegistry(t *testing.T) {
 	close(stop)
 	all.Wait()
 	holds(t, n, made)
-	if len(n.kinds(account.Loaded)) != 1 {
+	if len(n.kinds(registry.Loaded)) != 1 {
 		t.Error("loaded more than once")
 	}
 	detach()
 	_, err := n.Create(t.Context(), draft("nowhere"))
-	wantError(t, err, account.ErrBusy)
+	wantError(t, err, registry.ErrBusy)
 }
 
 func TestClose(t *testing.T) {
@@ -377,7 +378,7 @@ func TestClose(t *testing.T) {
 	if err := holder.Lock(t.Context(), "gatehouse-accounts"); err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, e.Node(), account.Options{}).loaded(t)
+	n := start(t, e.Node(), registry.Options{}).loaded(t)
 	failed := make(chan error, 1)
 	go func() {
 		_, err := n.Create(context.Background(), draft("late"))
@@ -387,11 +388,11 @@ func TestClose(t *testing.T) {
 	if err := errors.Join(n.Close(), n.Close()); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, <-failed, account.ErrClosed)
+	wantError(t, <-failed, registry.ErrClosed)
 	_, err := n.Create(t.Context(), draft("later"))
-	wantError(t, err, account.ErrClosed)
+	wantError(t, err, registry.ErrClosed)
 	n.attach(e.Node())()
-	if err := account.New(account.Options{}).Close(); err != nil {
+	if err := account.New(registry.Options{}).Close(); err != nil {
 		t.Errorf("closing one that never ran: %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
@@ -21,8 +21,8 @@ var _ storage.Storage = certmagic.Storage(nil)
 func TestTwoNodesOnOneFolder(t *testing.T) {
 	folder := t.TempDir()
 	nodes := []*node{
-		start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t),
-		start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t),
+		start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t),
+		start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t),
 	}
 	want := append(numbered("a", 30), numbered("b", 30)...)
 	var all sync.WaitGroup
@@ -45,16 +45,16 @@ func TestFolderGoesAndComes(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()
 	folder, away := filepath.Join(parent, "storage"), filepath.Join(parent, "away")
-	n := start(t, &certmagic.FileStorage{Path: folder}, account.Options{WriteLimit: 2 * time.Second}).loaded(t)
+	n := start(t, &certmagic.FileStorage{Path: folder}, registry.Options{WriteLimit: 2 * time.Second}).loaded(t)
 	create(t, n, "known")
 	// The storage touches its lock file a moment after it was given back.
 	eventually(t, "the lock is given back", func() bool { return empty(filepath.Join(folder, "locks")) })
 	if err := os.Rename(folder, away); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is said", func() bool { return len(n.kinds(account.Unavailable)) == 1 })
+	eventually(t, "it is said", func() bool { return len(n.kinds(registry.Unavailable)) == 1 })
 	_, err := n.Create(t.Context(), draft("other"))
-	wantError(t, err, account.ErrBusy)
+	wantError(t, err, registry.ErrBusy)
 	wantError(t, err, fs.ErrNotExist)
 	if _, err := os.Stat(folder); err == nil {
 		t.Error("the folder was made anew, so the old one cannot be moved back")
@@ -63,9 +63,9 @@ func TestFolderGoesAndComes(t *testing.T) {
 	if err := os.Rename(away, folder); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it recovers", func() bool { return len(n.kinds(account.Recovered)) == 1 })
+	eventually(t, "it recovers", func() bool { return len(n.kinds(registry.Recovered)) == 1 })
 	create(t, n, "other")
-	holds(t, start(t, &certmagic.FileStorage{Path: folder}, account.Options{}).loaded(t), []string{"known", "other"})
+	holds(t, start(t, &certmagic.FileStorage{Path: folder}, registry.Options{}).loaded(t), []string{"known", "other"})
 }
 
 func empty(folder string) bool {
@@ -79,9 +79,9 @@ func TestFolderIsAFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, &certmagic.FileStorage{Path: file}, account.Options{WriteLimit: 100 * time.Millisecond})
+	n := start(t, &certmagic.FileStorage{Path: file}, registry.Options{WriteLimit: 100 * time.Millisecond})
 	_, err := n.Create(t.Context(), draft("sa"))
-	wantError(t, err, account.ErrBusy)
+	wantError(t, err, registry.ErrBusy)
 	if n.Loaded() {
 		t.Error("loaded from a storage that cannot be read")
 	}
@@ -91,10 +91,10 @@ func TestStorageThatHangs(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	h := &hanging{release}
-	n := start(t, h, account.Options{WriteLimit: 50 * time.Millisecond, CallLimit: 100 * time.Millisecond})
+	n := start(t, h, registry.Options{WriteLimit: 50 * time.Millisecond, CallLimit: 100 * time.Millisecond})
 	begun := time.Now()
 	_, err := n.Create(t.Context(), draft("sa"))
-	wantError(t, err, account.ErrBusy)
+	wantError(t, err, registry.ErrBusy)
 	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("gave up after %s", took)
 	}

@@ -5,14 +5,15 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // Whoever keeps an answer by the version keeps it as long as it is right: every
 // change makes another version, on all nodes, and nothing else does.
 func TestVersionChangesWithTheAccounts(t *testing.T) {
 	e := engine(t, faultstorage.Faults{})
-	a := start(t, e.Node(), account.Options{}).loaded(t)
-	b := start(t, e.Node(), account.Options{}).loaded(t)
+	a := start(t, e.Node(), registry.Options{}).loaded(t)
+	b := start(t, e.Node(), registry.Options{}).loaded(t)
 	if a.Version() == b.Version() {
 		t.Error("two registries have the same version")
 	}
@@ -46,7 +47,7 @@ func TestVersionChangesWithTheAccounts(t *testing.T) {
 }
 
 func TestVersionOfViews(t *testing.T) {
-	registry := account.New(account.Options{})
+	registry := account.New(registry.Options{})
 	defer registry.Close()
 	one, err := account.NewDeclared([]account.Draft{*draft("one")})
 	if err != nil {

@@ -22,7 +22,7 @@ func fill(b *testing.B) *certmagic.FileStorage {
 	s := &certmagic.FileStorage{Path: b.TempDir()}
 	r := revocation.New(registry.Options{WriteLimit: time.Minute})
 	defer r.Close()
-	r.Attach(revocation.Host{Storage: s})
+	r.Attach(registry.Host[revocation.Revocation]{Storage: s})
 	const step = 250_000
 	for from := 0; from < million; from += step {
 		drafts := make([]revocation.Draft, step)

@@ -10,28 +10,12 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
-// What the registries of all kinds have in common.
-type (
-	// Host is what the running configuration lends a registry.
-	Host = registry.Host[Revocation]
-	// Event is one thing that happened to the revocations or their storage.
-	Event = registry.Event[Revocation]
-	// Changed is what became of one revocation.
-	Changed = registry.Changed[Revocation]
-)
-
 // Errors that callers tell apart; others are those of internal/registry.
 var (
 	// ErrNotFound: there is no revocation with that id.
 	ErrNotFound = errors.New("resource not found")
 	// ErrUnread: the revocations were not read from storage yet.
 	ErrUnread = errors.New("the revocations have not been read from storage yet")
-	// ErrBusy is [registry.ErrBusy].
-	ErrBusy = registry.ErrBusy
-	// ErrDamaged is [registry.ErrDamaged].
-	ErrDamaged = registry.ErrDamaged
-	// ErrClosed is [registry.ErrClosed].
-	ErrClosed = registry.ErrClosed
 )
 
 // kind is what revocations are to their registry.

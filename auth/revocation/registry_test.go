@@ -38,7 +38,7 @@ const issuer = "https://acme.example"
 func start(t testing.TB, s storage.Storage, opts registry.Options) *revocation.Registry {
 	t.Helper()
 	r := revocation.New(opts)
-	r.Attach(revocation.Host{Storage: s, Refresh: 20 * time.Millisecond})
+	r.Attach(registry.Host[revocation.Revocation]{Storage: s, Refresh: 20 * time.Millisecond})
 	t.Cleanup(func() { _ = r.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -186,7 +186,7 @@ func TestNodes(t *testing.T) {
 		t.Error("lost by an emptied storage")
 	}
 	e.SetDown(true)
-	if _, err := other.Revoke(t.Context(), []revocation.Draft{draft("bob")}); !errors.Is(err, revocation.ErrBusy) {
+	if _, err := other.Revoke(t.Context(), []revocation.Draft{draft("bob")}); !errors.Is(err, registry.ErrBusy) {
 		t.Errorf("while storage is down: %v", err)
 	}
 	e.SetDown(false)
@@ -228,7 +228,7 @@ func TestKilledRightAfter(t *testing.T) {
 
 func revokeUntilKilled(folder string) {
 	r := revocation.New(registry.Options{})
-	r.Attach(revocation.Host{Storage: &certmagic.FileStorage{Path: filepath.Clean(folder)}})
+	r.Attach(registry.Host[revocation.Revocation]{Storage: &certmagic.FileStorage{Path: filepath.Clean(folder)}})
 	for i := 0; ; i++ {
 		if _, err := r.Revoke(context.Background(), []revocation.Draft{draft(fmt.Sprint("r-", i))}); err != nil {
 			os.Exit(1)

@@ -137,7 +137,7 @@ func receiver(t testing.TB, c Config, e *faultstorage.Engine) (*Receiver, *revoc
 	limits := registry.Options{Now: clock, WriteLimit: 300 * time.Millisecond, CallLimit: 100 * time.Millisecond}
 	revoked, memory := revocation.New(limits), NewMemory(limits)
 	node := e.Node()
-	revoked.Attach(revocation.Host{Storage: node, Refresh: 20 * time.Millisecond})
+	revoked.Attach(registry.Host[revocation.Revocation]{Storage: node, Refresh: 20 * time.Millisecond})
 	memory.Attach(MemoryHost{Storage: node, Refresh: 20 * time.Millisecond})
 	t.Cleanup(func() {
 		_ = revoked.Close()

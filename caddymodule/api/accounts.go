@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // Accounts are the known service accounts, declared and stored ones alike: an
@@ -27,9 +28,9 @@ type Accounts interface {
 	Unconfirmed(configured account.Issuers) map[account.Issuer]int
 	Synced() time.Time
 	Unavailable() bool
-	StorageState() account.StorageState
+	StorageState() registry.StorageState
 	Compare() (*account.Comparison, error)
-	Repair(ctx context.Context, keep account.Keep) (mended []string, err error)
+	Repair(ctx context.Context, keep registry.Keep) (mended []string, err error)
 }
 
 // maxPage is the most that ?limit= may ask for.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 var timestamp = regexp.MustCompile(`"(created|updated)_at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"`)
@@ -303,7 +304,7 @@ func TestStorageThatCannotBeWritten(t *testing.T) {
 		{"POST", "/api/serviceaccounts:import", `{"subject":"new","status":"active"}`},
 	} {
 		got := s.send(c.method, c.path, c.body)
-		got.wants(t, 503, `{"message":"`+account.ErrBusy.Error()+`"}`+"\n")
+		got.wants(t, 503, `{"message":"`+registry.ErrBusy.Error()+`"}`+"\n")
 		if got.header.Get("Retry-After") == "" {
 			t.Errorf("%s %s: no Retry-After", c.method, c.path)
 		}

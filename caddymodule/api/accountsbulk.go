@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
@@ -186,14 +187,14 @@ func (a *API) confirm(c *call, changes []account.Change) error {
 // Comparison is what storage holds beside what this node knows. A is an account: as it is
 // kept for the API, and as it was read for a client.
 type Comparison[A any] struct {
-	StorageState account.StorageState `json:"storage_state"`
-	Node         *Side                `json:"node"`    // null: nothing
-	Storage      *Side                `json:"storage"` // null: nothing
-	OnlyNode     int                  `json:"only_node"`
-	OnlyStorage  int                  `json:"only_storage"`
-	Different    int                  `json:"different"`
-	Differences  []Difference[A]      `json:"differences"` // the first hundred of those
-	Damaged      []string             `json:"damaged"`     // records that storage lacks, or that cannot be read
+	StorageState registry.StorageState `json:"storage_state"`
+	Node         *Side                 `json:"node"`    // null: nothing
+	Storage      *Side                 `json:"storage"` // null: nothing
+	OnlyNode     int                   `json:"only_node"`
+	OnlyStorage  int                   `json:"only_storage"`
+	Different    int                   `json:"different"`
+	Differences  []Difference[A]       `json:"differences"` // the first hundred of those
+	Damaged      []string              `json:"damaged"`     // records that storage lacks, or that cannot be read
 }
 
 // Side is one of the two: storage, or this node.
@@ -213,11 +214,12 @@ type Difference[A any] struct {
 	Storage *A     `json:"storage"` // null: it is not there
 }
 
-func sideOf(s *account.Side) *Side {
+func sideOf(s *registry.Side[account.Key, account.Account]) *Side {
 	if s == nil {
 		return nil
 	}
-	return &Side{s.Revision, s.ID, s.Counts.Active, s.Counts.Inactive, s.Counts.Expired}
+	counts := account.Count(s.Records, time.Now())
+	return &Side{s.Revision, s.ID, counts.Active, counts.Inactive, counts.Expired}
 }
 
 // compareAccounts answers with what the two sides hold.
@@ -243,7 +245,7 @@ func (a *API) compareAccounts(c *call) error {
 // damaged or gone.
 func (a *API) repairAccounts(c *call) error {
 	const action = "service_account.repair"
-	var keep account.Keep
+	var keep registry.Keep
 	err := expected(`the body is not what is expected: {"keep": "node"} or {"keep": "storage"}`, c.readMembers(strictjson.Fields{"keep": text(&keep)}))
 	if err != nil {
 		return err

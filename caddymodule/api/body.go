@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -281,10 +282,10 @@ func problemOf(err error) *Problem {
 	switch {
 	case errors.Is(err, account.ErrAmbiguous):
 		return problem(http.StatusConflict, err.Error())
-	case errors.Is(err, account.ErrDamaged):
+	case errors.Is(err, registry.ErrDamaged):
 		return &Problem{Status: http.StatusInternalServerError, Message: err.Error(), Cause: err}
-	case errors.Is(err, account.ErrBusy), errors.Is(err, account.ErrClosed):
-		busy := &Problem{Status: http.StatusServiceUnavailable, Message: account.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
+	case errors.Is(err, registry.ErrBusy), errors.Is(err, registry.ErrClosed):
+		busy := &Problem{Status: http.StatusServiceUnavailable, Message: registry.ErrBusy.Error(), RetryAfter: storageRetry, Cause: err}
 		for _, why := range []error{account.ErrDiverged, account.ErrEmptied, account.ErrUnread, revocation.ErrUnread} {
 			if errors.Is(err, why) {
 				busy.Message = why.Error()

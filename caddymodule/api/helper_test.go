@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +48,7 @@ type setting func(*api.Services, *site)
 func newSite(t *testing.T, settings ...setting) *site {
 	t.Helper()
 	s := &site{t: t, storage: faultstorage.New(faultstorage.Faults{})}
-	s.registry = account.New(account.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
+	s.registry = account.New(registry.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
 	services := api.Services{
 		AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "signers"}, Issuers: account.Issuers{{Name: "acme"}},
 		Accounts: account.View{Registry: s.registry}, Audit: s.audit, LogError: s.logError,
@@ -56,7 +57,7 @@ func newSite(t *testing.T, settings ...setting) *site {
 	for _, set := range settings {
 		set(&services, s)
 	}
-	s.registry.Attach(account.Host{Storage: s.storage.Node(), Refresh: account.MinRefresh})
+	s.registry.Attach(registry.Host[account.Account]{Storage: s.storage.Node(), Refresh: registry.MinRefresh})
 	t.Cleanup(func() { s.storage.Release(); _ = s.registry.Close() })
 	if err := s.registry.Await(t.Context()); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -123,7 +122,7 @@ type AccountStatus struct {
 	SyncedAt    Moment `json:"synced_at"`    // when storage last confirmed them
 	StorageAway bool   `json:"storage_away"` // or it holds something else
 	// Storage is ready, unread, away, emptied or diverged.
-	Storage account.StorageState `json:"storage"`
+	Storage registry.StorageState `json:"storage"`
 }
 
 // RevocationStatus counts the revocations that this node knows.

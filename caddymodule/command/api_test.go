@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
@@ -29,12 +30,12 @@ func (k keySet) Refresh(context.Context) error { return nil }
 // newAPI serves the API itself, as it is on an admin endpoint that is trusted.
 func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 	t.Helper()
-	registry := account.New(account.Options{})
-	t.Cleanup(func() { _ = registry.Close() })
-	t.Cleanup(registry.Attach(account.Host{Storage: &certmagic.FileStorage{Path: t.TempDir()}}))
+	accounts := account.New(registry.Options{})
+	t.Cleanup(func() { _ = accounts.Close() })
+	t.Cleanup(accounts.Attach(registry.Host[account.Account]{Storage: &certmagic.FileStorage{Path: t.TempDir()}}))
 	services := api.Services{
 		Issuers: account.Issuers{{Name: "acme"}}, AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "admin"},
-		Accounts: account.View{Registry: registry},
+		Accounts: account.View{Registry: accounts},
 		Audit:    func(api.AuditEntry) {},
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
 	}
@@ -48,12 +49,12 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	if err := registry.Await(t.Context()); err != nil {
+	if err := accounts.Await(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := newShell(t)
 	s.connection = []string{"--address", server.Listener.Addr().String()}
-	return registry, s
+	return accounts, s
 }
 
 // TestOperationAgainstTheAPI reads what operators ask about from the API itself.

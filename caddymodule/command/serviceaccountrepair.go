@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 func (p *program) accountRepair(c *connection) *cobra.Command {
@@ -36,7 +36,7 @@ what storage holds is taken over, even if that is nothing. All nodes follow eith
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&keep, "keep", "", "What to keep: node (what the server knows) or storage; left out, nothing is changed")
-	suggest(cmd, "keep", string(account.KeepNode), string(account.KeepStorage))
+	suggest(cmd, "keep", string(registry.KeepNode), string(registry.KeepStorage))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if cmd.Flags().Changed("keep") {
@@ -56,7 +56,7 @@ what storage holds is taken over, even if that is nothing. All nodes follow eith
 }
 
 func repairAccounts(ctx context.Context, w io.Writer, s *server, keep string, asJSON bool) error {
-	if keep != string(account.KeepNode) && keep != string(account.KeepStorage) {
+	if keep != string(registry.KeepNode) && keep != string(registry.KeepStorage) {
 		return fmt.Errorf("--keep is %q; want node or storage", keep)
 	}
 	body, err := json.Marshal(map[string]string{"keep": keep})
@@ -116,15 +116,15 @@ func sideWords(s *api.Side) string {
 }
 
 // storageWords describes the state of storage.
-func storageWords(s account.StorageState) string {
+func storageWords(s registry.StorageState) string {
 	switch s {
-	case account.Ready:
+	case registry.Ready:
 		return "well"
-	case account.Emptied:
+	case registry.Emptied:
 		return "emptied: it answers, and holds no service accounts any more; see service-account repair"
-	case account.Diverged:
+	case registry.Diverged:
 		return "another: it holds service accounts that were begun without those that the server knows; see service-account repair"
-	case account.Unread:
+	case registry.Unread:
 		return "not read yet"
 	}
 	return "out of reach: no account can be changed, and changes made elsewhere are not seen"

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
 	"github.com/gatehouse-proxy/gatehouse/license/usage"
@@ -234,7 +234,7 @@ func revocationRows(s *api.Status) table {
 // seatRows are the instances that have a license in exchange for a login.
 func seatRows(s *api.Status) table {
 	t := table{}
-	if s.Seats.Storage != account.Ready {
+	if s.Seats.Storage != registry.Ready {
 		t.add("Storage", string(s.Seats.Storage)+": no license is handed out or renewed")
 	}
 	for _, one := range s.Seats.Taken {
@@ -251,11 +251,11 @@ func seatRows(s *api.Status) table {
 }
 
 // storageFault says briefly what is wrong.
-func storageFault(s account.StorageState, place string) string {
+func storageFault(s registry.StorageState, place string) string {
 	switch s {
-	case account.Emptied:
+	case registry.Emptied:
 		return "storage of " + place + " was emptied"
-	case account.Diverged:
+	case registry.Diverged:
 		return "storage of " + place + " holds other service accounts than it knows"
 	}
 	return "storage is out of reach of " + place
