@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"html/template"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -95,3 +98,16 @@ if (came.has("error")) {
 </body>
 </html>
 `))
+
+// browser is a program that logs the guest in at the address that it is given, as a
+// person would in a browser.
+func (s *Stage) browser() string { return filepath.Join(s.Dir, "browser") }
+
+// makeBrowser writes that program: a login is a form that leads back by redirects.
+func (s *Stage) makeBrowser() error {
+	script := fmt.Sprintf("#!/bin/sh\nexec curl -sL -o /dev/null -d username=%s -d password=%s \"$1\"\n", guest, s.secret)
+	if err := os.WriteFile(s.browser(), []byte(script), 0o700); err != nil { //nolint:gosec // it is to be run
+		return fmt.Errorf("writing the demo's browser: %w", err)
+	}
+	return nil
+}

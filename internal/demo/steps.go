@@ -138,7 +138,8 @@ func (s *Stage) machineSteps() []Step {
 // What the demo knows of licenses: a vendor's key that is made at start, and a
 // license for the gateway's own host.
 
-func (s *Stage) vendorKey() string   { return filepath.Join(s.Dir, "vendor.key") }
+func (s *Stage) vendorKey() string { return filepath.Join(s.Dir, "vendor.key") }
+
 func (s *Stage) licenseFile() string { return filepath.Join(s.Dir, "license.json") }
 
 // otherSite is a site whose host the license does not name.
@@ -271,3 +272,35 @@ func (s *Stage) keepURL(args ...string) string {
 
 // Guest is who can log in at the login page.
 func (s *Stage) Guest() (name, password string) { return guest, s.secret }
+
+// activationSteps go from a login to a license in exchange for it, and to the seat that
+// it takes.
+func (s *Stage) activationSteps() []Step {
+	boss := `-H "Authorization: Bearer $(token -u ` + clientAdmin + ":" + s.secret + `)"`
+	const asJSON = `-H "Content-Type: application/json"`
+	const ask = `"{\"product\":\"my-product\",\"customer_account_code\":\"acme-licensed\",\"hardware_id\":\"laptop\",\"id_token\":\"$PROOF\"}"`
+	activated := filepath.Join(s.Dir, "activated.json")
+	program, err := os.Executable()
+	if err != nil {
+		program = "caddy"
+	}
+	return []Step{
+		{
+			"licensed login", "somebody logs in to an account whose logins bring a license; the ID token is kept in $PROOF",
+			`PROOF=$(curl -si ` + fmt.Sprintf(`-d username=%s -d password=%s`, guest, s.secret) + ` "$(` +
+				s.curl("", boss, "/api/v4/sso_url?product=my-product&customer_account_code=acme-licensed") +
+				` | sed 's/.*"url":"\([^"]*\)".*/\1/')" | sed -n 's/^Location: .*[#&]id_token=\([^&]*\).*/\1/p'); echo "$PROOF"`,
+		},
+		{
+			"activate", "200: a license for the hosts of the account, signed for this instance; it takes one of 50 seats",
+			s.curl("-i", boss, asJSON, "-d "+ask, "/api/v4/activate_license") + " | tee " + quoted(activated),
+		},
+		{
+			"by command", "the same by the command, for this deployment; without BROWSER=… it opens yours: log in as " + guest + " with the password " + s.secret,
+			"env BROWSER=" + quoted(s.browser()) + " GATEHOUSE_VENDOR_API_KEY=" + apiKey + " GATEHOUSE_VENDOR_SHARED_KEY=" + s.shared +
+				` GATEHOUSE_TOKEN="$(token -u ` + clientAdmin + ":" + s.secret + `)" ` + quoted(program) + " gatehouse license activate --address " + s.Admin +
+				" --server " + s.Site + " --product my-product --account acme-licensed --out " + quoted(filepath.Join(s.Dir, "by-command.json")),
+		},
+		{"seats", "who has a seat, and until when without being heard of", s.curl("", boss, "/api/activations")},
+	}
+}
