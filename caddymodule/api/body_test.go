@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 )
 
 func TestBadBodies(t *testing.T) {
@@ -127,5 +130,25 @@ func TestBodiesHaveTheirTime(t *testing.T) {
 				t.Errorf("the body was given %v, want %v", given, c.want)
 			}
 		})
+	}
+}
+
+// Moments are written in one form, and read in any that a server may have used.
+func TestMoments(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		`"2026-06-01T14:00:00+02:00"`: noon, `1780315200`: noon, `null`: {}, `""`: {}, `"soon"`: {}, `0`: {}, `{}`: {}, `1.5`: {}, `"0001-01-01T00:00:00Z"`: {},
+	} {
+		m := api.Moment{Time: noon.Add(time.Hour)}
+		if err := json.Unmarshal([]byte(text), &m); err != nil || !m.Equal(want) {
+			t.Errorf("%s is %v, %v; want %v", text, m, err, want)
+		}
+	}
+	for want, at := range map[string]time.Time{
+		`"2026-06-01T12:00:00Z"`: noon.Add(time.Second / 2).In(time.FixedZone("", 7200)), `null`: {},
+	} {
+		if text, err := json.Marshal(api.Moment{Time: at}); err != nil || string(text) != want {
+			t.Errorf("%s is written as %s, %v; want %s", at, text, err, want)
+		}
 	}
 }
