@@ -153,8 +153,8 @@ func TestLockThatNeverComes(t *testing.T) {
 	})
 }
 
-// TestLockIsGivenBackLater: a lock that storage could not free
-// is freed later, without a delay for who installs. Some storages would keep it for ever.
+// TestLockIsGivenBackLater: a lock that storage could not free is freed later, without a
+// delay for who installs. Some storages would keep it for ever.
 func TestLockIsGivenBackLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFaultStorage(t)
