@@ -378,7 +378,7 @@ func (want refused) jsonBody() string { return fmt.Sprintf("{\"message\":%q}\n",
 
 // eventually waits until what it asks about has come true. It is for what shows
 // itself nowhere but in a state, never for what can be waited for.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(15 * time.Second)
 	for !holds() {

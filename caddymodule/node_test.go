@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if address := os.Getenv(sendersVariable); address != "" {
+		if err := runSenders(address); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if err := waitBeside(); err != nil {
 		panic(err)
@@ -58,7 +65,7 @@ func runNode(file string) error {
 // node is a Caddy in a process of its own. Nodes with the same folder share their
 // storage.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	log     string
 	client  *http.Client
@@ -103,7 +110,7 @@ func startNode(t *testing.T, dir string, issuer *idp.Issuer) *node {
 }
 
 // startNodeOf is startNode with another Caddyfile.
-func startNodeOf(t *testing.T, dir string, issuer *idp.Issuer, caddyfile string) *node {
+func startNodeOf(t testing.TB, dir string, issuer *idp.Issuer, caddyfile string) *node {
 	t.Helper()
 	site := freeAddress(t)
 	file := filepath.Join(dir, strings.ReplaceAll(site, ":", "-"))

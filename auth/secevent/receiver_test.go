@@ -1,6 +1,7 @@
 package secevent
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -116,5 +117,28 @@ func TestOneIDInSeveralWays(t *testing.T) {
 		if revoked.Find(k) == nil {
 			t.Errorf("%+v is not revoked", k)
 		}
+	}
+}
+
+// An event whose turn does not come within its sender's time is not lost: it is to be
+// sent again.
+func TestEventsWaitForTheirTurn(t *testing.T) {
+	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})
+	taker, revoked, last := receiver(t, config(publish(t, key)), e)
+	awaitLoaded(t, revoked, taker.memory)
+	for range cap(turns) {
+		turns <- struct{}{}
+	}
+	token := key.token(typSET, set(revokedSession, object{}))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := taker.SET(ctx, token); !errors.Is(err, context.DeadlineExceeded) || last().Outcome != Failed {
+		t.Errorf("got %v, and observed %+v; want that it failed", err, last())
+	}
+	for range cap(turns) {
+		<-turns
+	}
+	if outcome, err := taker.SET(t.Context(), token); err != nil || outcome != Revoked {
+		t.Errorf("got %s, %v when it was sent again", outcome, err)
 	}
 }

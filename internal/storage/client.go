@@ -56,6 +56,20 @@ func NewClient(s Storage, limit time.Duration) *Client {
 // HasStorage reports whether there is one.
 func (c *Client) HasStorage() bool { return c.storage != nil }
 
+// quickTrip is how soon a storage answers that is taken for one of this machine.
+const quickTrip = 10 * time.Millisecond
+
+// AtOnce is how many calls are worth making at once: 8 while answers take their time,
+// but 2 if they are quick. Then calls are mostly work of this machine, such as writing
+// files, and more of them do not end sooner; they only keep its processors from
+// requests.
+func (c *Client) AtOnce() int {
+	if time.Duration(c.calls.trip.Load()) < quickTrip {
+		return 2
+	}
+	return 8
+}
+
 // Stuck counts the calls that were left behind and have not returned yet.
 func (c *Client) Stuck() int { return c.calls.Stuck() + c.locks.Stuck() }
 

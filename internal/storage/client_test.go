@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 
@@ -238,5 +239,24 @@ func TestFolderWithoutPermission(t *testing.T) {
 		if !IsLasting(err) {
 			t.Errorf("error %v", err)
 		}
+	}
+}
+
+// TestAtOnce: a storage that takes its time is asked more at once than one that is of
+// this machine.
+func TestAtOnce(t *testing.T) {
+	for trip, want := range map[time.Duration]int{time.Millisecond: 2, 20 * time.Millisecond: 8} {
+		t.Run(trip.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, e := faulty(faultstorage.Faults{Trip: trip})
+				defer e.Release()
+				if _, err := c.List(t.Context(), folder); err != nil {
+					t.Fatal(err)
+				}
+				if got := c.AtOnce(); got != want {
+					t.Errorf("%d calls at once; want %d", got, want)
+				}
+			})
+		})
 	}
 }
