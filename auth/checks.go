@@ -73,21 +73,7 @@ var policyChecks = []check{
 	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, nil},
 }
 
-// pass gives the first refusal of the checks, or nil. Then the buffer may be used
-// again: what was found of the token is in known or made by then.
-func (x *examination) pass(checks []check) *Refusal {
-	defer func() {
-		if x.parts != nil {
-			if x.opaque {
-				x.parts.Payload = nil // it is the answer's
-			}
-			parseBuffers.Put(x.parts)
-			x.parts, x.claims = nil, nil
-		}
-	}()
-	return x.run(checks)
-}
-
+// run gives the first refusal of the checks, or nil.
 func (x *examination) run(checks []check) *Refusal {
 	for i := range checks {
 		if of := checks[i].of; of != nil && !of(x) {
@@ -156,10 +142,16 @@ func (x *examination) pickIssuer() *Refusal {
 	if !hadSlash {
 		twin = identifier + "/"
 	}
-	if x.verifier.authorities[twin] == nil {
-		return x.verifier.strangerRefusal(x.claims)
+	if x.verifier.authorities[twin] != nil {
+		return ErrIssuer.because(fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin))
 	}
-	return ErrIssuer.because(fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin))
+	// Workloads may have an issuer beside the trust domain that says whose they are.
+	subject, _ := x.claims.text("sub")
+	if a := x.verifier.domains[trustDomainOf(subject)]; a != nil {
+		return ErrIssuer.because(fmt.Errorf(
+			"its iss is not configured, though its subject is of the trust domain %s: make iss the identifier of the issuer, with `trust_domain %s`", a.domain, a.domain))
+	}
+	return ErrIssuer
 }
 
 // describe reads who the caller is, now that the token is believed.

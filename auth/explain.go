@@ -24,33 +24,19 @@ type Explanation struct {
 	// Issuer is the configured name of the issuer that the token claims.
 	Issuer string
 
-	// Rules are all checks, in the order in which they are made.
-	Rules []Rule
+	// Rules are all checks, in the order in which they are made: bearer, form,
+	// introspection, issuer, algorithm, type, expiry, begin, lifetime, audience, binding,
+	// signature, subject, still_good, revocation, kind (which never refuses by itself),
+	// scopes (where the issuer has scope_includes), account or sender, those of package
+	// bound, and a route's: route_issuer, route_audience, route_kind, route_group,
+	// route_claim, route_acr, route_auth_time or route_scope.
+	Rules []bound.Rule
 
 	// Claims is the JSON of the claims, or of what the issuer says of the token; nil if
 	// they cannot be read.
 	Claims jsontext.Value
 
 	caller *Principal // nil: it was not let in so far
-}
-
-// Rule is one check of an [Explanation].
-type Rule struct {
-	// Rule is the check's name: bearer, form, introspection, issuer, algorithm, type,
-	// expiry, begin, lifetime, audience, binding, signature, subject, still_good,
-	// revocation, kind, scopes (where the issuer has scope_includes), account or sender, one of
-	// package bound, or a route's: route_issuer, route_audience, route_kind,
-	// route_group, route_claim, route_acr, route_auth_time or route_scope.
-	Rule string `json:"rule"`
-
-	// Held tells whether the token stands up to it; nil: it was not asked,
-	// because an earlier check had to hold first. The kind never refuses by
-	// itself.
-	Held *bool `json:"held"`
-
-	// Expected and Found are texts or lists of texts; nil if not known.
-	Expected any `json:"expected"`
-	Found    any `json:"found"`
 }
 
 // Explain holds the verifier's own checks against a token, then the registration's, and
@@ -69,7 +55,7 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 		}
 		isPolicy := slices.ContainsFunc(policyChecks, func(p check) bool { return p.name == one.name })
 		if e.Refusal != nil && (x.authority == nil || x.parts == nil || !isPolicy) {
-			e.Rules = append(e.Rules, Rule{Rule: one.name})
+			e.Rules = append(e.Rules, bound.Rule{Rule: one.name})
 			continue
 		}
 		refusal := one.run(x)
@@ -77,11 +63,16 @@ func (v *Verifier) Explain(ctx context.Context, token string, registration *Regi
 		e.add(one.name, refusal, expected, found)
 	}
 	e.Issuer = x.issuer()
-	if x.parts != nil {
-		e.Claims = x.shownClaims()
+	switch {
+	case x.parts == nil:
+	case x.answer == nil:
+		e.Claims = jsontext.Value(x.parts.Payload)
+	default: // a server may repeat the token in its answer, which is nobody's business
+		shown := slices.DeleteFunc(slices.Clone(x.claims), func(m jose.Member) bool { return strings.Contains(plain(m.Value), token) })
+		e.Claims = jsontext.Value(shown.json())
 	}
 	if e.Refusal != nil {
-		e.Rules = append(e.Rules, Rule{Rule: "revocation"}, Rule{Rule: "kind"}, Rule{Rule: "account"})
+		e.Rules = append(e.Rules, bound.Rule{Rule: "revocation"}, bound.Rule{Rule: "kind"}, bound.Rule{Rule: "account"})
 	} else {
 		e.explainCaller(x, registration)
 	}
@@ -100,7 +91,7 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 		found = fmt.Sprintf("%v: %v", found, refusal.Cause)
 	}
 	held := refusal == nil
-	e.Rules = append(e.Rules, Rule{rule, &held, expected, found})
+	e.Rules = append(e.Rules, bound.Rule{Rule: rule, Held: &held, Expected: expected, Found: found})
 }
 
 // explainCaller says what is known of the caller by the token, and registered about it.
@@ -298,7 +289,7 @@ func stamp(seconds float64) string {
 func (e *Explanation) HoldRules(p *Predicate) {
 	for _, check := range p.checks {
 		if e.caller == nil {
-			e.Rules = append(e.Rules, Rule{Rule: check.name})
+			e.Rules = append(e.Rules, bound.Rule{Rule: check.name})
 			continue
 		}
 		expected, found := p.show(check.name, e.caller)

@@ -81,7 +81,7 @@ func FuzzClaims(f *testing.F) {
 	g := newGate(f)
 	f.Fuzz(func(t *testing.T, payload []byte, preset string) {
 		policy := g.policy()
-		if slices.Contains(Presets(), preset) {
+		if slices.Contains(Presets, preset) {
 			policy.Preset = preset
 		}
 		if PresetHasTrustDomain(policy.Preset) {
@@ -108,7 +108,7 @@ func FuzzClaims(f *testing.F) {
 			return
 		}
 		x := &examination{authority: a, claims: claims, parts: &parseBuffer{header: header{hint: issuer.Hint{Algorithm: "ES256"}}}, now: g.clock.now()}
-		refusal := x.pass(policyChecks)
+		refusal := x.run(policyChecks)
 		var r Token
 		if refusal != nil || a.describe(&r, &header{}, claims, nil) != nil {
 			return

@@ -101,17 +101,6 @@ func (t *tenants) check(identifier string, c claimSet) *Refusal {
 	return nil
 }
 
-// strangerRefusal is the refusal of a token whose iss nobody configured. Workloads may
-// have one beside the trust domain that tells whose they are.
-func (v *Verifier) strangerRefusal(c claimSet) *Refusal {
-	subject, _ := c.text("sub")
-	if a := v.domains[trustDomainOf(subject)]; a != nil {
-		return ErrIssuer.because(errors.New("its iss is not configured, though its subject is of the trust domain " + a.domain +
-			": make iss the identifier of the issuer, with `trust_domain " + a.domain + "`"))
-	}
-	return ErrIssuer
-}
-
 // spiffeScheme begins the ids of workloads and of trust domains
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md, section 2).
 const spiffeScheme = "spiffe://"

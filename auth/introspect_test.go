@@ -602,7 +602,7 @@ func TestExplainTellsWhatWasAsked(t *testing.T) {
 	}
 	g.idp.SetAnswer(idp.Introspection, idp.Answer{Status: http.StatusUnauthorized})
 	e = v.Explain(t.Context(), "another", registration, nil, nil)
-	found := e.Rules[slices.IndexFunc(e.Rules, func(r Rule) bool { return r.Rule == "introspection" })].Found
+	found := e.Rules[slices.IndexFunc(e.Rules, func(r bound.Rule) bool { return r.Rule == "introspection" })].Found
 	if reasonOf(e.Refusal) != "introspection_unavailable" || !strings.Contains(fmt.Sprint(found), "status 401") {
 		t.Errorf("%v: %v", e.Refusal, found)
 	}

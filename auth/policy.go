@@ -96,7 +96,7 @@ func (p Policy) check() error {
 		return errors.New("name: a name for the issuer is required")
 	}
 	if _, ok := presets[p.Preset]; !ok && p.Preset != "" {
-		return fmt.Errorf("preset: found %q, expected one of %s", p.Preset, strings.Join(Presets(), ", "))
+		return fmt.Errorf("preset: found %q, expected one of %s", p.Preset, strings.Join(Presets, ", "))
 	}
 	if err := p.CheckIdentifier(); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (p Policy) check() error {
 		}
 	}
 	if _, ok := bindings[p.Bound]; !ok {
-		return fmt.Errorf("bound: found %q, expected one of %s", p.Bound, strings.Join(Bindings(), ", "))
+		return fmt.Errorf("bound: found %q, expected one of %s", p.Bound, strings.Join(Bindings, ", "))
 	}
 	if p.Leeway < 0 || p.Leeway > MaxLeeway {
 		return fmt.Errorf("leeway: found %s, expected 0s to %s", p.Leeway, MaxLeeway)

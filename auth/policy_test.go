@@ -88,10 +88,10 @@ func TestPresets(t *testing.T) {
 		"auth0", "authentik", "bitbucket", "buildkite", "circleci", "cognito", "dex", "entra", "github", "gitlab", "google", "keycloak", "kubernetes",
 		"okta", "spiffe", "terraform", "zitadel",
 	}
-	if got := Presets(); !slices.Equal(got, want) {
+	if got := Presets; !slices.Equal(got, want) {
 		t.Errorf("got %q, expected %q", got, want)
 	}
-	for _, name := range Presets() {
+	for _, name := range Presets {
 		if needsNone := (Policy{Preset: name}).CheckAudiences() == nil; needsNone != (name == "cognito") {
 			t.Errorf("%s: wrong about the audience", name)
 		}

@@ -198,7 +198,7 @@ func workload(group string, claims ...string) preset {
 }
 
 // Presets lists the names of the presets, sorted.
-func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
+var Presets = slices.Sorted(maps.Keys(presets))
 
 // PresetHasTrustDomain tells whether the preset's tokens are known by a trust domain.
 func PresetHasTrustDomain(name string) bool { return presets[name].trustDomain }

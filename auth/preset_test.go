@@ -418,7 +418,7 @@ func TestTokensAlike(t *testing.T) {
 
 // Where a preset's tokens do not tell people from machines, the operator is asked.
 func TestPresetsThatTell(t *testing.T) {
-	for _, name := range Presets() {
+	for _, name := range Presets {
 		if tells := (Policy{Preset: name}).TellsKinds(); tells != (name != "dex" && name != "zitadel") {
 			t.Errorf("%s tells: %v", name, tells)
 		}

@@ -23,17 +23,16 @@ const (
 )
 
 // Principal is a caller whose token was verified, with what is registered about
-// it. It is shared by requests with that token and never changes.
+// it. It is shared by requests with that token and never changes but for its mark.
 type Principal struct {
 	token   *Token
 	profile *profile
 	version atomic.Uint64 // an [account.Version] by which this is so
-	mark    atomic.Uint64
-}
 
-// Mark is room for a word of whoever lets the principal's requests in, such as that
-// this caller was counted; 0 at first.
-func (p *Principal) Mark() *atomic.Uint64 { return &p.mark }
+	// Mark is room for a word of whoever lets the principal's requests in, such as that
+	// this caller was counted; 0 at first.
+	Mark atomic.Uint64
+}
 
 // IsPerson tells whether the caller counts as a person: it is one, or could be one and
 // is not registered as a service account.

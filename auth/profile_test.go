@@ -102,7 +102,7 @@ func TestSplitLosesNothing(t *testing.T) {
 		"iss", "aud", "sub", "jti", "exp", "realm_access", "realm_access.roles", "resource_access.a.roles",
 		"resource_access.other.roles", "realm_access.roles.x", "scope", `a"b`, `a"b.c`, "groupsx", "n", "absent",
 	}
-	for _, preset := range append(Presets(), "") {
+	for _, preset := range append(Presets, "") {
 		a := newTestAuthority(t, func(p *Policy) {
 			p.Preset, p.Audiences = preset, []string{"a"}
 			if PresetHasTrustDomain(preset) {

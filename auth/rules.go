@@ -174,14 +174,28 @@ type ruleCheck struct {
 // a client is asked to get more of them only where that helps; and right before them
 // the login, for the same reason.
 var ruleChecks = []ruleCheck{
-	{"route_issuer", func(r *Rules) bool { return len(r.Issuers) > 0 }, (*Predicate).checkIssuer},
-	{"route_audience", func(r *Rules) bool { return len(r.Audiences) > 0 }, (*Predicate).checkAudience},
+	{"route_issuer", func(r *Rules) bool { return len(r.Issuers) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		return unless(slices.Contains(p.rules.Issuers, c.Issuer()), ErrIssuer)
+	}},
+	{"route_audience", func(r *Rules) bool { return len(r.Audiences) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		return unless(c.claimHasAny("aud", p.audiences), ErrAudience)
+	}},
 	{"route_kind", func(r *Rules) bool { return r.ServiceAccount != "" }, (*Predicate).checkKind},
 	{"route_group", func(r *Rules) bool { return len(r.Groups) > 0 }, (*Predicate).checkGroups},
 	{"route_claim", func(r *Rules) bool { return len(r.Claims) > 0 }, (*Predicate).checkClaims},
-	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, (*Predicate).checkACR},
+	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		return unless(c.claimHasAny("acr", p.acr), p.weak)
+	}},
 	{"route_auth_time", func(r *Rules) bool { return r.AuthenticatedWithin > 0 }, (*Predicate).checkAuthTime},
 	{"route_scope", func(r *Rules) bool { return len(r.Scopes)+len(r.AnyScopes) > 0 }, (*Predicate).checkScopes},
+}
+
+// unless gives the refusal where something does not hold.
+func unless(holds bool, refusal *Refusal) *Refusal {
+	if holds {
+		return nil
+	}
+	return refusal
 }
 
 // Check holds the rules against a caller and gives the first refusal, or nil. It
@@ -191,20 +205,6 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 		if refusal := check.run(p, caller); refusal != nil {
 			return refusal
 		}
-	}
-	return nil
-}
-
-func (p *Predicate) checkIssuer(caller *Principal) *Refusal {
-	if !slices.Contains(p.rules.Issuers, caller.Issuer()) {
-		return ErrIssuer
-	}
-	return nil
-}
-
-func (p *Predicate) checkAudience(caller *Principal) *Refusal {
-	if !caller.claimHasAny("aud", p.audiences) {
-		return ErrAudience
 	}
 	return nil
 }
@@ -235,13 +235,6 @@ func (p *Predicate) checkClaims(caller *Principal) *Refusal {
 		if !caller.claimHasAny(p.claims[i].path, p.claims[i].values) {
 			return ErrClaim
 		}
-	}
-	return nil
-}
-
-func (p *Predicate) checkACR(caller *Principal) *Refusal {
-	if !caller.claimHasAny("acr", p.acr) {
-		return p.weak
 	}
 	return nil
 }

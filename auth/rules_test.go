@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
 
 func TestCompileErrors(t *testing.T) {
@@ -280,7 +282,7 @@ func TestHoldRules(t *testing.T) {
 	if want := p.Check(letIn(t, v, token)); e.Refusal != want || want != ErrGroup {
 		t.Errorf("explained as %v, requests meet %v", e.Refusal, want)
 	}
-	found := map[string]Rule{}
+	found := map[string]bound.Rule{}
 	for _, rule := range e.Rules {
 		found[rule.Rule] = rule
 	}

@@ -24,16 +24,8 @@ var bindings = map[Binding]bound.Requirement{
 	"": 0, BoundOff: 0, BoundOptional: 0, BoundRequired: bound.Required, BoundDPoP: bound.DPoP, BoundMTLS: bound.MTLS,
 }
 
-// Bindings lists what a policy can say of bound tokens.
-func Bindings() (list []string) {
-	for binding := range bindings {
-		if binding != "" {
-			list = append(list, string(binding))
-		}
-	}
-	slices.Sort(list)
-	return list
-}
+// Bindings lists what a policy can say of bound tokens, sorted.
+var Bindings = []string{string(BoundDPoP), string(BoundMTLS), string(BoundOff), string(BoundOptional), string(BoundRequired)}
 
 // takesBound tells whether tokens that are bound are let in at all.
 func (b Binding) takesBound() bool { return b != "" && b != BoundOff }
@@ -138,9 +130,7 @@ func (e *Explanation) explainSender(x *examination, senders *bound.Checker, q *b
 		}
 	}
 	rules, refusal := senders.Explain(&asked)
-	for _, rule := range rules {
-		e.Rules = append(e.Rules, Rule(rule))
-	}
+	e.Rules = append(e.Rules, rules...)
 	if e.Refusal == nil {
 		e.Refusal = senderRefusals[refusal]
 	}

@@ -184,7 +184,14 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 	}
 	began := time.Now()
 	x := &examination{verifier: v, ctx: ctx, token: token, sum: sum, now: now, stale: known}
-	refusal := x.pass(checks)
+	refusal := x.run(checks)
+	if x.parts != nil { // what was found of the token is in known or made by now
+		if x.opaque {
+			x.parts.Payload = nil // it is the answer's
+		}
+		parseBuffers.Put(x.parts)
+		x.parts, x.claims = nil, nil
+	}
 	verdict := Verdict{Refusal: refusal, Issuer: x.issuer(), At: x.now}
 	if refusal == nil {
 		verdict.Token = cmp.Or(x.known, x.made)

@@ -136,8 +136,8 @@ func (b *BoundTokens) check() error {
 	if _, err := newIdentityHeaders(b.ClientCertificate.headers(), zap.NewNop()); err != nil {
 		return fmt.Errorf("client_certificate: %w", err)
 	}
-	if !slices.Contains(bound.CertificateFormats(), b.ClientCertificate.Format) {
-		return fmt.Errorf("client_certificate: found the format %q, expected %s", b.ClientCertificate.Format, strings.Join(bound.CertificateFormats(), " or "))
+	if !slices.Contains(bound.CertificateFormats, b.ClientCertificate.Format) {
+		return fmt.Errorf("client_certificate: found the format %q, expected %s", b.ClientCertificate.Format, strings.Join(bound.CertificateFormats, " or "))
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (i *Issuer) options() parse.Options {
 	type d = caddyfile.Dispenser
 	return parse.Options{
 		"name":             parse.Word(&i.Name),
-		"preset":           parse.OneOf(&i.Preset, auth.Presets()),
+		"preset":           parse.OneOf(&i.Preset, auth.Presets),
 		"audience":         parse.Words(&i.Audiences),
 		"tenants":          parse.Words(&i.Tenants),
 		"trust_domain":     parse.Word(&i.TrustDomain),
@@ -133,7 +133,7 @@ func (i *Issuer) options() parse.Options {
 		"max_lifetime":     parse.Duration(&i.MaxLifetime, time.Second, 0),
 		"token_type":       parse.Word(&i.TokenType),
 		"id_tokens":        parse.OneOf(&i.IDTokens, idTokens),
-		"bound":            parse.OneOf(&i.Bound, auth.Bindings()),
+		"bound":            parse.OneOf(&i.Bound, auth.Bindings),
 		"kind":             parse.Repeatable(i.parseKind),
 		"subject_claim":    parse.Word(&i.SubjectClaim),
 		"client_claim":     parse.Word(&i.ClientClaim),

@@ -122,7 +122,7 @@ func (s *ssoGateway) refusedWell(t *testing.T, name string, got answer) {
 		return // Caddy's own refusal
 	}
 	var body ssoError
-	if err := json.Unmarshal([]byte(got.body), &body); err != nil || body.Status != got.status || !slices.Contains(sso.Codes(), sso.Code(body.Code)) {
+	if err := json.Unmarshal([]byte(got.body), &body); err != nil || body.Status != got.status || !slices.Contains(sso.Codes, sso.Code(body.Code)) {
 		t.Errorf("%s: got %d %q, which is no listed code", name, got.status, got.body)
 	}
 	if got.status < 400 || got.status >= 500 {

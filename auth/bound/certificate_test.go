@@ -111,7 +111,7 @@ func TestCertificateHeaders(t *testing.T) {
 			}
 		})
 	}
-	for _, format := range CertificateFormats() {
+	for _, format := range CertificateFormats {
 		absent := [][]string{nil, {}, {""}}
 		if format == "rfc9440" {
 			absent = append(absent, []string{"::"})
@@ -127,8 +127,8 @@ func TestCertificateHeaders(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"pem", "rfc9440", "xfcc"}; !slices.Equal(CertificateFormats(), want) {
-		t.Errorf("formats: %q", CertificateFormats())
+	if want := []string{"pem", "rfc9440", "xfcc"}; !slices.Equal(CertificateFormats, want) {
+		t.Errorf("formats: %q", CertificateFormats)
 	}
 }
 
@@ -190,7 +190,7 @@ func FuzzCertificate(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		for _, format := range CertificateFormats() {
+		for _, format := range CertificateFormats {
 			sum, err := ParseCertificate(format, []string{value})
 			absent := value == "" || format == "rfc9440" && value == "::"
 			if (sum == nil) != (err != nil || absent) || sum != nil && len(sum) != sha256.Size {

@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
-// Rule is one check of an explanation.
+// Rule is one check of an explanation, here and in package auth.
 type Rule struct {
 	// Rule is the check's name.
 	Rule string `json:"rule"`

@@ -173,7 +173,7 @@ func (a Account) checkParams() error {
 func (a Account) setFlow(ready *account) error {
 	implicit, known := presets[a.Preset]
 	if !known {
-		return fmt.Errorf("preset %q is not known: use one of %s, or none", a.Preset, strings.Join(Presets(), ", "))
+		return fmt.Errorf("preset %q is not known: use one of %s, or none", a.Preset, strings.Join(Presets, ", "))
 	}
 	for _, s := range ready.scopes {
 		if !isVisible(s) {
@@ -239,6 +239,4 @@ var presets = map[string]string{
 
 // Presets lists the names of the presets, sorted. Without one, a provider is
 // taken for plain OpenID Connect, which is also called `oidc`.
-func Presets() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(presets)), func(name string) bool { return name == "" })
-}
+var Presets = slices.DeleteFunc(slices.Sorted(maps.Keys(presets)), func(name string) bool { return name == "" })

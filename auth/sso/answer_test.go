@@ -255,12 +255,12 @@ func TestLabels(t *testing.T) {
 // TestCodes: the list is whole, without doubles, and has the statuses of the
 // API's description.
 func TestCodes(t *testing.T) {
-	codes := Codes()
+	codes := Codes
 	slices.Sort(codes)
 	if len(slices.Compact(codes)) != 20 {
 		t.Errorf("%d codes: %v", len(codes), codes)
 	}
-	for _, c := range Codes() {
+	for _, c := range Codes {
 		want := http.StatusBadRequest
 		switch c {
 		case "signature_mismatch", "invalid_token":

@@ -47,7 +47,7 @@ var providers = map[string]func(*Account){
 
 // TestGolden compares whole addresses, for each preset and response type.
 func TestGolden(t *testing.T) {
-	for _, name := range append(Presets(), "none") {
+	for _, name := range append(Presets, "none") {
 		edit := providers[name]
 		if edit == nil {
 			t.Fatalf("no account for the preset %q", name)
@@ -98,7 +98,7 @@ func golden(t *testing.T, name, got string) {
 // TestNoStrayGoldens: every golden file belongs to a test.
 func TestNoStrayGoldens(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "golden", "*"))
-	if err != nil || len(files) != 2*(len(Presets())+1)+1 {
+	if err != nil || len(files) != 2*(len(Presets)+1)+1 {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 }

@@ -157,25 +157,21 @@ var statuses = map[Code]int{
 
 // Codes lists every code. Last are those for bearer tokens only, and then those
 // that a request for an address never gets.
-func Codes() []Code {
-	return []Code{
-		CodeMissingHeaders, CodeMissingParams, CodeInvalidHeaders, CodeHMACRequired, CodeDateDiff,
-		CodeInvalidAPIKey, CodeRevokedAPIKey, CodeSignatureMismatch, CodeMissingParameters, CodeValidation,
-		CodeUnknownProduct, CodeAPIKeyProduct, CodeAccountNotFound, CodeRateLimited, CodeInternal,
-		CodeInvalidToken, CodeInsufficientScope, CodeTemporarilyUnavailable,
-		CodeNotFound, CodeMethodNotAllowed,
-	}
+var Codes = []Code{
+	CodeMissingHeaders, CodeMissingParams, CodeInvalidHeaders, CodeHMACRequired, CodeDateDiff,
+	CodeInvalidAPIKey, CodeRevokedAPIKey, CodeSignatureMismatch, CodeMissingParameters, CodeValidation,
+	CodeUnknownProduct, CodeAPIKeyProduct, CodeAccountNotFound, CodeRateLimited, CodeInternal,
+	CodeInvalidToken, CodeInsufficientScope, CodeTemporarilyUnavailable,
+	CodeNotFound, CodeMethodNotAllowed,
 }
 
 // LicenseCodes lists the codes of requests for a license that requests for an address
 // never get.
-func LicenseCodes() []Code {
-	return []Code{
-		CodeMissingContent, CodeInvalidJSON, CodeInvalidOfflineRequest, CodeLicenseNotEnabled, CodeLicenseNotFound,
-		CodeDeviceNotFound, CodeLicenseNotActive, CodeHostsNotAllowed, CodeInvalidCode, CodeInvalidIDToken,
-		CodeUserNotAllowed, CodeIDTokenUsed, CodeOfflineRequestUsed, CodeLicenseExpired, CodeTrialExpired,
-		CodeActivatedMaxTimes,
-	}
+var LicenseCodes = []Code{
+	CodeMissingContent, CodeInvalidJSON, CodeInvalidOfflineRequest, CodeLicenseNotEnabled, CodeLicenseNotFound,
+	CodeDeviceNotFound, CodeLicenseNotActive, CodeHostsNotAllowed, CodeInvalidCode, CodeInvalidIDToken,
+	CodeUserNotAllowed, CodeIDTokenUsed, CodeOfflineRequestUsed, CodeLicenseExpired, CodeTrialExpired,
+	CodeActivatedMaxTimes,
 }
 
 // Status is the HTTP status that goes with the code: 400 unless the table of

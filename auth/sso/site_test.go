@@ -158,7 +158,7 @@ func check(t testing.TB, r Response) body {
 	if b.URL != "" || b.Status != r.Status || b.Message == "" || r.Refusal == nil || r.Result() != string(b.Code) {
 		t.Errorf("answered %d with %q", r.Status, r.Body)
 	}
-	if !slices.Contains(Codes(), b.Code) || b.Code.Status() != r.Status {
+	if !slices.Contains(Codes, b.Code) || b.Code.Status() != r.Status {
 		t.Errorf("code %q with status %d is not on the list", b.Code, r.Status)
 	}
 	if (r.Status == http.StatusUnauthorized) != (r.Header.Get("WWW-Authenticate") != "") && b.Code != CodeInsufficientScope {

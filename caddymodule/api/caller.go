@@ -174,7 +174,7 @@ type Explanation struct {
 	Reason  string         `json:"reason"`  // of the refusal; empty if let in
 	Message string         `json:"message"`
 	Issuer  string         `json:"issuer"` // the configured name that the token claims; empty: none
-	Rules   []auth.Rule    `json:"rules"`
+	Rules   []bound.Rule   `json:"rules"`
 	Claims  jsontext.Value `json:"claims"` // null if they cannot be read
 }
 

@@ -46,7 +46,7 @@ func operating(k *keys) setting {
 					return auth.Explanation{Issuer: "acme", Claims: []byte(`{"sub":"a"}`)}
 				}
 				held := false
-				return auth.Explanation{Refusal: auth.ErrNotJWS, Rules: []auth.Rule{{Rule: "form", Held: &held, Expected: "x", Found: "y"}, {Rule: "issuer"}}}
+				return auth.Explanation{Refusal: auth.ErrNotJWS, Rules: []bound.Rule{{Rule: "form", Held: &held, Expected: "x", Found: "y"}, {Rule: "issuer"}}}
 			},
 		}
 	}

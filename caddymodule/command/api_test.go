@@ -79,7 +79,7 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 		}
 		o.Explain = func(_ context.Context, token string, sender *bound.Request) auth.Explanation {
 			asked = sender
-			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []auth.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
+			return auth.Explanation{Issuer: "acme", Refusal: auth.ErrGroup, Rules: []bound.Rule{{Rule: "expiry", Held: &held, Found: "yesterday"}, {Rule: "account"}}}
 		}
 	})
 	for _, c := range []struct {

@@ -114,7 +114,7 @@ func (l *Licensing) Admit(ctx context.Context, caller *auth.Principal, now time.
 		return nil
 	}
 	mark := l.Limits.mark.Load() | uint64(uint32(now.Unix()/secondsOfDay)) //nolint:gosec // days since 1970
-	if caller.Mark().Load() == mark {
+	if caller.Mark.Load() == mark {
 		return nil
 	}
 	return l.Limits.count(ctx, caller, mark)
@@ -124,7 +124,7 @@ func (l *Licensing) Admit(ctx context.Context, caller *auth.Principal, now time.
 func (l *Limits) count(ctx context.Context, caller *auth.Principal, mark uint64) *auth.Refusal {
 	limit, limited := l.limit(license.LimitUsers)
 	if !limited || !caller.IsPerson() {
-		caller.Mark().Store(mark)
+		caller.Mark.Store(mark)
 		return nil
 	}
 	if ready, first := l.people.Ready(); limit.Deny && !ready {
@@ -147,7 +147,7 @@ func (l *Limits) count(ctx context.Context, caller *auth.Principal, mark uint64)
 		overLimitTotal.WithLabelValues(limit.Name, metrics.LetIn).Inc()
 		l.report()
 	}
-	caller.Mark().Store(mark)
+	caller.Mark.Store(mark)
 	return nil
 }
 

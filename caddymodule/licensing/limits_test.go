@@ -11,7 +11,7 @@ import (
 func TestCountedCallersCostNothing(t *testing.T) {
 	l, caller, now := &Licensing{Limits: new(Limits)}, &auth.Principal{}, time.Now()
 	l.Limits.mark.Store(7 << 32)
-	caller.Mark().Store(7<<32 | uint64(now.Unix()/secondsOfDay)) //nolint:gosec // days since 1970
+	caller.Mark.Store(7<<32 | uint64(now.Unix()/secondsOfDay)) //nolint:gosec // days since 1970
 	var none *Licensing
 	for name, l := range map[string]*Licensing{"counted": l, "no license": none} {
 		if allocs := testing.AllocsPerRun(100, func() {

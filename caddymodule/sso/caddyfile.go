@@ -105,7 +105,7 @@ func (s *parser) parseAccount(d *caddyfile.Dispenser) error {
 	return parse.Block(d, parse.Options{
 		"issuer":                 parse.Word(&c.Issuer),
 		"authorization_endpoint": parse.Word(&c.AuthorizationEndpoint),
-		"preset":                 parse.OneOf(&c.Preset, authsso.Presets()),
+		"preset":                 parse.OneOf(&c.Preset, authsso.Presets),
 		"client_id":              parse.Word(&c.ClientID),
 		"redirect_uri":           parse.Words(&c.RedirectURIs),
 		"scope":                  parse.Words(&c.Scopes),

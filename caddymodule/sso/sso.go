@@ -145,7 +145,7 @@ var responseTypes = []string{"", authsso.ResponseTypeCode, authsso.ResponseTypeT
 func beginCounters() {
 	for _, t := range responseTypes {
 		urlsTotal.WithLabelValues(t, metrics.OK)
-		for _, code := range authsso.Codes() {
+		for _, code := range authsso.Codes {
 			urlsTotal.WithLabelValues(t, string(code))
 		}
 	}

@@ -83,8 +83,8 @@ func TestValuesAreDocumented(t *testing.T) {
 		t.Fatalf("%s has no option %s", heading, name)
 		return nil
 	}
-	same(t, "presets", option("### `issuer`", "preset"), auth.Presets())
-	same(t, "presets of sso", slices.DeleteFunc(option("### `account` of `sso`", "preset"), func(s string) bool { return s == "token" }), sso.Presets())
+	same(t, "presets", option("### `issuer`", "preset"), auth.Presets)
+	same(t, "presets of sso", slices.DeleteFunc(option("### `account` of `sso`", "preset"), func(s string) bool { return s == "token" }), sso.Presets)
 	for _, name := range option("### `issuer`", "algorithms") {
 		err := auth.CheckAlgorithm(name)
 		if never := name == "HS*" || name == "none"; (err != nil) != never {

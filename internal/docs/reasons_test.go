@@ -127,7 +127,7 @@ func TestEverySSOCodeIsDocumented(t *testing.T) {
 	for _, cells := range rows(section(t, "docs/sso-url.md", "## Errors")) {
 		documented = append(documented, codes(cells[0])...)
 	}
-	for _, code := range sso.Codes() {
+	for _, code := range sso.Codes {
 		known = append(known, string(code))
 	}
 	same(t, "codes of sso", documented, known)
@@ -159,7 +159,7 @@ func TestEveryActivationCodeIsDocumented(t *testing.T) {
 	for _, cells := range rows(section(t, "docs/activation.md", "## Errors")) {
 		documented = append(documented, codes(cells[0])...)
 	}
-	for _, code := range sso.LicenseCodes() {
+	for _, code := range sso.LicenseCodes {
 		known = append(known, string(code))
 	}
 	same(t, "codes of activation", documented, known)
