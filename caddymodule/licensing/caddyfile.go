@@ -38,21 +38,7 @@ func (c *Config) Parse(d *caddyfile.Dispenser) error {
 	if err := parse.NoMore(d, "license"); err != nil {
 		return err
 	}
-	if err := parse.Block(d, c.options().CheckedBy(c.check)); err != nil {
-		return err
-	}
-	if c.File != "" && c.Inline != "" {
-		return parse.At(line).Errf("license: %v", errTwoSources)
-	}
-	if len(c.TrustedKeys) == 0 && !Sealed() {
-		return parse.At(line).Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
-	}
-	return nil
-}
-
-func (c *Config) options() parse.Options {
-	type d = caddyfile.Dispenser
-	return parse.Options{
+	err := parse.Block(d, parse.Options{
 		"file":            parse.Word(&c.File),
 		"inline":          parse.Word(&c.Inline),
 		"trusted_key":     parse.Repeatable(c.parseTrustedKey),
@@ -63,7 +49,17 @@ func (c *Config) options() parse.Options {
 		"grace":           parse.OptionalDuration(&c.Grace, 0, MaxSpan),
 		"missing":         parse.OneOf(&c.Missing, missingAnswers),
 		"enforcement":     parse.OneOf(&c.Enforcement, enforcements),
+	}.CheckedBy(c.check))
+	if err != nil {
+		return err
 	}
+	if c.File != "" && c.Inline != "" {
+		return parse.At(line).Errf("license: %v", errTwoSources)
+	}
+	if len(c.TrustedKeys) == 0 && !Sealed() {
+		return parse.At(line).Err("license: no key is trusted: expected at least one `trusted_key /path/to/vendor.pub`")
+	}
+	return nil
 }
 
 // MaxSpan bounds warn and grace: a typo must not honor a license for

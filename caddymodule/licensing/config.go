@@ -82,8 +82,8 @@ const (
 	answerDeny  = "deny"
 	answerLog   = "log"
 
-	defaultWarn  = caddy.Duration(720 * time.Hour)
-	defaultGrace = caddy.Duration(168 * time.Hour)
+	defaultWarn  = 720 * time.Hour
+	defaultGrace = 168 * time.Hour
 
 	// maxTrustedFile is the greatest size of a file of public keys.
 	maxTrustedFile = 64 << 10
@@ -128,9 +128,12 @@ func (c *Config) terms() (terms, error) {
 	if err != nil {
 		return terms{}, fmt.Errorf("trusted_key: %w", err)
 	}
-	config := license.Config{
-		Keys: set, RevokedIDs: c.RevokedIDs,
-		Warn: durationOr(c.Warn, defaultWarn), Grace: durationOr(c.Grace, defaultGrace),
+	config := license.Config{Keys: set, RevokedIDs: c.RevokedIDs, Warn: defaultWarn, Grace: defaultGrace}
+	if c.Warn != nil {
+		config.Warn = time.Duration(*c.Warn)
+	}
+	if c.Grace != nil {
+		config.Grace = time.Duration(*c.Grace)
 	}
 	t := terms{facts: new(active.Facts)}
 	if t.verifier, err = license.NewVerifier(t.facts.Extend(config)); err != nil {
@@ -142,13 +145,12 @@ func (c *Config) terms() (terms, error) {
 	if t.revocations, err = c.revocationSource(); err != nil {
 		return terms{}, err
 	}
-	vendor, err := c.Renew.provision()
-	if err != nil {
+	vendor := ""
+	if t.renew, vendor, err = c.Renew.provision(); err != nil {
 		return terms{}, fmt.Errorf("renew: %w", err)
 	}
-	t.renew = vendor.renew
 	t.identity, err = termsIdentity(t.source, c.Inline, keys, config)
-	t.identity += fmt.Sprintf("\x00%s\x00%s", c.RevocationList, vendor.identity)
+	t.identity += fmt.Sprintf("\x00%s\x00%s", c.RevocationList, vendor)
 	return t, err
 }
 
@@ -163,8 +165,18 @@ func (c *Config) check() error {
 	if err := enforcements.Check("enforcement", c.Enforcement); err != nil {
 		return err
 	}
-	if err := c.checkRenewal(); err != nil {
-		return err
+	if strings.Contains(c.RevocationList, "://") {
+		if err := checkSecureURL(c.RevocationList); err != nil {
+			return fmt.Errorf("revocation_list: %w", err)
+		}
+	}
+	if c.Renew != nil {
+		if c.File != "" || c.Inline != "" {
+			return errors.New("renew: found a license that the configuration holds, expected one in storage: take `file` and `inline` out, and install the license once")
+		}
+		if err := c.Renew.check(); err != nil {
+			return err
+		}
 	}
 	for _, t := range c.TrustedKeys {
 		if _, err := parseDay(t.NotAfterIssue); err != nil {
@@ -174,13 +186,7 @@ func (c *Config) check() error {
 	return c.checkSealed()
 }
 
-func durationOr(d *caddy.Duration, otherwise caddy.Duration) time.Duration {
-	if d == nil {
-		return time.Duration(otherwise)
-	}
-	return time.Duration(*d)
-}
-
+// source says where the license comes from.
 func (c *Config) source() (active.Source, error) {
 	if c.Inline != "" {
 		// An unset variable is no license, and a license holds braces of its own.
@@ -197,7 +203,15 @@ func (c *Config) source() (active.Source, error) {
 // keys are the trusted keys: those of a sealed build, or else those configured.
 func (c *Config) keys() ([]license.TrustedKey, error) {
 	if Sealed() {
-		return sealedKeys()
+		text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(*sealed.TrustedKeys))
+		if err != nil {
+			return nil, fmt.Errorf("the keys sealed into this build are not base64 of PEM: %w", err)
+		}
+		keys, err := new(TrustedKey).parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("the keys sealed into this build: %w", err)
+		}
+		return keys, nil
 	}
 	var keys []license.TrustedKey
 	for _, t := range c.TrustedKeys {
@@ -210,21 +224,34 @@ func (c *Config) keys() ([]license.TrustedKey, error) {
 	return keys, nil
 }
 
+// read reads the file.
 func (t *TrustedKey) read() ([]license.TrustedKey, error) {
-	retired, err := parseDay(t.NotAfterIssue)
-	if err != nil {
-		return nil, err
-	}
 	var r parse.Resolver
 	path := r.Text("trusted_key", t.File)
 	if r.Err != nil {
 		return nil, r.Err
 	}
-	data, err := readSmall(path, maxTrustedFile)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	public, err := license.ParsePublicKeys(data)
+	if !info.Mode().IsRegular() || info.Size() > maxTrustedFile {
+		return nil, fmt.Errorf("%s is no file of at most %d KiB", path, maxTrustedFile>>10)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return t.parse(text)
+}
+
+// parse reads the PEM text of public keys.
+func (t *TrustedKey) parse(text []byte) ([]license.TrustedKey, error) {
+	retired, err := parseDay(t.NotAfterIssue)
+	if err != nil {
+		return nil, err
+	}
+	public, err := license.ParsePublicKeys(text)
 	if err != nil {
 		return nil, err
 	}
@@ -248,18 +275,6 @@ func parseDay(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("not_after_issue: found %q, expected a day such as 2027-01-31 or a time such as 2027-01-31T12:00:00Z", text)
 }
 
-// readSmall reads a file that cannot be larger than a bound.
-func readSmall(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("%s is no file of at most %d KiB", path, most>>10)
-	}
-	return os.ReadFile(path)
-}
-
 // termsIdentity is what a keeper of a license is known by over reloads.
 func termsIdentity(source active.Source, inline string, keys []license.TrustedKey, config license.Config) (string, error) {
 	parts := []string{source.String(), inline, config.Warn.String(), config.Grace.String(), strings.Join(config.RevokedIDs, ",")}
@@ -273,46 +288,26 @@ func termsIdentity(source active.Source, inline string, keys []license.TrustedKe
 	return strings.Join(parts, "\x00"), nil
 }
 
-// Sealed tells whether trust was fixed when the program was built.
+// Sealed reports whether trust was fixed when the program was built.
 func Sealed() bool { return *sealed.TrustedKeys != "" }
-
-// sealedKeys are the keys of the build.
-func sealedKeys() ([]license.TrustedKey, error) {
-	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(*sealed.TrustedKeys))
-	if err != nil {
-		return nil, fmt.Errorf("the keys sealed into this build are not base64 of PEM: %w", err)
-	}
-	public, err := license.ParsePublicKeys(text)
-	if err != nil {
-		return nil, fmt.Errorf("the keys sealed into this build: %w", err)
-	}
-	keys := make([]license.TrustedKey, 0, len(public))
-	for _, key := range public {
-		keys = append(keys, license.TrustedKey{Key: key})
-	}
-	return keys, nil
-}
-
-// errSealed words an option that a sealed build does not leave to the
-// configuration.
-func errSealed(option string) error {
-	return errors.New(option + ": this build is sealed: its vendor has fixed whom licenses are believed from and what follows; take the option out")
-}
 
 // checkSealed refuses the options that would weaken a sealed build.
 func (c *Config) checkSealed() error {
 	if !Sealed() {
 		return nil
 	}
+	option := ""
 	switch {
 	case len(c.TrustedKeys) > 0:
-		return errSealed("trusted_key")
+		option = "trusted_key"
 	case c.Missing == answerAllow:
-		return errSealed("missing allow")
+		option = "missing allow"
 	case c.Enforcement == answerLog:
-		return errSealed("enforcement log")
+		option = "enforcement log"
 	case c.Grace != nil:
-		return errSealed("grace")
+		option = "grace"
+	default:
+		return nil
 	}
-	return nil
+	return errors.New(option + ": this build is sealed: its vendor has fixed whom licenses are believed from and what follows; take the option out")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -65,7 +66,8 @@ func Take(config *Config, storage certmagic.Storage, accounts account.View, logg
 			refused: make(map[string]map[string]struct{}),
 		},
 	}
-	if config.Renew.showsSecret() {
+	shows := func(secret string) bool { return secret != "" && !parse.HasPlaceholder(secret) }
+	if r := config.Renew; r != nil && (shows(r.SharedKey) || shows(r.Token)) {
 		l.log.logger.Warn("what proves to the vendor who is asking stands in the configuration for all to read; use {env.NAME} or {file./abs/path} instead")
 	}
 	known := knownBefore(terms.source, place) // which must not be asked while one is made

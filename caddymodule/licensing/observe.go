@@ -1,7 +1,6 @@
 package licensing
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,20 +30,8 @@ type eventLog struct {
 	refused map[string]map[string]struct{} // hosts that were warned of, by the code of the refusal
 }
 
+// observe logs what happened, and acts on another license or state.
 func (l *eventLog) observe(e active.Event) {
-	l.write(e)
-	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
-		l.compare(e.Validity)
-		l.replaced()
-	}
-	if e.Kind == active.StateChanged {
-		l.events.Emit(events.LicenseStateChanged, func() map[string]any {
-			return map[string]any{"from": string(e.From), "to": string(e.To), "reason": e.Words}
-		})
-	}
-}
-
-func (l *eventLog) write(e active.Event) {
 	source := zap.String("source", e.Source)
 	switch e.Kind {
 	case active.StateChanged:
@@ -82,8 +69,18 @@ func (l *eventLog) write(e active.Event) {
 	case active.RenewalFailed:
 		l.logger.Warn("the license could not be renewed; the one in force stays until its end", zap.Error(e.Err))
 	}
+	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
+		l.compare(e.Validity)
+		l.replaced()
+	}
+	if e.Kind == active.StateChanged {
+		l.events.Emit(events.LicenseStateChanged, func() map[string]any {
+			return map[string]any{"from": string(e.From), "to": string(e.To), "reason": e.Words}
+		})
+	}
 }
 
+// stateChanged logs the state, as bad as it is.
 func (l *eventLog) stateChanged(e active.Event, source zap.Field) {
 	fields := append([]zap.Field{
 		zap.String("state", string(e.To)), zap.String("before", string(e.From)), zap.String("why", e.Words), source,
@@ -165,9 +162,12 @@ func (l *eventLog) compare(validity *license.Validity) {
 	if held == nil {
 		return
 	}
-	missed := slices.DeleteFunc(slices.Clone(l.sites.names), func(name string) bool {
-		return validity.Hosts().Covers(sitePattern(name))
-	})
+	var missed []string
+	for i, name := range l.sites.names {
+		if !validity.Hosts().Covers(l.sites.patterns[i]) {
+			missed = append(missed, name)
+		}
+	}
 	about := held.Signature + strings.Join(missed, " ")
 	if before := l.compared.Swap(&about); before != nil && *before == about {
 		return

@@ -35,22 +35,7 @@ type Renew struct {
 	Token string `json:"token,omitempty"`
 }
 
-// checkRenewal refuses what cannot work together.
-func (c *Config) checkRenewal() error {
-	if c.RevocationList != "" && strings.Contains(c.RevocationList, "://") {
-		if err := checkSecureURL(c.RevocationList); err != nil {
-			return fmt.Errorf("revocation_list: %w", err)
-		}
-	}
-	if c.Renew == nil {
-		return nil
-	}
-	if c.File != "" || c.Inline != "" {
-		return errors.New("renew: found a license that the configuration holds, expected one in storage: take `file` and `inline` out, and install the license once")
-	}
-	return c.Renew.check()
-}
-
+// check refuses what cannot work together.
 func (r *Renew) check() error {
 	if !parse.HasPlaceholder(r.Server) {
 		if err := checkSecureURL(r.Server); err != nil {
@@ -66,11 +51,6 @@ func (r *Renew) check() error {
 		return errors.New("renew: found credential and token, expected one of them")
 	}
 	return nil
-}
-
-// showsSecret tells whether a secret stands in the configuration itself.
-func (r *Renew) showsSecret() bool {
-	return r != nil && (r.SharedKey != "" && !parse.HasPlaceholder(r.SharedKey) || r.Token != "" && !parse.HasPlaceholder(r.Token))
 }
 
 // checkSecureURL takes https, and http on loopback.
@@ -113,45 +93,33 @@ func vendorClient() *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// renewer is a [Renew] made ready.
-type renewer struct {
-	renew    func(context.Context, *license.License, *active.Instance) ([]byte, error) // nil: nobody is asked
-	identity string                                                                    // equal for equal ones; a digest of secrets
-}
-
-// provision resolves the placeholders. The error holds no secret.
-func (r *Renew) provision() (renewer, error) {
+// provision resolves the placeholders, and gives what asks for the license to follow one,
+// nil where nobody is asked. identity is equal for equal options. The error holds no secret.
+func (r *Renew) provision() (renew func(context.Context, *license.License, *active.Instance) ([]byte, error), identity string, err error) {
 	if r == nil {
-		return renewer{}, nil
+		return nil, "", nil
 	}
 	var res parse.Resolver
 	server, product := res.Text("server", r.Server), res.Text("product", r.Product)
 	apiKey, shared, token := res.Text("credential", r.APIKey), res.Secret("credential", r.SharedKey), res.Secret("token", r.Token)
 	if res.Err != nil {
-		return renewer{}, res.Err
+		return nil, "", res.Err
 	}
 	if err := checkSecureURL(server); err != nil {
-		return renewer{}, err
+		return nil, "", err
 	}
-	client, err := vendor.New(vendor.Config{Server: server, HTTP: vendorClient(), Authorize: authorizer(apiKey, shared, token)})
-	if err != nil {
-		return renewer{}, err
-	}
-	return renewer{
-		renew: func(ctx context.Context, held *license.License, instance *active.Instance) ([]byte, error) {
-			return client.Check(ctx, vendor.Seat{Product: product, HardwareID: instance.Fingerprint()}, held.Payload.ID)
-		},
-		identity: strings.Join([]string{server, product, apiKey, shared, token}, "\x00"),
-	}, nil
-}
-
-// authorizer signs requests as the License API has it, or sends a token.
-func authorizer(apiKey, shared, token string) func(http.Header, time.Time) {
-	switch {
+	config := vendor.Config{Server: server, HTTP: vendorClient()}
+	switch { // requests are signed as the License API has it, or carry a token
 	case apiKey != "":
-		return func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
+		config.Authorize = func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
 	case token != "":
-		return func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
+		config.Authorize = func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
 	}
-	return nil
+	client, err := vendor.New(config)
+	if err != nil {
+		return nil, "", err
+	}
+	return func(ctx context.Context, held *license.License, instance *active.Instance) ([]byte, error) {
+		return client.Check(ctx, vendor.Seat{Product: product, HardwareID: instance.Fingerprint()}, held.Payload.ID)
+	}, strings.Join([]string{server, product, apiKey, shared, token}, "\x00"), nil
 }

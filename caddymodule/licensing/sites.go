@@ -12,8 +12,9 @@ import (
 
 // Sites are the site addresses that stand in front of require_license.
 type Sites struct {
-	names []string // hosts as configured, sorted; without those that are not known
-	open  bool     // some site takes any host
+	names    []string       // hosts as configured, sorted; without those that are not known
+	patterns []host.Pattern // what the names are as patterns of a license
+	open     bool           // some site takes any host
 }
 
 // NewSites gives the sites of these hosts, as they are configured. Anywhere says that
@@ -27,17 +28,14 @@ func NewSites(hosts []string, anywhere bool) *Sites {
 	}
 	slices.Sort(s.names)
 	s.names = slices.Compact(s.names)
-	return s
-}
-
-// sitePattern is what a site's address is as a pattern of a license. An address with
-// a wildcard elsewhere than in front may be any host.
-func sitePattern(name string) host.Pattern {
-	pattern, err := host.Parse(name)
-	if err != nil {
-		pattern, _ = host.Parse("*")
+	for _, name := range s.names {
+		pattern, err := host.Parse(name)
+		if err != nil { // a wildcard elsewhere than in front: it may be any host
+			pattern, _ = host.Parse("*")
+		}
+		s.patterns = append(s.patterns, pattern)
 	}
-	return pattern
+	return s
 }
 
 // served reports whether a license is of any use here: it covers a site, or
@@ -47,15 +45,10 @@ func (s *Sites) served(validity *license.Validity) bool {
 	if s.open || len(s.names) == 0 {
 		return true
 	}
-	patterns := make([]host.Pattern, 0, len(s.names))
-	for _, name := range s.names {
-		pattern := sitePattern(name)
-		if validity.Hosts().Covers(pattern) {
-			return true
-		}
-		patterns = append(patterns, pattern)
+	if slices.ContainsFunc(s.patterns, validity.Hosts().Covers) {
+		return true
 	}
-	taken := host.NewMatcher(patterns...)
+	taken := host.NewMatcher(s.patterns...)
 	for _, text := range validity.License().Payload.AllowedHosts {
 		if pattern, err := host.Parse(text); err == nil && taken.Covers(pattern) {
 			return true
@@ -64,22 +57,14 @@ func (s *Sites) served(validity *license.Validity) bool {
 	return false
 }
 
-// maxShown bounds how many sites an error names.
-const maxShown = 10
-
-// shown are the sites that an error names.
-func (s *Sites) shown() []string {
-	if len(s.names) <= maxShown {
-		return s.names
+// Host is the host that a status is about where none is asked for: one that is covered if
+// there is any, and empty where no whole name is known.
+func (l *Licensing) Host() string {
+	sites, covers, first := l.sites.Load(), l.keeper.Validity().Hosts(), ""
+	if sites == nil {
+		return ""
 	}
-	return append(slices.Clone(s.names[:maxShown]), fmt.Sprintf("and %d more", len(s.names)-maxShown))
-}
-
-// main is the host that a status is about where none is asked for: one that is
-// covered if there is any, and empty where no whole name is known.
-func (s *Sites) main(covers *host.Matcher) string {
-	first := ""
-	for _, name := range s.names {
+	for _, name := range sites.names {
 		if strings.Contains(name, "*") {
 			continue
 		}
@@ -96,14 +81,8 @@ func (s *Sites) main(covers *host.Matcher) string {
 	return first
 }
 
-// Host is the host that a status is about where none is asked for.
-func (l *Licensing) Host() string {
-	behind := l.sites.Load()
-	if behind == nil {
-		return ""
-	}
-	return behind.main(l.keeper.Validity().Hosts())
-}
+// maxShown bounds how many sites an error names.
+const maxShown = 10
 
 // checkUse refuses a license that is of no use here.
 func (l *Licensing) checkUse(found *license.Validity, forHost string) error {
@@ -114,12 +93,16 @@ func (l *Licensing) checkUse(found *license.Validity, forHost string) error {
 		}
 		return &license.Error{Reason: license.ReasonHost, Detail: fmt.Sprintf("the license does not cover the host %.255q", forHost)}
 	}
-	behind := l.sites.Load()
-	if behind == nil || behind.served(found) {
+	sites := l.sites.Load()
+	if sites == nil || sites.served(found) {
 		return nil
+	}
+	shown := sites.names
+	if len(shown) > maxShown {
+		shown = append(slices.Clone(shown[:maxShown]), fmt.Sprintf("and %d more", len(shown)-maxShown))
 	}
 	return &license.Error{
 		Reason: license.ReasonHost,
-		Detail: "the license covers none of the hosts behind require_license: " + strings.Join(behind.shown(), ", "),
+		Detail: "the license covers none of the hosts behind require_license: " + strings.Join(shown, ", "),
 	}
 }
