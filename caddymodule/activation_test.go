@@ -101,7 +101,7 @@ func wantLicense(t *testing.T, got answer) granted {
 	return g
 }
 
-// Over HTTP, in each place, from the login to the seat that is given back; what is told
+// Over HTTP, in each place, from the login to the seat that is given back; what is reported
 // of it; and the license is one that the command verifies.
 func TestActivation(t *testing.T) {
 	if apart(t) {

@@ -154,7 +154,7 @@ func (g *gateway) explainsLicense(t *testing.T, admin string, c licenseCase, cod
 		if features, _ := status["features"].([]any); len(features) != 1 || features[0] != "sso" || words != "" {
 			t.Errorf("the status is %v, want the features that are granted", status)
 		}
-	case "license_missing", "license_invalid": // the operator is told more
+	case "license_missing", "license_invalid": // the operator sees more
 		if words == "" || code != "license_"+c.state {
 			t.Errorf("the status is %v", status)
 		}

@@ -143,7 +143,7 @@ func TestLimitDeny(t *testing.T) {
 	}
 }
 
-// TestLimitAdvisory: beyond the limit it is told, and nobody is refused; and where the
+// TestLimitAdvisory: what is beyond the limit is logged, and nobody is refused; and where the
 // license has no limit, nobody is counted.
 func TestLimitAdvisory(t *testing.T) {
 	v, issuer := newVendor(t), newIssuer(t)
@@ -176,7 +176,7 @@ func TestLimitAdvisory(t *testing.T) {
 				t.Errorf("%v people count, want 3", used)
 			}
 			if n := strings.Count(g.log(), "more is used than the license is for"); n != 1 {
-				t.Errorf("told %d times", n)
+				t.Errorf("logged %d times", n)
 			}
 			var status struct {
 				License struct {

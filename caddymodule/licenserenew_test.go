@@ -173,7 +173,7 @@ func TestRevocationList(t *testing.T) {
 		if name == "down" {
 			continue
 		}
-		eventually(t, name+" is told", func() bool {
+		eventually(t, name+" is reported", func() bool {
 			list := g.licenseStatus(t, admin)["revocation_list"].(map[string]any)
 			return list["error"] != "" && list["version"] == 8.0
 		})
@@ -182,7 +182,7 @@ func TestRevocationList(t *testing.T) {
 	eventually(t, "another license is in force", func() bool { return g.get("/").status == http.StatusOK })
 }
 
-// TestRevocationListIsLate: that is told, and nothing is refused for it.
+// TestRevocationListIsLate: that is reported, and nothing is refused for it.
 func TestRevocationListIsLate(t *testing.T) {
 	v, s := newVendor(t), newVendorServer(t)
 	s.sends(v.revocations(1, -time.Minute))

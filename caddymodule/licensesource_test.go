@@ -9,7 +9,7 @@ import (
 )
 
 // What becomes of the license's file under a running server takes nothing away,
-// but everybody who looks is told: a restart would refuse all requests.
+// but everybody who looks sees it: a restart would refuse all requests.
 func TestLicenseSourceFaultIsTold(t *testing.T) {
 	if apart(t) {
 		return

@@ -2,7 +2,7 @@
 // shows who logged in to its customer account, takes one of the account's seats, and
 // gets a license that is signed here.
 //
-// It joins what auth/sso tells (who asks, who logged in) and what license signs. In
+// It joins what auth/sso knows (who asks, who logged in) and what license signs. In
 // between is the [Store]: which instances have a seat, which logins were used. What is
 // answered was written there first, so a crash neither loses nor doubles an activation.
 //
@@ -16,9 +16,6 @@ package activation
 
 import (
 	"context"
-	"crypto"
-	"crypto/rsa"
-	"errors"
 	"fmt"
 	"time"
 
@@ -42,7 +39,7 @@ type Config struct {
 	// Store holds the activations. Required.
 	Store *Store
 
-	// Observe is told what became of each request. It must be fast. Nil: nobody is.
+	// Observe is called with what became of each request. It must be fast. Nil: nobody asks.
 	Observe func(Outcome)
 
 	// Now is the clock; nil: time.Now.
@@ -75,7 +72,7 @@ type Outcome struct {
 	Seat *Record
 	// Subject is who logged in for a seat; empty: nobody did.
 	Subject string
-	// New tells whether the seat was not taken before.
+	// New says whether the seat was not taken before.
 	New bool
 	// Signed is the type of the license that was signed; empty: none was.
 	Signed license.Type
@@ -84,7 +81,7 @@ type Outcome struct {
 // Service answers requests. It is safe for concurrent use, and owns no goroutine.
 type Service struct {
 	sso     *sso.Service
-	terms   map[string]*terms
+	terms   map[string]*Terms
 	signer  *license.Signer
 	store   *Store
 	observe func(Outcome)
@@ -93,7 +90,7 @@ type Service struct {
 
 // New checks the terms and makes a service. Errors name the account and the option.
 func New(c Config) (*Service, error) {
-	s := &Service{sso: c.SSO, terms: map[string]*terms{}, signer: c.Signer, store: c.Store, observe: c.Observe, now: c.Now}
+	s := &Service{sso: c.SSO, terms: map[string]*Terms{}, signer: c.Signer, store: c.Store, observe: c.Observe, now: c.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -113,32 +110,15 @@ func New(c Config) (*Service, error) {
 	return s, nil
 }
 
-// CheckKey says whether a key can sign the licenses of terms.
-func (t Terms) CheckKey(public crypto.PublicKey) error {
-	if _, ok := public.(*rsa.PublicKey); t.Version == 1 && !ok {
-		return errors.New("version 1 is signed by RSA keys only, and the key of `signing` is another: use version 2, or an RSA key")
-	}
-	return nil
-}
-
-// Request is what a Service is asked.
-type Request struct {
-	// SSO is who asks; its query is that of a check.
-	SSO sso.Request
-
-	// ContentType and Body are the request's.
-	ContentType string
-	Body        []byte
-}
-
 // Answer answers a request. It never fails: whatever is wrong is a refusal. It waits
 // for storage, and where it must for the account's provider: 30 seconds at most.
-func (s *Service) Answer(ctx context.Context, op Operation, r Request) sso.Response {
+// The query of a check is that of asked; contentType and body are the request's.
+func (s *Service) Answer(ctx context.Context, op Operation, asked sso.Request, contentType string, body []byte) sso.Response {
 	o := Outcome{Operation: op}
-	body, refusal := s.perform(ctx, op, r, &o)
+	done, refusal := s.perform(ctx, op, asked, contentType, body, &o)
 	var answer sso.Response
 	if refusal == nil {
-		answer = s.sso.Success(body)
+		answer = s.sso.Success(done)
 		refusal = answer.Refusal
 	} else {
 		answer = sso.Refused(refusal)
@@ -150,19 +130,20 @@ func (s *Service) Answer(ctx context.Context, op Operation, r Request) sso.Respo
 	return answer
 }
 
-func (s *Service) perform(ctx context.Context, op Operation, r Request, o *Outcome) (body any, refusal *sso.Refusal) {
-	caller, refusal := s.sso.Admit(ctx, r.SSO)
+// perform does what is asked for, and gives what is answered.
+func (s *Service) perform(ctx context.Context, op Operation, asked sso.Request, contentType string, body []byte, o *Outcome) (any, *sso.Refusal) {
+	caller, refusal := s.sso.Admit(ctx, asked)
 	if refusal != nil {
 		return nil, refusal
 	}
 	var a *ask
 	switch op {
 	case Activate, Deactivate:
-		a, refusal = readJSON(op, r.Body)
+		a, refusal = readJSON(op, body)
 	case Check:
-		a, refusal = readQuery(r.SSO.RawQuery)
+		a, refusal = readQuery(asked.RawQuery)
 	case ActivateOffline, DeactivateOffline:
-		a, refusal = readOffline(op, r.ContentType, r.Body, s.now())
+		a, refusal = readOffline(op, contentType, body, s.now())
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -254,7 +235,11 @@ func (s *Service) deactivate(ctx context.Context, caller *sso.Caller, a *ask, o 
 		return nil, refusal
 	}
 	if a.requestID == "" {
-		return deactivated{Code: "license_deactivated", Message: "License deactivated"}, nil
+		return struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Active  bool   `json:"license_active"`
+		}{Code: "license_deactivated", Message: "License deactivated"}, nil
 	}
 	return s.signOffline(license.OfflineResponse{
 		Type: license.OfflineDeactivation, RequestID: a.requestID, Product: a.product, HardwareID: a.hardwareID,
@@ -264,7 +249,7 @@ func (s *Service) deactivate(ctx context.Context, caller *sso.Caller, a *ask, o 
 
 // termsOf finds the seat that is asked about, if the caller may see it, and gives the
 // terms of its account: nil if it has none any more.
-func (s *Service) termsOf(ctx context.Context, caller *sso.Caller, a *ask, o *Outcome) (*terms, *sso.Refusal) {
+func (s *Service) termsOf(ctx context.Context, caller *sso.Caller, a *ask, o *Outcome) (*Terms, *sso.Refusal) {
 	if refusal := s.sso.CheckProduct(caller, a.product); refusal != nil {
 		return nil, refusal
 	}
@@ -282,7 +267,7 @@ func (s *Service) termsOf(ctx context.Context, caller *sso.Caller, a *ask, o *Ou
 }
 
 // grant signs the license of a seat, and answers with it.
-func (s *Service) grant(a *ask, t *terms, taken taken, o *Outcome) (any, *sso.Refusal) {
+func (s *Service) grant(a *ask, t *Terms, taken taken, o *Outcome) (any, *sso.Refusal) {
 	signed, err := s.signer.Sign(t.request(taken.seat, s.now()))
 	if err != nil {
 		return nil, &sso.Refusal{Code: sso.CodeInternal, Message: "The license cannot be signed", Cause: err}
@@ -301,29 +286,4 @@ func (s *Service) grant(a *ask, t *terms, taken taken, o *Outcome) (any, *sso.Re
 		LicenseKey: taken.seat.ID.String(), Date: s.now().UTC().Format(time.RFC3339),
 		Activation: answer, License: signed,
 	})
-}
-
-// The refusals that are always worded the same.
-var (
-	errNotEnabled  = refuse(sso.CodeLicenseNotEnabled, "No licenses are handed out for this customer account")
-	errNoKey       = &sso.Refusal{Code: sso.CodeTemporarilyUnavailable, Message: "There is no key to sign licenses with at the moment", RetryAfter: time.Minute}
-	errNotAllowed  = refuse(sso.CodeUserNotAllowed, "This person may not activate licenses of the customer account")
-	errNotFound    = refuse(sso.CodeLicenseNotFound, "There is no activation with that license_key for the product")
-	errDevice      = refuse(sso.CodeDeviceNotFound, "The activation is of another hardware_id")
-	errNotActive   = refuse(sso.CodeLicenseNotActive, "The activation was not checked in time and its seat is free: activate again")
-	errUsed        = refuse(sso.CodeIDTokenUsed, "This login was used already: log in again")
-	errRequestUsed = refuse(sso.CodeOfflineRequestUsed, "This request was answered already: make a new one")
-	errContract    = refuse(sso.CodeLicenseExpired, "The contract of the customer account is over")
-	errTrial       = refuse(sso.CodeTrialExpired, "The trial of the customer account is over")
-	errNoSeat      = refuse(sso.CodeActivatedMaxTimes, "All seats of the customer account are taken: deactivate another instance first")
-	errNoOwnSeat   = refuse(sso.CodeActivatedMaxTimes, "This person has all seats that one person may have: deactivate another instance first")
-	errHosts       = refuse(sso.CodeHostsNotAllowed, "A host is not among those of the customer account")
-)
-
-func refuse(code sso.Code, message string) *sso.Refusal {
-	return &sso.Refusal{Code: code, Message: message}
-}
-
-func invalid(what string) *sso.Refusal {
-	return refuse(sso.CodeValidation, "Validation failed: "+what)
 }

@@ -52,7 +52,7 @@ func TestLifeOfASeat(t *testing.T) {
 	}
 }
 
-// A seat that is not heard of in time is free by itself, and that is told.
+// A seat that is not heard of in time is free by itself, and that is reported.
 func TestSilentInstance(t *testing.T) {
 	n := newSite(t).start()
 	first := granted(t, n.post(Activate, n.wish("one")))
@@ -69,7 +69,7 @@ func TestSilentInstance(t *testing.T) {
 	if code := n.check(first.ID, "one").Result(); code != string(sso.CodeLicenseNotActive) && code != string(sso.CodeLicenseNotFound) {
 		t.Errorf("got %s", code)
 	}
-	eventually(t, "it is told", func() bool {
+	eventually(t, "it is reported", func() bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		for _, e := range n.events {

@@ -154,7 +154,7 @@ func TestBadCallers(t *testing.T) {
 	n := newSite(t).start()
 	first := granted(t, n.post(Activate, n.wish("one")))
 	ask := func(apiKey string, query url.Values) sso.Response {
-		return n.service.Answer(t.Context(), Check, Request{SSO: sso.Request{Header: n.by(apiKey), RawQuery: query.Encode()}})
+		return n.service.Answer(t.Context(), Check, sso.Request{Header: n.by(apiKey), RawQuery: query.Encode()}, "", nil)
 	}
 	good := func() url.Values {
 		return url.Values{"product": {"app"}, "hardware_id": {"one"}, "license_key": {first.ID}}
@@ -163,7 +163,7 @@ func TestBadCallers(t *testing.T) {
 	refused(t, ask("nobody", good()), sso.CodeInvalidAPIKey)
 	refused(t, ask("narrow", good()), sso.CodeAPIKeyProduct)
 	refused(t, ask("elsewhere", good()), sso.CodeLicenseNotFound)
-	refused(t, n.service.Answer(t.Context(), Activate, Request{}), sso.CodeMissingHeaders)
+	refused(t, n.service.Answer(t.Context(), Activate, sso.Request{}, "", nil), sso.CodeMissingHeaders)
 	for name, c := range map[string]struct {
 		value string
 		code  sso.Code
@@ -200,8 +200,8 @@ func TestUsedTwice(t *testing.T) {
 	wish["hardware_id"] = "two"
 	refused(t, first.post(Activate, wish), sso.CodeIDTokenUsed)
 	refused(t, second.post(Activate, wish), sso.CodeIDTokenUsed)
-	_ = first.store.Destruct()
-	_ = second.store.Destruct()
+	_ = first.store.Close()
+	_ = second.store.Close()
 	third := s.start()
 	refused(t, third.post(Activate, wish), sso.CodeIDTokenUsed)
 	if third.taken() != 1 {

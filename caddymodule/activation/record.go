@@ -21,7 +21,7 @@ const (
 	trials   = "trial"   // since when an account has had a product; it has no name
 )
 
-// Key is what records are told apart by.
+// Key is what records are distinguished by.
 type Key struct{ What, Account, Product, Name string }
 
 // Record is one thing that is remembered. It never changes once made. Times are Unix

@@ -40,7 +40,7 @@ type ask struct {
 	requested time.Time
 }
 
-// facts are what clients of the API tell of themselves. They are accepted, and decide
+// facts are what clients of the API say of themselves. They are accepted, and decide
 // nothing.
 var facts = []string{
 	"app_ver", "bundle_code", "env", "hostname", "include_expired_features", "ip", "ip_local", "is_vm", "license_id",
@@ -195,7 +195,7 @@ func (a *ask) checkLogin() *sso.Refusal {
 		return invalid("id_token and code are both given: give one")
 	case a.code == "" && (a.verifier != "" || a.redirect != ""):
 		return invalid("code_verifier and redirect_uri go with code")
-	case len(a.code) > maxText || !isVisible(a.code):
+	case len(a.code) > maxText || strings.ContainsFunc(a.code, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return invalid("code must be 1 to 2048 visible ASCII characters")
 	case a.verifier != "" && !verifierForm.MatchString(a.verifier):
 		return invalid("code_verifier must be 43 to 128 letters, digits, and - . _ ~")
@@ -210,10 +210,7 @@ func (a *ask) checkLogin() *sso.Refusal {
 // verifierForm is that of RFC 7636, section 4.1.
 var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
-func isVisible(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
+// checkTexts wants texts that are no longer than those of anybody, and can be shown.
 func (a *ask) checkTexts() *sso.Refusal {
 	for _, text := range []struct {
 		name, value string

@@ -107,11 +107,11 @@ func TestDiesAtEachStep(t *testing.T) {
 			}
 		})
 		acknowledged := answer.Status == 200
-		_ = n.store.Destruct()
+		_ = n.store.Close()
 		s.engineIn.Free("gatehouse-activations")
 
 		next := s.start()
-		if err := next.store.registry.Await(t.Context()); err != nil {
+		if err := next.store.Await(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		known := next.taken()
@@ -129,7 +129,7 @@ func TestDiesAtEachStep(t *testing.T) {
 		if next.taken() != 2 {
 			t.Errorf("call %d: %d seats", call, next.taken())
 		}
-		_ = next.store.Destruct()
+		_ = next.store.Close()
 		seen[known]++
 	}
 	if seen[1] == 0 || seen[2] == 0 {

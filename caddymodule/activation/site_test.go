@@ -100,7 +100,7 @@ type node struct {
 	storage *faultstorage.Node
 	seen    []Outcome
 	mu      sync.Mutex
-	events  []Event
+	events  []registry.Event[Record]
 }
 
 var responseKey = sync.OnceValue(func() *rsa.PrivateKey {
@@ -146,12 +146,12 @@ func (s *site) start() *node {
 		s.t.Fatal(err)
 	}
 	n.store = NewStore(registry.Options{Now: s.clock.now, WriteLimit: 5 * time.Second, Retire: time.Millisecond})
-	n.store.Attach(Host{Storage: n.storage, Refresh: 20 * time.Millisecond, Observe: func(e Event) {
+	n.store.Attach(registry.Host[Record]{Storage: n.storage, Refresh: 20 * time.Millisecond, Observe: func(e registry.Event[Record]) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.events = append(n.events, e)
 	}})
-	s.t.Cleanup(func() { _ = n.store.Destruct() })
+	s.t.Cleanup(func() { _ = n.store.Close() })
 	n.service, err = New(Config{SSO: n.sso, Terms: s.terms, Signer: signer, Store: n.store, Now: s.clock.now, Observe: func(o Outcome) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -215,12 +215,12 @@ func (n *node) post(op Operation, body any) sso.Response {
 			n.t.Error(err)
 		}
 	}
-	return n.service.Answer(n.t.Context(), op, Request{SSO: sso.Request{Header: n.by(testKey)}, ContentType: "application/json", Body: data})
+	return n.service.Answer(n.t.Context(), op, sso.Request{Header: n.by(testKey)}, "application/json", data)
 }
 
 func (n *node) check(id, hardwareID string) sso.Response {
 	query := url.Values{"product": {"app"}, "hardware_id": {hardwareID}, "license_key": {id}}
-	return n.service.Answer(n.t.Context(), Check, Request{SSO: sso.Request{Header: n.by(testKey), RawQuery: query.Encode()}})
+	return n.service.Answer(n.t.Context(), Check, sso.Request{Header: n.by(testKey), RawQuery: query.Encode()}, "", nil)
 }
 
 func (n *node) deactivate(id, hardwareID string) sso.Response {

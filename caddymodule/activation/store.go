@@ -11,22 +11,14 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
-// What a store is given, and tells.
-type (
-	// Host is what the running configuration lends a store.
-	Host = registry.Host[Record]
-	// Event is one thing that happened to the records or their storage.
-	Event = registry.Event[Record]
-)
-
 // Store holds which instances are active, and which logins were used, in a storage
 // that several nodes may share. It outlives a change of the configuration.
 type Store struct {
-	registry *registry.Registry[Key, Record]
-	now      func() time.Time
+	*registry.Registry[Key, Record]
+	now func() time.Time
 }
 
-// NewStore makes a store without a storage: see [Store.Attach]. The options are for
+// NewStore makes a store without a storage, which is to be attached. The options are for
 // tests.
 func NewStore(o registry.Options) *Store {
 	s := &Store{registry.New(kind, o), o.Now}
@@ -35,18 +27,6 @@ func NewStore(o registry.Options) *Store {
 	}
 	return s
 }
-
-// Attach gives the store a configuration's storage, until detach is called.
-func (s *Store) Attach(h Host) (detach func()) { return s.registry.Attach(h) }
-
-// Destruct ends the store's work.
-func (s *Store) Destruct() error { return s.registry.Close() }
-
-// State says how the store found its storage.
-func (s *Store) State() registry.StorageState { return s.registry.StorageState() }
-
-// Loaded tells whether the store was ever read.
-func (s *Store) Loaded() bool { return s.registry.Loaded() }
 
 // Count is how many seats of a product an account has taken.
 type Count struct {
@@ -57,7 +37,7 @@ type Count struct {
 // Active counts the seats that are taken, by account and product.
 func (s *Store) Active() (counts []Count) {
 	now := s.now().Unix()
-	for _, r := range s.registry.Snapshot().List(nil, func(r *Record) bool { return r.active(now) }, 0) {
+	for _, r := range s.Snapshot().List(nil, func(r *Record) bool { return r.active(now) }, 0) {
 		if last := len(counts) - 1; last >= 0 && counts[last].Account == r.Account && counts[last].Product == r.Product {
 			counts[last].Taken++
 			continue
@@ -84,10 +64,10 @@ type Query struct {
 // is [ErrUnread], or [ErrUnknownID] for an unknown After.
 func (s *Store) List(ctx context.Context, q Query) ([]*Record, error) {
 	now := s.now()
-	if !s.registry.AwaitReading(ctx) {
+	if !s.AwaitReading(ctx) {
 		return nil, ErrUnread
 	}
-	snapshot := s.registry.Snapshot()
+	snapshot := s.Snapshot()
 	var behind func(*Record) bool
 	if q.After != uuid.Nil {
 		last := snapshot.ByID(q.After)
@@ -104,47 +84,41 @@ func (s *Store) List(ctx context.Context, q Query) ([]*Record, error) {
 // Free gives a seat back, for an operator. The error is [ErrUnknownID] or the
 // registry's.
 func (s *Store) Free(ctx context.Context, id uuid.UUID) (*Record, error) {
-	return change(ctx, s, 1, func(w *work) result[*Record] {
+	freed, err := s.change(ctx, 1, func(w *registry.Work[Key, Record]) taken {
 		seat := w.ByID(id)
 		if seat == nil || seat.What != seats {
-			return result[*Record]{err: ErrUnknownID}
+			return taken{err: ErrUnknownID}
 		}
-		return result[*Record]{seat, w.Delete(seat.key())}
+		return taken{seat: seat, err: w.Delete(seat.key())}
 	})
-}
-
-// work is what a change sees.
-type work = registry.Work[Key, Record]
-
-type result[T any] struct {
-	value T
-	err   error
+	return freed.seat, err
 }
 
 // change does a change to its end, whether who asked for it is still there or not.
-func change[T any](ctx context.Context, s *Store, size int, do func(*work) result[T]) (T, error) {
-	r, err := registry.Change(context.WithoutCancel(ctx), s.registry, size, do, nil)
+func (s *Store) change(ctx context.Context, size int, do func(*registry.Work[Key, Record]) taken) (taken, error) {
+	done, err := registry.Change(context.WithoutCancel(ctx), s.Registry, size, do, nil)
 	if err != nil {
-		return r.value, err
+		return done, err
 	}
-	return r.value, r.err
+	return done, done.err
 }
 
-// taken is a seat, how many of the account and the product there are with it, and
-// whether it was not taken before.
+// taken is what a change did: a seat, how many of the account and the product there are
+// with it, and whether it was not taken before; or what was wrong.
 type taken struct {
 	seat  *Record
 	count int
 	fresh bool
+	err   error
 }
 
 // take gives an instance a seat: the one that it has, or one of those that are left.
 // used are the login and the offline request, which count once; both are remembered in
 // the same revision as the seat.
-func (s *Store) take(ctx context.Context, t *terms, wanted *Record, used []*Record) (taken, *sso.Refusal) {
-	got, err := change(ctx, s, 2+len(used), func(w *work) result[taken] {
+func (s *Store) take(ctx context.Context, t *Terms, wanted *Record, used []*Record) (taken, *sso.Refusal) {
+	got, err := s.change(ctx, 2+len(used), func(w *registry.Work[Key, Record]) taken {
 		if refusal := unused(w, used, wanted.ID); refusal != nil {
-			return result[taken]{err: refusal}
+			return taken{err: refusal}
 		}
 		seat := *wanted
 		old := w.Get(seat.key())
@@ -157,7 +131,7 @@ func (s *Store) take(ctx context.Context, t *terms, wanted *Record, used []*Reco
 			return r.active(w.Now) && r.Account == seat.Account && r.Product == seat.Product && r.Name != seat.Name
 		})
 		if refusal := t.room(others, old, seat.Subject); refusal != nil {
-			return result[taken]{err: refusal}
+			return taken{err: refusal}
 		}
 		trial := w.Get(trialOf(&seat))
 		if trial == nil {
@@ -165,17 +139,21 @@ func (s *Store) take(ctx context.Context, t *terms, wanted *Record, used []*Reco
 		}
 		end, refusal := t.expiry(w.Now, trial.Created)
 		if refusal != nil {
-			return result[taken]{err: refusal}
+			return taken{err: refusal}
 		}
 		seat.Checked, seat.Expires, seat.Ends = w.Now, end, end+int64(t.Grace/time.Second)
-		return result[taken]{taken{&seat, len(others) + 1, old == nil}, put(w, &seat, trial, used, wanted.ID)}
+		records := []*Record{&seat}
+		if trial.Created == w.Now {
+			records = append(records, trial)
+		}
+		return taken{&seat, len(others) + 1, old == nil, put(w, records, used, wanted.ID)}
 	})
 	return got, asRefusal(err)
 }
 
 // room decides whether there is a seat beside the others; old is the one that the
 // instance has, nil if it has none.
-func (t *terms) room(others []*Record, old *Record, subject string) *sso.Refusal {
+func (t *Terms) room(others []*Record, old *Record, subject string) *sso.Refusal {
 	if old == nil && t.Seats > 0 && len(others) >= t.Seats {
 		return errNoSeat
 	}
@@ -200,7 +178,7 @@ func trialOf(seat *Record) Key {
 
 // unused refuses what was used before, unless that was for the same request: a change
 // may be made again after it was written.
-func unused(w *work, used []*Record, by uuid.UUID) *sso.Refusal {
+func unused(w *registry.Work[Key, Record], used []*Record, by uuid.UUID) *sso.Refusal {
 	for _, r := range used {
 		if known := w.Get(r.key()); known != nil && known.By != by {
 			if r.What == requests {
@@ -212,12 +190,8 @@ func unused(w *work, used []*Record, by uuid.UUID) *sso.Refusal {
 	return nil
 }
 
-// put writes a seat and what was used for it.
-func put(w *work, seat, trial *Record, used []*Record, by uuid.UUID) error {
-	records := []*Record{seat}
-	if trial.Created == w.Now {
-		records = append(records, trial)
-	}
+// put writes records, and what was used for the seat of that id.
+func put(w *registry.Work[Key, Record], records, used []*Record, by uuid.UUID) error {
 	for _, r := range used {
 		mark := *r
 		mark.By, mark.Created = by, w.Now
@@ -234,41 +208,44 @@ func put(w *work, seat, trial *Record, used []*Record, by uuid.UUID) error {
 // find gives a seat, whether it is still active or not; nil: there is none. Where this
 // node knows none, storage is asked: another node may have given it just now.
 func (s *Store) find(ctx context.Context, id uuid.UUID) (*Record, *sso.Refusal) {
-	if r := s.registry.Snapshot().ByID(id); r != nil && r.What == seats {
+	if r := s.Snapshot().ByID(id); r != nil && r.What == seats {
 		return r, nil
 	}
-	found, err := change(ctx, s, 0, func(w *work) result[*Record] {
+	found, err := s.change(ctx, 0, func(w *registry.Work[Key, Record]) taken {
 		if r := w.ByID(id); r != nil && r.What == seats {
-			return result[*Record]{value: r}
+			return taken{seat: r}
 		}
-		return result[*Record]{}
+		return taken{}
 	})
-	return found, asRefusal(err)
+	return found.seat, asRefusal(err)
 }
 
 // renew moves the end of a seat, if that is worth it.
-func (s *Store) renew(ctx context.Context, t *terms, a *ask) (taken, *sso.Refusal) {
+func (s *Store) renew(ctx context.Context, t *Terms, a *ask) (taken, *sso.Refusal) {
 	now := s.now().Unix()
-	snapshot := s.registry.Snapshot()
-	if seat := snapshot.ByID(a.licenseKey); seat != nil && seat.active(now) && s.State() == registry.Ready {
+	snapshot := s.Snapshot()
+	if seat := snapshot.ByID(a.licenseKey); seat != nil && seat.active(now) && s.StorageState() == registry.Ready {
 		trial := snapshot.Find(trialOf(seat))
 		if trial == nil {
 			trial = seat
 		}
-		if end, refusal := t.expiry(now, trial.Created); refusal == nil && seat.Expires > now && !t.worth(seat.Expires, end) && end >= seat.Expires {
+		// What is asked for again and again is not written for a license that ends little later.
+		end, refusal := t.expiry(now, trial.Created)
+		little := end >= seat.Expires && end-seat.Expires <= int64(t.Valid/time.Second)/100
+		if refusal == nil && seat.Expires > now && little {
 			others := snapshot.Like(hash(seat.key()), func(r *Record) bool {
 				return r.active(now) && r.Account == seat.Account && r.Product == seat.Product
 			})
 			return taken{seat: seat, count: len(others)}, nil
 		}
 	}
-	got, err := change(ctx, s, 1, func(w *work) result[taken] {
+	got, err := s.change(ctx, 1, func(w *registry.Work[Key, Record]) taken {
 		old := w.ByID(a.licenseKey)
 		switch {
 		case old == nil || old.What != seats:
-			return result[taken]{err: errNotFound}
+			return taken{err: errNotFound}
 		case !old.active(w.Now):
-			return result[taken]{err: errNotActive}
+			return taken{err: errNotActive}
 		}
 		trial := w.Get(trialOf(old))
 		if trial == nil {
@@ -276,14 +253,14 @@ func (s *Store) renew(ctx context.Context, t *terms, a *ask) (taken, *sso.Refusa
 		}
 		end, refusal := t.expiry(w.Now, trial.Created)
 		if refusal != nil {
-			return result[taken]{err: refusal}
+			return taken{err: refusal}
 		}
 		seat := *old
 		seat.Checked, seat.Expires, seat.Ends = w.Now, end, end+int64(t.Grace/time.Second)
 		others := w.Like(hash(seat.key()), func(r *Record) bool {
 			return r.active(w.Now) && r.Account == seat.Account && r.Product == seat.Product
 		})
-		return result[taken]{taken{seat: &seat, count: len(others)}, w.Put(&seat)}
+		return taken{seat: &seat, count: len(others), err: w.Put(&seat)}
 	})
 	return got, asRefusal(err)
 }
@@ -291,22 +268,18 @@ func (s *Store) renew(ctx context.Context, t *terms, a *ask) (taken, *sso.Refusa
 // free gives a seat back, at its instance's request.
 func (s *Store) free(ctx context.Context, a *ask, used []*Record) *sso.Refusal {
 	by := uuid.New()
-	_, err := change(ctx, s, 1+len(used), func(w *work) result[bool] {
+	_, err := s.change(ctx, 1+len(used), func(w *registry.Work[Key, Record]) taken {
 		if refusal := unused(w, used, by); refusal != nil {
-			return result[bool]{err: refusal}
+			return taken{err: refusal}
 		}
 		seat := w.ByID(a.licenseKey)
 		if seat == nil || seat.What != seats {
-			return result[bool]{err: errNotFound}
+			return taken{err: errNotFound}
 		}
-		for _, r := range used {
-			mark := *r
-			mark.By, mark.Created = by, w.Now
-			if err := w.Put(&mark); err != nil {
-				return result[bool]{err: err}
-			}
+		if err := put(w, nil, used, by); err != nil {
+			return taken{err: err}
 		}
-		return result[bool]{true, w.Delete(seat.key())}
+		return taken{err: w.Delete(seat.key())}
 	})
 	return asRefusal(err)
 }

@@ -1,6 +1,7 @@
 package activation
 
 import (
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,12 +65,8 @@ type Terms struct {
 
 	// BindInstance makes a license that only the instance with its hardware id takes.
 	BindInstance bool
-}
 
-// terms are Terms made ready.
-type terms struct {
-	Terms
-	within *host.Matcher
+	within *host.Matcher // Hosts, once they are compiled
 }
 
 // Validate says what is wrong with the terms, by the name of the option.
@@ -78,7 +75,8 @@ func (t Terms) Validate() error {
 	return err
 }
 
-func (t Terms) compile() (*terms, error) {
+// compile gives a copy with its defaults, ready to be used.
+func (t Terms) compile() (*Terms, error) {
 	t.Hosts, t.Features = slices.Clone(t.Hosts), slices.Clone(t.Features)
 	t.Limits, t.Enforcement = maps.Clone(t.Limits), maps.Clone(t.Enforcement)
 	if t.Type == "" {
@@ -108,7 +106,8 @@ func (t Terms) compile() (*terms, error) {
 		}
 		patterns = append(patterns, p)
 	}
-	return &terms{t, host.NewMatcher(patterns...)}, nil
+	t.within = host.NewMatcher(patterns...)
+	return &t, nil
 }
 
 func (t *Terms) check() error {
@@ -139,9 +138,9 @@ func (t *Terms) check() error {
 
 // try signs a license as the terms say, so that what cannot be signed is found when the
 // configuration is loaded.
-func (t *terms) try(signer *license.Signer, account string) error {
-	if err := t.CheckKey(signer.Public()); err != nil {
-		return err
+func (t *Terms) try(signer *license.Signer, account string) error {
+	if _, ok := signer.Public().(*rsa.PublicKey); t.Version == 1 && !ok {
+		return errors.New("version 1 is signed by RSA keys only, and the key of `signing` is another: use version 2, or an RSA key")
 	}
 	now := time.Now()
 	seat := &Record{
@@ -165,7 +164,7 @@ var instanceForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // admit decides about what a request asks for, before anybody logs in for it, and gives
 // the hosts of its license.
-func (t *terms) admit(a *ask, now time.Time) (hosts []string, refusal *sso.Refusal) {
+func (t *Terms) admit(a *ask, now time.Time) (hosts []string, refusal *sso.Refusal) {
 	if !t.Until.IsZero() && !now.Before(t.Until) {
 		return nil, errContract
 	}
@@ -192,7 +191,7 @@ func (t *terms) admit(a *ask, now time.Time) (hosts []string, refusal *sso.Refus
 
 // expiry is when a license ends that is handed out now, in Unix seconds; began is when
 // the trial did.
-func (t *terms) expiry(now, began int64) (int64, *sso.Refusal) {
+func (t *Terms) expiry(now, began int64) (int64, *sso.Refusal) {
 	end := now + int64(t.Valid/time.Second)
 	if !t.Until.IsZero() {
 		end = min(end, t.Until.Unix())
@@ -209,17 +208,8 @@ func (t *terms) expiry(now, began int64) (int64, *sso.Refusal) {
 	return end, nil
 }
 
-// worth tells whether a license that ends later is worth being written: what is asked
-// for again and again is not.
-func (t *terms) worth(was, end int64) bool { return end-was > int64(t.Valid/time.Second)/100 }
-
-// checkAfter is when an instance should ask again: well before its license ends.
-func (t *terms) checkAfter(seat *Record) time.Time {
-	return time.Unix(seat.Expires, 0).Add(-t.Valid / 3)
-}
-
 // request is the license of a seat.
-func (t *terms) request(seat *Record, now time.Time) license.Request {
+func (t *Terms) request(seat *Record, now time.Time) license.Request {
 	r := license.Request{
 		Type: t.Type, AllowedHosts: t.Hosts, Features: t.Features, Version: t.Version,
 		Limits: t.Limits, Enforcement: t.Enforcement,

@@ -265,7 +265,7 @@ type Services struct {
 
 	// Activate answers requests for a license in exchange for a login, and about one.
 	// Nil: no login brings one.
-	Activate func(context.Context, activation.Operation, activation.Request) sso.Response
+	Activate func(context.Context, activation.Operation, sso.Request, string, []byte) sso.Response
 
 	// Seats are the instances that have such a license; nil: no login brings one.
 	Seats Seats

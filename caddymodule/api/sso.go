@@ -147,13 +147,10 @@ func (a *API) activation(op activation.Operation) func(*call) error {
 			return nil
 		}
 		c.arriveWithin(0)
-		answer := a.services.Activate(c.r.Context(), op, activation.Request{
-			SSO: sso.Request{
-				Header: c.r.Header, RawQuery: c.r.URL.RawQuery,
-				Authenticate: func(context.Context) *sso.Refusal { return a.judge(c) },
-			},
-			ContentType: c.r.Header.Get("Content-Type"), Body: body,
-		})
+		answer := a.services.Activate(c.r.Context(), op, sso.Request{
+			Header: c.r.Header, RawQuery: c.r.URL.RawQuery,
+			Authenticate: func(context.Context) *sso.Refusal { return a.judge(c) },
+		}, c.r.Header.Get("Content-Type"), body)
 		a.logSSO(answer)
 		writeSSO(c.w, answer)
 		return nil

@@ -33,7 +33,7 @@ type Activations struct {
 	audit  func(api.AuditEntry)
 }
 
-var stores = pool.New((*activation.Store).Destruct)
+var stores = pool.New(func(s *activation.Store) error { return s.Close() })
 
 // takeActivations gives the activations, nil if no account has licenses; they must be
 // released exactly once.
@@ -70,7 +70,7 @@ func takeActivations(c *Config, login *authsso.Service, h Host) (*Activations, e
 
 // attach gives the store this configuration's storage and log.
 func (a *Activations) attach(storage certmagic.Storage, refresh time.Duration) (detach func()) {
-	return a.store.Attach(activation.Host{Storage: storage, Refresh: refresh, Observe: a.notice})
+	return a.store.Attach(registry.Host[activation.Record]{Storage: storage, Refresh: refresh, Observe: a.notice})
 }
 
 // release gives the store back, if it was taken.
@@ -83,7 +83,7 @@ func (a *Activations) release() error {
 
 // State is what operators see of the seats.
 func (a *Activations) State() api.SeatState {
-	state := api.SeatState{Storage: a.store.State(), Taken: []api.SeatCount{}}
+	state := api.SeatState{Storage: a.store.StorageState(), Taken: []api.SeatCount{}}
 	for _, n := range a.store.Active() {
 		state.Taken = append(state.Taken, api.SeatCount{Account: n.Account, Product: n.Product, Taken: n.Taken, Seats: a.seats[n.Account]})
 	}
@@ -167,7 +167,7 @@ func (a *Activations) emit(event string, seat *activation.Record) {
 }
 
 // notice logs what happens to the activations and their storage.
-func (a *Activations) notice(e activation.Event) {
+func (a *Activations) notice(e registry.Event[activation.Record]) {
 	switch e.Kind {
 	case registry.Ended:
 		for _, changed := range e.Changes {
