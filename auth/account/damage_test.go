@@ -44,7 +44,7 @@ func TestDamagedShard(t *testing.T) {
 			e.Set(key, damage(e.Value(key)))
 
 			n := start(t, e.Node(), registry.Options{}).loaded(t)
-			eventually(t, "the damage is told", func() bool { return len(n.kinds(registry.Damaged)) > 0 })
+			eventually(t, "the damage is reported", func() bool { return len(n.kinds(registry.Damaged)) > 0 })
 			damaged := n.kinds(registry.Damaged)
 			if len(damaged) != 1 || damaged[0].Record != key || !strings.Contains(damaged[0].Err.Error(), key) {
 				t.Fatalf("reported %+v; want %s", damaged, key)
@@ -214,14 +214,14 @@ func TestDamagedRevisionIsMended(t *testing.T) {
 				if !known {
 					n = start(t, e.Node(), registry.Options{}).loaded(t)
 				}
-				eventually(t, "it is told", func() bool { return len(n.kinds(registry.Damaged)) == 1 })
+				eventually(t, "it is reported", func() bool { return len(n.kinds(registry.Damaged)) == 1 })
 				time.Sleep(80 * refresh) // more than twice what passes between two looks for lost records
 				if !bytes.Equal(e.Value(revisionRecord), e.Value(copyRecord)) {
 					t.Error("record and copy differ")
 				}
 				holds(t, start(t, e.Node(), registry.Options{}).loaded(t), numbered("sa", 40))
 				if len(n.kinds(registry.Mended)) != 1 {
-					t.Error("nobody was told that it is well again")
+					t.Error("it was not reported that it is well again")
 				}
 			})
 		}

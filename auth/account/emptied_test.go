@@ -57,9 +57,9 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 					if a, _ := running.Get("sa-0007"); a.State(time.Now()) != account.Inactive {
 						t.Error("switched on again")
 					}
-					told := running.kinds(registry.Unavailable)
-					if last := told[len(told)-1]; last.StorageState != registry.Diverged || !errors.Is(last.Err, account.ErrDiverged) {
-						t.Errorf("told %+v", last)
+					reported := running.kinds(registry.Unavailable)
+					if last := reported[len(reported)-1]; last.StorageState != registry.Diverged || !errors.Is(last.Err, account.ErrDiverged) {
+						t.Errorf("reported %+v", last)
 					}
 
 					want := known
@@ -144,7 +144,7 @@ func TestBackInTime(t *testing.T) {
 			}
 		}
 		if only == nil { // the observer hears of it a moment after it is written
-			eventually(t, "it is told", func() bool { return len(reader.kinds(registry.Older)) > 0 })
+			eventually(t, "it is reported", func() bool { return len(reader.kinds(registry.Older)) > 0 })
 		}
 	}
 }
@@ -234,7 +234,7 @@ func TestLostRecordsAreHealed(t *testing.T) {
 					t.Errorf("%s is another", key)
 				}
 			}
-			eventually(t, "it is told", func() bool { told := n.kinds(registry.Healed); return len(told) == 1 && told[0].Records > 20 })
+			eventually(t, "it is reported", func() bool { healed := n.kinds(registry.Healed); return len(healed) == 1 && healed[0].Records > 20 })
 			holds(t, start(t, e.Node(), registry.Options{}).loaded(t), numbered("sa", 137))
 			e.Wipe()
 			eventually(t, "an emptied storage is no such thing", func() bool { return n.StorageState() == registry.Emptied })

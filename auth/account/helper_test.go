@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // cleanups are done when all tests and benchmarks have ended.
 var cleanups []func()
 
-// node is one process's registry, with what it told its observer.
+// node is one process's registry, with what it reported to its observer.
 type node struct {
 	*account.Registry
 	mu     sync.Mutex

@@ -9,28 +9,30 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // appendLine writes an account as a line of JSON, so that a person can read it. What
 // follows from the subject is left out. The same account always makes the same bytes.
 func appendLine(b []byte, a *Account) []byte {
-	b = appendText(append(b, `{"subject":`...), a.Subject())
+	b = registry.AppendText(append(b, `{"subject":`...), a.Subject())
 	if name := a.Name(); name != "" {
-		b = appendText(append(b, `,"name":`...), name)
+		b = registry.AppendText(append(b, `,"name":`...), name)
 	}
 	t := a.traits.Value()
-	b = appendText(append(b, `,"issuer":`...), t.issuer)
+	b = registry.AppendText(append(b, `,"issuer":`...), t.issuer)
 	if t.identifier != "" {
-		b = appendText(append(b, `,"identifier":`...), t.identifier)
+		b = registry.AppendText(append(b, `,"identifier":`...), t.identifier)
 	}
 	if t.by != ByEither {
-		b = appendText(append(b, `,"by":`...), string(t.by))
+		b = registry.AppendText(append(b, `,"by":`...), string(t.by))
 	}
 	if groups := t.groups; groups != "" {
 		b = append(b, `,"groups":`...)
 		separator := byte('[')
 		for g := range strings.SplitSeq(groups, "\n") {
-			b = appendText(append(b, separator), g)
+			b = registry.AppendText(append(b, separator), g)
 			separator = ','
 		}
 		b = append(b, ']')
@@ -50,14 +52,6 @@ func appendLine(b []byte, a *Account) []byte {
 		}
 	}
 	return append(b, '}')
-}
-
-func appendText(b []byte, s string) []byte {
-	b, err := jsontext.AppendQuote(b, s)
-	if err != nil {
-		panic(err) // accounts hold valid UTF-8 only
-	}
-	return b
 }
 
 // shardLine is the line of an account. The texts stay as they are written, so
@@ -103,12 +97,12 @@ func (r *lineReader) read(line []byte) (*Account, error) {
 		return nil, errLineForm
 	}
 	a := &Account{expires: l.Expires, created: l.Created, updated: l.Updated}
-	text, err := appendUnquoted(r.text[:0], l.Subject)
-	if err != nil {
-		return nil, err
+	text, err := registry.AppendUnquoted(r.text[:0], l.Subject)
+	if err == nil {
+		text, err = registry.AppendUnquoted(append(text, '\n'), l.Name)
 	}
-	if text, err = appendUnquoted(append(text, '\n'), l.Name); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errLineForm
 	}
 	r.text, a.text = text, string(text)
 	if a.traits, err = r.readTraits(); err != nil {
@@ -127,17 +121,6 @@ func (r *lineReader) read(line []byte) (*Account, error) {
 		r.plain = a.Subject()
 	}
 	return a, nil
-}
-
-func appendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
-	if len(v) == 0 {
-		return b, nil // it was left out
-	}
-	b, err := jsontext.AppendUnquote(b, v)
-	if err != nil {
-		return b, errLineForm
-	}
-	return b, nil
 }
 
 // readTraits looks the line's traits up as they are written, and makes them only

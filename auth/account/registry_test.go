@@ -273,7 +273,7 @@ func TestExpiry(t *testing.T) {
 	if soon.State(c.Now()) != account.Expired || soon.State(c.Now().Add(-time.Second)) != account.Active {
 		t.Error("expiry is not at the second")
 	}
-	eventually(t, "its lapse is told", func() bool { return len(n.kinds(registry.Ended)) == 1 })
+	eventually(t, "its end is reported", func() bool { return len(n.kinds(registry.Ended)) == 1 })
 	if lapsed := n.kinds(registry.Ended)[0].Changes; len(lapsed) != 1 || lapsed[0].Record().Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
 		t.Errorf("lapsed are %+v", lapsed)
 	}
@@ -281,7 +281,7 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("counts are %+v", got)
 	}
 	c.add(100 * time.Hour)
-	eventually(t, "the next lapse is told", func() bool { return len(n.kinds(registry.Ended)) == 2 })
+	eventually(t, "the next end is reported", func() bool { return len(n.kinds(registry.Ended)) == 2 })
 }
 
 func TestExportImportRoundTrip(t *testing.T) {

@@ -10,33 +10,26 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
 // appendLine writes a revocation as a line of JSON. The same one always makes the
 // same bytes.
 func appendLine(b []byte, r *Revocation) []byte {
 	t := r.traits.Value()
-	b = appendText(append(b, '{'), string(t.target), r.Name())
-	b = appendText(append(b, ','), "issuer", t.issuer)
+	b = registry.AppendText(append(append(append(b, `{"`...), t.target...), `":`...), r.Name())
+	b = registry.AppendText(append(b, `,"issuer":`...), t.issuer)
 	if t.by != "" {
-		b = appendText(append(b, ','), "by", t.by)
+		b = registry.AppendText(append(b, `,"by":`...), t.by)
 	}
 	if reason := r.Reason(); reason != "" {
-		b = appendText(append(b, ','), "reason", reason)
+		b = registry.AppendText(append(b, `,"reason":`...), reason)
 	}
 	b = strconv.AppendInt(append(b, `,"before":`...), r.before, 10)
 	b = strconv.AppendInt(append(b, `,"created":`...), r.created, 10)
 	b = strconv.AppendInt(append(b, `,"expires":`...), r.expires, 10)
 	return append(b, '}')
-}
-
-func appendText(b []byte, member, s string) []byte {
-	b = append(append(append(b, '"'), member...), '"', ':')
-	b, err := jsontext.AppendQuote(b, s)
-	if err != nil {
-		panic(err) // revocations hold valid UTF-8 only
-	}
-	return b
 }
 
 // line is the line of a revocation.
@@ -89,12 +82,12 @@ func (r *lineReader) read(written []byte) (*Revocation, error) {
 	if made.traits, err = r.readTraits(target); err != nil {
 		return nil, err
 	}
-	text, err := appendUnquoted(r.text[:0], name)
-	if err != nil {
-		return nil, err
+	text, err := registry.AppendUnquoted(r.text[:0], name)
+	if err == nil {
+		text, err = registry.AppendUnquoted(append(text, '\n'), l.Reason)
 	}
-	if text, err = appendUnquoted(append(text, '\n'), l.Reason); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errForm
 	}
 	r.text, made.text = text, string(text)
 	if strings.Count(made.text, "\n") != 1 {
@@ -132,13 +125,10 @@ func (r *lineReader) readTraits(target Target) (made unique.Handle[traits], err 
 	if known, ok := r.known[string(r.key)]; ok {
 		return known, nil
 	}
-	issuer, err := appendUnquoted(nil, l.Issuer)
-	if err != nil {
-		return made, err
-	}
-	by, err := appendUnquoted(nil, l.By)
-	if err != nil {
-		return made, err
+	issuer, err := registry.AppendUnquoted(nil, l.Issuer)
+	by, wrong := registry.AppendUnquoted(nil, l.By)
+	if err != nil || wrong != nil {
+		return made, errForm
 	}
 	if err := checkText("issuer", string(issuer), 1, maxIssuer); err != nil {
 		return made, err
@@ -151,15 +141,4 @@ func (r *lineReader) readTraits(target Target) (made unique.Handle[traits], err 
 		r.known[string(r.key)] = made
 	}
 	return made, nil
-}
-
-func appendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
-	if len(v) == 0 {
-		return b, nil // it was left out
-	}
-	b, err := jsontext.AppendUnquote(b, v)
-	if err != nil {
-		return b, errForm
-	}
-	return b, nil
 }

@@ -171,7 +171,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestNodes: what one node was told holds on all, over an emptied storage and
+// TestNodes: what was revoked on one node holds on all, over an emptied storage and
 // restarts.
 func TestNodes(t *testing.T) {
 	t.Parallel()
@@ -203,7 +203,7 @@ func TestKilledRightAfter(t *testing.T) {
 		folder := t.TempDir()
 		writer := exec.Command(os.Args[0])
 		writer.Env = append(os.Environ(), writerFolder+"="+folder)
-		told, err := writer.StdoutPipe()
+		output, err := writer.StdoutPipe()
 		if err == nil {
 			err = writer.Start()
 		}
@@ -211,9 +211,9 @@ func TestKilledRightAfter(t *testing.T) {
 			t.Fatal(err)
 		}
 		acknowledged := make([]byte, 3) // a byte for each
-		_, err = told.Read(acknowledged[:1])
+		_, err = output.Read(acknowledged[:1])
 		if err == nil {
-			_, err = told.Read(acknowledged[:1])
+			_, err = output.Read(acknowledged[:1])
 		}
 		_ = writer.Process.Kill()
 		if _ = writer.Wait(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
 
@@ -218,6 +219,24 @@ func (k *Kind[K, R]) parse(i int, record []byte, old *shard[K, R]) (*shard[K, R]
 		return nil, errors.New("something follows the last line")
 	}
 	return newShard(k, records, head.Seq, head.Revision, digest), nil
+}
+
+// AppendText appends a text, which must be valid UTF-8, to a line, for [Kind.Append].
+func AppendText(b []byte, s string) []byte {
+	b, err := jsontext.AppendQuote(b, s)
+	if err != nil {
+		panic(err) // records hold valid UTF-8 only
+	}
+	return b
+}
+
+// AppendUnquoted appends what a text of a line says, for [Kind.Reader]; nothing if it
+// was left out.
+func AppendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
+	if len(v) == 0 {
+		return b, nil
+	}
+	return jsontext.AppendUnquote(b, v)
 }
 
 // EncodeShard makes the record that storage holds of some records, for the tests of a

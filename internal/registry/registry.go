@@ -69,7 +69,7 @@ const (
 	DefaultWriteLimit = 15 * time.Second
 )
 
-// Host is what the running configuration lends a registry.
+// Host is what the running configuration gives a registry to use.
 type Host[R any] struct {
 	// Storage keeps the records; every certmagic.Storage is one. nil: nothing is
 	// ever loaded or written.

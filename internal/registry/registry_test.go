@@ -113,7 +113,7 @@ func TestLastPlaceIsGivenOnce(t *testing.T) {
 		t.Errorf("asked for again: %v, %v", again, err)
 	}
 	if given := int(given.Load()); given < room {
-		t.Errorf("%d were told that they have a place", given)
+		t.Errorf("%d have a place, as they were answered", given)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestLookUpAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestEndedLeave: records that are over are told of by each node, and removed by one.
+// TestEndedLeave: records that are over are reported by each node, and removed by one.
 func TestEndedLeave(t *testing.T) {
 	t.Parallel()
 	leaving := items
@@ -140,10 +140,10 @@ func TestEndedLeave(t *testing.T) {
 	var now atomic.Int64
 	now.Store(1_800_000_000)
 	opts := Options{Now: func() time.Time { return time.Unix(now.Load(), 0) }, Retire: time.Millisecond}
-	var told atomic.Int32
+	var reported atomic.Int32
 	observe := func(ev Event[item]) {
 		if ev.Kind == Ended {
-			told.Add(int32(len(ev.Changes)))
+			reported.Add(int32(len(ev.Changes)))
 		}
 	}
 	nodes := []*Registry[itemKey, item]{start(t, leaving, e.Node(), opts, observe), start(t, leaving, e.Node(), opts, observe)}
@@ -156,7 +156,7 @@ func TestEndedLeave(t *testing.T) {
 			t.Errorf("left are %v", left)
 		}
 	}
-	eventually(t, "both nodes told of both", func() bool { return told.Load() == 4 })
+	eventually(t, "both nodes reported of both", func() bool { return reported.Load() == 4 })
 	staying := start(t, items, faultstorage.New(faultstorage.Faults{}).Node(), opts, nil)
 	put(t, staying, named("stay", 3)...)
 	for range 20 {

@@ -19,7 +19,7 @@ type revision struct {
 	// ID is random, so that two writers never make the same revision.
 	ID string `json:"id"`
 	// Root is the id of the first revision, so that a registry that is begun anew can
-	// be told from this one. It is empty in what older versions wrote.
+	// be distinguished from this one. It is empty in what older versions wrote.
 	Root string `json:"root,omitempty"`
 	// History holds the ids before this one, the latest first. It tells a node
 	// whether what it knows is in this revision.

@@ -119,7 +119,7 @@ func check(t *rapid.T, s *shard[itemKey, item], model map[itemKey]*item) {
 	}
 }
 
-// TestItemsOfOneHash: records whose hashes are alike are told apart by the key.
+// TestItemsOfOneHash: records whose hashes are alike are distinguished by the key.
 func TestItemsOfOneHash(t *testing.T) {
 	for _, h := range []uint64{0, 42, 1<<64 - 1} {
 		of := items

@@ -14,23 +14,23 @@ import (
 // counter is an owner: it outlives configurations, and keeps a number of things in
 // the storage of the one that runs.
 type counter struct {
-	leases storage.Leases[lent]
+	leases storage.Leases[given]
 	events storage.Mailbox[string]
 	ctx    context.Context // ends with the owner
 	mu     sync.Mutex
 	things int
 }
 
-// lent is what a configuration lends beside its storage.
-type lent struct {
+// given is what a configuration has beside its storage.
+type given struct {
 	observe func(string)
 }
 
 func (c *counter) attach(s storage.Storage, observe func(string)) (detach func()) {
-	return c.leases.Attach(c.ctx, storage.NewClient(s, 0), lent{observe}).Detach
+	return c.leases.Attach(c.ctx, storage.NewClient(s, 0), given{observe}).Detach
 }
 
-// observer is who is told now.
+// observer is who observes now.
 func (c *counter) observer() (func(string), bool) {
 	lease := c.leases.Newest()
 	if lease == nil {

@@ -18,7 +18,7 @@ func TestMailboxOrder(t *testing.T) {
 	}
 	box.Deliver(newest)
 	if got != nil {
-		t.Error("told though nobody is there")
+		t.Error("reported though nobody is there")
 	}
 	there = true
 	box.Deliver(newest)
@@ -30,11 +30,11 @@ func TestMailboxOrder(t *testing.T) {
 	got = nil
 	box.Deliver(newest)
 	if got != nil {
-		t.Errorf("%v is told, though a configuration that does not observe was there", got)
+		t.Errorf("%v is reported, though a configuration that does not observe was there", got)
 	}
 }
 
-// TestMailboxOneAtATime: whoever delivers, events are told one after the other, in
+// TestMailboxOneAtATime: whoever delivers, events are reported one after the other, in
 // order, and nobody who notes one waits for the observer.
 func TestMailboxOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestMailboxOneAtATime(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(got, want) {
-			t.Errorf("told %v", got)
+			t.Errorf("reported %v", got)
 		}
 	})
 }
