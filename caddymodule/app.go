@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/sso"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/stream"
 )
 
 // appID is the app's module ID, and its name in a configuration's apps.
@@ -182,7 +183,7 @@ func (a *App) attach() bool {
 // configuration that runs. One that is starting may not get that far, and one that
 // stops has made room for the next, so their own rules count only where none runs.
 func (a *App) recheckStreams() {
-	streams.recheck(func() *auth.Registration {
+	stream.Recheck(func() *auth.Registration {
 		if running, err := runningApp(); err == nil {
 			return running.authenticator.registration
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/stream"
 )
 
 // BearerAuth lets in only requests that carry a good bearer token (RFC 6750) of
@@ -244,7 +245,7 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		setNonce(w.Header(), verdict.Nonce)
 	}
 	b.authenticator.meters.outcome(r, verdict.Issuer, caller, nil)
-	return serveGuarded(w, r, next, caller, b.Cut == cutAll)
+	return stream.Serve(w, r, next, caller, b.Cut == cutAll)
 }
 
 // admit tells the rest of the chain who is calling, and the upstream if the rules

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/stream"
 )
 
 // These checks come before the token is looked at. They rely on what a client cannot
@@ -80,11 +81,11 @@ func checkProtocol(r *http.Request, identity bool, allowed []string) *auth.Refus
 func checkUpgrade(r *http.Request, allowed []string) *auth.Refusal {
 	asked := r.Header["Upgrade"]
 	if r.Method == http.MethodConnect {
-		if asked = extendedProtocol(r); len(asked) == 0 {
+		if asked = stream.ExtendedProtocol(r); len(asked) == 0 {
 			asked = []string{"connect"}
 		}
 	}
-	if len(asked) == 0 || isWebSocket(asked) {
+	if len(asked) == 0 || stream.IsWebSocket(asked) {
 		return nil
 	}
 	for _, protocol := range allowed {
@@ -93,24 +94,6 @@ func checkUpgrade(r *http.Request, allowed []string) *auth.Refusal {
 		}
 	}
 	return auth.ErrProtocol
-}
-
-// isWebSocket tells whether a protocol's name, given in exactly one field, is that
-// of WebSocket.
-func isWebSocket(fields []string) bool {
-	return len(fields) == 1 && strings.EqualFold(strings.TrimSpace(fields[0]), "websocket")
-}
-
-// extendedProtocol is what an extended CONNECT asks for (RFC 8441, RFC 9220), in
-// the two places where the servers of HTTP/2 and HTTP/3 put it.
-func extendedProtocol(r *http.Request) []string {
-	if fields := r.Header[":protocol"]; len(fields) > 0 {
-		return fields
-	}
-	if r.ProtoMajor == 3 && !strings.HasPrefix(r.Proto, "HTTP/") {
-		return []string{r.Proto}
-	}
-	return nil
 }
 
 // checkSite refuses a token from a cookie where a page of another site, which is none

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/gatehouse-proxy/gatehouse/caddymodule"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/stream"
 )
 
 func init() {
@@ -75,7 +75,7 @@ http://SITE {
 		t.Errorf("got %q, want what was sent and the end", got)
 	}
 	cutInTime(t, expiry)
-	eventually(t, "the stream is forgotten", func() bool { return caddymodule.OpenStreams() == 0 })
+	eventually(t, "the stream is forgotten", func() bool { return stream.Open() == 0 })
 }
 
 // silentStream is a handler that begins an event stream with a flush alone and

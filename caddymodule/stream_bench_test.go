@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/stream"
 )
 
 // BenchmarkGuard is what watching a response adds to it: nothing but the guard
@@ -25,7 +27,7 @@ func BenchmarkGuard(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				*r = *r.WithContext(outer)
-				if err := serveGuarded(w, r, answer, caller, false); err != nil {
+				if err := stream.Serve(w, r, answer, caller, false); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package caddymodule
+package stream
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ import (
 type stream struct {
 	caller *auth.Principal
 	cancel func()
-	kind   streamKind
+	kind   kind
 	frames frames // that were sent, as far as its kind has any
 	cut    atomic.Pointer[auth.Refusal]
 
@@ -87,48 +87,55 @@ func (s *stream) disarm() {
 	}
 	s.ended = true
 	s.timer.Stop()
-	streams.remove(s)
+	open.remove(s)
 }
 
-// streams are those that are open now, over all configurations.
-var streams = streamSet{open: make(map[*stream]struct{})}
+// open are the streams that are open now, over all configurations.
+var open = openStreams{all: make(map[*stream]struct{})}
 
-// streamSet finds the streams of callers who are no longer let in.
-type streamSet struct {
+// openStreams finds the streams of callers who are no longer let in.
+type openStreams struct {
 	mu           sync.Mutex
-	open         map[*stream]struct{}
+	all          map[*stream]struct{}
 	registration *auth.Registration // that of the last recheck; nil until there is one
 }
 
 // add takes a stream in, and gives the refusal if its caller's account was
 // changed between the look at the token and now.
-func (set *streamSet) add(s *stream) *auth.Refusal {
-	set.mu.Lock()
-	set.open[s] = struct{}{}
-	registration := set.registration
-	set.mu.Unlock()
+func (o *openStreams) add(s *stream) *auth.Refusal {
+	o.mu.Lock()
+	o.all[s] = struct{}{}
+	registration := o.registration
+	o.mu.Unlock()
 	return refusalNow(registration, s.caller)
 }
 
-func (set *streamSet) remove(s *stream) {
-	set.mu.Lock()
-	defer set.mu.Unlock()
-	delete(set.open, s)
+func (o *openStreams) remove(s *stream) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.all, s)
 }
 
-// recheck cuts the streams of callers who are no longer let in. Who judges is asked
+// Recheck cuts the open streams of callers who are no longer let in. Who judges is asked
 // under the lock, so that of two rechecks the last knows the newest.
-func (set *streamSet) recheck(current func() *auth.Registration) {
-	set.mu.Lock()
+func Recheck(current func() *auth.Registration) {
+	open.mu.Lock()
 	registration := current()
-	set.registration = registration
-	all := slices.Collect(maps.Keys(set.open))
-	set.mu.Unlock()
+	open.registration = registration
+	all := slices.Collect(maps.Keys(open.all))
+	open.mu.Unlock()
 	for _, s := range all {
 		if refusal := refusalNow(registration, s.caller); refusal != nil {
 			s.end(refusal)
 		}
 	}
+}
+
+// Open is how many streams are watched.
+func Open() int {
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	return len(open.all)
 }
 
 // refusalNow gives the refusal of a caller who was let in and would not be now. A

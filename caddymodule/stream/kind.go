@@ -1,30 +1,32 @@
-package caddymodule
+package stream
 
 import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
-// streamKind is what a response's head says of the response: whether it is a
+// kind is what a response's head says of the response: whether it is a
 // stream, and by which words one that is cut can end.
-type streamKind int
+type kind int
 
 const (
-	ordinary      streamKind = iota
-	brokenStream             // has no words for its end, and must not look whole
-	eventStream              // is endless; any end is one
-	tunnelStream             // another protocol on the connection
-	webSocket                // RFC 6455
-	grpcStream               // ends by trailers
-	grpcWebStream            // ends by trailers in its body
-	connectStream            // Connect's streaming types, which end by an envelope
+	ordinary      kind = iota
+	brokenStream       // has no words for its end, and must not look whole
+	eventStream        // is endless; any end is one
+	tunnelStream       // another protocol on the connection
+	webSocket          // RFC 6455
+	grpcStream         // ends by trailers
+	grpcWebStream      // ends by trailers in its body
+	connectStream      // Connect's streaming types, which end by an envelope
 )
 
-func kindOfType(contentType string) streamKind {
+func kindOfType(contentType string) kind {
 	switch respond.BaseType(contentType) {
 	case "text/event-stream", "multipart/x-mixed-replace":
 		return eventStream
@@ -42,7 +44,7 @@ func kindOfType(contentType string) streamKind {
 
 // lastWords are what ends a stream that is cut between two of its frames; nil
 // where there is no such thing.
-func (k streamKind) lastWords(why *auth.Refusal) []byte {
+func (k kind) lastWords(why *auth.Refusal) []byte {
 	switch k {
 	case webSocket:
 		const policyViolation = 1008 // RFC 6455, section 7.4.1
@@ -74,14 +76,14 @@ func envelope(flags byte, message []byte) []byte {
 // frames follows the frames that were sent, to know whether the last is whole.
 type frames struct {
 	// measure gives the size of a frame's head and of what follows it; the
-	// head's is larger than what there is of it until that can be told.
+	// head's is larger than what there is of it until that can be said.
 	measure func(head []byte) (size int, payload uint64)
 	head    [14]byte // as far as it was sent
 	sent    int
 	left    uint64
 }
 
-func (k streamKind) frames() frames {
+func (k kind) frames() frames {
 	switch k {
 	case webSocket:
 		return frames{measure: measureWebSocket}
@@ -150,4 +152,22 @@ func measureEnvelope(head []byte) (size int, payload uint64) {
 		return 5, 0
 	}
 	return 5, uint64(binary.BigEndian.Uint32(head[1:]))
+}
+
+// IsWebSocket tells whether a protocol's name, given in exactly one field, is that
+// of WebSocket.
+func IsWebSocket(fields []string) bool {
+	return len(fields) == 1 && strings.EqualFold(strings.TrimSpace(fields[0]), "websocket")
+}
+
+// ExtendedProtocol is what an extended CONNECT asks for (RFC 8441, RFC 9220), in
+// the two places where the servers of HTTP/2 and HTTP/3 put it.
+func ExtendedProtocol(r *http.Request) []string {
+	if fields := r.Header[":protocol"]; len(fields) > 0 {
+		return fields
+	}
+	if r.ProtoMajor == 3 && !strings.HasPrefix(r.Proto, "HTTP/") {
+		return []string{r.Proto}
+	}
+	return nil
 }

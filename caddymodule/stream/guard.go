@@ -1,4 +1,5 @@
-package caddymodule
+// Package stream cuts responses that last longer than the check of their caller's token.
+package stream
 
 import (
 	"bufio"
@@ -36,9 +37,9 @@ type guard struct {
 	stream   *stream // nil for an ordinary response
 }
 
-// serveGuarded calls the next handler, and cuts its response at the caller's
-// deadline if it is one to be cut.
-func serveGuarded(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, caller *auth.Principal, cutAll bool) error {
+// Serve calls the next handler, and cuts its response at the caller's deadline if it is
+// one to be cut: a stream, or any with cutAll.
+func Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, caller *auth.Principal, cutAll bool) error {
 	if outer, ok := r.Context().(*guardContext); ok { // of another bearer_auth, for the same caller
 		outer.guard.cutAll = outer.guard.cutAll || cutAll
 		return next.ServeHTTP(w, r)
@@ -132,14 +133,14 @@ func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // arm begins to wait for the deadline.
-func (g *guard) arm(kind streamKind) {
-	s := &stream{caller: g.caller, cancel: g.context.cancel, kind: kind, frames: kind.frames()}
+func (g *guard) arm(kind kind) {
+	s := &stream{caller: g.caller, cancel: func() { g.context.cancelable().cancel() }, kind: kind, frames: kind.frames()}
 	g.stream = s
 	g.limitWrites(g.caller.Deadline().Add(unblockAfter))
 	s.mu.Lock()
 	s.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { s.end(auth.ErrExpired) })
 	s.mu.Unlock()
-	if refusal := streams.add(s); refusal != nil {
+	if refusal := open.add(s); refusal != nil {
 		s.end(refusal)
 	}
 }
@@ -226,8 +227,6 @@ func (c *guardContext) current() context.Context {
 	return c.Context
 }
 
-func (c *guardContext) cancel() { c.cancelable().cancel() }
-
 // Done is closed when the request ends, or its stream is cut.
 func (c *guardContext) Done() <-chan struct{} { return c.cancelable().Done() }
 
@@ -239,16 +238,16 @@ func (c *guardContext) Err() error { return c.current().Err() }
 func (c *guardContext) Value(key any) any { return c.current().Value(key) }
 
 // kindOf reads the head of a response.
-func (g *guard) kindOf(status int) streamKind {
+func (g *guard) kindOf(status int) kind {
 	header := g.Header()
 	switch {
 	case status == http.StatusSwitchingProtocols:
-		if isWebSocket(header["Upgrade"]) {
+		if IsWebSocket(header["Upgrade"]) {
 			return webSocket
 		}
 		return tunnelStream
 	case g.connect && status < http.StatusMultipleChoices:
-		if isWebSocket(extendedProtocol(g.request)) {
+		if IsWebSocket(ExtendedProtocol(g.request)) {
 			return webSocket
 		}
 		return tunnelStream
