@@ -103,7 +103,13 @@ func newAPI(p apiParts) (*api.API, error) {
 		Signed:       active.NewRecord(p.storage, active.Options{}),
 		OnSigned: func(actor string, e active.Entry) {
 			signing.Count(e.License.Payload.Type)
-			p.events.Emit(events.LicenseSigned, func() map[string]any { return signedData(actor, e) })
+			p.events.Emit(events.LicenseSigned, func() map[string]any {
+				p := &e.License.Payload
+				return map[string]any{
+					"actor": actor, "id": e.ID, "key_id": e.KeyID, "type": string(p.Type),
+					"allowed_hosts": p.AllowedHosts, "description": p.Description, "expire_at": p.ExpireAt,
+				}
+			})
 		},
 	}
 	if p.signing != nil && p.signing.Group != "" {
@@ -129,15 +135,6 @@ func newAPI(p apiParts) (*api.API, error) {
 		services.Authenticate, err = p.authenticate(issuer)
 	}
 	return api.New(services), err
-}
-
-// signedData is what the event says of a license that was signed here, and by whom.
-func signedData(actor string, e active.Entry) map[string]any {
-	p := &e.License.Payload
-	return map[string]any{
-		"actor": actor, "id": e.ID, "key_id": e.KeyID, "type": string(p.Type),
-		"allowed_hosts": p.AllowedHosts, "description": p.Description, "expire_at": p.ExpireAt,
-	}
 }
 
 // auditing writes lines of the audit log.

@@ -22,7 +22,7 @@ import (
 // an issuer configured in the app gatehouse, from a caller whom the rules below
 // let in. Others are refused with a challenge that says why.
 //
-// Who was let in is told to other handlers by the placeholders
+// Other handlers find who was let in by the placeholders
 // `{http.auth.user.id}` (the subject), and under the same prefix `kind`,
 // `issuer`, `client_id`, `name`, `email`, `groups`, `scopes`, `token_id`,
 // `expires_at`, `bound`, `key` and `claims.<path>`; and to the upstream by the headers
@@ -218,7 +218,12 @@ func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		admitAnonymous(r)
 		return next.ServeHTTP(w, r)
 	}
-	token, dpop, refusal := "", false, checkProtocol(r, len(b.Headers) > 0, b.Upgrade)
+	var token string
+	var dpop bool
+	var refusal *auth.Refusal
+	if len(b.Headers) > 0 {
+		refusal = checkUpgrade(r, b.Upgrade)
+	}
 	if refusal == nil {
 		token, dpop, refusal = findToken(r, b.TokenFrom, b.CookieOrigins)
 	}

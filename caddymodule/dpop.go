@@ -281,18 +281,15 @@ func (n *neighbours) look(ctx context.Context) {
 		switch {
 		case known && before != read[key]:
 			others++
-		case known && isLeftBehind(text):
-			_ = n.client.Delete(ctx, key)
+		case known:
+			var left nodeRecord
+			if json.Unmarshal(text, &left) != nil || time.Since(left.At) > nodesForget { // its node is gone
+				_ = n.client.Delete(ctx, key)
+			}
 		}
 	}
 	n.seen = read
 	if n.others.Swap(others) == 0 && others > 0 {
 		n.found(int(others))
 	}
-}
-
-// isLeftBehind tells whether a record was written so long ago that its node is gone.
-func isLeftBehind(text []byte) bool {
-	var r nodeRecord
-	return json.Unmarshal(text, &r) != nil || time.Since(r.At) > nodesForget
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -127,7 +128,13 @@ func (p *placement) routes(list []any, f flow, around []string) (ran bool) {
 
 // matchers looks at the matchers of a route.
 func (p *placement) matchers(sets any, f flow, at []string) {
-	if !f.ran && usesPrincipal(sets) {
+	asked := false
+	eachObject(sets, func(set map[string]any) {
+		_, named := set["principal"]
+		expression, written := set["expression"]
+		asked = asked || named || written && principalCall.MatchString(fmt.Sprint(expression))
+	})
+	if !f.ran && asked {
 		p.mistake(at, "principal: no bearer_auth stands in front of it: put it behind one, inside a `route` block if the directive of the matcher sorts before bearer_auth")
 	}
 	eachText(sets, func(text string) { p.text(text, f, true, at) })
@@ -136,7 +143,7 @@ func (p *placement) matchers(sets any, f flow, at []string) {
 // handler looks at one handler, and tells whether a caller may be known behind it.
 func (p *placement) handler(handler map[string]any, f flow, around []string) (ran bool) {
 	name, _ := handler["handler"].(string)
-	at := append(slices.Clone(around), directiveOf(name))
+	at := append(slices.Clone(around), cmp.Or(directives[name], name))
 	inner := maps.Clone(handler)
 	switch name {
 	case "bearer_auth": // its header values are checked where they are read
@@ -232,16 +239,8 @@ var knownHandlers = []string{
 	"bearer_auth", "gatehouse_api", "gatehouse_identity_headers", "gatehouse_resource_metadata", "require_license",
 }
 
-// directiveOf is what a handler is called in a Caddyfile.
-func directiveOf(handler string) string {
-	switch handler {
-	case "static_response":
-		return "respond"
-	case "headers":
-		return "header"
-	}
-	return handler
-}
+// directives are the names in a Caddyfile of handlers that have another one in JSON.
+var directives = map[string]string{"static_response": "respond", "headers": "header"}
 
 // inRoute adds the hosts and paths that a route takes to a place; hosts say more than
 // the server's name.
@@ -263,12 +262,3 @@ func inRoute(around []string, route map[string]any) []string {
 
 // principalCall is the matcher in an expression.
 var principalCall = regexp.MustCompile(`\bprincipal\(`)
-
-func usesPrincipal(matchers any) (found bool) {
-	eachObject(matchers, func(set map[string]any) {
-		_, named := set["principal"]
-		expression, written := set["expression"]
-		found = found || named || written && principalCall.MatchString(fmt.Sprint(expression))
-	})
-	return found
-}

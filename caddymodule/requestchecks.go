@@ -66,18 +66,9 @@ func stripPreflight(header http.Header) {
 	}
 }
 
-// checkProtocol refuses, where headers tell the upstream who is calling, to hand on
-// a request for another protocol than WebSocket: what is sent after the switch passes
-// neither the cleaning of such headers nor any rule.
-func checkProtocol(r *http.Request, identity bool, allowed []string) *auth.Refusal {
-	if !identity {
-		return nil
-	}
-	return checkUpgrade(r, allowed)
-}
-
-// checkUpgrade refuses a request for a protocol that is neither WebSocket nor
-// allowed.
+// checkUpgrade refuses a request for a protocol that is neither WebSocket nor allowed.
+// It is asked where headers tell the upstream who is calling: what is sent after the
+// switch passes neither the cleaning of such headers nor any rule.
 func checkUpgrade(r *http.Request, allowed []string) *auth.Refusal {
 	asked := r.Header["Upgrade"]
 	if r.Method == http.MethodConnect {
@@ -101,22 +92,14 @@ func checkUpgrade(r *http.Request, allowed []string) *auth.Refusal {
 // whoever asks. What only reads is left to CORS, which keeps the answer from the
 // page; what changes something, and a WebSocket, which CORS does not cover, is not.
 func checkSite(r *http.Request, origins []string) *auth.Refusal {
-	if !mayChange(r) || fromThisSite(r) {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+	if reads && len(r.Header["Upgrade"]) == 0 && !overridesMethod(r.Header) || fromThisSite(r) {
 		return nil
 	}
 	if origin := r.Header["Origin"]; len(origin) == 1 && slices.Contains(origins, origin[0]) {
 		return nil
 	}
 	return auth.ErrCrossSite
-}
-
-// mayChange tells whether a request may do more than read.
-func mayChange(r *http.Request) bool {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return len(r.Header["Upgrade"]) > 0 || overridesMethod(r.Header)
-	}
-	return true
 }
 
 // fromThisSite tells whether the browser says that a page of this site, or the

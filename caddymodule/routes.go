@@ -15,16 +15,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// eachHandler shows every handler of the running HTTP app, together with the
-// routes around it, outermost first.
-func eachHandler(ctx caddy.Context, visit func(caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
-	return eachServersHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
-		return visit(handler, around)
-	})
-}
-
-// eachServersHandler shows with each handler the server it belongs to.
-func eachServersHandler(ctx caddy.Context, visit func(*caddyhttp.Server, caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
+// eachHandler shows every handler of the running HTTP app, together with its server and
+// the routes around it, outermost first.
+func eachHandler(ctx caddy.Context, visit func(*caddyhttp.Server, caddyhttp.MiddlewareHandler, []caddyhttp.Route) error) error {
 	app, err := ctx.AppIfConfigured("http")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil
@@ -108,52 +101,41 @@ func hostsOf(around []caddyhttp.Route) (hosts []string) {
 // letsPathThrough tells whether a route takes requests with a path, as far as
 // its path matchers have a say: any of its matcher sets will do.
 func letsPathThrough(route caddyhttp.Route, path string) bool {
-	if len(route.MatcherSets) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool { return setLetsPathThrough(set, path) })
-}
-
-func setLetsPathThrough(set caddyhttp.MatcherSet, path string) bool {
 	request := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: make(http.Header)}
 	request = caddyhttp.PrepareRequest(request, caddy.NewReplacer(), nil, new(caddyhttp.Server))
-	for _, matcher := range set {
+	takes := func(matcher any) bool {
 		byPath, ok := matcher.(*caddyhttp.MatchPath)
 		if value, isValue := matcher.(caddyhttp.MatchPath); isValue {
 			byPath, ok = &value, true
 		}
 		if !ok {
-			continue
+			return true
 		}
-		if matches, err := byPath.MatchWithError(request); err != nil || !matches {
-			return false
-		}
+		matches, err := byPath.MatchWithError(request)
+		return err == nil && matches
 	}
-	return true
+	return len(route.MatcherSets) == 0 || slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool {
+		return !slices.ContainsFunc(set, func(matcher any) bool { return !takes(matcher) })
+	})
 }
 
 // routeHosts are the hosts that a route takes; narrows is false if it takes any.
 func routeHosts(route caddyhttp.Route) (hosts []string, narrows bool) {
 	for _, set := range route.MatcherSets {
-		inSet, byHost := setHosts(set)
+		byHost := false
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				hosts, byHost = append(hosts, *m...), true
+			case caddyhttp.MatchHost:
+				hosts, byHost = append(hosts, m...), true
+			}
+		}
 		if !byHost {
 			return nil, false
 		}
-		hosts = append(hosts, inSet...)
 	}
 	return hosts, len(route.MatcherSets) > 0
-}
-
-func setHosts(set caddyhttp.MatcherSet) (hosts []string, byHost bool) {
-	for _, matcher := range set {
-		switch m := matcher.(type) {
-		case *caddyhttp.MatchHost:
-			return *m, true
-		case caddyhttp.MatchHost:
-			return m, true
-		}
-	}
-	return nil, false
 }
 
 // asJSON gives routes as they are configured, whether they are made by now or not.

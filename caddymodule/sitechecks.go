@@ -44,7 +44,7 @@ func alignErrorBodies(ctx caddy.Context) error {
 		bearers  int
 	}
 	sites := make(map[*caddyhttp.MiddlewareHandler]*site) // by the outermost route, which is a copy, while its handlers are not
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		key := &around[0].Handlers[0]
 		if sites[key] == nil {
 			sites[key] = new(site)
@@ -73,7 +73,7 @@ func alignErrorBodies(ctx caddy.Context) error {
 func warnOfBasicAuth(ctx caddy.Context, logger *zap.Logger) error {
 	type guards struct{ bearer, basic [][]caddyhttp.Route }
 	sites := make(map[*caddyhttp.MiddlewareHandler]*guards)
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		site := &around[0].Handlers[0]
 		if sites[site] == nil {
 			sites[site] = new(guards)
@@ -149,7 +149,7 @@ func samplePaths(routes []caddyhttp.Route) (paths []string) {
 func warnOfUncleaned(ctx caddy.Context, logger *zap.Logger) error {
 	names := make(map[*caddyhttp.MiddlewareHandler]map[string]struct{})
 	sites := make(map[*caddyhttp.MiddlewareHandler]caddyhttp.Route)
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		if b, ok := handler.(*BearerAuth); ok {
 			site := &around[0].Handlers[0]
 			sites[site] = around[0]
@@ -217,7 +217,7 @@ func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
 		return nil
 	}
 	heard := false
-	err = eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
+	err = eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, _ []caddyhttp.Route) error {
 		_, isAPI := handler.(*GatehouseAPI)
 		heard = heard || isAPI
 		return nil
@@ -231,7 +231,7 @@ func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
 // checkResourceRoutes makes sure that metadata are reachable where challenges
 // say they are: a handler inside `handle /mcp/*` never sees the well-known path.
 func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {
-	return eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	return eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		m, ok := handler.(*ResourceMetadata)
 		if !ok {
 			return nil
@@ -249,7 +249,7 @@ func checkResourceRoutes(ctx caddy.Context, _ *zap.Logger) error {
 func findSites(ctx caddy.Context) (*licensing.Sites, error) {
 	var found []string
 	anywhere := false
-	err := eachHandler(ctx, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	err := eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		if _, ok := handler.(*licensing.RequireLicense); !ok {
 			return nil
 		}
@@ -270,7 +270,7 @@ func findSites(ctx caddy.Context) (*licensing.Sites, error) {
 // made for another server would be good there, too.
 func checkBoundRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	warned := false
-	return eachServersHandler(ctx, func(server *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+	return eachHandler(ctx, func(server *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
 		b, ok := handler.(*BearerAuth)
 		if !ok {
 			return nil
