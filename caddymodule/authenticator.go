@@ -61,7 +61,10 @@ func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *send
 func (a *authenticator) verify(r *http.Request, token string, from sender) (*auth.Principal, auth.Verdict) {
 	ctx := r.Context()
 	verdict := a.verifier.Verify(ctx, token)
-	if needsStorage(verdict.Refusal) && a.attach() {
+	// What storage keeps of an issuer may help: its keys, or its metadata, which tell
+	// where it is asked.
+	refused := verdict.Refusal
+	if refused != nil && (refused.Reason == auth.ErrKeysUnavailable.Reason || refused.Reason == auth.ErrNoAnswer.Reason) && a.attach() {
 		verdict = a.verifier.Verify(ctx, token)
 	}
 	if from.isChecked(&verdict) {
@@ -86,12 +89,6 @@ func (a *authenticator) verify(r *http.Request, token string, from sender) (*aut
 	}
 	verdict.Refusal = refusal
 	return caller, verdict
-}
-
-// needsStorage tells whether what storage keeps of an issuer may help: its keys, or its
-// metadata, which tell where it is asked.
-func needsStorage(refusal *auth.Refusal) bool {
-	return refusal != nil && (refusal.Reason == auth.ErrKeysUnavailable.Reason || refusal.Reason == auth.ErrNoAnswer.Reason)
 }
 
 // fromHeader tells whose token the Authorization header carries, if check lets the

@@ -275,15 +275,11 @@ func (b *BoundTokens) checkServer(server *caddyhttp.Server, takesCertificates fu
 		}
 		return nil
 	}
-	if b.needsCertificates(a) && !takesCertificates() {
+	without := b.require != bound.MTLS && slices.ContainsFunc(a.authenticator.issuers, func(i *Issuer) bool {
+		return i.policy.Bound != auth.BoundMTLS && (len(a.Issuers) == 0 || slices.Contains(a.Issuers, i.policy.Name))
+	}) // somebody may be let in without a client certificate
+	if !without && !takesCertificates() {
 		return errNoClientCertificates
 	}
 	return nil
-}
-
-// needsCertificates tells whether nobody is let in without a client certificate.
-func (b *BoundTokens) needsCertificates(a *Access) bool {
-	return b.require == bound.MTLS || !slices.ContainsFunc(a.authenticator.issuers, func(i *Issuer) bool {
-		return i.policy.Bound != auth.BoundMTLS && (len(a.Issuers) == 0 || slices.Contains(a.Issuers, i.policy.Name))
-	})
 }

@@ -483,7 +483,7 @@ func TestOneOfAThousandThroughCaddy(t *testing.T) {
 	close(begin)
 	group.Wait()
 	if in.Load() != 1 || refused.Load() != 999 {
-		t.Errorf("%d got in, and %d were told that they repeat", in.Load(), refused.Load())
+		t.Errorf("%d got in, and %d heard that they repeat", in.Load(), refused.Load())
 	}
 }
 

@@ -119,7 +119,6 @@ func parseIssuer(d *caddyfile.Dispenser, list *[]*Issuer) error {
 }
 
 func (i *Issuer) options() parse.Options {
-	type d = caddyfile.Dispenser
 	return parse.Options{
 		"name":             parse.Word(&i.Name),
 		"preset":           parse.OneOf(&i.Preset, auth.Presets),

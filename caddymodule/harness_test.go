@@ -134,7 +134,7 @@ func (g *gateway) loadJSON(config []byte) error {
 }
 
 // awaitSole waits until one server alone listens on each site. Caddy says that it
-// loaded, or failed to, when the server that has to go has been told so: until it
+// loaded, or failed to, when the server that has to go has heard of it: until it
 // has closed its listener, it takes new connections, too.
 func (g *gateway) awaitSole() {
 	g.t.Helper()

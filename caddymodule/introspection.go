@@ -189,17 +189,6 @@ func (n *Introspection) resolve(r *parse.Resolver, source issuer.Config) (*intro
 	return cfg, cfg.Validate(source)
 }
 
-// provisionIntrospection resolves how the issuer is asked about tokens, if it is.
-func (i *Issuer) provisionIntrospection(r *parse.Resolver) (err error) {
-	if i.Introspection == nil {
-		return nil
-	}
-	if i.asked, err = i.Introspection.resolve(r, i.source); err != nil {
-		return fmt.Errorf("introspection: %w", err)
-	}
-	return nil
-}
-
 // checkAsked checks which tokens are sent to which issuer, and says who should know
 // that a secret is there for all to read.
 func (list issuerList) checkAsked(logger *zap.Logger) error {

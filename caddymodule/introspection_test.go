@@ -68,7 +68,7 @@ func TestOpaqueTokens(t *testing.T) {
 			token := secret(issuer.Opaque(claims{"sub": "jane", "groups": []string{"ops", "dev"}}))
 			seen := g.get("/all/", bearer(token)).seen(t)
 			if seen.Headers.Get("X-User") != "jane" || seen.Headers.Get("X-Groups") != "ops,dev" || seen.Headers.Get("X-Until") == "" {
-				t.Errorf("the upstream was told %v", seen.Headers)
+				t.Errorf("the upstream got %v", seen.Headers)
 			}
 			if got := g.get("/ops/", bearer(secret(issuer.Opaque(claims{"groups": []string{"dev"}})))); got.status != http.StatusForbidden {
 				t.Errorf("outside the group: %d", got.status)
@@ -130,7 +130,7 @@ func TestOpaqueTokens(t *testing.T) {
 	}
 }
 
-// showsIntrospection looks at what operators are told of the issuer.
+// showsIntrospection looks at what operators see of the issuer.
 func (g *gateway) showsIntrospection(t *testing.T, admin string, healthy bool) {
 	t.Helper()
 	got := g.do(g.client, http.MethodGet, "http://"+admin+"/api/issuers")

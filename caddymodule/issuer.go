@@ -236,7 +236,14 @@ func (i *Issuer) provision() error {
 			return err
 		}
 	}
-	return i.provisionIntrospection(&r)
+	if i.Introspection == nil {
+		return nil
+	}
+	var err error
+	if i.asked, err = i.Introspection.resolve(&r, i.source); err != nil {
+		return fmt.Errorf("introspection: %w", err)
+	}
+	return nil
 }
 
 // resolveIdentifier resolves an identifier, in which the tenant's placeholder stays.
@@ -277,18 +284,14 @@ func (list issuerList) provision(logger *zap.Logger) error {
 				zap.String("issuer", name))
 		}
 		if !i.policy.TellsKinds() {
-			logger.Warn(i.untold(), zap.String("issuer", name))
+			todo := "people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind"
+			if i.Preset != "" {
+				todo = "tokens of this preset do not tell people from machines, so all callers count as neither: write kind"
+			}
+			logger.Warn(todo, zap.String("issuer", name))
 		}
 	}
 	return list.checkAsked(logger)
-}
-
-// untold says what is to be done where nothing says what the callers are.
-func (i *Issuer) untold() string {
-	if i.Preset != "" {
-		return "tokens of this preset do not tell people from machines, so all callers count as neither: write kind"
-	}
-	return "people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind"
 }
 
 // names gives the configured names.

@@ -14,7 +14,7 @@ var unclear = claims{"sub": "uuid", "azp": "ci", "acr": "1", "scope": "openid em
 
 const kindUnclear = "the token does not tell whether a person or a service account is calling"
 
-// Who cannot be told opens nothing that only one kind may, and the log says what
+// Who cannot be classed opens nothing that only one kind may, and the log says what
 // was looked at and what to write.
 func TestCallersWhoCannotBeTold(t *testing.T) {
 	issuer := newIssuer(t)
@@ -92,7 +92,7 @@ http://SITE {
 
 // Where machines must be registered, so must who may be one.
 func TestCallersWhoCannotBeToldMustBeRegistered(t *testing.T) {
-	issuer, told := newIssuer(t), newIssuer(t)
+	issuer, claimed := newIssuer(t), newIssuer(t)
 	g := start(t, `{
 	GLOBALS
 	gatehouse {
@@ -100,8 +100,8 @@ func TestCallersWhoCannotBeToldMustBeRegistered(t *testing.T) {
 			name acme
 			audience https://gateway.example.com
 		}
-		issuer TOLD {
-			name told
+		issuer CLAIMED {
+			name claimed
 			audience https://gateway.example.com
 			kind service_account when azp ci
 			kind user
@@ -123,18 +123,18 @@ http://SITE {
 	bind 127.0.0.1
 	bearer_auth
 	respond "{http.auth.user.kind} {http.auth.user.groups}"
-}`, "ISSUER", issuer.URL, "TOLD", told.URL)
+}`, "ISSUER", issuer.URL, "CLAIMED", claimed.URL)
 	for name, c := range map[string]struct {
 		token  string
 		status int
 		want   string // in the body, or in the challenge
 	}{
-		"not told":                       {issuer.Mint(unclear), 403, kindUnclear},
+		"not known":                      {issuer.Mint(unclear), 403, kindUnclear},
 		"the client is registered":       {issuer.Mint(claims{"sub": "uuid", "azp": "client", "sid": idp.Absent}), 200, "unclear "},
 		"registered by the subject":      {issuer.Mint(claims{"sub": "known", "azp": "x", "sid": idp.Absent}), 200, "service_account ops"},
 		"a person":                       {issuer.Mint(claims{"sub": "jane", "azp": "ci"}), 200, "user "},
-		"a machine by the claim, not in": {told.Mint(unclear), 401, "not registered"},
-		"everybody else":                 {told.Mint(claims{"sub": "jane", "azp": "web", "sid": idp.Absent}), 200, "user "},
+		"a machine by the claim, not in": {claimed.Mint(unclear), 401, "not registered"},
+		"everybody else":                 {claimed.Mint(claims{"sub": "jane", "azp": "web", "sid": idp.Absent}), 200, "user "},
 	} {
 		got := g.get("/", bearer(c.token))
 		if said := got.body + got.header.Get("WWW-Authenticate"); got.status != c.status || !strings.Contains(said, c.want) {
@@ -249,7 +249,7 @@ http://SITE {
 	}
 }
 
-// The status names issuers whose callers cannot be told, and how many they were.
+// The status names issuers whose callers cannot be classed, and how many they were.
 func TestStatusTellsOfUnclearCallers(t *testing.T) {
 	issuer, other := newIssuer(t), newIssuer(t)
 	g := start(t, `{

@@ -156,14 +156,10 @@ func logRefusal(logger *zap.Logger, rule string, verdict auth.Verdict) {
 		fields = append(fields, zap.String("subject", verdict.Token.Subject()), zap.String("client_id", verdict.Token.ClientID()))
 	}
 	if refusal == auth.ErrAccountUnknown {
-		fields = append(fields, zap.String("remedy", registerCommand(verdict)))
+		register := "caddy gatehouse service-account create " + shellWord(verdict.Token.Subject()) + " --issuer " + shellWord(verdict.Issuer)
+		fields = append(fields, zap.String("remedy", register)) // which an operator can paste
 	}
 	c.Write(fields...)
-}
-
-// registerCommand is what an operator can paste to let an unregistered machine in.
-func registerCommand(verdict auth.Verdict) string {
-	return "caddy gatehouse service-account create " + shellWord(verdict.Token.Subject()) + " --issuer " + shellWord(verdict.Issuer)
 }
 
 // shellWord quotes what a token says, so that pasting it into a shell runs

@@ -59,7 +59,7 @@ func TestChallengesOfBothSchemes(t *testing.T) {
 	}
 	f := refuserOf(auth.Challenge{}, schemes{bearer: true, dpop: true})
 	if got := f.challengesOf(auth.ErrBound, false); len(got) != 2 {
-		t.Errorf("who sends a bound token as a bearer's is not told of the scheme: %q", got)
+		t.Errorf("who sends a bound token as a bearer's does not hear of the scheme: %q", got)
 	}
 }
 
@@ -88,7 +88,7 @@ func TestChallengesMadeBeforehand(t *testing.T) {
 	check(&auth.Refusal{Reason: "new", Status: http.StatusUnauthorized, Code: "invalid_token", Message: "new"})
 }
 
-// What handle_errors is told of a refusal: the status, the refusal itself, an id
+// What handle_errors gets of a refusal: the status, the refusal itself, an id
 // of its own and where it was made.
 func TestRefusalAsCaddysError(t *testing.T) {
 	f := refuserOf(auth.Challenge{}, schemes{bearer: true})

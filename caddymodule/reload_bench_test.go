@@ -15,7 +15,7 @@ import (
 )
 
 // reloadCaddyfile is a server with an admin endpoint, as in production, where
-// OPTION and GATE stand for what Gatehouse is told.
+// OPTION and GATE stand for what Gatehouse is configured to do.
 const reloadCaddyfile = `{
 	admin ADMIN
 	persist_config off

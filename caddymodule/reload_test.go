@@ -44,7 +44,7 @@ func reloading(version string, pairs ...string) string {
 	return strings.NewReplacer(pairs...).Replace(reloadable)
 }
 
-// traffic is many clients that send good tokens without a pause, until it is told
+// traffic is many clients that send good tokens without a pause, until it has
 // to stop.
 type traffic struct {
 	sent   atomic.Int64

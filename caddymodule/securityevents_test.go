@@ -413,7 +413,7 @@ func TestPushWithABearerToken(t *testing.T) {
 	}
 }
 
-// With storage away the sender is told to send again; and then it is heard.
+// With storage away the sender hears that it should send again; and then it is heard.
 func TestEventsWhileStorageIsAway(t *testing.T) {
 	if apart(t) {
 		return
@@ -615,16 +615,16 @@ func TestEventCutsStreams(t *testing.T) {
 
 // Where no site takes events that are sent, the log says so.
 func TestUnheardEventsAreToldOf(t *testing.T) {
-	const told = "issuers are to send events, and no site has gatehouse_api, which takes them: add it to the site that they are sent to"
+	const warning = "issuers are to send events, and no site has gatehouse_api, which takes them: add it to the site that they are sent to"
 	g := startEvents(t, "push")
-	if lines := g.logged(told); len(lines) != 0 {
+	if lines := g.logged(warning); len(lines) != 0 {
 		t.Errorf("the log says %v", lines)
 	}
 	g.vars = append([]string{"\tgatehouse_api\n", ""}, g.vars...)
 	if err := g.load(withEvents); err != nil {
 		t.Fatal(err)
 	}
-	if lines := g.logged(told); len(lines) != 1 || lines[0]["level"] != "warn" {
+	if lines := g.logged(warning); len(lines) != 1 || lines[0]["level"] != "warn" {
 		t.Errorf("the log says %v", lines)
 	}
 }

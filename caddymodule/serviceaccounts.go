@@ -179,7 +179,12 @@ func (l accountLog) observe(e registry.Event[account.Account]) {
 		l.recheck()
 		l.emit(e)
 	case registry.Unavailable:
-		l.storageLost(e)
+		if e.StorageState != registry.Emptied && e.StorageState != registry.Diverged {
+			l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
+			return
+		}
+		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
+			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
 	case registry.Recovered:
 		l.logger.Info("the storage of the service accounts can be used again")
 	case registry.Damaged:
@@ -205,36 +210,22 @@ func (l accountLog) emit(e registry.Event[account.Account]) {
 			})
 			return
 		}
-		l.events.Emit(events.ServiceAccountChanged, func() map[string]any { return accountData(e, changed) })
-	}
-}
-
-func accountData(e registry.Event[account.Account], changed registry.Changed[account.Account]) map[string]any {
-	data := map[string]any{"subject": changed.Record().Subject(), "change": "updated"}
-	switch {
-	case e.Kind == registry.Ended:
-		data["change"] = "expired"
-	case changed.Before == nil:
-		data["change"] = "created"
-	case changed.After == nil:
-		data["change"] = "deleted"
-	}
-	if changed.After != nil {
-		data["issuer"] = changed.After.Issuer()
-		data["status"] = changed.After.State(time.Now()).String()
-	}
-	return data
-}
-
-// storageLost logs an outage, or that storage answers with something else, which
-// only an operator can resolve.
-func (l accountLog) storageLost(e registry.Event[account.Account]) {
-	switch e.StorageState {
-	case registry.Emptied, registry.Diverged:
-		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
-			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
-	default:
-		l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
+		l.events.Emit(events.ServiceAccountChanged, func() map[string]any {
+			data := map[string]any{"subject": changed.Record().Subject(), "change": "updated"}
+			switch {
+			case e.Kind == registry.Ended:
+				data["change"] = "expired"
+			case changed.Before == nil:
+				data["change"] = "created"
+			case changed.After == nil:
+				data["change"] = "deleted"
+			}
+			if changed.After != nil {
+				data["issuer"] = changed.After.Issuer()
+				data["status"] = changed.After.State(time.Now()).String()
+			}
+			return data
+		})
 	}
 }
 

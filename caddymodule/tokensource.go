@@ -41,13 +41,9 @@ func (s TokenSource) validate() error {
 	if s.In == inCookie && !httpguts.ValidHeaderFieldName(s.Name) {
 		return fmt.Errorf("cookie %q: expected a cookie name (letters, digits and !#$%%&'*+-.^_`|~)", s.Name)
 	}
-	if s.In == inHeader {
-		return s.validateHeader()
+	if s.In != inHeader {
+		return nil
 	}
-	return nil
-}
-
-func (s TokenSource) validateHeader() error {
 	if !httpguts.ValidHeaderFieldName(s.Name) {
 		return fmt.Errorf("header %q: expected a header name such as X-Access-Token", s.Name)
 	}

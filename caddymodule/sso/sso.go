@@ -105,7 +105,12 @@ func Take(c *Config, h Host) (*SSO, error) {
 	if c == nil {
 		return nil, nil
 	}
-	beginCounters()
+	for _, t := range responseTypes {
+		urlsTotal.WithLabelValues(t, metrics.OK)
+		for _, code := range authsso.Codes {
+			urlsTotal.WithLabelValues(t, string(code))
+		}
+	}
 	plan, err := c.plan(h)
 	if err != nil {
 		return nil, err
@@ -141,15 +146,6 @@ var urlsTotal = metrics.Counter("sso_urls_total",
 	"response_type", "result")
 
 var responseTypes = []string{"", authsso.ResponseTypeCode, authsso.ResponseTypeToken}
-
-func beginCounters() {
-	for _, t := range responseTypes {
-		urlsTotal.WithLabelValues(t, metrics.OK)
-		for _, code := range authsso.Codes {
-			urlsTotal.WithLabelValues(t, string(code))
-		}
-	}
-}
 
 // CountURL counts an answer about a login page: its code is empty for an address, and
 // else the error's.

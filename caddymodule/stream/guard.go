@@ -140,7 +140,12 @@ func (g *guard) arm(kind kind) {
 	s.mu.Lock()
 	s.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { s.end(auth.ErrExpired) })
 	s.mu.Unlock()
-	if refusal := open.add(s); refusal != nil {
+	open.mu.Lock()
+	open.all[s] = struct{}{}
+	registration := open.registration
+	open.mu.Unlock()
+	// The caller's account may have been changed between the look at the token and now.
+	if refusal := refusalNow(registration, s.caller); refusal != nil {
 		s.end(refusal)
 	}
 }
@@ -170,7 +175,13 @@ func (g *guard) finish() {
 	g.limitWrites(time.Now().Add(unblockAfter))
 	why := s.cut.Load()
 	if s.kind == grpcStream {
-		g.setGRPCTrailers(why)
+		header := g.Header()
+		for name := range header {
+			if strings.HasPrefix(name, http.TrailerPrefix) {
+				delete(header, name)
+			}
+		}
+		respond.SetGRPCStatus(header, http.TrailerPrefix, why) // which has the client get a new token
 		return
 	}
 	last := s.kind.lastWords(why)
@@ -180,18 +191,6 @@ func (g *guard) finish() {
 	if _, err := g.ResponseWriter.Write(last); err == nil {
 		_ = http.NewResponseController(g.ResponseWriter).Flush()
 	}
-}
-
-// setGRPCTrailers replaces the trailers by those that tell the client to get a new
-// token.
-func (g *guard) setGRPCTrailers(why *auth.Refusal) {
-	header := g.Header()
-	for name := range header {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			delete(header, name)
-		}
-	}
-	respond.SetGRPCStatus(header, http.TrailerPrefix, why)
 }
 
 // guardContext is a request's context that can be canceled, but costs nothing

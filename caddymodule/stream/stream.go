@@ -87,34 +87,18 @@ func (s *stream) disarm() {
 	}
 	s.ended = true
 	s.timer.Stop()
-	open.remove(s)
+	open.mu.Lock()
+	delete(open.all, s)
+	open.mu.Unlock()
 }
 
-// open are the streams that are open now, over all configurations.
-var open = openStreams{all: make(map[*stream]struct{})}
-
-// openStreams finds the streams of callers who are no longer let in.
-type openStreams struct {
+// open are the streams that are open now, over all configurations, so that those of
+// callers who are no longer let in are found.
+var open = struct {
 	mu           sync.Mutex
 	all          map[*stream]struct{}
 	registration *auth.Registration // that of the last recheck; nil until there is one
-}
-
-// add takes a stream in, and gives the refusal if its caller's account was
-// changed between the look at the token and now.
-func (o *openStreams) add(s *stream) *auth.Refusal {
-	o.mu.Lock()
-	o.all[s] = struct{}{}
-	registration := o.registration
-	o.mu.Unlock()
-	return refusalNow(registration, s.caller)
-}
-
-func (o *openStreams) remove(s *stream) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.all, s)
-}
+}{all: make(map[*stream]struct{})}
 
 // Recheck cuts the open streams of callers who are no longer let in. Who judges is asked
 // under the lock, so that of two rechecks the last knows the newest.
