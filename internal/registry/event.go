@@ -1,10 +1,7 @@
 package registry
 
 import (
-	"errors"
 	"time"
-
-	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
 // EventKind says what happened. The set is closed.
@@ -107,52 +104,3 @@ const (
 	// Diverged: storage holds records that were begun without those known here.
 	Diverged StorageState = "diverged"
 )
-
-// outage reports once that storage is out of reach, and once that it is back.
-type outage[K comparable, R any] struct {
-	r        *Registry[K, R]
-	reading  StorageState // as it was reported last
-	writing  StorageState
-	readable time.Time // since when reading has been possible again
-}
-
-// reads notes how reading went. It reports whether that is possible again.
-func (o *outage[K, R]) reads(err error) (again bool) {
-	if again = err == nil && o.reading != Ready; again {
-		o.readable = time.Now()
-		o.r.blame(storage.ErrLockSlow)
-	}
-	o.say(&o.reading, err)
-	return again
-}
-
-// writes notes how writing went. Nothing is reported while the cause is that
-// storage cannot be read.
-func (o *outage[K, R]) writes(err error) {
-	if err == nil || o.reading == Ready {
-		o.say(&o.writing, err)
-	}
-}
-
-func (o *outage[K, R]) say(said *StorageState, err error) {
-	now := Away
-	switch {
-	case err == nil:
-		now = Ready
-	case errors.Is(err, o.r.kind.Diverged):
-		now = Diverged
-	case errors.Is(err, o.r.kind.Emptied):
-		now = Emptied
-	}
-	if now != *said && now != Ready {
-		o.r.note(Event[R]{Kind: Unavailable, StorageState: now, Err: err})
-	} else if now != *said {
-		o.r.note(Event[R]{Kind: Recovered})
-	}
-	*said = now
-	worst := o.reading
-	if worst == Ready {
-		worst = o.writing
-	}
-	o.r.storageState.Store(&worst)
-}

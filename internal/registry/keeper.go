@@ -16,7 +16,10 @@ type keeper[K comparable, R any] struct {
 	r         *Registry[K, R]
 	loader    *loader[K, R]
 	committer *committer[K, R]
-	outage    *outage[K, R]
+
+	reading  StorageState // of storage, as it was reported last
+	writing  StorageState
+	readable time.Time // since when reading has been possible again
 
 	lock      *locking[R] // asked for, held or being given back; nil: none of these
 	refreshAt time.Time   // of the next look at storage
@@ -29,7 +32,7 @@ func newKeeper[K comparable, R any](r *Registry[K, R]) *keeper[K, R] {
 	return &keeper[K, R]{
 		r: r, loader: l,
 		committer: &committer[K, R]{loader: l, retired: time.Now(), unnamed: map[string]time.Time{}},
-		outage:    &outage[K, R]{r: r, reading: Ready, writing: Ready},
+		reading:   Ready, writing: Ready,
 	}
 }
 
@@ -62,8 +65,8 @@ func (k *keeper[K, R]) turn() {
 		k.r.beginReading()
 	}
 	k.heedLock()
-	if k.r.expire(k.outage.readable) > 0 {
-		k.outage.writes(*k.r.trouble.Load())
+	if k.r.expire(k.readable) > 0 {
+		k.writes(*k.r.trouble.Load())
 		k.failures, k.retryAt = 0, time.Time{} // the next request gets its tries
 	}
 	if !k.hasStorage() {
@@ -111,7 +114,7 @@ func (k *keeper[K, R]) look() (sight, error) {
 		k.r.failReading()
 	}
 	k.committer.isEmptied = k.r.kind.Unites && errors.Is(err, k.r.kind.Emptied)
-	if k.outage.reads(err) {
+	if k.reads(err) {
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
 	}
 	return saw, err
@@ -177,7 +180,7 @@ func (k *keeper[K, R]) write() {
 	}
 	k.failures = 0
 	k.r.blame(storage.ErrLockSlow)
-	k.outage.writes(nil)
+	k.writes(nil)
 	// A storage that polls a held lock would never give it to another node while
 	// this one takes it again at once.
 	k.retryAt = time.Now().Add(min(time.Since(begun), 250*time.Millisecond))
@@ -195,8 +198,50 @@ func (k *keeper[K, R]) failed(err error) {
 		for _, req := range k.r.take() {
 			req.finish(nil, fmt.Errorf("%w: %w", ErrBusy, err))
 		}
-		k.outage.writes(err)
+		k.writes(err)
 	}
+}
+
+// reads notes how reading went. It reports whether that is possible again.
+func (k *keeper[K, R]) reads(err error) (again bool) {
+	if again = err == nil && k.reading != Ready; again {
+		k.readable = time.Now()
+		k.r.blame(storage.ErrLockSlow)
+	}
+	k.say(&k.reading, err)
+	return again
+}
+
+// writes notes how writing went. Nothing is reported while the cause is that
+// storage cannot be read.
+func (k *keeper[K, R]) writes(err error) {
+	if err == nil || k.reading == Ready {
+		k.say(&k.writing, err)
+	}
+}
+
+// say reports once that storage is out of reach, and once that it is back.
+func (k *keeper[K, R]) say(said *StorageState, err error) {
+	now := Away
+	switch {
+	case err == nil:
+		now = Ready
+	case errors.Is(err, k.r.kind.Diverged):
+		now = Diverged
+	case errors.Is(err, k.r.kind.Emptied):
+		now = Emptied
+	}
+	if now != *said && now != Ready {
+		k.r.note(Event[R]{Kind: Unavailable, StorageState: now, Err: err})
+	} else if now != *said {
+		k.r.note(Event[R]{Kind: Recovered})
+	}
+	*said = now
+	worst := k.reading
+	if worst == Ready {
+		worst = k.writing
+	}
+	k.r.storageState.Store(&worst)
 }
 
 // locking is one try to get the lock and, if that succeeds, the time until it is

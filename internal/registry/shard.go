@@ -188,7 +188,7 @@ func (t table[R]) begin(h uint64) (bucket int, mark uint8) {
 func (t table[R]) find(h uint64, meant func(*R) bool) *R {
 	for at, mark := t.begin(h); ; at = (at + 1) % len(t) {
 		b := &t[at]
-		for i, r := range b.records {
+		for i, r := range &b.records {
 			if r == nil {
 				return nil
 			}
