@@ -223,7 +223,7 @@ func (v *sharedVerifier) Destruct() error {
 		errs = append(errs, engines.CloseLater(v.Verifier))
 	}
 	for _, key := range v.taken {
-		errs = append(errs, engines.Release(key))
+		errs = append(errs, engines.Shared.Release(key))
 	}
 	v.taken = nil
 	return errors.Join(errs...)

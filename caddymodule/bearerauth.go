@@ -211,7 +211,9 @@ func (b *BearerAuth) check() error {
 // headers are removed whatever comes of it.
 func (b *BearerAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	b.identity.clean(r, nil)
-	b.BoundTokens.clean(r)
+	if b.cleaner != nil { // of the header with a certificate
+		b.cleaner.cleanUntrusted(r)
+	}
 	b.setName(r)
 	if b.Preflight == preflightPass && isPreflight(r, b.TokenFrom) {
 		stripPreflight(r.Header)

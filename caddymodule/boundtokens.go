@@ -159,13 +159,6 @@ func (c *ClientCertificate) headers() []Header {
 	return list
 }
 
-// clean removes the header with a certificate, unless a trusted proxy has sent it.
-func (b *BoundTokens) clean(r *http.Request) {
-	if b.cleaner != nil {
-		b.cleaner.cleanUntrusted(r)
-	}
-}
-
 // cleanUntrusted removes the headers in every spelling, but for their own from a
 // trusted proxy.
 func (h *identityHeaders) cleanUntrusted(r *http.Request) {

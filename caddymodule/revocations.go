@@ -119,24 +119,22 @@ func (l revocationLog) emit(e registry.Event[revocation.Revocation]) {
 		if changed.After == nil && changed.Before.IsOver(time.Now()) {
 			continue // that it is over was reported before
 		}
-		l.events.Emit(events.RevocationChanged, func() map[string]any { return revocationData(e, changed, l.issuers) })
+		l.events.Emit(events.RevocationChanged, func() map[string]any {
+			r := changed.Record()
+			key := r.Key()
+			data := map[string]any{
+				"id": r.ID(), "issuer": nameOf(l.issuers, key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
+				"issued_before": r.IssuedBefore().Unix(), "expires_at": r.ExpiresAt().Format(time.RFC3339), "change": "updated",
+			}
+			switch {
+			case e.Kind == registry.Ended:
+				data["change"] = "expired"
+			case changed.Before == nil:
+				data["change"] = "created"
+			case changed.After == nil:
+				data["change"] = "deleted"
+			}
+			return data
+		})
 	}
-}
-
-func revocationData(ev registry.Event[revocation.Revocation], changed registry.Changed[revocation.Revocation], issuers account.Issuers) map[string]any {
-	r := changed.Record()
-	key := r.Key()
-	data := map[string]any{
-		"id": r.ID(), "issuer": nameOf(issuers, key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
-		"issued_before": r.IssuedBefore().Unix(), "expires_at": r.ExpiresAt().Format(time.RFC3339), "change": "updated",
-	}
-	switch {
-	case ev.Kind == registry.Ended:
-		data["change"] = "expired"
-	case changed.Before == nil:
-		data["change"] = "created"
-	case changed.After == nil:
-		data["change"] = "deleted"
-	}
-	return data
 }

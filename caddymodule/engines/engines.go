@@ -16,18 +16,13 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
 
-var shared = pool.New(func(e *issuer.Engine) error { return CloseLater(e) })
+// Shared are the engines by their IDs. Each must be released as often as it was taken.
+var Shared = pool.New(func(e *issuer.Engine) error { return CloseLater(e) })
 
-// Take gives the engine of an issuer, which must be released as often as it was taken.
+// Take gives the engine of an issuer.
 func Take(source issuer.Config) (*issuer.Engine, error) {
-	return shared.Take(source.ID(), func() (*issuer.Engine, error) { return issuer.New(source, issuer.Options{}) })
+	return Shared.Take(source.ID(), func() (*issuer.Engine, error) { return issuer.New(source, issuer.Options{}) })
 }
-
-// Release gives the engine of that ID back.
-func Release(id string) error { return shared.Release(id) }
-
-// Users is how often the engine of that ID was taken and not released.
-func Users(id string) int { return shared.Users(id) }
 
 // lateRequests is how long what requests need outlives the last configuration with it:
 // Caddy cleans a configuration up while requests that came to it are still being

@@ -171,7 +171,7 @@ func (r *Receivers) Release() error {
 		errs = append(errs, memories.Release(r.host.StorageID))
 	}
 	for _, key := range r.keys {
-		errs = append(errs, engines.Release(key))
+		errs = append(errs, engines.Shared.Release(key))
 	}
 	r.taken, r.keys = false, nil
 	return errors.Join(errs...)

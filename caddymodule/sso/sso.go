@@ -236,7 +236,7 @@ func newService(key string, p *plan) (s *service, err error) {
 func (s *service) close() error {
 	var errs []error
 	for id := range s.engines {
-		errs = append(errs, engines.Release(id))
+		errs = append(errs, engines.Shared.Release(id))
 	}
 	s.engines = nil
 	return errors.Join(errs...)

@@ -37,7 +37,7 @@ func hostOf(gate ...issuer.Config) Host {
 // held is how often the engine of an issuer is in use.
 func held(t *testing.T, source issuer.Config) int {
 	t.Helper()
-	return engines.Users(source.ID())
+	return engines.Shared.Users(source.ID())
 }
 
 // Rate limits are counted in the service, so a reload must not make a new one
@@ -90,7 +90,7 @@ func TestSSOGivesEnginesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = engines.Release(first.ID()) }()
+	defer func() { _ = engines.Shared.Release(first.ID()) }()
 	s, err := Take(config, hostOf(first))
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestSSOFailsHalfWay(t *testing.T) {
 	if _, err := engines.Take(good); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = engines.Release(good.ID()) }()
+	defer func() { _ = engines.Shared.Release(good.ID()) }()
 	broken := accountAt("z", good.Issuer)
 	broken.RedirectURIs = nil
 	for name, accounts := range map[string][]*Account{
