@@ -165,7 +165,7 @@ func TestEventsRevoke(t *testing.T) {
 		}, http.StatusNoContent, "global_revocation"},
 	} {
 		t.Run(who, func(t *testing.T) {
-			old := bearer(g.person(g.issuer, who, -time.Minute))
+			old := bearer(g.person(g.issuer, who, -10*time.Minute))
 			if got := g.get("/", old); got.status != http.StatusOK {
 				t.Fatalf("got %d %s before", got.status, got.body)
 			}
@@ -175,7 +175,7 @@ func TestEventsRevoke(t *testing.T) {
 			}
 			revoked.check(t, g.get("/", old), "")
 			for name, token := range map[string]string{
-				"a new login": g.person(g.issuer, who, 10*time.Second), "somebody else": g.person(g.issuer, "else-"+who, -time.Minute), "another issuer's": g.person(g.other, who, -time.Minute),
+				"a new login": g.person(g.issuer, who, 10*time.Second), "somebody else": g.person(g.issuer, "else-"+who, -10*time.Minute), "another issuer's": g.person(g.other, who, -10*time.Minute),
 			} {
 				if got := g.get("/", bearer(token)); got.status != http.StatusOK {
 					t.Errorf("%s: got %d %s", name, got.status, got.body)
@@ -213,7 +213,7 @@ func TestEventsWithoutEffect(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, got.status, got.body)
 		}
 	}
-	if got := g.get("/", bearer(g.person(g.issuer, "alice", -time.Minute))); got.status != http.StatusOK {
+	if got := g.get("/", bearer(g.person(g.issuer, "alice", -10*time.Minute))); got.status != http.StatusOK {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 	admin := bearer(mint(g.issuer, claims{"sub": "root", "groups": []string{"admin"}}))
@@ -371,7 +371,7 @@ func TestBadEvents(t *testing.T) {
 	if got := g.get("/api/revocations", admin); got.body != "[]\n" {
 		t.Errorf("revoked are %s", got.body)
 	}
-	for name, token := range map[string]string{"ours": g.person(g.issuer, "alice", -time.Minute), "another issuer's": g.person(g.other, "alice", -time.Minute)} {
+	for name, token := range map[string]string{"ours": g.person(g.issuer, "alice", -10*time.Minute), "another issuer's": g.person(g.other, "alice", -10*time.Minute)} {
 		if got := g.get("/", bearer(token)); got.status != http.StatusOK {
 			t.Errorf("%s: got %d %s", name, got.status, got.body)
 		}
@@ -400,7 +400,7 @@ func TestPushWithABearerToken(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, got.status, got.body)
 		}
 	}
-	old := bearer(g.person(g.issuer, "alice", -time.Minute))
+	old := bearer(g.person(g.issuer, "alice", -10*time.Minute))
 	if got := g.get("/", old); got.status != http.StatusOK {
 		t.Errorf("got %d", got.status)
 	}
@@ -422,7 +422,7 @@ func TestEventsWhileStorageIsAway(t *testing.T) {
 	g := &eventGateway{name: unique("said"), issuer: newIssuer(t), other: newIssuer(t)}
 	g.gateway = start(t, withEvents, "PUSH", "push", "OBSERVED", strings.Replace(globals, "file_system DIR/storage", "faulty "+newEngine(t, engine), 1)+"\n\tmetrics",
 		"ISSUER", g.issuer.URL, "OTHER", g.other.URL, "NAME", g.name)
-	old := bearer(g.person(g.issuer, "alice", -time.Minute))
+	old := bearer(g.person(g.issuer, "alice", -10*time.Minute))
 	eventually(t, "alice is let in", func() bool { return g.get("/", old).status == http.StatusOK })
 	engine.SetDown(true)
 	token := g.set(riscEvents+"account-disabled", "alice")
@@ -578,7 +578,7 @@ func TestEventsAreFetched(t *testing.T) {
 		who := fmt.Sprint("alice-", round)
 		say(who)
 		eventually(t, "it is acknowledged", func() bool { mu.Lock(); defer mu.Unlock(); return acked[who] })
-		revoked.check(t, g.get("/", bearer(g.person(issuer, who, -time.Minute))), "")
+		revoked.check(t, g.get("/", bearer(g.person(issuer, who, -10*time.Minute))), "")
 		if err := g.load(strings.Replace(strings.Replace(withEvents, "PUSH", "poll "+sender.URL+" {\n\t\t\t\t\ttoken {env.POLL_TOKEN}\n\t\t\t\t\tevery 1s\n\t\t\t\t}", 1), `respond "in"`, fmt.Sprintf("respond %q", who), 1)); err != nil {
 			t.Fatal(err)
 		}
