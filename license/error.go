@@ -73,6 +73,28 @@ func (e *Error) Is(target error) bool {
 	return ok && other.Detail == "" && other.Reason == e.Reason
 }
 
+// words are what is said of a license that was read and is refused: the member that is
+// to blame, if one is, and the detail for operators.
+var words = map[Reason]struct{ field, format string }{
+	ReasonMissing:     {"", "there is no license: %s"},
+	ReasonUnknownKey:  {"key_id", "%s is none of the %d trusted keys; trust that key, or have the license signed by a trusted one"},
+	ReasonRevokedKey:  {"key_id", "%s has been revoked; have the license signed again by another key"},
+	ReasonRetiredKey:  {"key_id", "%s is good for licenses issued before %s only, and this one was issued on %s"},
+	ReasonSignature:   {"signature", "is not the key's signature of this %s; it was changed after it was signed, or signed by another key"},
+	ReasonRevokedID:   {"payload.id", "%s has been revoked; ask for a new license"},
+	ReasonInstance:    {"payload.instance", "the license is for another instance than this one, whose fingerprint begins %.12s"},
+	ReasonNotYetValid: {"", "the license is not valid before %s"},
+	ReasonExpired:     {"", "the license ended on %s"},
+	ReasonHost:        {"", "the license does not cover the host of this request"},
+	ReasonFeature:     {"", "the license does not grant the feature %s"},
+}
+
+// refusedFor is an error in the words of its reason, which args complete.
+func refusedFor(reason Reason, args ...any) *Error {
+	w := words[reason]
+	return refuse(reason, w.field, w.format, args...)
+}
+
 func refuse(reason Reason, field, format string, args ...any) *Error {
 	return &Error{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
 }

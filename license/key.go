@@ -214,12 +214,11 @@ func (s *KeySet) find(id string, issuedAt int64) (crypto.PublicKey, error) {
 	k, ok := s.keys[id]
 	switch {
 	case !ok:
-		return nil, refuse(ReasonUnknownKey, "key_id", "%s is none of the %d trusted keys; trust that key, or have the license signed by a trusted one", id, len(s.keys))
+		return nil, refusedFor(ReasonUnknownKey, id, len(s.keys))
 	case k.Revoked:
-		return nil, refuse(ReasonRevokedKey, "key_id", "%s has been revoked; have the license signed again by another key", id)
+		return nil, refusedFor(ReasonRevokedKey, id)
 	case !k.NotAfterIssue.IsZero() && issuedAt >= k.NotAfterIssue.Unix():
-		return nil, refuse(ReasonRetiredKey, "key_id", "%s is good for licenses issued before %s only, and this one was issued on %s",
-			id, stamp(k.NotAfterIssue.Unix()), stamp(issuedAt))
+		return nil, refusedFor(ReasonRetiredKey, id, stamp(k.NotAfterIssue.Unix()), stamp(issuedAt))
 	}
 	return k.Key, nil
 }

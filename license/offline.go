@@ -256,7 +256,7 @@ func verifyDocument(key crypto.PublicKey, prefix string, document strictjson.Val
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(signature)
 	if err != nil || !verify(key, append([]byte(prefix), data...), raw) {
-		return refuse(ReasonSignature, "signature", "is not the key's signature of this file; it was changed after it was signed, or signed by another key")
+		return refusedFor(ReasonSignature, "file")
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func (s *KeySet) VerifyRevocations(l *RevocationList) error {
 		return err
 	}
 	if !verify(key, data, sig) {
-		return refuse(ReasonSignature, "signature", "is not the key's signature of this list; it was changed after it was signed, or signed by another key")
+		return refusedFor(ReasonSignature, "list")
 	}
 	return nil
 }

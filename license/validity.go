@@ -39,7 +39,7 @@ type Validity struct {
 // Missing is the validity of a deployment without a license; detail says where
 // one was looked for.
 func Missing(detail string) *Validity {
-	return &Validity{fault: refuse(ReasonMissing, "", "there is no license: %s", detail)}
+	return &Validity{fault: refusedFor(ReasonMissing, detail)}
 }
 
 // Invalid is the validity of a deployment whose license cannot even be read;
@@ -59,26 +59,22 @@ func (v *Verifier) validity(l *License, hosts *host.Matcher, refused []error) *V
 		features:  make(map[string]struct{}, len(p.Features)),
 		times:     newTimeline(p, v.config.Warn, v.config.Grace),
 		now:       v.config.Now,
-		otherHost: refuse(ReasonHost, "", "the license does not cover the host of this request"),
+		otherHost: refusedFor(ReasonHost),
 	}
 	for _, f := range p.Features {
 		s.features[f] = struct{}{}
 	}
 	if p.ID != "" {
 		s.revocations, s.id = v.config.Revocations, strings.ToLower(p.ID)
-		s.revoked = revokedLicense(p.ID)
+		s.revoked = refusedFor(ReasonRevokedID, p.ID)
 	}
 	if p.Instance != "" {
 		s.bound, s.instance = true, v.config.Instance
-		s.elsewhere = refuse(ReasonInstance, "payload.instance", "the license is for another instance than this one, whose fingerprint begins %.12s", p.Instance)
+		s.elsewhere = refusedFor(ReasonInstance, p.Instance)
 	}
-	s.notYet = refuse(ReasonNotYetValid, "", "the license is not valid before %s", stamp(s.times.opens))
-	s.expired = refuse(ReasonExpired, "", "the license ended on %s", stamp(s.times.ends))
+	s.notYet = refusedFor(ReasonNotYetValid, stamp(s.times.opens))
+	s.expired = refusedFor(ReasonExpired, stamp(s.times.ends))
 	return s
-}
-
-func revokedLicense(id string) *Error {
-	return refuse(ReasonRevokedID, "payload.id", "%s has been revoked; ask for a new license", id)
 }
 
 // State computes the state from the clock, and from what is known of revoked
@@ -151,7 +147,7 @@ func (s *Validity) Judge(hostport string, features ...string) (State, error) {
 	}
 	for _, f := range features {
 		if !s.has(f) {
-			return state, refuse(ReasonFeature, "", "the license does not grant the feature %s", quote(f))
+			return state, refusedFor(ReasonFeature, quote(f))
 		}
 	}
 	return state, nil

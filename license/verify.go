@@ -124,10 +124,10 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 		return err
 	}
 	if !verify(key, data, sig) {
-		return refuse(ReasonSignature, "signature", "is not the key's signature of this payload; it was changed after it was signed, or signed by another key")
+		return refusedFor(ReasonSignature, "payload")
 	}
 	if v.revoked[strings.ToLower(l.Payload.ID)] {
-		return revokedLicense(l.Payload.ID)
+		return refusedFor(ReasonRevokedID, l.Payload.ID)
 	}
 	return nil
 }
