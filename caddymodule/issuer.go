@@ -284,7 +284,7 @@ func (list issuerList) provision(logger *zap.Logger) error {
 				zap.String("issuer", name))
 		}
 		if !i.policy.TellsKinds() {
-			todo := "people and machines of this issuer are told by the marks of common issuers only, and whoever has none counts as neither: name a preset, or write kind"
+			todo := "people and machines of this issuer are distinguished by the claims of common issuers only, and whoever has none counts as neither: name a preset, or write kind"
 			if i.Preset != "" {
 				todo = "tokens of this preset do not tell people from machines, so all callers count as neither: write kind"
 			}

@@ -145,13 +145,13 @@ func (l *eventLog) refusal(fault *license.Error, host string) {
 	if again || full {
 		return
 	}
-	message := "requests are refused for the license; more of this reason and host are told at DEBUG only"
+	message := "requests are refused for the license; more of this reason and host are logged at DEBUG only"
 	if l.advisory {
 		message = "a request would have been refused for the license; enforcement is log"
 	}
 	l.logger.Warn(message, zap.String("code", code), zap.String("host", host), zap.String("why", fault.Error()))
 	if last {
-		l.logger.Warn("further hosts are counted, but not told of", zap.String("code", code))
+		l.logger.Warn("further hosts are counted, but not logged", zap.String("code", code))
 	}
 }
 

@@ -144,7 +144,7 @@ func (v Value) Read(fields Fields, required ...string) error {
 }
 
 // Elements are those of an array, at most so many. It never returns nil, so that
-// an empty array can be told from none.
+// an empty array differs from none.
 func (v Value) Elements(most int, want string) ([]Value, error) {
 	if v.JSON.Kind() != '[' {
 		return nil, v.mismatch(want)
