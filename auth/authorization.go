@@ -158,19 +158,20 @@ type Challenge struct {
 	ResourceMetadata string
 
 	// Algorithms are those that DPoP proofs may be signed by, separated by spaces;
-	// only [Challenge.DPoP] names them.
+	// only the challenge of the scheme DPoP names them.
 	Algorithms string
 }
 
+// The schemes of challenges. Where a route takes both, both stand beside each other
+// (RFC 9449, section 7.1).
+const (
+	Bearer = "Bearer"
+	DPoP   = "DPoP"
+)
+
 // Header gives the header's value for a refusal, or "" where the refusal is
 // answered without a challenge.
-func (c Challenge) Header(r *Refusal) string { return c.words("Bearer", r) }
-
-// DPoP gives the header's value of the scheme DPoP (RFC 9449, section 7.1), which
-// stands beside that of the scheme Bearer where a route takes both.
-func (c Challenge) DPoP(r *Refusal) string { return c.words("DPoP", r) }
-
-func (c Challenge) words(scheme string, r *Refusal) string {
+func (c Challenge) Header(scheme string, r *Refusal) string {
 	if r.Status >= 500 {
 		return ""
 	}
@@ -193,7 +194,7 @@ func (c Challenge) words(scheme string, r *Refusal) string {
 		add("max_age", strconv.Itoa(int(r.MaxAge.Seconds())))
 	}
 	add("resource_metadata", c.ResourceMetadata)
-	if scheme == "DPoP" {
+	if scheme == DPoP {
 		add("algs", c.Algorithms)
 	}
 	if len(params) == 0 {

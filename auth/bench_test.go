@@ -234,7 +234,7 @@ func measureMemory(b *testing.B, asked int) {
 			c.add(r)
 		}
 		b.ReportMetric(float64(liveHeap()-before)/tokens, "B/token")
-		_, counted := c.size()
+		_, counted := sizeOf(c)
 		b.ReportMetric(float64(counted)/tokens, "counted/token")
 		runtime.KeepAlive(c)
 	}

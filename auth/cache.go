@@ -73,9 +73,7 @@ func (c *cache) find(sum fingerprint, now int64) *Token {
 		return nil
 	}
 	if !found.holds(now) {
-		s.mu.Lock()
-		c.drop(s, found)
-		s.mu.Unlock()
+		c.forget(found)
 		return nil
 	}
 	if !found.asked.Load() {
@@ -158,7 +156,7 @@ func (c *cache) drop(s *cacheShard, t *Token) bool {
 	return true
 }
 
-// forget takes a token out that is good no more; nil is none.
+// forget takes a token out that does not hold any more; nil is none.
 func (c *cache) forget(t *Token) {
 	if c == nil || t == nil {
 		return
@@ -167,19 +165,6 @@ func (c *cache) forget(t *Token) {
 	s.mu.Lock()
 	c.drop(s, t)
 	s.mu.Unlock()
-}
-
-// size is how many tokens there are, and what they take.
-func (c *cache) size() (tokens int, bytes int64) {
-	if c == nil {
-		return 0, 0
-	}
-	for i := range c.shards {
-		c.shards[i].mu.RLock()
-		tokens += len(c.shards[i].tokens)
-		c.shards[i].mu.RUnlock()
-	}
-	return tokens, c.used.Load()
 }
 
 // fingerprint stands for a token in the cache. It is spread evenly over tokens.

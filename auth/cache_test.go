@@ -63,7 +63,7 @@ func (c *cache) check(t *testing.T) (tokens int) {
 			profiles[r.profile] = true
 		}
 	}
-	if n, counted := c.size(); n != tokens || counted != bytes {
+	if n, counted := sizeOf(c); n != tokens || counted != bytes {
 		t.Errorf("%d tokens of %d bytes are counted, there are %d of %d", n, counted, tokens, bytes)
 	}
 	if bytes > c.limit {
@@ -104,7 +104,7 @@ func TestNoCache(t *testing.T) {
 		c := cacheOf(limit, 0)
 		list, _ := entries(anyKey(t), 1, 100)
 		c.add(list[0])
-		n, bytes := c.size()
+		n, bytes := sizeOf(c)
 		if c.find(list[0].sum, 0) != nil || n != 0 || bytes != 0 {
 			t.Errorf("limit %d: something is kept", limit)
 		}
@@ -121,7 +121,7 @@ func TestCacheIsBounded(t *testing.T) {
 			if c.find(r.sum, 0) != r {
 				t.Fatalf("room for %d: the token just added is not found", tokens)
 			}
-			if _, bytes := c.size(); bytes > c.limit {
+			if _, bytes := sizeOf(c); bytes > c.limit {
 				t.Fatalf("room for %d: %d bytes are taken, the limit is %d", tokens, bytes, c.limit)
 			}
 		}
@@ -172,7 +172,7 @@ func TestCacheIsBoundedTogether(t *testing.T) {
 		group.Go(func() {
 			for i, r := range list {
 				c.add(r)
-				if _, bytes := c.size(); bytes > (tokens+writers)*each {
+				if _, bytes := sizeOf(c); bytes > (tokens+writers)*each {
 					t.Errorf("%d bytes are counted, expected %d and one token for each writer at most", bytes, c.limit)
 					return
 				}
@@ -330,7 +330,7 @@ func TestCacheCountsWhatTokensTake(t *testing.T) {
 			}
 			c.check(t)
 			taken := float64(liveHeap() - before)
-			_, counted := c.size()
+			_, counted := sizeOf(c)
 			t.Logf("a token takes %.0f bytes, %d are counted", taken/float64(tt.tokens), counted/int64(tt.tokens))
 			if share := float64(counted) / taken; share < tt.fewest || share > tt.times {
 				t.Errorf("%d bytes are counted, %.2f of what is taken; expected %.2f to %.2f", counted, share, tt.fewest, tt.times)
@@ -462,3 +462,6 @@ func TestFingerprintTogether(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// sizeOf is how many tokens are in a cache, and the bytes that they take.
+func sizeOf(c *cache) (tokens int, bytes int64) { return (&Verifier{cache: c}).Cached() }

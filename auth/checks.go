@@ -138,11 +138,7 @@ func (x *examination) pickIssuer() *Refusal {
 		}
 		return refusal
 	}
-	twin, hadSlash := strings.CutSuffix(identifier, "/")
-	if !hadSlash {
-		twin = identifier + "/"
-	}
-	if x.verifier.authorities[twin] != nil {
+	if twin := slashTwin(identifier); x.verifier.authorities[twin] != nil {
 		return ErrIssuer.because(fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin))
 	}
 	// Workloads may have an issuer beside the trust domain that says whose they are.
@@ -152,6 +148,14 @@ func (x *examination) pickIssuer() *Refusal {
 			"its iss is not configured, though its subject is of the trust domain %s: make iss the identifier of the issuer, with `trust_domain %s`", a.domain, a.domain))
 	}
 	return ErrIssuer
+}
+
+// slashTwin is the same text with a slash at the end, or without the one it has.
+func slashTwin(s string) string {
+	if without, found := strings.CutSuffix(s, "/"); found {
+		return without
+	}
+	return s + "/"
 }
 
 // describe reads who the caller is, now that the token is believed.
@@ -258,7 +262,12 @@ func (x *examination) checkAudience() *Refusal {
 		return nil // the answer may tell
 	}
 	if audiences != nil || !a.preset.clientAsAudience && !x.clientStandsIn() {
-		return a.otherAudience(audiences)
+		for _, configured := range a.Audiences {
+			if slices.Contains(audiences, slashTwin(configured)) {
+				return ErrAudience.because(fmt.Errorf("it differs from the configured audience %q by the slash at the end only", configured))
+			}
+		}
+		return ErrAudience
 	}
 	client, ok := x.claims.text("client_id")
 	if !ok {
@@ -268,19 +277,4 @@ func (x *examination) checkAudience() *Refusal {
 		return ErrAudience
 	}
 	return nil
-}
-
-// otherAudience refuses audiences of others, and says if one differs by as little as a
-// slash.
-func (a *authority) otherAudience(found []string) *Refusal {
-	for _, configured := range a.Audiences {
-		twin, hadSlash := strings.CutSuffix(configured, "/")
-		if !hadSlash {
-			twin += "/"
-		}
-		if slices.Contains(found, twin) {
-			return ErrAudience.because(fmt.Errorf("it differs from the configured audience %q by the slash at the end only", configured))
-		}
-	}
-	return ErrAudience
 }

@@ -263,13 +263,13 @@ func TestAskedClaimsAreAtHand(t *testing.T) {
 	for i, path := range paths {
 		want[i], _ = first.Text("claims." + path)
 	}
-	if first.token.planned != 0 {
-		t.Errorf("a token has %d values at hand that nobody had asked for", first.token.planned)
+	if first.Token.planned != 0 {
+		t.Errorf("a token has %d values at hand that nobody had asked for", first.Token.planned)
 	}
 	for _, token := range []string{cached, later, cached, later} {
 		p := letIn(t, v, token)
-		if int(p.token.planned) != len(paths) {
-			t.Errorf("%s has %d values at hand, expected %d", p, p.token.planned, len(paths))
+		if int(p.Token.planned) != len(paths) {
+			t.Errorf("%s has %d values at hand, expected %d", p, p.Token.planned, len(paths))
 		}
 		for i, path := range paths {
 			if text, _ := p.Text("claims." + path); text != want[i] {
@@ -283,7 +283,7 @@ func TestAskedClaimsAreAtHand(t *testing.T) {
 	if again, _ := v.Cached(); again != 2 {
 		t.Errorf("%d tokens are in the cache, expected two", again)
 	}
-	if same := letIn(t, v, cached); same.token != letIn(t, v, cached).token {
+	if same := letIn(t, v, cached); same.Token != letIn(t, v, cached).Token {
 		t.Error("a token that has all values at hand is made anew")
 	}
 }
@@ -297,8 +297,8 @@ func TestPlanIsBounded(t *testing.T) {
 		p.Text(fmt.Sprintf("claims.absent-%d", i))
 	}
 	p = letIn(t, v, token)
-	if n := len(p.profile.authority.plan.list()); n != maxPlanned || int(p.token.planned) != n {
-		t.Errorf("%d claims are planned and %d at hand, expected %d", n, p.token.planned, maxPlanned)
+	if n := len(p.profile.authority.plan.list()); n != maxPlanned || int(p.Token.planned) != n {
+		t.Errorf("%d claims are planned and %d at hand, expected %d", n, p.Token.planned, maxPlanned)
 	}
 	if text, _ := p.Text("claims.tenant.plan"); text.Value != "pro" || !p.claimHasAny("tenant.plan", literals([]string{"pro"})) {
 		t.Errorf("beyond the bound a claim reads %q", text.Value)

@@ -202,8 +202,8 @@ func (x *examination) showType() (any, any) {
 		found = append(found, "typ "+typ)
 	}
 	for _, one := range x.claims {
-		if m := typeMarks[string(one.Name)]; m != nil {
-			found = append(found, "claim "+m.name+" "+fmt.Sprint(x.raw(m.name)))
+		if name := string(one.Name); typeMarks[name] != nil {
+			found = append(found, "claim "+name+" "+fmt.Sprint(x.raw(name)))
 		}
 	}
 	if claims := x.authority.preset.accessClaims; len(claims) > 0 && !slices.ContainsFunc(claims, x.claims.present) {

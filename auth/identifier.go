@@ -61,7 +61,18 @@ func (p Policy) CheckIdentifier() error {
 			return fmt.Errorf("tenants: found %q, expected the id of a tenant, such as 72f988bf-86f1-41af-91ab-2d7cd011db47, or any", id)
 		}
 	}
-	return p.checkTrustDomain()
+	of, isDomain := strings.CutPrefix(p.Issuer, spiffeScheme)
+	switch domain := p.trustDomain(); {
+	case PresetHasTrustDomain(p.Preset) && domain == "":
+		return fmt.Errorf("issuer %q: expected `trust_domain <name>`, or an identifier such as spiffe://example.org", p.Issuer)
+	case !PresetHasTrustDomain(p.Preset) && (isDomain || domain != ""):
+		return errors.New("a trust domain is for tokens of SPIFFE: expected `preset spiffe`")
+	case domain != "" && !isTrustDomain(domain):
+		return fmt.Errorf("trust domain: found %q, expected a name such as example.org, of lower-case letters, digits and . - _", domain)
+	case isDomain && domain != of:
+		return fmt.Errorf("trust_domain: found %q, expected %s as in the identifier, or nothing", domain, of)
+	}
+	return nil
 }
 
 // Servers are the identifiers of the authorization servers that the policy takes
@@ -88,19 +99,6 @@ func isTenant(id string) bool {
 	return err == nil && parsed.String() == id
 }
 
-// check wants iss to be the identifier with the token's own tenant in it, and that
-// tenant to be one that is taken.
-func (t *tenants) check(identifier string, c claimSet) *Refusal {
-	id, ok := c.text("tid")
-	switch {
-	case !ok || !isTenant(id) || identifier != t.before+id+t.after:
-		return ErrIssuer.because(errors.New("iss is not the identifier with the tenant of tid in it"))
-	case t.ids != nil && !slices.Contains(t.ids, id):
-		return ErrIssuer.because(errors.New("its tenant is none of those that `tenants` lists"))
-	}
-	return nil
-}
-
 // spiffeScheme begins the ids of workloads and of trust domains
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md, section 2).
 const spiffeScheme = "spiffe://"
@@ -111,22 +109,6 @@ func (p Policy) trustDomain() string {
 		return domain
 	}
 	return p.TrustDomain
-}
-
-func (p Policy) checkTrustDomain() error {
-	of, isDomain := strings.CutPrefix(p.Issuer, spiffeScheme)
-	domain := p.trustDomain()
-	switch {
-	case PresetHasTrustDomain(p.Preset) && domain == "":
-		return fmt.Errorf("issuer %q: expected `trust_domain <name>`, or an identifier such as spiffe://example.org", p.Issuer)
-	case !PresetHasTrustDomain(p.Preset) && (isDomain || domain != ""):
-		return errors.New("a trust domain is for tokens of SPIFFE: expected `preset spiffe`")
-	case domain != "" && !isTrustDomain(domain):
-		return fmt.Errorf("trust domain: found %q, expected a name such as example.org, of lower-case letters, digits and . - _", domain)
-	case isDomain && domain != of:
-		return fmt.Errorf("trust_domain: found %q, expected %s as in the identifier, or nothing", domain, of)
-	}
-	return nil
 }
 
 // maxSPIFFEID is the longest SPIFFE ID, in bytes (section 2.3).
@@ -174,7 +156,15 @@ func (v *Verifier) authorityOf(identifier string, c claimSet) (*authority, *Refu
 	case a == nil:
 		return nil, nil
 	case a.tenants != nil:
-		return a, a.tenants.check(identifier, c)
+		// iss is the identifier with the token's own tenant in it, one that is taken.
+		t := a.tenants
+		id, ok := c.text("tid")
+		switch {
+		case !ok || !isTenant(id) || identifier != t.before+id+t.after:
+			return a, ErrIssuer.because(errors.New("iss is not the identifier with the tenant of tid in it"))
+		case t.ids != nil && !slices.Contains(t.ids, id):
+			return a, ErrIssuer.because(errors.New("its tenant is none of those that `tenants` lists"))
+		}
 	case a.domain != "":
 		if subject, ok := c.text("sub"); !ok || trustDomainOf(subject) != a.domain {
 			return a, ErrIssuer.because(errors.New("sub is no SPIFFE ID of the trust domain " + a.domain))

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,31 +18,27 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
-// prefixed is an issuer that is asked about tokens which begin so, and are no JWTs.
-type prefixed struct {
-	prefix    string // empty: all that no other prefix fits
-	authority *authority
-}
-
-// prefixesOf lists which tokens are sent to whom, the longest prefix first.
-func prefixesOf(issuers []AcceptedIssuer, authorities map[string]*authority) (list []prefixed, err error) {
+// setPrefixes notes who is asked about tokens that are no JWTs, by how they begin.
+func (v *Verifier) setPrefixes(issuers []AcceptedIssuer) error {
 	var names []string
 	var configs []*introspection.Config
+	v.asked = make(map[string]*authority)
 	for _, accepted := range issuers {
 		names, configs = append(names, accepted.Policy.Name), append(configs, accepted.Introspection)
 		if accepted.Introspection == nil {
 			continue
 		}
-		a := authorities[accepted.Policy.Issuer]
-		if len(accepted.Introspection.Prefixes) == 0 {
-			list = append(list, prefixed{"", a})
+		prefixes := accepted.Introspection.Prefixes
+		if len(prefixes) == 0 {
+			prefixes = []string{""} // all that no other prefix fits
 		}
-		for _, prefix := range accepted.Introspection.Prefixes {
-			list = append(list, prefixed{prefix, a})
+		for _, prefix := range prefixes {
+			v.asked[prefix] = v.authorities[accepted.Policy.Issuer]
 		}
 	}
-	slices.SortStableFunc(list, func(a, b prefixed) int { return cmp.Compare(len(b.prefix), len(a.prefix)) })
-	return list, introspection.CheckAmong(names, configs)
+	byLength := func(a, b string) int { return cmp.Compare(len(b), len(a)) }
+	v.prefixes = slices.SortedFunc(maps.Keys(v.asked), byLength)
+	return introspection.CheckAmong(names, configs)
 }
 
 // beginAsking makes the client that asks the issuer, if it is to be asked.
@@ -83,9 +80,9 @@ func (v *Verifier) judgeOf(token string) *authority {
 	if len(v.asked) == 0 || looksLikeJWT(token) || !isB64Token(token) {
 		return nil
 	}
-	for i := range v.asked {
-		if strings.HasPrefix(token, v.asked[i].prefix) {
-			return v.asked[i].authority
+	for _, prefix := range v.prefixes {
+		if strings.HasPrefix(token, prefix) {
+			return v.asked[prefix]
 		}
 	}
 	return nil

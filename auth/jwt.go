@@ -146,19 +146,15 @@ func noneSigned(choice issuer.Choice) *Refusal {
 		return ErrAlgorithm
 	case len(choice.Keys) == 1:
 		return ErrSignature
-	case choice.Left > 0:
-		return ErrManyKeys.because(fmt.Errorf("tried: %s; %d more would fit", names(choice.Keys), choice.Left))
 	}
-	return ErrSignature.because(fmt.Errorf("tried: %s", names(choice.Keys)))
-}
-
-// names are the ids of keys, or their thumbprints, for the operator.
-func names(keys []*issuer.Key) string {
-	list := make([]string, 0, len(keys))
-	for _, key := range keys {
-		list = append(list, key.Name())
+	tried := make([]string, 0, len(choice.Keys))
+	for _, key := range choice.Keys {
+		tried = append(tried, key.Name()) // an id, or a thumbprint
 	}
-	return strings.Join(list, ", ")
+	if choice.Left > 0 {
+		return ErrManyKeys.because(fmt.Errorf("tried: %s; %d more would fit", strings.Join(tried, ", "), choice.Left))
+	}
+	return ErrSignature.because(fmt.Errorf("tried: %s", strings.Join(tried, ", ")))
 }
 
 // signedBy gives the first of the keys under which the signature holds, or nil.
@@ -214,31 +210,29 @@ const (
 	anyJWTType      = "jwt"
 )
 
-// typeMark is a claim that marks a token as one of another kind.
-type typeMark struct {
-	name    string
-	idToken bool // the option to accept ID tokens takes it
-	refusal *Refusal
+// idTokenMarks are the claims that mark ID tokens (OpenID Connect Core 1.0, sections 2
+// and 3.3.2.11, FAPI and CIBA). The option to accept ID tokens takes them.
+var idTokenMarks = []string{
+	"nonce", "at_hash", "c_hash", "s_hash", "urn:openid:params:jwt:claim:rt_hash", "urn:openid:params:jwt:claim:auth_req_id",
 }
 
-// typeMarks are all of them, by the claim.
-var typeMarks = func() map[string]*typeMark {
-	all := make(map[string]*typeMark)
-	add := func(idToken bool, cause string, names ...string) {
+// typeMarks are all claims that mark a token as one of another kind, each with the
+// refusal.
+var typeMarks = func() map[string]*Refusal {
+	all := make(map[string]*Refusal)
+	add := func(cause string, names ...string) {
 		for _, name := range names {
-			all[name] = &typeMark{name, idToken, ErrTokenType.because(errors.New("the claim " + name + " " + cause))}
+			all[name] = ErrTokenType.because(errors.New("the claim " + name + " " + cause))
 		}
 	}
-	// OpenID Connect Core 1.0, sections 2 and 3.3.2.11, FAPI and CIBA.
-	add(true, "is one of ID tokens: send the access token, or write `id_tokens accept` if the issuer's access tokens look so",
-		"nonce", "at_hash", "c_hash", "s_hash", "urn:openid:params:jwt:claim:rt_hash", "urn:openid:params:jwt:claim:auth_req_id")
+	add("is one of ID tokens: send the access token, or write `id_tokens accept` if the issuer's access tokens look so", idTokenMarks...)
 	// Security events and logout tokens (RFC 8417), DPoP proofs (RFC 9449),
 	// verifiable credentials, their presentations and status lists, introspection
 	// answers (RFC 9701), statements of federations.
-	add(false, "is one of another kind of token", "events", "toe", "htm", "htu",
+	add("is one of another kind of token", "events", "toe", "htm", "htu",
 		"vct", "vc", "vp", "_sd", "_sd_alg", "sd_hash", "status_list", "token_introspection", "metadata_policy")
-	add(false, "is not access", "token_use")
-	add(false, "is not Bearer", "typ")
+	add("is not access", "token_use")
+	add("is not Bearer", "typ")
 	return all
 }()
 
@@ -260,15 +254,19 @@ func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refus
 		said = true
 	}
 	for i := range c {
-		m := typeMarks[string(c[i].Name)]
-		if m == nil || m.idToken && acceptIDTokens || a.isHarmless(m, said, c) ||
-			h.answered && m.name == "token_use" && c.is(m.name, "access_token") { // Ory Hydra's
+		refusal := typeMarks[string(c[i].Name)]
+		if refusal == nil {
 			continue
 		}
-		return m.refusal
+		mark := string(c[i].Name)
+		if acceptIDTokens && slices.Contains(idTokenMarks, mark) || a.isHarmless(mark, said, c) ||
+			h.answered && mark == "token_use" && c.is(mark, "access_token") { // Ory Hydra's
+			continue
+		}
+		return refusal
 	}
 	if a.preset.clientAsAudience && !c.present("token_use") {
-		return typeMarks["token_use"].refusal
+		return typeMarks["token_use"]
 	}
 	if len(a.preset.accessClaims) > 0 && !said && !acceptIDTokens && !slices.ContainsFunc(a.preset.accessClaims, c.present) {
 		return ErrTokenType
@@ -296,13 +294,13 @@ func answersAccess(c claimSet) bool {
 var errAnswerType = ErrTokenType.because(errors.New("the issuer's answer has a token_type that is none of access tokens"))
 
 // isHarmless tells whether a claim that often is a mark is none in this token.
-func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {
-	if slices.Contains(a.preset.marksOfIDTokens, m.name) {
+func (a *authority) isHarmless(mark string, said bool, c claimSet) bool {
+	if slices.Contains(a.preset.marksOfIDTokens, mark) {
 		return true
 	}
-	switch m.name {
+	switch mark {
 	case "token_use":
-		return c.is(m.name, "access")
+		return c.is(mark, "access")
 	case "typ":
 		// Keycloak's, or the header's once more. That a token is bound to a key is
 		// looked at later.
@@ -315,5 +313,5 @@ func (a *authority) isHarmless(m *typeMark, said bool, c claimSet) bool {
 	case "nonce":
 		return said || a.preset.nonceInBearer && c.is("typ", "Bearer")
 	}
-	return said && m.idToken
+	return said && slices.Contains(idTokenMarks, mark)
 }

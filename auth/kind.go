@@ -2,7 +2,6 @@ package auth
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,26 +13,6 @@ type KindRule struct {
 	// Path and Values are those of a [ClaimRule].
 	Path   string
 	Values []string
-}
-
-// kindPatterns is a [KindRule], compiled.
-type kindPatterns struct {
-	kind Kind
-	claimPatterns
-}
-
-func (r KindRule) compile() (k kindPatterns, err error) {
-	if r.Kind != KindUser && r.Kind != KindServiceAccount {
-		return k, fmt.Errorf("kind: found %q, expected %s or %s", r.Kind, KindServiceAccount, KindUser)
-	}
-	if r.Path == "" || len(r.Values) == 0 {
-		return k, fmt.Errorf("kind %s when %s: expected a claim and at least one value", r.Kind, r.Path)
-	}
-	values, err := compilePatterns(r.Values)
-	if err != nil {
-		return k, fmt.Errorf("kind %s when %s: %w", r.Kind, r.Path, err)
-	}
-	return kindPatterns{r.Kind, claimPatterns{r.Path, values}}, nil
 }
 
 // traits are what marks are looked for in.

@@ -37,13 +37,13 @@ type Text struct {
 func (p *Principal) Text(key string) (text Text, ok bool) {
 	switch key {
 	case "id":
-		return p.token.entry(atSubject).text, true
+		return p.entry(atSubject).text, true
 	case "kind":
 		return Text{Value: string(p.profile.kind), Plain: true}, true
 	case "issuer":
 		return Text{Value: p.Issuer()}, true
 	case "client_id":
-		return p.token.entry(atClient).text, true
+		return p.entry(atClient).text, true
 	case "token_id":
 		return Text{Value: p.claim("jti").text.Value}, true
 	case "expires_at":
@@ -60,7 +60,8 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 	case "scopes":
 		return p.profile.scopes.text, true
 	case "bound", "key": // to the key of DPoP proofs before a client certificate
-		way, confirmation := BoundDPoP, p.Bound()
+		way := BoundDPoP
+		confirmation, _ := p.confirmation() // it was verified
 		switch {
 		case confirmation == (bound.Confirmation{}):
 			way = ""
@@ -83,10 +84,10 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 // the token was verified, else read anew.
 func (p *Principal) claim(path string) value {
 	place := p.profile.authority.plan.place(path)
-	if place < 0 || place >= int(p.token.planned) {
+	if place < 0 || place >= int(p.planned) {
 		return p.readClaim(path)
 	}
-	if v := p.token.entry(atPlanned + place); v.form != formUnread {
+	if v := p.entry(atPlanned + place); v.form != formUnread {
 		return v
 	}
 	return p.readClaim(path)
@@ -108,7 +109,7 @@ func (p *Principal) claimHasAny(path string, wanted patterns) bool {
 
 // readClaim reads a claim anew.
 func (p *Principal) readClaim(path string) value {
-	for _, part := range []string{p.token.claims(), p.profile.claims} {
+	for _, part := range []string{p.claims(), p.profile.claims} {
 		claims, _ := parseClaims([]byte(part)) // it was made of what was read
 		if found, ok := claims.lookup(path); ok {
 			return newValue(found)

@@ -153,7 +153,7 @@ type authority struct {
 	iss           jsontext.Value        // the identifier as JSON
 
 	leeway float64 // the policy's, in seconds, rounded up
-	kinds  []kindPatterns
+	kinds  []claimPatterns
 	// clientClaims are all that may name the client, where the kind is looked for.
 	clientClaims []string
 	included     map[string][]string // scopes by one that includes them, all of them
@@ -186,12 +186,18 @@ func newAuthority(p Policy, keys *issuer.Engine) (a *authority, err error) {
 		a.clientClaims = append(slices.Clone(clientClaims), p.ClientClaim)
 	}
 	a.tenants, a.domain = tenantsOf(p), p.trustDomain()
-	for _, rule := range p.Kinds {
-		kind, err := rule.compile()
-		if err != nil {
-			return nil, err
+	for _, r := range p.Kinds {
+		if r.Kind != KindUser && r.Kind != KindServiceAccount {
+			return nil, fmt.Errorf("kind: found %q, expected %s or %s", r.Kind, KindServiceAccount, KindUser)
 		}
-		a.kinds = append(a.kinds, kind)
+		if r.Path == "" || len(r.Values) == 0 {
+			return nil, fmt.Errorf("kind %s when %s: expected a claim and at least one value", r.Kind, r.Path)
+		}
+		values, err := compilePatterns(r.Values)
+		if err != nil {
+			return nil, fmt.Errorf("kind %s when %s: %w", r.Kind, r.Path, err)
+		}
+		a.kinds = append(a.kinds, claimPatterns{r.Path, values, r.Kind})
 	}
 	if a.included, err = IncludedScopes(p.ScopeIncludes); err != nil {
 		return nil, err

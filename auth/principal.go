@@ -3,8 +3,6 @@ package auth
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/gatehouse-proxy/gatehouse/auth/bound"
 )
 
 // Kind is what a caller is.
@@ -23,7 +21,9 @@ const (
 // Principal is a caller whose token was verified, with what is registered about
 // it. It is shared by requests with that token and never changes but for its mark.
 type Principal struct {
-	token   *Token
+	// Token is what the caller brought. It has the caller's issuer and names.
+	*Token
+
 	profile *profile
 	version atomic.Uint64 // an [account.Version] by which this is so
 
@@ -37,9 +37,6 @@ type Principal struct {
 func (p *Principal) IsPerson() bool {
 	return p.Kind() == KindUser || p.Kind() == KindUnclear && p.profile.registered.bond < registers
 }
-
-// Issuer is the configured name of the token's issuer.
-func (p *Principal) Issuer() string { return p.profile.authority.Name }
 
 // Kind tells a person from a machine, as far as the token and the accounts do.
 func (p *Principal) Kind() Kind { return p.profile.kind }
@@ -56,22 +53,6 @@ func (p *Principal) ID() string {
 	}
 	return p.Subject()
 }
-
-// Token is the token that the caller brought.
-func (p *Principal) Token() *Token { return p.token }
-
-// Bound is what the caller's token is bound to; the zero value for a bearer's.
-func (p *Principal) Bound() bound.Confirmation {
-	confirmation, _ := p.token.confirmation() // it was verified
-	return confirmation
-}
-
-// Subject is the caller's name at its issuer; never empty.
-func (p *Principal) Subject() string { return p.token.Subject() }
-
-// ClientID is the OAuth 2.0 client the token was issued to; empty if the token
-// does not say.
-func (p *Principal) ClientID() string { return p.token.ClientID() }
 
 // Groups lists the caller's groups. The slice must not be changed.
 func (p *Principal) Groups() []string { return p.profile.groups.list }
@@ -90,17 +71,17 @@ func (p *Principal) Scopes() []string { return p.profile.scopes.list }
 
 // ExpiresAt is the token's exp, in UTC.
 func (p *Principal) ExpiresAt() time.Time {
-	return time.Unix(p.token.until-int64(p.profile.authority.leeway), 0).UTC()
+	return time.Unix(p.until-int64(p.profile.authority.leeway), 0).UTC()
 }
 
 // Deadline is when the token stops to count: its expiry plus the issuer's
 // leeway.
-func (p *Principal) Deadline() time.Time { return time.Unix(p.token.until, 0).UTC() }
+func (p *Principal) Deadline() time.Time { return time.Unix(p.until, 0).UTC() }
 
 // Same tells whether two principals were made from the same claims.
 func (p *Principal) Same(other *Principal) bool {
 	return p == other || other != nil && p.Issuer() == other.Issuer() && p.Subject() == other.Subject() &&
-		p.token.claims() == other.token.claims() && p.profile.claims == other.profile.claims
+		p.claims() == other.claims() && p.profile.claims == other.profile.claims
 }
 
 // String names the caller without giving away what else the token says; "" for

@@ -52,7 +52,7 @@ func TestPrincipalText(t *testing.T) {
 		{"claims.absent.too", "", false},
 		{"claims..", "", false},
 	}
-	for _, p := range []*Principal{p, unregistered(t, p.token.extended())} { // read anew, and at hand
+	for _, p := range []*Principal{p, unregistered(t, p.extended())} { // read anew, and at hand
 		for _, tt := range tests {
 			text, ok := p.Text(tt.key)
 			if text.Value != tt.want || text.Partial != tt.partial || !ok {

@@ -136,7 +136,7 @@ func TestChallenge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.challenge.Header(tt.refusal); got != tt.want {
+			if got := tt.challenge.Header(Bearer, tt.refusal); got != tt.want {
 				t.Errorf("got  %s\nexpected %s", got, tt.want)
 			}
 		})
@@ -146,12 +146,12 @@ func TestChallenge(t *testing.T) {
 func TestDPoPChallenge(t *testing.T) {
 	c := Challenge{Realm: "a", Algorithms: "ES256 EdDSA"}
 	for want, got := range map[string]string{
-		`DPoP realm="a", algs="ES256 EdDSA"`: c.DPoP(ErrNoToken),
-		`DPoP realm="a", error="use_dpop_nonce", error_description="the DPoP proof needs a nonce of this server", algs="ES256 EdDSA"`:                c.DPoP(senderRefusals[bound.ErrNoNonce]),
-		`DPoP realm="a", error="invalid_dpop_proof", error_description="the DPoP proof is for another method", algs="ES256 EdDSA"`:                   c.DPoP(senderRefusals[bound.ErrProofMethod]),
-		`DPoP realm="a", error="invalid_token", error_description="the DPoP proof is by another key than the token is bound to", algs="ES256 EdDSA"`: c.DPoP(senderRefusals[bound.ErrProofBinding]),
-		`Bearer realm="a"`: c.Header(ErrNoToken),
-		``:                 c.DPoP(senderRefusals[bound.ErrReplaysFull]),
+		`DPoP realm="a", algs="ES256 EdDSA"`: c.Header(DPoP, ErrNoToken),
+		`DPoP realm="a", error="use_dpop_nonce", error_description="the DPoP proof needs a nonce of this server", algs="ES256 EdDSA"`:                c.Header(DPoP, senderRefusals[bound.ErrNoNonce]),
+		`DPoP realm="a", error="invalid_dpop_proof", error_description="the DPoP proof is for another method", algs="ES256 EdDSA"`:                   c.Header(DPoP, senderRefusals[bound.ErrProofMethod]),
+		`DPoP realm="a", error="invalid_token", error_description="the DPoP proof is by another key than the token is bound to", algs="ES256 EdDSA"`: c.Header(DPoP, senderRefusals[bound.ErrProofBinding]),
+		`Bearer realm="a"`: c.Header(Bearer, ErrNoToken),
+		``:                 c.Header(DPoP, senderRefusals[bound.ErrReplaysFull]),
 	} {
 		if got != want {
 			t.Errorf("got %s, expected %s", got, want)

@@ -108,7 +108,7 @@ func (g *Registration) principal(token *Token, last *Principal, version account.
 		last.version.Store(uint64(version))
 		return last
 	}
-	p := &Principal{token: token, profile: token.profile.with(known)}
+	p := &Principal{Token: token, profile: token.profile.with(known)}
 	p.version.Store(uint64(version))
 	token.admitted.Store(p)
 	return p
@@ -296,7 +296,7 @@ func (g *Registration) revoked(token *Token) *revocation.Revocation {
 		return nil
 	}
 	issued := int64(math.MinInt64)
-	says := Principal{token: token, profile: token.profile}
+	says := Principal{Token: token, profile: token.profile}
 	if at := says.claim("iat"); at.form == formOne {
 		if seconds, err := strconv.ParseFloat(at.text.Value, 64); err == nil {
 			issued = int64(math.Floor(seconds))

@@ -181,7 +181,7 @@ func TestRegistrationJoinsTokenAndAccount(t *testing.T) {
 	if name, _ := first.Text("name"); name.Value != "CI deploys" {
 		t.Errorf("found the name %q, expected the account's", name.Value)
 	}
-	if first.ID() != account.ID("ci") || first.Subject() != "ci" || first.Token() != token {
+	if first.ID() != account.ID("ci") || first.Subject() != "ci" || first.Token != token {
 		t.Errorf("found the id %q of %s, expected the account's", first.ID(), first)
 	}
 	if again, _ := registration.Admit(token, g.clock.now()); again != first {
@@ -268,7 +268,7 @@ func TestAdmitWhileAccountsChange(t *testing.T) {
 			group.Go(func() {
 				for range 100 {
 					caller, refusal := registration.Admit(token, epoch)
-					if (refusal == nil) != on || on && caller.Token() != token {
+					if (refusal == nil) != on || on && caller.Token != token {
 						t.Errorf("refused with %v, where the account is on: %t", refusal, on)
 						return
 					}

@@ -75,9 +75,11 @@ type Predicate struct {
 	scope, weak, old *Refusal
 }
 
+// claimPatterns are the values of a [ClaimRule] or a [KindRule], compiled.
 type claimPatterns struct {
 	path   string
 	values patterns
+	kind   Kind // of a KindRule
 }
 
 // Compile checks the rules and makes them ready for the path of a request. The
@@ -118,7 +120,7 @@ func (r Rules) Compile() (*Predicate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("claim %s: %w", claim.Path, err)
 		}
-		p.claims = append(p.claims, claimPatterns{claim.Path, values})
+		p.claims = append(p.claims, claimPatterns{path: claim.Path, values: values})
 	}
 	for i := range ruleChecks {
 		if ruleChecks[i].asked(&r) {

@@ -197,10 +197,10 @@ func TestEachProofIsChecked(t *testing.T) {
 	// A plan that grows makes the token anew, and it is bound as before.
 	verdict := v.Verify(t.Context(), token).CheckSender(senders, me.request(t, token, g.clock.now(), ""))
 	caller := unregistered(t, verdict.Token)
-	if got := caller.Bound(); got != (bound.Confirmation{Thumbprint: me.thumbprint}) {
+	if got, _ := caller.confirmation(); got != (bound.Confirmation{Thumbprint: me.thumbprint}) {
 		t.Errorf("bound to %+v", got)
 	}
-	if got := letIn(t, v, g.idp.Mint(nil)).Bound(); got != (bound.Confirmation{}) {
+	if got, _ := letIn(t, v, g.idp.Mint(nil)).confirmation(); got != (bound.Confirmation{}) {
 		t.Errorf("a bearer token is bound to %+v", got)
 	}
 	caller.Text("claims.of.a.new.path")

@@ -149,7 +149,7 @@ func TestSay(t *testing.T) {
 	} {
 		var r Token
 		r.say(test.claims, test.subject, test.client, nil)
-		p := &Principal{token: &r}
+		p := &Principal{Token: &r}
 		if p.Subject() != test.subject || p.ClientID() != test.client || r.claims() != test.claims {
 			t.Errorf("%.40q: found %.40q, %.40q, %.40q", test.claims, r.claims(), p.Subject(), p.ClientID())
 		}

@@ -60,7 +60,8 @@ type Verifier struct {
 	authorities map[string]*authority // by identifier
 	tenanted    []*authority          // those that stand for several tenants
 	domains     map[string]*authority // by trust domain
-	asked       []prefixed            // who is asked about tokens that are no JWTs
+	asked       map[string]*authority // about tokens that are no JWTs, by a prefix
+	prefixes    []string              // of asked, the longest first
 	cache       *cache
 	prints      *fingerprinter
 	attempts    [64]singleflight.Group // to verify a signature
@@ -112,7 +113,7 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		}
 		v.authorities[a.Issuer], names[a.Name] = a, a.Issuer
 	}
-	if v.asked, err = prefixesOf(cfg.Issuers, v.authorities); err != nil {
+	if err := v.setPrefixes(cfg.Issuers); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -204,7 +205,18 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 }
 
 // Cached is how many tokens are in the cache now, and the bytes that they take.
-func (v *Verifier) Cached() (tokens int, bytes int64) { return v.cache.size() }
+func (v *Verifier) Cached() (tokens int, bytes int64) {
+	c := v.cache
+	if c == nil {
+		return 0, 0
+	}
+	for i := range c.shards {
+		c.shards[i].mu.RLock()
+		tokens += len(c.shards[i].tokens)
+		c.shards[i].mu.RUnlock()
+	}
+	return tokens, c.used.Load()
+}
 
 // UnclearCallers counts the tokens that were verified of an issuer's callers of
 // whom nothing says whether they are people or machines, by the issuer's configured

@@ -229,7 +229,7 @@ func (p *BearerProvider) Authenticate(w http.ResponseWriter, r *http.Request) (c
 	if refusal == nil {
 		return caddyauth.User{ID: caller.Subject()}, true, nil
 	}
-	if challenge := p.challenge.Header(refusal); challenge != "" {
+	if challenge := p.challenge.Header(auth.Bearer, refusal); challenge != "" {
 		w.Header().Add("WWW-Authenticate", challenge)
 	}
 	if refusal.RetryAfter > 0 {

@@ -63,16 +63,16 @@ func (f *refuser) challengesOf(refusal *auth.Refusal, dpop bool) []string {
 // words is a challenge of each scheme that would do. That of the scheme which was used
 // says what was wrong (RFC 9449, section 7.2).
 func (f *refuser) words(refusal *auth.Refusal, dpop bool) (list []string) {
-	used, other := f.challenge.Header, f.challenge.DPoP
+	used, other := auth.Bearer, auth.DPoP
 	both := f.schemes.bearer && f.schemes.dpop && (f.schemes.announced || refusal.Reason == auth.ErrBound.Reason)
 	if f.schemes.dpop && (dpop || !f.schemes.bearer) {
 		used, other, both = other, used, f.schemes.bearer
 	}
-	if words := used(refusal); words != "" {
+	if words := f.challenge.Header(used, refusal); words != "" {
 		list = append(list, words)
 	}
 	if both && refusal.Status == http.StatusUnauthorized {
-		list = append(list, other(&auth.Refusal{Status: refusal.Status}))
+		list = append(list, f.challenge.Header(other, &auth.Refusal{Status: refusal.Status}))
 	}
 	return list
 }

@@ -69,7 +69,7 @@ func TestChallengesMadeBeforehand(t *testing.T) {
 	challenge := auth.Challenge{Realm: `a "realm"`, ResourceMetadata: "https://a.example/x"}
 	f := refuserOf(challenge, schemes{bearer: true})
 	check := func(refusal *auth.Refusal) {
-		if got, want := strings.Join(f.challengesOf(refusal, false), "|"), challenge.Header(refusal); got != want {
+		if got, want := strings.Join(f.challengesOf(refusal, false), "|"), challenge.Header(auth.Bearer, refusal); got != want {
 			t.Errorf("%s: got %s, want %s", refusal.Reason, got, want)
 		}
 	}

@@ -76,7 +76,7 @@ func (a *API) authenticate(c *call, who who) error {
 	}
 	principal, refusal := a.services.Authenticate(c.r, groups...)
 	if refusal != nil {
-		if challenge := (auth.Challenge{Realm: realm}).Header(refusal); challenge != "" {
+		if challenge := (auth.Challenge{Realm: realm}).Header(auth.Bearer, refusal); challenge != "" {
 			c.w.Header().Set("WWW-Authenticate", challenge)
 		}
 		return refused(refusal)

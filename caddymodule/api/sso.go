@@ -96,7 +96,7 @@ func (a *API) judge(c *call) *sso.Refusal {
 	return &sso.Refusal{
 		Code:       ssoCodes[refusal.Status],
 		Message:    refusal.Message,
-		Challenge:  auth.Challenge{Realm: realm}.Header(refusal),
+		Challenge:  auth.Challenge{Realm: realm}.Header(auth.Bearer, refusal),
 		RetryAfter: refusal.RetryAfter,
 	}
 }

@@ -128,7 +128,7 @@ func refusalNow(registration *auth.Registration, caller *auth.Principal) *auth.R
 	if registration == nil {
 		return nil
 	}
-	_, refusal := registration.Admit(caller.Token(), time.Now())
+	_, refusal := registration.Admit(caller.Token, time.Now())
 	if refusal != nil && refusal.Status == http.StatusServiceUnavailable {
 		return nil
 	}
