@@ -50,7 +50,7 @@ func BenchmarkFloor(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			_ = prints.of(token)
+			_ = prints(token)
 		}
 	})
 }
@@ -224,7 +224,7 @@ func measureMemory(b *testing.B, asked int) {
 			own := fmt.Sprintf("%0*d", len(subject), i)
 			payload := strings.Replace(string(parts.Payload), subject, own, 1)
 			claims, _ := parseClaims([]byte(payload))
-			r := &Token{sum: prints.of(token[:len(token)-10] + own[len(own)-10:])}
+			r := &Token{sum: prints(token[:len(token)-10] + own[len(own)-10:])}
 			if refusal := a.describe(r, &header{}, claims, key); refusal != nil {
 				b.Fatal(refusal)
 			}

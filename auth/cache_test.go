@@ -407,20 +407,20 @@ func TestFingerprint(t *testing.T) {
 	tokens := []string{"", "a", "b", "aa", "a\x00", "\x00", "\x00\x00", strings.Repeat("a", MaxTokenBytes), strings.Repeat("a", MaxTokenBytes-1)}
 	seen := map[fingerprint]string{}
 	for _, token := range tokens {
-		sum := f.of(token)
+		sum := f(token)
 		if other, twice := seen[sum]; twice {
 			t.Errorf("tokens of %d and %d bytes share a fingerprint", len(token), len(other))
 		}
 		seen[sum] = token
-		if f.of(token) != sum {
+		if f(token) != sum {
 			t.Errorf("a token of %d bytes has two fingerprints", len(token))
 		}
 	}
 	long := []byte(strings.Repeat("a", 900))
-	sum := f.of(string(long))
+	sum := f(string(long))
 	for i := range long {
 		long[i] = 'b'
-		if f.of(string(long)) == sum {
+		if f(string(long)) == sum {
 			t.Errorf("byte %d says nothing to the fingerprint", i)
 		}
 		long[i] = 'a'
@@ -437,7 +437,7 @@ func TestFingerprintsAreKeyed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.of("token") == other.of("token") {
+	if one("token") == other("token") {
 		t.Error("two processes make the same fingerprint")
 	}
 }
@@ -450,10 +450,10 @@ func TestFingerprintTogether(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 8 {
 		token := strings.Repeat(string(rune('a'+i)), 100+i)
-		sum := f.of(token)
+		sum := f(token)
 		group.Go(func() {
 			for range 500 {
-				if f.of(token) != sum {
+				if f(token) != sum {
 					t.Error("the fingerprint changed")
 					return
 				}

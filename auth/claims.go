@@ -93,19 +93,6 @@ func (c claimSet) texts(path string) []string {
 	return stringsOf(value)
 }
 
-// words gives a claim as a list: a string is split at spaces (RFC 6749, section
-// 3.3), an array gives its strings.
-func (c claimSet) words(path string) []string {
-	value, ok := c.lookup(path)
-	if !ok {
-		return nil
-	}
-	if s, ok := stringOf(value); ok {
-		return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
-	}
-	return stringsOf(value)
-}
-
 // json gives the claims as one JSON object.
 func (c claimSet) json() string {
 	object := make([]byte, 0, 512)
@@ -148,29 +135,19 @@ func stringsOf(value jsontext.Value) (list []string) {
 // number or a boolean as it is written, an array's elements one by one, null as
 // nothing, an object as its JSON.
 func scalars(value jsontext.Value) (list []string, array bool) {
-	array = jose.EachElement(value, func(element jsontext.Value) bool {
-		if s, ok := scalar(element); ok {
+	add := func(one jsontext.Value) bool {
+		switch s, ok := stringOf(one); {
+		case ok:
 			list = append(list, s)
+		case one.Kind() != '"' && one.Kind() != 'n':
+			list = append(list, string(one))
 		}
 		return true
-	})
-	if array {
-		return list, true
 	}
-	if s, ok := scalar(value); ok {
-		return []string{s}, false
+	if array = jose.EachElement(value, add); !array {
+		add(value)
 	}
-	return nil, false
-}
-
-func scalar(value jsontext.Value) (string, bool) {
-	switch value.Kind() {
-	case '"':
-		return stringOf(value)
-	case 'n':
-		return "", false
-	}
-	return string(value), true
+	return list, array
 }
 
 // plan lists the claims that an issuer's tokens are asked for, by their paths: those

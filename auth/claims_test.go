@@ -195,18 +195,19 @@ func TestTextsAndWords(t *testing.T) {
 		{`{"a":"b"}`, nil, nil},
 		{`["\u0061\n","\"\\"]`, []string{"a\n", `"\`}, []string{"a\n", `"\`}},
 	}
+	a := &authority{preset: preset{scopes: []string{"x"}}}
 	for _, tt := range tests {
 		claims := mustClaims(t, `{"x":`+tt.value+`}`)
 		if got := claims.texts("x"); !slices.Equal(got, tt.texts) {
 			t.Errorf("texts of %s: got %q, expected %q", tt.value, got, tt.texts)
 		}
-		if got := claims.words("x"); !slices.Equal(got, tt.words) {
-			t.Errorf("words of %s: got %q, expected %q", tt.value, got, tt.words)
+		if got := a.scopes(claims); !slices.Equal(got, tt.words) {
+			t.Errorf("scopes of %s: got %q, expected %q", tt.value, got, tt.words)
 		}
 	}
 	none := mustClaims(t, `{}`)
-	if none.texts("x") != nil || none.words("x") != nil {
-		t.Error("an absent claim has texts or words")
+	if none.texts("x") != nil || a.scopes(none) != nil {
+		t.Error("an absent claim has texts or scopes")
 	}
 }
 

@@ -45,7 +45,7 @@ type Explanation struct {
 // issuer's policy are all shown, whatever the others say. The token does not come into
 // the cache, and no proof is used up.
 func (v *Verifier) Explain(ctx context.Context, token string, registration *Registration, senders *bound.Checker, q *bound.Request) Explanation {
-	x := &examination{verifier: v, ctx: ctx, token: token, now: v.now(), sum: v.prints.of(token)}
+	x := &examination{verifier: v, ctx: ctx, token: token, now: v.now(), sum: v.fingerprint(token)}
 	e := Explanation{}
 	e.add("bearer", CheckToken(token), fmt.Sprintf("a token of at most %d bytes, of the alphabet of RFC 6750", MaxTokenBytes), fmt.Sprintf("%d bytes", len(token)))
 	for i := range checks {
@@ -157,7 +157,13 @@ func (x *examination) show(check string) (expected, found any) {
 	case "audience":
 		return a.Audiences, x.shownAudience()
 	case "binding":
-		return x.showBinding()
+		expected := map[Binding]string{
+			BoundOptional: "cnf or none", BoundRequired: "cnf", BoundDPoP: "cnf with jkt", BoundMTLS: "cnf with x5t#S256",
+		}[a.Bound]
+		if expected == "" && x.claims.present("cnf") {
+			return "no cnf", "cnf: the token is for the holder of a key"
+		}
+		return cmp.Or(expected, "no cnf"), x.raw("cnf")
 	case "signature":
 		return x.showKey()
 	case "subject":
@@ -225,16 +231,6 @@ func (x *examination) shownAudience() any {
 	return x.raw("aud")
 }
 
-func (x *examination) showBinding() (any, any) {
-	expected := map[Binding]string{
-		BoundOptional: "cnf or none", BoundRequired: "cnf", BoundDPoP: "cnf with jkt", BoundMTLS: "cnf with x5t#S256",
-	}[x.authority.Bound]
-	if expected == "" && x.claims.present("cnf") {
-		return "no cnf", "cnf: the token is for the holder of a key"
-	}
-	return cmp.Or(expected, "no cnf"), x.raw("cnf")
-}
-
 func (x *examination) showKey() (any, any) {
 	var expected []string
 	if set := x.authority.keys.JWKS(); set != nil {
@@ -300,6 +296,13 @@ func (e *Explanation) HoldRules(p *Predicate) {
 // show says for a rule what is expected and what was found.
 func (p *Predicate) show(rule string, caller *Principal) (expected, found any) {
 	r := &p.rules
+	// Of a line, any word will do.
+	alternatives := func(lines [][]string) (list []string) {
+		for _, line := range lines {
+			list = append(list, strings.Join(line, " or "))
+		}
+		return list
+	}
 	switch rule {
 	case "route_issuer":
 		return r.Issuers, caller.Issuer()
@@ -328,14 +331,6 @@ func (p *Predicate) show(rule string, caller *Principal) (expected, found any) {
 		return append(append([]string{}, r.Scopes...), alternatives(r.AnyScopes)...), caller.Scopes()
 	}
 	return nil, nil
-}
-
-// alternatives shows lines of which any word will do.
-func alternatives(lines [][]string) (list []string) {
-	for _, line := range lines {
-		list = append(list, strings.Join(line, " or "))
-	}
-	return list
 }
 
 func shownList(list []string) string {

@@ -77,7 +77,20 @@ func (v *Verifier) Introspection(issuer string) *introspection.Client {
 // judgeOf gives the issuer that is asked what a token says; nil for what is a JWT, or
 // is meant to be one: that says itself who issued it, and is sent to nobody else.
 func (v *Verifier) judgeOf(token string) *authority {
-	if len(v.asked) == 0 || looksLikeJWT(token) || !isB64Token(token) {
+	if len(v.asked) == 0 {
+		return nil
+	}
+	// A token with parts, of which the first is a JSON object in base64, is a JWT, or
+	// what is left of one, signed or encrypted.
+	if head, _, found := strings.Cut(token, "."); found {
+		var room [48]byte
+		text := urlAlphabet.Replace(head[:min(len(head), base64.RawURLEncoding.EncodedLen(len(room)))])
+		n, _ := base64.RawURLEncoding.Decode(room[:], []byte(text)) // what comes before a fault will do
+		if strings.HasPrefix(strings.TrimLeft(string(room[:n]), " \t\r\n\ufeff"), "{") {
+			return nil
+		}
+	}
+	if !isB64Token(token) {
 		return nil
 	}
 	for _, prefix := range v.prefixes {
@@ -86,19 +99,6 @@ func (v *Verifier) judgeOf(token string) *authority {
 		}
 	}
 	return nil
-}
-
-// looksLikeJWT tells whether a token has parts, of which the first is a JSON object in
-// base64: it is a JWT then, or what is left of one, signed or encrypted.
-func looksLikeJWT(token string) bool {
-	head, _, found := strings.Cut(token, ".")
-	if !found {
-		return false
-	}
-	var room [48]byte
-	text := urlAlphabet.Replace(head[:min(len(head), base64.RawURLEncoding.EncodedLen(len(room)))])
-	n, _ := base64.RawURLEncoding.Decode(room[:], []byte(text)) // what comes before a fault will do
-	return strings.HasPrefix(strings.TrimLeft(string(room[:n]), " \t\r\n\ufeff"), "{")
 }
 
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
@@ -225,7 +225,7 @@ func (v *Verifier) open(ctx context.Context, a *authority, jws string) ([]byte, 
 	if parts.header.mediaType != signedAnswerType {
 		return nil, fmt.Errorf("has another typ than %s", signedAnswerType)
 	}
-	x := &examination{verifier: v, ctx: ctx, authority: a, parts: parts, sum: v.prints.of(jws)}
+	x := &examination{verifier: v, ctx: ctx, authority: a, parts: parts, sum: v.fingerprint(jws)}
 	refusal := x.checkAlgorithm()
 	if refusal == nil {
 		refusal = x.findKey()

@@ -90,21 +90,20 @@ func mediaType(typ string) string {
 
 // badJSON says why a text could not be read as one strict JSON object.
 func badJSON(text []byte) *Refusal {
-	err := readOne(text)
+	read := func(options ...jsontext.Options) error {
+		_, err := jsontext.NewDecoder(bytes.NewReader(text), options...).ReadValue()
+		return err
+	}
+	err := read()
 	switch {
 	case err == nil:
 		return ErrNotJWS // it is something else than one object
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return ErrRepeatedMember
-	case readOne(text, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) == nil:
+	case read(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) == nil:
 		return ErrNotUnicode
 	}
 	return ErrNotJWS
-}
-
-func readOne(text []byte, options ...jsontext.Options) error {
-	_, err := jsontext.NewDecoder(bytes.NewReader(text), options...).ReadValue()
-	return err
 }
 
 // findKey finds the issuer's key that signed the token. A key id that is not known,

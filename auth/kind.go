@@ -152,7 +152,22 @@ func (t *traits) granted(grants ...string) bool {
 	return containsAny(list, grants)
 }
 
-func (a *authority) traits(c claimSet) traits {
+// kind tells what the caller is, and by what. Where nothing is known of it, or
+// marks of both kinds are there, the kind stays unclear.
+func (a *authority) kind(c claimSet) (kind Kind, by string) {
+	for _, rule := range a.kinds {
+		if value, ok := c.lookup(rule.path); ok {
+			if list, _ := scalars(value); slices.ContainsFunc(list, rule.values.match) {
+				return rule.kind, "the option kind when " + rule.path
+			}
+		}
+	}
+	if a.Kind != "" {
+		return a.Kind, "the option kind"
+	}
+	if a.preset.kind != "" {
+		return a.preset.kind, "the preset"
+	}
 	t := traits{claims: c}
 	t.subject = t.text("sub")
 	for _, path := range a.clientClaims {
@@ -167,26 +182,6 @@ func (a *authority) traits(c claimSet) traits {
 	if t.torn {
 		t.client = ""
 	}
-	return t
-}
-
-// kind tells what the caller is, and by what. Where nothing is known of it, or
-// marks of both kinds are there, the kind stays unclear.
-func (a *authority) kind(c claimSet) (kind Kind, by string) {
-	for _, rule := range a.kinds {
-		if value, ok := c.lookup(rule.path); ok {
-			if list, _ := scalars(value); rule.values.matchAny(list) {
-				return rule.kind, "the option kind when " + rule.path
-			}
-		}
-	}
-	if a.Kind != "" {
-		return a.Kind, "the option kind"
-	}
-	if a.preset.kind != "" {
-		return a.preset.kind, "the preset"
-	}
-	t := a.traits(c)
 	machine, person := -1, slices.IndexFunc(a.preset.persons, func(m mark) bool { return m.holds(&t) })
 	if !t.torn {
 		machine = slices.IndexFunc(a.preset.machines, func(m mark) bool { return m.holds(&t) })

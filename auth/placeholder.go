@@ -49,7 +49,7 @@ func (p *Principal) Text(key string) (text Text, ok bool) {
 	case "expires_at":
 		return Text{Value: p.ExpiresAt().Format(time.RFC3339), Plain: true}, true
 	case "name":
-		if known := p.profile.registered.own(); known != nil && known.Name() != "" {
+		if known := p.Account(); known != nil && known.Name() != "" {
 			return Text{Value: known.Name()}, true
 		}
 		return p.claim("name").text, true

@@ -3,6 +3,8 @@ package auth
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
 // Kind is what a caller is.
@@ -45,10 +47,18 @@ func (p *Principal) Kind() Kind { return p.profile.kind }
 // only where [Policy.AcceptIDTokens] says so.
 func (p *Principal) HasIDTokenMarks() bool { return p.profile.idToken }
 
+// Account is the caller's own account; nil: it has none.
+func (p *Principal) Account() *account.Account {
+	if p.profile.registered.bond < owns {
+		return nil
+	}
+	return p.profile.registered.account
+}
+
 // ID names the caller for the API: the id of the account it is registered as,
 // else its subject.
 func (p *Principal) ID() string {
-	if own := p.profile.registered.own(); own != nil {
+	if own := p.Account(); own != nil {
 		return own.ID()
 	}
 	return p.Subject()
@@ -56,15 +66,6 @@ func (p *Principal) ID() string {
 
 // Groups lists the caller's groups. The slice must not be changed.
 func (p *Principal) Groups() []string { return p.profile.groups.list }
-
-// RegisteredGroups lists the groups of the account that the caller is registered
-// as. The slice must not be changed.
-func (p *Principal) RegisteredGroups() []string {
-	if own := p.profile.registered.own(); own != nil {
-		return own.Groups()
-	}
-	return nil
-}
 
 // Scopes lists the token's scopes. The slice must not be changed.
 func (p *Principal) Scopes() []string { return p.profile.scopes.list }

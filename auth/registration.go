@@ -64,7 +64,14 @@ func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal)
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
 	p := token.admitted.Load()
 	if p == nil || account.Version(p.version.Load()) != version {
-		p = g.principal(token, p, version)
+		known := g.find(token)
+		if same := p != nil && p.profile.registered == known; same {
+			p.version.Store(uint64(version))
+		} else {
+			p = &Principal{Token: token, profile: token.profile.with(known)}
+			p.version.Store(uint64(version))
+			token.admitted.Store(p)
+		}
 	}
 	if now.Unix() >= p.profile.activeTill {
 		if refusal := g.refuse(p, now); refusal != nil {
@@ -100,20 +107,6 @@ func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
 	return ErrAccountUnknown
 }
 
-// principal looks the accounts up: if they say the same as last time, the principal
-// is still the same.
-func (g *Registration) principal(token *Token, last *Principal, version account.Version) *Principal {
-	known := g.find(token)
-	if last != nil && last.profile.registered == known {
-		last.version.Store(uint64(version))
-		return last
-	}
-	p := &Principal{Token: token, profile: token.profile.with(known)}
-	p.version.Store(uint64(version))
-	token.admitted.Store(p)
-	return p
-}
-
 // bond is what an account is to a caller: the more, the greater.
 type bond uint8
 
@@ -138,14 +131,6 @@ type registered struct {
 	bond    bond             // to account
 }
 
-// own is the account that is the caller's own; nil: none.
-func (r *registered) own() *account.Account {
-	if r.bond < owns {
-		return nil
-	}
-	return r.account
-}
-
 // activeTill is until when the accounts let the caller in, in Unix seconds.
 func (r *registered) activeTill() int64 {
 	if r.bond < registers {
@@ -166,38 +151,28 @@ func (r *registered) activeTill() int64 {
 
 // find gives what is registered about a token's caller, by its subject and by
 // its client id.
-func (g *Registration) find(token *Token) registered {
+func (g *Registration) find(token *Token) (found registered) {
 	subject, client := token.Subject(), token.ClientID()
-	var found registered
-	found.add(g.named(token, subject, subject == client))
-	if client != "" && client != subject {
-		found.add(g.named(token, client, true))
+	for i, name := range [...]string{subject, client} {
+		if i > 0 && (name == "" || name == subject) {
+			continue
+		}
+		known, ok := g.Accounts.Lookup(token.Issuer(), name)
+		if !ok {
+			continue
+		}
+		bond := bondOf(known.By(), token.profile.kind, name == subject, name == client)
+		if bond > restricts && !token.profile.authority.isMeant(known) {
+			bond = restricts
+		}
+		switch {
+		case bond > found.bond:
+			found.account, found.other, found.bond = known, found.account, bond
+		case bond > stranger:
+			found.other = known
+		}
 	}
 	return found
-}
-
-func (r *registered) add(known *account.Account, bond bond) {
-	switch {
-	case bond == stranger:
-	case bond > r.bond:
-		r.account, r.other, r.bond = known, r.account, bond
-	default:
-		r.other = known
-	}
-}
-
-// named looks for the account of one of the caller's names, which is that of its
-// client or (only) of its subject.
-func (g *Registration) named(token *Token, name string, client bool) (*account.Account, bond) {
-	known, ok := g.Accounts.Lookup(token.Issuer(), name)
-	if !ok {
-		return nil, stranger
-	}
-	bond := bondOf(known.By(), token.profile.kind, name == token.Subject(), client)
-	if bond > restricts && !token.profile.authority.isMeant(known) {
-		bond = restricts
-	}
-	return known, bond
 }
 
 // bondOf is what an account is to a caller of a kind, who bears its name as a

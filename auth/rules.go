@@ -177,27 +177,77 @@ type ruleCheck struct {
 // the login, for the same reason.
 var ruleChecks = []ruleCheck{
 	{"route_issuer", func(r *Rules) bool { return len(r.Issuers) > 0 }, func(p *Predicate, c *Principal) *Refusal {
-		return unless(slices.Contains(p.rules.Issuers, c.Issuer()), ErrIssuer)
+		if !slices.Contains(p.rules.Issuers, c.Issuer()) {
+			return ErrIssuer
+		}
+		return nil
 	}},
 	{"route_audience", func(r *Rules) bool { return len(r.Audiences) > 0 }, func(p *Predicate, c *Principal) *Refusal {
-		return unless(c.claimHasAny("aud", p.audiences), ErrAudience)
-	}},
-	{"route_kind", func(r *Rules) bool { return r.ServiceAccount != "" }, (*Predicate).checkKind},
-	{"route_group", func(r *Rules) bool { return len(r.Groups) > 0 }, (*Predicate).checkGroups},
-	{"route_claim", func(r *Rules) bool { return len(r.Claims) > 0 }, (*Predicate).checkClaims},
-	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, func(p *Predicate, c *Principal) *Refusal {
-		return unless(c.claimHasAny("acr", p.acr), p.weak)
-	}},
-	{"route_auth_time", func(r *Rules) bool { return r.AuthenticatedWithin > 0 }, (*Predicate).checkAuthTime},
-	{"route_scope", func(r *Rules) bool { return len(r.Scopes)+len(r.AnyScopes) > 0 }, (*Predicate).checkScopes},
-}
-
-// unless gives the refusal where something does not hold.
-func unless(holds bool, refusal *Refusal) *Refusal {
-	if holds {
+		if !c.claimHasAny("aud", p.audiences) {
+			return ErrAudience
+		}
 		return nil
-	}
-	return refusal
+	}},
+	{"route_kind", func(r *Rules) bool { return r.ServiceAccount != "" }, func(p *Predicate, c *Principal) *Refusal {
+		switch machine := c.profile.kind == KindServiceAccount; {
+		case c.profile.kind == KindUnclear:
+			return c.profile.authority.unclear
+		case p.rules.ServiceAccount == "only" && !machine:
+			return ErrOnlyMachines
+		case p.rules.ServiceAccount == "deny" && machine:
+			return ErrNoMachines
+		}
+		return nil
+	}},
+	{"route_group", func(r *Rules) bool { return len(r.Groups) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		for _, line := range p.groups {
+			if !slices.ContainsFunc(c.profile.groups.list, line.match) {
+				return ErrGroup
+			}
+		}
+		return nil
+	}},
+	{"route_claim", func(r *Rules) bool { return len(r.Claims) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		for i := range p.claims {
+			if !c.claimHasAny(p.claims[i].path, p.claims[i].values) {
+				return ErrClaim
+			}
+		}
+		return nil
+	}},
+	{"route_acr", func(r *Rules) bool { return len(r.ACR) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		if !c.claimHasAny("acr", p.acr) {
+			return p.weak
+		}
+		return nil
+	}},
+	{"route_auth_time", func(r *Rules) bool { return r.AuthenticatedWithin > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		claim := c.claim("auth_time") // a NumericDate
+		at, err := strconv.ParseFloat(claim.text.Value, 64)
+		if claim.form != formOne || err != nil || !(at >= 0 && at <= jose.MaxDate) {
+			return p.old
+		}
+		ago := float64(p.now().UnixNano())/float64(time.Second) - at
+		leeway := c.profile.authority.leeway
+		if !(-leeway <= ago && ago <= p.within+leeway) { // a time that is still to come proves nothing
+			return p.old
+		}
+		return nil
+	}},
+	{"route_scope", func(r *Rules) bool { return len(r.Scopes)+len(r.AnyScopes) > 0 }, func(p *Predicate, c *Principal) *Refusal {
+		granted := c.profile.scopes.list
+		for _, scope := range p.rules.Scopes {
+			if !slices.Contains(granted, scope) {
+				return p.scope
+			}
+		}
+		for _, line := range p.rules.AnyScopes {
+			if !containsAny(granted, line) {
+				return p.scope
+			}
+		}
+		return nil
+	}},
 }
 
 // Check holds the rules against a caller and gives the first refusal, or nil. It
@@ -206,67 +256,6 @@ func (p *Predicate) Check(caller *Principal) *Refusal {
 	for _, check := range p.checks {
 		if refusal := check.run(p, caller); refusal != nil {
 			return refusal
-		}
-	}
-	return nil
-}
-
-func (p *Predicate) checkKind(caller *Principal) *Refusal {
-	switch machine := caller.profile.kind == KindServiceAccount; {
-	case caller.profile.kind == KindUnclear:
-		return caller.profile.authority.unclear
-	case p.rules.ServiceAccount == "only" && !machine:
-		return ErrOnlyMachines
-	case p.rules.ServiceAccount == "deny" && machine:
-		return ErrNoMachines
-	}
-	return nil
-}
-
-func (p *Predicate) checkGroups(caller *Principal) *Refusal {
-	for _, line := range p.groups {
-		if !line.matchAny(caller.profile.groups.list) {
-			return ErrGroup
-		}
-	}
-	return nil
-}
-
-func (p *Predicate) checkClaims(caller *Principal) *Refusal {
-	for i := range p.claims {
-		if !caller.claimHasAny(p.claims[i].path, p.claims[i].values) {
-			return ErrClaim
-		}
-	}
-	return nil
-}
-
-// checkAuthTime holds auth_time, a NumericDate, against the clock. A time that is still
-// to come proves nothing.
-func (p *Predicate) checkAuthTime(caller *Principal) *Refusal {
-	claim := caller.claim("auth_time")
-	at, err := strconv.ParseFloat(claim.text.Value, 64)
-	if claim.form != formOne || err != nil || !(at >= 0 && at <= jose.MaxDate) {
-		return p.old
-	}
-	ago := float64(p.now().UnixNano())/float64(time.Second) - at
-	leeway := caller.profile.authority.leeway
-	if !(-leeway <= ago && ago <= p.within+leeway) {
-		return p.old
-	}
-	return nil
-}
-
-func (p *Predicate) checkScopes(caller *Principal) *Refusal {
-	granted := caller.profile.scopes.list
-	for _, scope := range p.rules.Scopes {
-		if !slices.Contains(granted, scope) {
-			return p.scope
-		}
-	}
-	for _, line := range p.rules.AnyScopes {
-		if !containsAny(granted, line) {
-			return p.scope
 		}
 	}
 	return nil
@@ -369,16 +358,6 @@ func (p *pattern) match(text string) bool {
 func (list patterns) match(text string) bool {
 	for i := range list {
 		if list[i].match(text) {
-			return true
-		}
-	}
-	return false
-}
-
-// matchAny tells whether any of the texts fits any of the patterns.
-func (list patterns) matchAny(texts []string) bool {
-	for _, text := range texts {
-		if list.match(text) {
 			return true
 		}
 	}

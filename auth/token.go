@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -69,12 +70,20 @@ func textBytes(s string) int64 { return (int64(len(s)) + 15) &^ 15 }
 
 // describe reads the caller out of the claims of a token that was verified.
 func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *Refusal {
-	subject, refusal := a.subject(c)
-	if refusal != nil {
-		return refusal
-	}
-	if _, ok := c.text("jti"); !ok {
+	said, present := c.lookup(cmp.Or(a.SubjectClaim, "sub"))
+	subject, isText := stringOf(said)
+	switch _, ok := c.text("jti"); {
+	case !present, isText && subject == "":
+		return ErrNoSubject
+	case !isText, !ok:
 		return ErrMalformedClaims
+	}
+	client := ""
+	for _, path := range a.preset.clients {
+		if list := c.texts(path); len(list) == 1 {
+			client = list[0]
+			break
+		}
 	}
 	expiry, _, _ := jose.Object(c).Date("exp")
 	t.until = int64(math.Floor(expiry)) + int64(a.leeway)
@@ -82,8 +91,15 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 	plan := a.plan.list()
 	t.bound = c.present("cnf")
 	idToken := a.AcceptIDTokens && a.checkType(h, c, false) != nil || a.preset.alike // nothing but the option, or the preset, lets it in
-	t.profile = a.profileOf(c, shared, plan, key, idToken)
-	t.say(own.json(), subject, a.client(c), own.values(plan))
+	kind, _ := a.kind(c)
+	if kind == KindUnclear {
+		a.unclearSeen.Add(1)
+	}
+	k := profileKey{key: key, kind: kind, idToken: idToken, claims: shared.json(), planned: len(plan)}
+	t.profile = a.intern(k, func() *profile {
+		return a.newProfile(k, listOf(a.groups(c)), listOf(a.scopes(c)), shared.values(plan))
+	})
+	t.say(own.json(), subject, client, own.values(plan))
 	return nil
 }
 
@@ -91,7 +107,14 @@ func (a *authority) describe(t *Token, h *header, c claimSet, key *issuer.Key) *
 func (t *Token) extended() *Token {
 	plan := t.profile.authority.plan.list()
 	own, _ := parseClaims([]byte(t.claims())) // it was made of what was read
-	again := &Token{sum: t.sum, until: t.until, fresh: t.fresh, bound: t.bound, vouched: t.vouched, profile: t.profile.extended(plan)}
+	p := t.profile
+	k := p.profileKey
+	k.planned = len(plan)
+	extended := p.authority.intern(k, func() *profile {
+		shared, _ := parseClaims([]byte(p.claims)) // it was made of what was read
+		return p.authority.newProfile(k, p.groups, p.scopes, shared.values(plan))
+	})
+	again := &Token{sum: t.sum, until: t.until, fresh: t.fresh, bound: t.bound, vouched: t.vouched, profile: extended}
 	again.say(t.claims(), t.Subject(), t.ClientID(), own.values(plan))
 	return again
 }
@@ -184,18 +207,6 @@ type profileKey struct {
 	registered registered // nothing in that of a token
 }
 
-// profileOf gives the profile of a token with these claims, some of them shared.
-func (a *authority) profileOf(c, shared claimSet, plan []string, key *issuer.Key, idToken bool) *profile {
-	kind, _ := a.kind(c)
-	if kind == KindUnclear {
-		a.unclearSeen.Add(1)
-	}
-	k := profileKey{key: key, kind: kind, idToken: idToken, claims: shared.json(), planned: len(plan)}
-	return a.intern(k, func() *profile {
-		return a.newProfile(k, listOf(a.groups(c)), listOf(a.scopes(c)), shared.values(plan))
-	})
-}
-
 func (a *authority) newProfile(k profileKey, groups, scopes value, values []value) *profile {
 	p := &profile{profileKey: k, authority: a, groups: groups, scopes: scopes, values: values, activeTill: k.registered.activeTill()}
 	p.bytes = int64(unsafe.Sizeof(*p)) + textBytes(k.claims) + groups.bytes() + scopes.bytes()
@@ -213,15 +224,14 @@ func (p *profile) with(found registered) *profile {
 	}
 	k := p.profileKey
 	k.registered = found
-	own := found.own()
-	if own != nil {
+	if found.bond == owns {
 		k.kind = KindServiceAccount
 	}
 	return p.authority.intern(k, func() *profile {
 		groups := p.groups
-		if own != nil {
+		if found.bond == owns {
 			list := slices.Clone(groups.list)
-			for _, group := range own.Groups() {
+			for _, group := range found.account.Groups() {
 				if !slices.Contains(list, group) {
 					list = append(list, group)
 				}
@@ -229,16 +239,6 @@ func (p *profile) with(found registered) *profile {
 			groups = listOf(list)
 		}
 		return p.authority.newProfile(k, groups, p.scopes, p.values)
-	})
-}
-
-// extended gives the profile of a token whose values of a longer plan are at hand.
-func (p *profile) extended(plan []string) *profile {
-	k := p.profileKey
-	k.planned = len(plan)
-	return p.authority.intern(k, func() *profile {
-		shared, _ := parseClaims([]byte(p.claims)) // it was made of what was read
-		return p.authority.newProfile(k, p.groups, p.scopes, shared.values(plan))
 	})
 }
 
@@ -251,51 +251,19 @@ func (p *profile) counted(change int64) int64 {
 	return p.bytes
 }
 
-func (a *authority) subject(c claimSet) (string, *Refusal) {
-	path := a.SubjectClaim
-	if path == "" {
-		path = "sub"
-	}
-	value, ok := c.lookup(path)
-	if !ok {
-		return "", ErrNoSubject
-	}
-	subject, ok := stringOf(value)
-	if !ok {
-		return "", ErrMalformedClaims
-	}
-	if subject == "" {
-		return "", ErrNoSubject
-	}
-	return subject, nil
-}
-
-func (a *authority) client(c claimSet) string {
-	for _, path := range a.preset.clients {
-		if list := c.texts(path); len(list) == 1 {
-			return list[0]
-		}
-	}
-	return ""
-}
-
-// texts gives a claim of groups as a list: in some presets the names of an object's
+// groups lists the caller's groups, each once. In some presets the names of an object's
 // members are the groups.
-func (a *authority) texts(c claimSet, path string) (list []string) {
-	value, _ := c.lookup(path)
-	if !a.preset.projectRoles || value.Kind() != '{' {
-		return c.texts(path)
-	}
-	members, _ := parseClaims(value) // it is part of what was read
-	for _, member := range members {
-		list = append(list, string(member.Name))
-	}
-	return list
-}
-
 func (a *authority) groups(c claimSet) (list []string) {
 	for _, path := range a.preset.groups {
-		for _, group := range a.texts(c, path) {
+		named := c.texts(path)
+		if a.preset.projectRoles {
+			value, _ := c.lookup(path)
+			members, _ := parseClaims(value) // none, unless it is an object
+			for _, member := range members {
+				named = append(named, string(member.Name))
+			}
+		}
+		for _, group := range named {
 			if !slices.Contains(list, group) {
 				list = append(list, group)
 			}
@@ -308,7 +276,11 @@ func (a *authority) groups(c claimSet) (list []string) {
 func (a *authority) scopes(c claimSet) (list []string) {
 	for _, path := range a.preset.scopes {
 		if value, ok := c.lookup(path); ok && value.Kind() != 'n' {
-			list = c.words(path)
+			// A text is split at spaces (RFC 6749, section 3.3), an array is not.
+			list = stringsOf(value)
+			if s, ok := stringOf(value); ok {
+				list = strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
+			}
 			break
 		}
 	}

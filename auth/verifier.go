@@ -63,7 +63,7 @@ type Verifier struct {
 	asked       map[string]*authority // about tokens that are no JWTs, by a prefix
 	prefixes    []string              // of asked, the longest first
 	cache       *cache
-	prints      *fingerprinter
+	fingerprint func(token string) fingerprint
 	attempts    [64]singleflight.Group // to verify a signature
 	now         func() time.Time
 }
@@ -73,14 +73,14 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	if cfg.CacheBytes < 0 {
 		return nil, fmt.Errorf("bytes of the cache: found %d, expected 0 or more", cfg.CacheBytes)
 	}
-	prints, err := newFingerprinter()
+	fingerprint, err := newFingerprinter()
 	if err != nil {
 		return nil, err
 	}
 	v := &Verifier{
 		authorities: make(map[string]*authority, len(cfg.Issuers)),
 		domains:     make(map[string]*authority),
-		prints:      prints,
+		fingerprint: fingerprint,
 		now:         cfg.Now,
 	}
 	if v.now == nil {
@@ -174,7 +174,7 @@ func (v *Verifier) verify(ctx context.Context, token string) Verdict {
 		return Verdict{Refusal: ErrTooLong}
 	}
 	now := v.now()
-	sum := v.prints.of(token)
+	sum := v.fingerprint(token)
 	known := v.cache.find(sum, now.Unix())
 	if known != nil && known.isFresh(now.Unix()) {
 		if int(known.planned) < len(known.profile.authority.plan.list()) {

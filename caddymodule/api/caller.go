@@ -99,7 +99,10 @@ type Group struct {
 func (g Group) check(caller *auth.Principal) *auth.Refusal {
 	groups := caller.Groups()
 	if g.Registered {
-		groups = caller.RegisteredGroups()
+		groups = nil
+		if own := caller.Account(); own != nil {
+			groups = own.Groups()
+		}
 	}
 	switch {
 	case !slices.Contains(groups, g.Name):
