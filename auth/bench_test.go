@@ -326,13 +326,12 @@ func BenchmarkRules(b *testing.B) {
 func BenchmarkAdmit(b *testing.B) {
 	g := newGate(b, "ES256")
 	token := verified(b, g.verifier(), g.idp.Mint(map[string]any{"sub": "ci", "azp": "ci"}))
-	declared, err := account.NewDeclared([]account.Draft{{Subject: "ci", Issuer: "acme", Status: account.StatusActive}})
+	stored := account.New(registry.Options{})
+	defer stored.Close()
+	view, err := stored.WithDeclared([]account.Draft{{Subject: "ci", Issuer: "acme", Status: account.StatusActive}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	registry := account.New(registry.Options{})
-	defer registry.Close()
-	view := account.View{Declared: declared, Registry: registry}
 	registration := &Registration{Accounts: view, Required: true}
 	b.Run("floor", func(b *testing.B) {
 		for b.Loop() {

@@ -15,7 +15,7 @@ import (
 type nobody struct{}
 
 func (nobody) Lookup(string, string) (*account.Account, bool) { return nil, false }
-func (nobody) Version() account.Version                       { return 1 }
+func (nobody) Version() uint64                                { return 1 }
 func (nobody) Loaded() bool                                   { return true }
 
 func ruleNames(e Explanation) (names []string) {

@@ -27,7 +27,7 @@ type Principal struct {
 	*Token
 
 	profile *profile
-	version atomic.Uint64 // an [account.Version] by which this is so
+	version atomic.Uint64 // of the accounts, by which this is so
 
 	// Mark is room for a word of whoever lets the principal's requests in, such as that
 	// this caller was counted; 0 at first.

@@ -19,7 +19,7 @@ type Accounts interface {
 
 	// Version changes whenever an answer of Lookup does, before it does: what is
 	// looked up after asking for the version is never older than it.
-	Version() account.Version
+	Version() uint64
 
 	// Loaded tells whether the accounts were ever read: before that, nobody can
 	// say that one is not known.
@@ -63,13 +63,13 @@ func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal)
 	}
 	version := g.Accounts.Version() // before looking up: what changes meanwhile is seen next time
 	p := token.admitted.Load()
-	if p == nil || account.Version(p.version.Load()) != version {
+	if p == nil || p.version.Load() != version {
 		known := g.find(token)
 		if same := p != nil && p.profile.registered == known; same {
-			p.version.Store(uint64(version))
+			p.version.Store(version)
 		} else {
 			p = &Principal{Token: token, profile: token.profile.with(known)}
-			p.version.Store(uint64(version))
+			p.version.Store(version)
 			token.admitted.Store(p)
 		}
 	}
@@ -89,10 +89,10 @@ func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
 		if known == nil {
 			continue
 		}
-		switch known.State(now) {
-		case account.Inactive:
+		switch known.Status(now) {
+		case account.StatusInactive:
 			return ErrAccountInactive
-		case account.Expired:
+		case account.StatusExpired:
 			return ErrAccountExpired
 		}
 	}
@@ -140,10 +140,10 @@ func (r *registered) activeTill() int64 {
 	for _, known := range []*account.Account{r.account, r.other} {
 		switch {
 		case known == nil:
-		case known.Status() == account.StatusInactive:
+		case known.Traits().Inactive:
 			return 0
-		case !known.ExpiresAt().IsZero():
-			till = min(till, known.ExpiresAt().Unix())
+		case known.Expires != 0:
+			till = min(till, known.Expires)
 		}
 	}
 	return till
@@ -161,7 +161,7 @@ func (g *Registration) find(token *Token) (found registered) {
 		if !ok {
 			continue
 		}
-		bond := bondOf(known.By(), token.profile.kind, name == subject, name == client)
+		bond := bondOf(known.Traits().By, token.profile.kind, name == subject, name == client)
 		if bond > restricts && !token.profile.authority.isMeant(known) {
 			bond = restricts
 		}
@@ -199,7 +199,8 @@ func bondOf(by account.By, kind Kind, subject, client bool) bond {
 // isMeant tells whether the issuer is still the one that the account was
 // registered for, and not another one of that name.
 func (a *authority) isMeant(known *account.Account) bool {
-	return known.Identifier() == "" || known.Identifier() == a.Issuer
+	identifier := known.Traits().Identifier
+	return identifier == "" || identifier == a.Issuer
 }
 
 // shown says what is registered about a token's caller.
@@ -209,12 +210,12 @@ func (g *Registration) shown(token *Token, now time.Time) string {
 	switch {
 	case known == nil:
 	case !token.profile.authority.isMeant(known):
-		return known.State(now).String() + " as " + cmp.Or(known.Subject(), "unknown") + ", but for the issuer " + known.Identifier() +
+		return string(known.Status(now)) + " as " + cmp.Or(known.Subject(), "unknown") + ", but for the issuer " + known.Traits().Identifier +
 			", which had the name " + token.Issuer() + ": confirm the account if this issuer is meant"
 	case found.bond == owns:
-		return known.State(now).String() + " as " + known.Subject()
+		return string(known.Status(now)) + " as " + known.Subject()
 	default:
-		return known.State(now).String() + " as " + cmp.Or(known.Subject(), "unknown") + ", by a name that does not tell a machine from a person"
+		return string(known.Status(now)) + " as " + cmp.Or(known.Subject(), "unknown") + ", by a name that does not tell a machine from a person"
 	}
 	switch {
 	case !g.Accounts.Loaded():

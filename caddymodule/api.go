@@ -67,7 +67,7 @@ type apiParts struct {
 	config        *APIConfig
 	issuers       issuerList
 	engines       map[string]*issuer.Engine // by the issuer's name
-	accounts      account.View
+	accounts      *account.Registry
 	revocations   *revocation.Registry
 	authenticator *authenticator
 	licensing     *licensing.Licensing

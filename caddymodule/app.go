@@ -97,7 +97,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	a.api, err = newAPI(apiParts{
-		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.view, revocations: a.revocations.registry, authenticator: a.authenticator,
+		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.registry, revocations: a.revocations.registry, authenticator: a.authenticator,
 		licensing: a.licensing, signing: a.Signing, ssoConfig: a.SSO, sso: a.sso, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
@@ -135,7 +135,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if err != nil {
 		return fmt.Errorf("sso: %w", err)
 	}
-	if a.licensing, err = licensing.Take(a.License, storage, a.accounts.view, a.logger); err != nil {
+	if a.licensing, err = licensing.Take(a.License, storage, a.accounts.registry, a.logger); err != nil {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.licensing = a.licensing

@@ -30,7 +30,7 @@ type authenticator struct {
 	verifier     *auth.Verifier
 	senders      *senders
 	registration *auth.Registration
-	known        account.View
+	known        *account.Registry
 	named        namedRules
 	revoked      *revocation.Registry
 	meters       *meters
@@ -44,10 +44,10 @@ func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *send
 		verifier: verifier,
 		senders:  senders,
 		registration: &auth.Registration{
-			Accounts: accounts.view, Revocations: revocations.registry,
+			Accounts: accounts.registry, Revocations: revocations.registry,
 			Required: accounts.config == nil || accounts.config.Registration != registrationOptional,
 		},
-		known:   accounts.view,
+		known:   accounts.registry,
 		revoked: revocations.registry,
 		meters:  newMeters(issuers.names()),
 		attach:  attach,

@@ -39,7 +39,7 @@ func letIn(tb testing.TB) (*meters, *auth.Principal, auth.Verdict) {
 	}
 	registry := account.New(registry.Options{})
 	tb.Cleanup(func() { _ = registry.Close() })
-	caller, refusal := (&auth.Registration{Accounts: account.View{Registry: registry}}).Admit(verdict.Token, verdict.At)
+	caller, refusal := (&auth.Registration{Accounts: registry}).Admit(verdict.Token, verdict.At)
 	if refusal != nil {
 		tb.Fatal(refusal)
 	}

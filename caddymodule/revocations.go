@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -95,17 +96,6 @@ func (l revocationLog) observe(e registry.Event[revocation.Revocation]) {
 	}
 }
 
-// nameOf is the configured name of the issuer with that identifier or, if there is
-// none, the identifier.
-func nameOf(issuers account.Issuers, identifier string) string {
-	for _, known := range issuers {
-		if known.Identifier == identifier {
-			return known.Name
-		}
-	}
-	return identifier
-}
-
 // emit emits each revocation that changed, by this node or another one. Of more than a
 // thousand at once, the last event says how many more there are.
 func (l revocationLog) emit(e registry.Event[revocation.Revocation]) {
@@ -123,7 +113,7 @@ func (l revocationLog) emit(e registry.Event[revocation.Revocation]) {
 			r := changed.Record()
 			key := r.Key()
 			data := map[string]any{
-				"id": r.ID(), "issuer": nameOf(l.issuers, key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
+				"id": r.ID(), "issuer": cmp.Or(l.issuers.Name(key.Issuer), key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
 				"issued_before": r.IssuedBefore().Unix(), "expires_at": r.ExpiresAt().Format(time.RFC3339), "change": "updated",
 			}
 			switch {

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,8 +69,8 @@ func (s *ServiceAccounts) refresh() time.Duration {
 	return time.Duration(s.Refresh)
 }
 
-// declared makes the accounts of the configuration.
-func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, error) {
+// declared are the accounts of the configuration.
+func (s *ServiceAccounts) declared(issuers account.Issuers) ([]account.Draft, error) {
 	if s == nil {
 		return nil, nil
 	}
@@ -90,7 +91,7 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, 
 		}
 		drafts = append(drafts, draft)
 	}
-	return account.NewDeclared(drafts)
+	return drafts, nil
 }
 
 // accounts are the service accounts of one configuration: those that it
@@ -98,10 +99,10 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) (*account.Declared, 
 // reload, so that a million accounts are not read again each time;
 // configurations share one as long as their storage is the same.
 type accounts struct {
-	view    account.View
-	config  *ServiceAccounts
-	issuers account.Issuers
-	key     string // of the registry, to give it back
+	registry *account.Registry
+	config   *ServiceAccounts
+	issuers  account.Issuers
+	key      string // of the registry, to give it back
 }
 
 var registries = pool.New((*account.Registry).Close)
@@ -113,21 +114,27 @@ func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers ac
 		return nil, err
 	}
 	key := pool.StorageID(storage)
-	registry, err := registries.Take(key, func() (*account.Registry, error) { return account.New(registry.Options{}), nil })
+	shared, err := registries.Take(key, func() (*account.Registry, error) { return account.New(registry.Options{}), nil })
 	if err != nil {
 		return nil, err
 	}
-	return &accounts{account.View{Declared: declared, Registry: registry}, config, issuers, key}, nil
+	a := &accounts{shared, config, issuers, key}
+	if config != nil {
+		if a.registry, err = shared.WithDeclared(declared); err != nil {
+			return nil, errors.Join(err, a.release())
+		}
+	}
+	return a, nil
 }
 
 // attach gives the registry this configuration's storage and log; recheck cuts the
 // streams of accounts that are no longer let in.
 func (a *accounts) attach(storage certmagic.Storage, logger *zap.Logger, emitter *events.Emitter, recheck func()) (detach func()) {
-	log := accountLog{logger, a.view, a.issuers, emitter, recheck}
-	if a.view.Loaded() {
+	log := accountLog{logger, a.registry, a.issuers, emitter, recheck}
+	if a.registry.Loaded() {
 		log.warn()
 	}
-	return a.view.Registry.Attach(registry.Host[account.Account]{Storage: storage, Refresh: a.config.refresh(), Observe: log.observe})
+	return a.registry.Attach(registry.Host[account.Account]{Storage: storage, Refresh: a.config.refresh(), Observe: log.observe})
 }
 
 // release gives the registry back, if it was taken.
@@ -149,12 +156,12 @@ var (
 
 // show shows how many accounts there are, and how their storage is.
 func (a *accounts) show(show metrics.Show) {
-	counts := a.view.Counts()
+	counts := a.registry.Counts()
 	show(serviceAccounts, float64(counts.Active), "active")
 	show(serviceAccounts, float64(counts.Inactive), "inactive")
 	show(serviceAccounts, float64(counts.Expired), "expired")
-	show(storageSynced, metrics.Unix(a.view.Synced()))
-	found := a.view.StorageState()
+	show(storageSynced, metrics.Unix(a.registry.Synced()))
+	found := a.registry.StorageState()
 	show(storageConflict, metrics.OneIf(found == registry.Emptied || found == registry.Diverged))
 }
 
@@ -162,7 +169,7 @@ func (a *accounts) show(show metrics.Show) {
 // streams of accounts that are no longer let in cut.
 type accountLog struct {
 	logger  *zap.Logger
-	view    account.View
+	view    *account.Registry
 	issuers account.Issuers
 	events  *events.Emitter
 	recheck func()
@@ -221,8 +228,8 @@ func (l accountLog) emit(e registry.Event[account.Account]) {
 				data["change"] = "deleted"
 			}
 			if changed.After != nil {
-				data["issuer"] = changed.After.Issuer()
-				data["status"] = changed.After.State(time.Now()).String()
+				data["issuer"] = changed.After.Traits().Issuer
+				data["status"] = string(changed.After.Status(time.Now()))
 			}
 			return data
 		})

@@ -146,7 +146,7 @@ func BenchmarkLookup(b *testing.B) {
 				lookups(b, asked, func(s string) bool { _, ok := n.Lookup("acme", s); return ok })
 			})
 			b.Run(fmt.Sprintf("of=%d/asked=%s/in=map", size, name), func(b *testing.B) {
-				lookups(b, asked, func(s string) bool { a := bare[s]; return a != nil && a.Issuer() == "acme" })
+				lookups(b, asked, func(s string) bool { a := bare[s]; return a != nil && a.Traits().Issuer == "acme" })
 			})
 		}
 		_ = n.Close()
@@ -167,11 +167,11 @@ func lookups(b *testing.B, asked []string, found func(string) bool) {
 func TestLookupAllocatesNothing(t *testing.T) {
 	n := start(t, &certmagic.FileStorage{Path: t.TempDir()}, registry.Options{}).loaded(t)
 	create(t, n, numbered("sa", 100)...)
-	v := account.View{Declared: declare(t, draft("declared")), Registry: n.Registry}
+	v := declare(t, n.Registry, draft("declared"))
 	if allocs := testing.AllocsPerRun(1000, func() {
 		for _, s := range []string{"sa-0042", "declared", "nobody"} {
 			a, ok := v.Lookup("acme", s)
-			if ok && a.Status() != account.StatusActive {
+			if ok && a.Traits().Inactive {
 				t.Error("not active")
 			}
 		}

@@ -1,13 +1,14 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unique"
 
-	"github.com/google/uuid"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Op is what a [Change] asks for.
@@ -47,33 +48,18 @@ type Change struct {
 }
 
 // Outcome is what came of a [Change].
-type Outcome uint8
+type Outcome string
 
 // The outcomes.
 const (
-	Created Outcome = iota + 1
-	Replaced
+	Created  Outcome = "created"
+	Replaced Outcome = "updated"
 	// Unchanged: the account is so already.
-	Unchanged
-	Deleted
+	Unchanged Outcome = "unchanged"
+	Deleted   Outcome = "deleted"
 	// Refused: see the result's error. Nothing was done.
-	Refused
+	Refused Outcome = "refused"
 )
-
-// String names the outcome: created, updated, unchanged, deleted or refused.
-func (o Outcome) String() string {
-	switch o {
-	case Created:
-		return "created"
-	case Replaced:
-		return "updated"
-	case Unchanged:
-		return "unchanged"
-	case Deleted:
-		return "deleted"
-	}
-	return "refused"
-}
 
 // Result is what came of one [Change].
 type Result struct {
@@ -83,73 +69,87 @@ type Result struct {
 	Account *Account
 	// Err says why the change was refused: [ErrExists], [ErrNotFound],
 	// [ErrAmbiguous], [ErrChanged], [ErrDeclared], [registry.ErrDamaged] or an
-	// [*InputError].
+	// [*strictjson.InputError].
 	Err error
 }
 
-// edit does changes of accounts in a revision that is being made.
-type edit struct{ *work }
-
-// named are the accounts with that subject, of all issuers.
-func (w edit) named(subject string) []*Account {
-	return w.Like(hash(subject), func(a *Account) bool { return a.is(subject) })
-}
-
-// find finds the account that a change is about. An account that is not written yet
-// is not found by its id.
-func (w edit) find(c Change) (*Account, error) {
-	named := w.named(c.Key)
-	if id, ok := parseID(c.Key); ok && len(named) == 0 {
-		if a := w.ByID(id); a != nil {
-			named = append(named, a)
+// Apply does changes, all in one revision: either all that are not refused
+// happen, or none. Refused changes do not hinder the others; their results say why.
+// The results are in the order of the changes. Changes of declared accounts are refused
+// with [ErrDeclared], or with [ErrExists] if they only create.
+//
+// progress, if not nil, is called now and then with the number of changes that are
+// written, by the caller's own goroutine.
+//
+// The error is [registry.ErrBusy] when storage could not be written in time (15 seconds,
+// and a little more for very many changes), [registry.ErrClosed], or the context's.
+func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(done int)) ([]Result, error) {
+	results := make([]Result, len(changes))
+	var passed []int
+	for i, c := range changes {
+		if err := r.refuse(c); err != nil {
+			results[i] = Result{Outcome: Refused, Err: err}
+			continue
 		}
+		passed = append(passed, i)
 	}
-	found, err := choose(named, c.Issuer)
-	if errors.Is(err, ErrAmbiguous) && c.Draft != nil && c.Draft.Issuer != "" {
-		found, err = choose(named, c.Draft.Issuer)
+	if len(passed) == 0 {
+		return results, nil
 	}
-	if err == nil && c.Tags != nil && !slices.Contains(c.Tags, found.Tag()) {
-		return nil, ErrChanged
-	}
-	return found, err
-}
-
-// choose picks the account that is meant among those of one subject.
-func choose(named []*Account, issuer string) (*Account, error) {
-	var issuers []string
-	var chosen *Account
-	for _, a := range named {
-		if issuer == "" || a.Issuer() == issuer {
-			chosen, issuers = a, append(issuers, a.Issuer())
+	done, err := registry.Change(ctx, r.Registry, len(passed), func(w *registry.Work[Key, Account]) []Result {
+		done := make([]Result, len(passed))
+		for i, at := range passed {
+			done[i] = apply(w, changes[at])
 		}
+		return done
+	}, progress)
+	if err != nil {
+		return nil, err
 	}
-	switch len(issuers) {
-	case 0:
-		return nil, ErrNotFound
-	case 1:
-		return chosen, nil
+	for i, at := range passed {
+		results[at] = done[i]
 	}
-	return nil, fmt.Errorf("%w: %s; say which is meant by ?issuer= or --issuer", ErrAmbiguous, strings.Join(issuers, ", "))
+	return results, nil
 }
 
-// apply does one change.
-func (w edit) apply(c Change) Result {
-	var result Result
-	var err error
+// refuse reports a change of a declared account.
+func (r *Registry) refuse(c Change) error {
+	if c.Op == Create || c.Op == Upsert {
+		switch {
+		case c.Draft == nil || r.known[Key{c.Draft.Issuer, c.Draft.Subject}] == nil:
+			return nil
+		case c.Op == Create:
+			return fmt.Errorf("%w: %w", ErrExists, ErrDeclared)
+		}
+		return ErrDeclared
+	}
+	if len(r.declared) == 0 {
+		return nil
+	}
+	found, err := choose(r.named(c.Key), c.Issuer, c.Draft)
 	switch {
-	case c.Op == Delete:
-		var old *Account
-		if old, err = w.find(c); err == nil {
-			result, err = Result{Outcome: Deleted, Account: old}, w.Delete(old.Key())
-		}
-	case c.Draft == nil || c.Op < Create || c.Op > Confirm:
-		err = invalid("", "the change names no known operation, or has no draft")
-	case c.Op == Replace:
-		result, err = w.replace(c)
-	case c.Op == Confirm:
-		result, err = w.confirm(c)
+	case errors.Is(err, ErrAmbiguous):
+		return err
+	case err == nil && r.known[found.Key()] == found:
+		return ErrDeclared
+	}
+	return nil // what is not known here may be stored all the same
+}
+
+// apply does one change in a revision that is being made.
+func apply(w *registry.Work[Key, Account], c Change) Result {
+	old, next, err := judge(w, c)
+	result := Result{Account: next}
+	switch {
+	case err != nil:
+	case next == nil:
+		result, err = Result{Deleted, old, nil}, w.Delete(old.Key())
+	case old == nil:
+		result.Outcome, err = Created, w.Put(next)
+	case next.text == old.text && next.traits == old.traits && next.Expires == old.Expires:
+		result = Result{Unchanged, old, nil}
 	default:
-		result, err = w.create(c)
+		result.Outcome, err = Replaced, w.Put(next)
 	}
 	if err != nil {
 		return Result{Outcome: Refused, Err: err}
@@ -157,83 +157,81 @@ func (w edit) apply(c Change) Result {
 	return result
 }
 
-func (w edit) create(c Change) (Result, error) {
-	d := c.Draft
-	if err := d.Validate(); err != nil {
-		return Result{}, err
+// judge gives the account that a change is about, nil if it makes one, and what it
+// becomes, nil if it is deleted.
+func judge(w *registry.Work[Key, Account], c Change) (old, next *Account, err error) {
+	if c.Op != Delete && c.Draft == nil || c.Op < Create || c.Op > Confirm {
+		return nil, nil, strictjson.Invalid("", "the change names no known operation, or has no draft")
 	}
-	old := w.Get(Key{d.Issuer, d.Subject})
-	switch {
-	case old != nil && c.Op == Create:
-		return Result{}, ErrExists
-	case old != nil:
-		return w.update(old, d)
+	if c.Op == Create || c.Op == Upsert {
+		if err := c.Draft.validate(); err != nil {
+			return nil, nil, err
+		}
+		old = w.Get(Key{c.Draft.Issuer, c.Draft.Subject})
+		switch {
+		case old == nil:
+			next, err = create(w, c.Draft)
+		case c.Op == Create:
+			err = ErrExists
+		default:
+			next, err = c.Draft.replace(old, w.Now)
+		}
+		return old, next, err
 	}
-	if err := d.validateNew(); err != nil {
-		return Result{}, err
+	if old, err = find(w, c); err != nil || c.Op == Delete {
+		return old, nil, err
 	}
-	if err := d.checkIdentifier(nil); err != nil {
-		return Result{}, err
-	}
-	plain := func(a *Account) bool { return !a.traits.Value().qualified }
-	qualified, err := d.chooseID(slices.ContainsFunc(w.named(d.Subject), plain))
-	if err != nil {
-		return Result{}, err
-	}
-	a := d.create(w.Now, qualified)
-	return Result{Outcome: Created, Account: a}, w.Put(a)
-}
-
-func (w edit) replace(c Change) (Result, error) {
-	old, err := w.find(c)
-	if err != nil {
-		return Result{}, err
+	t := old.Traits()
+	if c.Op == Confirm { // nothing but the issuer's identifier
+		if t.Identifier = c.Draft.Issuers.Identifier(t.Issuer); t.Identifier == "" {
+			return nil, nil, strictjson.Invalid("issuer", "is %s; want one of the configured: %s", quote(t.Issuer), c.Draft.Issuers.Names())
+		}
+		confirmed := *old
+		confirmed.traits, confirmed.Updated = unique.Make(t), max(w.Now, old.Updated)
+		return old, &confirmed, nil
 	}
 	d := *c.Draft
 	if d.Subject != "" && !old.is(d.Subject) {
-		return Result{}, invalid("subject", "is %s; want %s, which never changes, or leave it out", quote(d.Subject), quote(old.Subject()))
+		return nil, nil, strictjson.Invalid("subject", "is %s; want %s, which never changes, or leave it out", quote(d.Subject), quote(old.Subject()))
 	}
-	if d.Issuer != "" && d.Issuer != old.Issuer() {
-		return Result{}, invalid("issuer", "is %s; want %s, which never changes, or leave it out", quote(d.Issuer), quote(old.Issuer()))
+	if d.Issuer != "" && d.Issuer != t.Issuer {
+		return nil, nil, strictjson.Invalid("issuer", "is %s; want %s, which never changes, or leave it out", quote(d.Issuer), quote(t.Issuer))
 	}
-	d.Subject, d.Issuer = old.Subject(), old.Issuer()
-	if err := d.Validate(); err != nil {
-		return Result{}, err
+	d.Subject, d.Issuer = old.Subject(), t.Issuer
+	if err = d.validate(); err == nil {
+		next, err = d.replace(old, w.Now)
 	}
-	return w.update(old, &d)
+	return old, next, err
 }
 
-func (w edit) update(old *Account, d *Draft) (Result, error) {
-	if d.id != uuid.Nil && d.id != old.uuid() {
-		return Result{}, wrongID(d.id, old.uuid())
+// find finds the account that a change is about. An account that is not written yet
+// is not found by its id.
+func find(w *registry.Work[Key, Account], c Change) (*Account, error) {
+	named := w.Like(hash(c.Key), func(a *Account) bool { return a.is(c.Key) })
+	if id, ok := parseID(c.Key); ok && len(named) == 0 {
+		if a := w.ByID(id); a != nil {
+			named = append(named, a)
+		}
 	}
-	if err := d.checkIdentifier(old); err != nil {
-		return Result{}, err
+	found, err := choose(named, c.Issuer, c.Draft)
+	if err == nil && c.Tags != nil && !slices.Contains(c.Tags, found.Tag()) {
+		return nil, ErrChanged
 	}
-	if err := d.checkGroupEnds(old.Groups()); err != nil {
-		return Result{}, err
-	}
-	return w.exchange(old, d.replace(old, w.Now))
+	return found, err
 }
 
-// confirm changes nothing but the issuer's identifier.
-func (w edit) confirm(c Change) (Result, error) {
-	old, err := w.find(c)
+// create makes a new account of a valid draft.
+func create(w *registry.Work[Key, Account], d *Draft) (*Account, error) {
+	if err := d.checkEnds(nil); err != nil {
+		return nil, err
+	}
+	if err := d.checkIdentifier(nil); err != nil {
+		return nil, err
+	}
+	plain := w.Like(hash(d.Subject), func(a *Account) bool { return a.is(d.Subject) && !a.Traits().qualified })
+	qualified, err := d.chooseID(len(plain) > 0)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	t := old.traits.Value()
-	if t.identifier = c.Draft.Issuers.Identifier(t.issuer); t.identifier == "" {
-		return Result{}, invalid("issuer", "is %s; want one of the configured: %s", quote(t.issuer), c.Draft.Issuers.names())
-	}
-	next := *old
-	next.traits, next.updated = unique.Make(t), max(w.Now, old.updated)
-	return w.exchange(old, &next)
-}
-
-func (w edit) exchange(old, next *Account) (Result, error) {
-	if next.same(old) {
-		return Result{Outcome: Unchanged, Account: old}, nil
-	}
-	return Result{Outcome: Replaced, Account: next}, w.Put(next)
+	return d.account(nil, qualified, w.Now), nil
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
 
-func declare(t *testing.T, drafts ...*account.Draft) *account.Declared {
+func declare(t *testing.T, r *account.Registry, drafts ...*account.Draft) *account.Registry {
 	t.Helper()
 	var all []account.Draft
 	for _, d := range drafts {
 		all = append(all, *d)
 	}
-	declared, err := account.NewDeclared(all)
+	declared, err := r.WithDeclared(all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return declared
 }
 
-func TestView(t *testing.T) {
+func TestDeclared(t *testing.T) {
 	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	create(t, n, "a", "c", "e", "hidden")
-	v := account.View{Declared: declare(t, draft("d"), disabled("hidden"), draft("b")), Registry: n.Registry}
+	v := declare(t, n.Registry, draft("d"), disabled("hidden"), draft("b"))
 
 	want := []string{"a", "b", "c", "d", "e", "hidden"}
 	if got := subjects(v.Page(account.Query{})); !slices.Equal(got, want) {
@@ -43,7 +43,7 @@ func TestView(t *testing.T) {
 		}
 	}
 	hidden, ok := v.Lookup("acme", "hidden")
-	if !ok || hidden.Status() != account.StatusInactive {
+	if !ok || !hidden.Traits().Inactive {
 		t.Error("a stored account shines through a declared one")
 	}
 	if _, ok := v.Lookup("other", "hidden"); ok {
@@ -63,10 +63,10 @@ func TestView(t *testing.T) {
 	}
 }
 
-func TestViewRefusesDeclared(t *testing.T) {
+func TestDeclaredIsRefused(t *testing.T) {
 	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	create(t, n, "stored")
-	v := account.View{Declared: declare(t, draft("d")), Registry: n.Registry}
+	v := declare(t, n.Registry, draft("d"))
 	_, err := one(t.Context(), v, account.Change{Op: account.Create, Draft: draft("d")})
 	wantError(t, err, account.ErrExists)
 	wantError(t, err, account.ErrDeclared)
@@ -94,21 +94,20 @@ func TestViewRefusesDeclared(t *testing.T) {
 	}
 }
 
-func TestNewDeclaredRefuses(t *testing.T) {
+func TestWithDeclaredRefuses(t *testing.T) {
 	for name, drafts := range map[string][]account.Draft{
 		"twice":      {*draft("a"), *draft("b"), *draft("a")},
 		"no subject": {*draft("")},
 		"no issuer":  {{Subject: "a", Status: account.StatusActive}},
 	} {
-		if _, err := account.NewDeclared(drafts); err == nil {
+		if _, err := account.New(registry.Options{}).WithDeclared(drafts); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	none, err := account.NewDeclared(nil)
+	v, err := account.New(registry.Options{}).WithDeclared(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := account.View{Declared: none, Registry: account.New(registry.Options{})}
 	if _, err := v.Find("", "x"); err == nil || len(v.Page(account.Query{Limit: 5})) != 0 || v.Loaded() {
 		t.Error("found something in nothing")
 	}

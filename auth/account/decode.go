@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,10 +20,9 @@ const MaxBody = 64 << 10
 // which is the same. What the API shows may be sent back: id and org_id must
 // then be right for the subject; the others are as in [Draft].
 //
-// Errors are of the type [*InputError]. Unknown (or differently cased) and
-// repeated members, and anything but a single JSON object, are [Malformed]; a
-// member that is missing, of the wrong type or out of range is [Invalid]. The
-// issuer may still be missing: see [Draft.SetIssuer].
+// Errors are of the type [*strictjson.InputError]. Unknown (or differently cased) and
+// repeated members, and anything but a single JSON object, are malformed. The issuer
+// may still be missing: see [Draft.SetIssuer].
 func Decode(data []byte) (*Draft, error) {
 	d, err := decode(data)
 	if err != nil {
@@ -31,7 +31,7 @@ func Decode(data []byte) (*Draft, error) {
 	if err := checkSubject(d.Subject); err != nil {
 		return nil, err
 	}
-	if err := d.checkEnds(); err != nil {
+	if err := d.checkEnds(nil); err != nil {
 		return nil, err
 	}
 	return d, d.checkDecoded()
@@ -48,25 +48,24 @@ func DecodeReplacement(data []byte) (*Draft, error) {
 	return d, d.checkDecoded()
 }
 
-// checkDecoded checks what only a body can get wrong, beside the rest. The issuer
-// may be missing: who knows the configured ones fills it in.
+// checkDecoded checks what only a body can get wrong, beside the rest. Subject and
+// issuer may be missing: who knows the account and the configured ones fills them in.
 func (d *Draft) checkDecoded() error {
 	if d.Subject != "" {
 		if err := checkSubject(d.Subject); err != nil {
 			return err
 		}
 		// Of another id than this a change will tell whether it is the account's.
-		plain, qualified := plainID(d.Subject), Key{d.Issuer, d.Subject}.qualifiedID()
+		key := Key{d.Issuer, d.Subject}
+		plain, qualified := key.uuid(false), key.uuid(true)
 		if d.Issuer == "" && d.id != uuid.Nil && d.id.Version() != 5 ||
 			d.Issuer != "" && d.id != uuid.Nil && d.id != plain && d.id != qualified {
 			return wrongID(d.id, plain)
 		}
 	}
 	filled := *d
-	if filled.Issuer == "" {
-		filled.Issuer = "-"
-	}
-	return filled.validateRest()
+	filled.Subject, filled.Issuer = cmp.Or(d.Subject, "-"), cmp.Or(d.Issuer, "-")
+	return filled.validate()
 }
 
 func decode(data []byte) (*Draft, error) {
@@ -78,11 +77,7 @@ func decode(data []byte) (*Draft, error) {
 		return nil, asInput(err)
 	}
 	d := &Draft{}
-	fields := strictjson.Fields{
-		"id": d.readID, "org_id": readOrg, "subject": text(&d.Subject), "name": text(&d.Name), "status": text(&d.Status),
-		"issuer": text(&d.Issuer), "by": text(&d.By), "issuer_identifier": text(&d.Identifier), "groups": d.readGroups,
-		"expires_at": moment(&d.ExpiresAt), "created_at": moment(&d.CreatedAt), "updated_at": moment(&d.UpdatedAt),
-	}
+	fields := d.fields()
 	// The form of the whole is judged before any of its values.
 	var late error
 	for name, read := range fields {
@@ -103,67 +98,61 @@ func decode(data []byte) (*Draft, error) {
 	return d, nil
 }
 
-func (d *Draft) readID(v strictjson.Value) error {
-	s, err := v.Text()
-	if err != nil {
-		return err
+// fields read the members of a body into the draft.
+func (d *Draft) fields() strictjson.Fields {
+	fields := strictjson.Fields{
+		"groups": func(v strictjson.Value) error {
+			elements, err := v.Elements(MaxBody, "an array of strings") // how many there may be is checked later
+			for _, element := range elements {
+				group, err := element.Text()
+				if err != nil {
+					return strictjson.Invalid(v.Path, "holds %s; want strings only", strictjson.KindName(element.JSON.Kind()))
+				}
+				d.Groups = append(d.Groups, group)
+			}
+			return err
+		},
 	}
-	id, err := uuid.Parse(s)
-	if err != nil || id.String() != strings.ToLower(s) || id == uuid.Nil {
-		return invalid(v.Path, "is %s; want a UUID, or leave it out", quote(s))
-	}
-	d.id = id
-	return nil
-}
-
-func readOrg(v strictjson.Value) error {
-	s, err := v.Text()
-	if err == nil && !strings.EqualFold(s, OrgID) {
-		return invalid(v.Path, "is %s; want %s, or leave it out", quote(s), OrgID)
-	}
-	return err
-}
-
-func (d *Draft) readGroups(v strictjson.Value) error {
-	elements, err := v.Elements(MaxBody, "an array of strings") // how many there may be is checked later
-	if err != nil {
-		return err
-	}
-	d.Groups = nil
-	for _, element := range elements {
-		group, err := element.Text()
-		if err != nil {
-			return invalid(v.Path, "holds %s; want strings only", strictjson.KindName(element.JSON.Kind()))
-		}
-		d.Groups = append(d.Groups, group)
-	}
-	return nil
-}
-
-func text[T ~string](to *T) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		s, err := v.Text()
-		*to = T(s)
-		return err
-	}
-}
-
-func moment(to *time.Time) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		s, err := v.Text()
-		if err != nil {
+	set := func(name string, take func(text string) error) {
+		fields[name] = func(v strictjson.Value) error {
+			text, err := v.Text()
+			if err == nil {
+				err = take(text)
+			}
 			return err
 		}
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil {
-			return invalid(v.Path, "is %s; want a time of RFC 3339, like 2027-01-31T00:00:00Z", quote(s))
-		}
-		if t.IsZero() {
-			return invalid(v.Path, "is the year 1; want %d to %d", firstYear, lastYear)
-		}
-		*to = t.UTC().Truncate(time.Second)
-		return nil
 	}
+	set("id", func(text string) (err error) {
+		if d.id, err = uuid.Parse(text); err != nil || d.id.String() != strings.ToLower(text) || d.id == uuid.Nil {
+			return strictjson.Invalid("id", "is %s; want a UUID, or leave it out", quote(text))
+		}
+		return nil
+	})
+	set("org_id", func(text string) error {
+		if !strings.EqualFold(text, OrgID) {
+			return strictjson.Invalid("org_id", "is %s; want %s, or leave it out", quote(text), OrgID)
+		}
+		return nil
+	})
+	set("status", func(text string) error { d.Status = Status(text); return nil })
+	set("by", func(text string) error { d.By = By(text); return nil })
+	for name, to := range map[string]*string{"subject": &d.Subject, "name": &d.Name, "issuer": &d.Issuer, "issuer_identifier": &d.Identifier} {
+		set(name, func(text string) error { *to = text; return nil })
+	}
+	for name, to := range map[string]*time.Time{"expires_at": &d.ExpiresAt, "created_at": &d.CreatedAt, "updated_at": &d.UpdatedAt} {
+		set(name, func(text string) error {
+			t, err := time.Parse(time.RFC3339, text)
+			switch {
+			case err != nil:
+				return strictjson.Invalid(name, "is %s; want a time of RFC 3339, like 2027-01-31T00:00:00Z", quote(text))
+			case t.IsZero():
+				return strictjson.Invalid(name, "is the year 1; want %d to %d", firstYear, lastYear)
+			}
+			*to = t.UTC().Truncate(time.Second)
+			return nil
+		})
+	}
+	return fields
 }
 
 // asInput words what the reader found, without what it quotes of the input.
@@ -184,47 +173,11 @@ func asInput(err error) error {
 	case e.Problem == strictjson.Mismatch && e.Path == "":
 		return malformed("the body is not a JSON object")
 	case e.Problem == strictjson.Mismatch:
-		return invalid(e.Path, "is %s; want %s", e.Found, e.Want)
+		return strictjson.Invalid(e.Path, "is %s; want %s", e.Found, e.Want)
 	}
 	return malformed("the body is not valid JSON (RFC 8259, in UTF-8)")
 }
 
-// Class says what is wrong with an input.
-type Class uint8
-
-// The classes.
-const (
-	// Malformed: not a JSON object, or with unknown or repeated members.
-	Malformed Class = iota + 1
-	// Invalid: a member is missing, of the wrong type or out of range.
-	Invalid
-)
-
-// InputError is the error of [Decode], and of a change with a [Draft] that does
-// not hold.
-type InputError struct {
-	Class Class
-	// Member is the name of the member at fault; empty if it is the whole.
-	Member string
-	text   string
-}
-
-// Error says what was found and what would be right. It quotes no more than a
-// few characters of the input.
-func (e *InputError) Error() string {
-	if e.Member == "" {
-		return e.text
-	}
-	return e.Member + " " + e.text
-}
-
 func malformed(format string, args ...any) error {
-	return &InputError{Class: Malformed, text: fmt.Sprintf(format, args...)}
+	return &strictjson.InputError{Malformed: true, Text: fmt.Sprintf(format, args...)}
 }
-
-func invalid(member, format string, args ...any) error {
-	return &InputError{Class: Invalid, Member: member, text: fmt.Sprintf(format, args...)}
-}
-
-// quote shows the beginning of s in an error.
-func quote(s string) string { return strictjson.Quote(s, 48) }

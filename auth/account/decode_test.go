@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 func TestDecode(t *testing.T) {
@@ -33,64 +34,64 @@ func TestDecodeRefuses(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	base := `"subject":"ci","status":"active"`
 	for name, c := range map[string]struct {
-		body   string
-		class  account.Class
-		member string
-		text   string
+		body      string
+		malformed bool
+		member    string
+		text      string
 	}{
-		"nothing":            {``, account.Malformed, "", "not valid JSON"},
-		"text":               {`hello`, account.Malformed, "", "not valid JSON"},
-		"an array":           {`[]`, account.Malformed, "", "not a JSON object"},
-		"null":               {`null`, account.Malformed, "", "not a JSON object"},
-		"cut short":          {`{` + base, account.Malformed, "", "not valid JSON"},
-		"two objects":        {`{` + base + `}{}`, account.Malformed, "", "something follows"},
-		"garbage after":      {`{` + base + `} x`, account.Malformed, "", "something follows"},
-		"unknown":            {`{` + base + `,"admin":true}`, account.Malformed, "", `unknown member "admin"`},
-		"wrong case":         {`{` + base + `,"Name":"x"}`, account.Malformed, "", `unknown member "Name"; want "name"`},
-		"repeated":           {`{` + base + `,"status":"active"}`, account.Malformed, "", `"status" is repeated`},
-		"invalid UTF-8":      {"{" + base + ",\"name\":\"\xff\"}", account.Malformed, "", "not valid JSON"},
-		"lone surrogate":     {`{` + base + `,"name":"\ud800"}`, account.Malformed, "", "not valid JSON"},
-		"too large":          {`{` + base + `,"name":"` + strings.Repeat("x", 65<<10) + `"}`, account.Malformed, "", "want at most 65536"},
-		"bad form wins":      {`{"subject":1,"status":"active","x":1}`, account.Malformed, "", "unknown member"},
-		"no subject":         {`{"status":"active"}`, account.Invalid, "subject", "is missing"},
-		"null subject":       {`{"subject":null,"status":"active"}`, account.Invalid, "subject", "is missing"},
-		"empty subject":      {`{"subject":"","status":"active"}`, account.Invalid, "subject", "empty"},
-		"long subject":       {`{"subject":"` + long + `","status":"active"}`, account.Invalid, "subject", "has 256 bytes; want at most 255"},
-		"dot":                {`{"subject":".","status":"active"}`, account.Invalid, "subject", `is "."`},
-		"dots":               {`{"subject":"..","status":"active"}`, account.Invalid, "subject", `is ".."`},
-		"control":            {`{"subject":"a\u0000b","status":"active"}`, account.Invalid, "subject", "control character"},
-		"C1 control":         {`{"subject":"a\u0085b","status":"active"}`, account.Invalid, "subject", "control character"},
-		"subject a number":   {`{"subject":7,"status":"active"}`, account.Invalid, "subject", "is a number; want a string"},
-		"no status":          {`{"subject":"ci"}`, account.Invalid, "status", "is missing"},
-		"bad status":         {`{"subject":"ci","status":"Active"}`, account.Invalid, "status", `is "Active"; want "active" or "inactive"`},
-		"status a boolean":   {`{"subject":"ci","status":true}`, account.Invalid, "status", "is a boolean"},
-		"long name":          {`{` + base + `,"name":"` + long + `"}`, account.Invalid, "name", "256 bytes"},
-		"name an object":     {`{` + base + `,"name":{}}`, account.Invalid, "name", "is an object"},
-		"groups a string":    {`{` + base + `,"groups":"a"}`, account.Invalid, "groups", "is a string; want an array"},
-		"a group a number":   {`{` + base + `,"groups":[1]}`, account.Invalid, "groups", "holds a number"},
-		"a group empty":      {`{` + base + `,"groups":[""]}`, account.Invalid, "groups", "empty"},
-		"a group null":       {`{` + base + `,"groups":[null]}`, account.Invalid, "groups", "holds null"},
-		"a group twice":      {`{` + base + `,"groups":["a","a"]}`, account.Invalid, "groups", "twice"},
-		"a group long":       {`{` + base + `,"groups":["` + long + `"]}`, account.Invalid, "groups", "256 bytes"},
-		"many groups":        {`{` + base + `,"groups":[` + strings.Repeat(`"a",`, 100) + `"b"]}`, account.Invalid, "groups", "101 elements"},
-		"expiry a number":    {`{` + base + `,"expires_at":1}`, account.Invalid, "expires_at", "is a number"},
-		"expiry a date":      {`{` + base + `,"expires_at":"2027-01-31"}`, account.Invalid, "expires_at", "RFC 3339"},
-		"expiry in year 1":   {`{` + base + `,"expires_at":"0001-01-01T00:00:00Z"}`, account.Invalid, "expires_at", "year 1"},
-		"expiry long ago":    {`{` + base + `,"expires_at":"1970-01-01T00:00:00Z"}`, account.Invalid, "expires_at", "year 1970"},
-		"id of another":      {`{` + base + `,"id":"5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11"}`, account.Invalid, "id", "follows from the subject"},
-		"id no UUID":         {`{` + base + `,"id":"{5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11}"}`, account.Invalid, "id", "want a UUID"},
-		"org_id of another":  {`{` + base + `,"org_id":"x"}`, account.Invalid, "org_id", "263f45dd"},
-		"issuer with a tab":  {`{` + base + `,"issuer":"a\tb"}`, account.Invalid, "issuer", "control character"},
-		"created_at garbage": {`{` + base + `,"created_at":"now"}`, account.Invalid, "created_at", "RFC 3339"},
+		"nothing":            {``, true, "", "not valid JSON"},
+		"text":               {`hello`, true, "", "not valid JSON"},
+		"an array":           {`[]`, true, "", "not a JSON object"},
+		"null":               {`null`, true, "", "not a JSON object"},
+		"cut short":          {`{` + base, true, "", "not valid JSON"},
+		"two objects":        {`{` + base + `}{}`, true, "", "something follows"},
+		"garbage after":      {`{` + base + `} x`, true, "", "something follows"},
+		"unknown":            {`{` + base + `,"admin":true}`, true, "", `unknown member "admin"`},
+		"wrong case":         {`{` + base + `,"Name":"x"}`, true, "", `unknown member "Name"; want "name"`},
+		"repeated":           {`{` + base + `,"status":"active"}`, true, "", `"status" is repeated`},
+		"invalid UTF-8":      {"{" + base + ",\"name\":\"\xff\"}", true, "", "not valid JSON"},
+		"lone surrogate":     {`{` + base + `,"name":"\ud800"}`, true, "", "not valid JSON"},
+		"too large":          {`{` + base + `,"name":"` + strings.Repeat("x", 65<<10) + `"}`, true, "", "want at most 65536"},
+		"bad form wins":      {`{"subject":1,"status":"active","x":1}`, true, "", "unknown member"},
+		"no subject":         {`{"status":"active"}`, false, "subject", "is missing"},
+		"null subject":       {`{"subject":null,"status":"active"}`, false, "subject", "is missing"},
+		"empty subject":      {`{"subject":"","status":"active"}`, false, "subject", "empty"},
+		"long subject":       {`{"subject":"` + long + `","status":"active"}`, false, "subject", "has 256 bytes; want at most 255"},
+		"dot":                {`{"subject":".","status":"active"}`, false, "subject", `is "."`},
+		"dots":               {`{"subject":"..","status":"active"}`, false, "subject", `is ".."`},
+		"control":            {`{"subject":"a\u0000b","status":"active"}`, false, "subject", "control character"},
+		"C1 control":         {`{"subject":"a\u0085b","status":"active"}`, false, "subject", "control character"},
+		"subject a number":   {`{"subject":7,"status":"active"}`, false, "subject", "is a number; want a string"},
+		"no status":          {`{"subject":"ci"}`, false, "status", "is missing"},
+		"bad status":         {`{"subject":"ci","status":"Active"}`, false, "status", `is "Active"; want "active" or "inactive"`},
+		"status a boolean":   {`{"subject":"ci","status":true}`, false, "status", "is a boolean"},
+		"long name":          {`{` + base + `,"name":"` + long + `"}`, false, "name", "256 bytes"},
+		"name an object":     {`{` + base + `,"name":{}}`, false, "name", "is an object"},
+		"groups a string":    {`{` + base + `,"groups":"a"}`, false, "groups", "is a string; want an array"},
+		"a group a number":   {`{` + base + `,"groups":[1]}`, false, "groups", "holds a number"},
+		"a group empty":      {`{` + base + `,"groups":[""]}`, false, "groups", "empty"},
+		"a group null":       {`{` + base + `,"groups":[null]}`, false, "groups", "holds null"},
+		"a group twice":      {`{` + base + `,"groups":["a","a"]}`, false, "groups", "twice"},
+		"a group long":       {`{` + base + `,"groups":["` + long + `"]}`, false, "groups", "256 bytes"},
+		"many groups":        {`{` + base + `,"groups":[` + strings.Repeat(`"a",`, 100) + `"b"]}`, false, "groups", "101 elements"},
+		"expiry a number":    {`{` + base + `,"expires_at":1}`, false, "expires_at", "is a number"},
+		"expiry a date":      {`{` + base + `,"expires_at":"2027-01-31"}`, false, "expires_at", "RFC 3339"},
+		"expiry in year 1":   {`{` + base + `,"expires_at":"0001-01-01T00:00:00Z"}`, false, "expires_at", "year 1"},
+		"expiry long ago":    {`{` + base + `,"expires_at":"1970-01-01T00:00:00Z"}`, false, "expires_at", "year 1970"},
+		"id of another":      {`{` + base + `,"id":"5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11"}`, false, "id", "follows from the subject"},
+		"id no UUID":         {`{` + base + `,"id":"{5b0e3c0e-8b0e-4a5e-9a52-0d7d3a0f9f11}"}`, false, "id", "want a UUID"},
+		"org_id of another":  {`{` + base + `,"org_id":"x"}`, false, "org_id", "263f45dd"},
+		"issuer with a tab":  {`{` + base + `,"issuer":"a\tb"}`, false, "issuer", "control character"},
+		"created_at garbage": {`{` + base + `,"created_at":"now"}`, false, "created_at", "RFC 3339"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := account.Decode([]byte(c.body))
-			var input *account.InputError
+			var input *strictjson.InputError
 			if !errors.As(err, &input) {
 				t.Fatalf("error is %v", err)
 			}
-			if input.Class != c.class || input.Member != c.member || !strings.Contains(err.Error(), c.text) {
-				t.Errorf("class %d, member %q: %v\nwant class %d, member %q: …%s…", input.Class, input.Member, err, c.class, c.member, c.text)
+			if input.Malformed != c.malformed || input.Member != c.member || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("malformed %t, member %q: %v\nwant %t, member %q: …%s…", input.Malformed, input.Member, err, c.malformed, c.member, c.text)
 			}
 			if len(err.Error()) > 250 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
@@ -100,11 +101,11 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	declared, err := account.NewDeclared([]account.Draft{{Subject: "<ü&>", Status: account.StatusActive, Issuer: "acme"}})
+	declared, err := account.New(registry.Options{}).WithDeclared([]account.Draft{{Subject: "<ü&>", Status: account.StatusActive, Issuer: "acme"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := account.View{Declared: declared, Registry: account.New(registry.Options{})}.Lookup("acme", "<ü&>")
+	a, _ := declared.Lookup("acme", "<ü&>")
 	got, err := a.MarshalJSON()
 	want := `{"id":"` + a.ID() + `","org_id":"` + account.OrgID + `","subject":"<ü&>","name":"","status":"active","groups":[],"issuer":"acme","by":"either"}`
 	if err != nil || string(got) != want {
@@ -152,18 +153,18 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d, err := account.Decode(body)
 		if err != nil {
-			var input *account.InputError
-			if !errors.As(err, &input) || input.Class != account.Malformed && input.Class != account.Invalid {
+			var input *strictjson.InputError
+			if !errors.As(err, &input) {
 				t.Fatalf("error is %v", err)
 			}
 			return
 		}
 		_ = d.SetIssuer(account.Issuers{{Name: "acme"}, {Name: d.Issuer}}[min(len(d.Issuer), 1):][:1])
-		declared, err := account.NewDeclared([]account.Draft{*d})
+		declared, err := account.New(registry.Options{}).WithDeclared([]account.Draft{*d})
 		if err != nil {
 			t.Fatalf("decoded, but does not hold: %v", err)
 		}
-		a, _ := account.View{Declared: declared, Registry: account.New(registry.Options{})}.Find("", d.Subject)
+		a, _ := declared.Find("", d.Subject)
 		shown, err := a.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)

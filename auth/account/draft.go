@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 	"unique"
 
 	"github.com/google/uuid"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Bounds of an account.
@@ -76,7 +76,18 @@ func (i Issuers) Identifier(name string) string {
 	return ""
 }
 
-func (i Issuers) names() string {
+// Name is that of the issuer with the identifier; empty: it has none.
+func (i Issuers) Name(identifier string) string {
+	for _, known := range i {
+		if known.Identifier == identifier {
+			return known.Name
+		}
+	}
+	return ""
+}
+
+// Names are all, with commas between them.
+func (i Issuers) Names() string {
 	names := make([]string, len(i))
 	for n, known := range i {
 		names[n] = known.Name
@@ -85,39 +96,36 @@ func (i Issuers) names() string {
 }
 
 // SetIssuer checks that the issuer of a new account is a configured one. If it is
-// empty it becomes the only one there is; with several that is an [*InputError].
+// empty it becomes the only one there is; with several that is an
+// [*strictjson.InputError].
 func (d *Draft) SetIssuer(known Issuers) error {
 	switch {
 	case d.Issuer == "" && len(known) == 1:
 		d.Issuer = known[0].Name
 	case d.Issuer == "":
-		return invalid("issuer", "is missing; want one of the configured: %s", known.names())
+		return strictjson.Invalid("issuer", "is missing; want one of the configured: %s", known.Names())
 	case !slices.ContainsFunc(known, func(one Issuer) bool { return one.Name == d.Issuer }):
-		return invalid("issuer", "is %s; want one of the configured: %s", quote(d.Issuer), known.names())
+		return strictjson.Invalid("issuer", "is %s; want one of the configured: %s", quote(d.Issuer), known.Names())
 	}
 	d.Issuers = known
 	return nil
 }
 
-// Validate reports the first member that is missing or out of range, as an
-// [*InputError] of the class [Invalid].
-func (d *Draft) Validate() error {
+// validate reports the first member that is missing or out of range, as an
+// [*strictjson.InputError].
+func (d *Draft) validate() error {
 	if err := checkSubject(d.Subject); err != nil {
 		return err
 	}
-	return d.validateRest()
-}
-
-func (d *Draft) validateRest() error {
-	if err := checkText("name", d.Name); err != nil {
+	if err := strictjson.CheckText("name", d.Name, 0, MaxText); err != nil {
 		return err
 	}
 	switch d.Status {
 	case StatusActive, StatusInactive:
 	case "":
-		return invalid("status", `is missing or empty; want "active" or "inactive"`)
+		return strictjson.Invalid("status", `is missing or empty; want "active" or "inactive"`)
 	default:
-		return invalid("status", `is %s; want "active" or "inactive"`, quote(string(d.Status)))
+		return strictjson.Invalid("status", `is %s; want "active" or "inactive"`, quote(string(d.Status)))
 	}
 	if err := checkTraits(d.Groups, d.Issuer, d.Identifier, d.By); err != nil {
 		return err
@@ -127,100 +135,101 @@ func (d *Draft) validateRest() error {
 		at     time.Time
 	}{{"expires_at", d.ExpiresAt}, {"created_at", d.CreatedAt}, {"updated_at", d.UpdatedAt}} {
 		if year := t.at.UTC().Year(); !t.at.IsZero() && (year < firstYear || year > lastYear) {
-			return invalid(t.member, "is in the year %d; want %d to %d", year, firstYear, lastYear)
+			return strictjson.Invalid(t.member, "is in the year %d; want %d to %d", year, firstYear, lastYear)
 		}
 	}
 	return nil
 }
 
-// validateNew is Validate, and also refuses what only older accounts may hold.
-func (d *Draft) validateNew() error {
-	if err := d.Validate(); err != nil {
-		return err
+// checkEnds refuses what a header cannot carry unchanged (RFC 9110, section 5.5): in
+// the subject of a new account, and in the groups that old does not have yet.
+func (d *Draft) checkEnds(old *Account) error {
+	var had []string
+	if old != nil {
+		had = old.Groups()
 	}
-	return d.checkEnds()
-}
-
-// checkEnds is for the subject and the groups of a new account.
-func (d *Draft) checkEnds() error {
-	if err := checkEnds("subject", d.Subject); err != nil {
-		return err
+	isBad := func(s string) bool { return strings.Trim(s, " \t") != s }
+	const want = "is %s, with a blank at an end; want none there"
+	if old == nil && isBad(d.Subject) {
+		return strictjson.Invalid("subject", want, quote(d.Subject))
 	}
-	return d.checkGroupEnds(nil)
-}
-
-// checkGroupEnds looks at the groups that an account does not have yet.
-func (d *Draft) checkGroupEnds(had []string) error {
 	for _, g := range d.Groups {
-		if slices.Contains(had, g) {
-			continue
-		}
-		if err := checkEnds("groups", g); err != nil {
-			return err
+		if isBad(g) && !slices.Contains(had, g) {
+			return strictjson.Invalid("groups", want, quote(g))
 		}
 	}
 	return nil
 }
 
-// create makes the account; now are Unix seconds.
-func (d *Draft) create(now int64, qualified bool) *Account {
-	a := d.account(cmp.Or(d.Issuers.Identifier(d.Issuer), d.Identifier), cmp.Or(d.By, ByEither), qualified)
-	a.created, a.updated = now, now
-	if given := toUnix(d.CreatedAt); given != 0 {
-		a.created = min(given, now)
+// replace makes the account that takes the place of old; the draft is valid.
+func (d *Draft) replace(old *Account, now int64) (*Account, error) {
+	if d.id != uuid.Nil && d.id != old.uuid() {
+		return nil, wrongID(d.id, old.uuid())
 	}
-	if given := toUnix(d.UpdatedAt); given != 0 {
-		a.updated = max(min(given, now), a.created)
+	if err := d.checkIdentifier(old); err != nil {
+		return nil, err
 	}
+	if err := d.checkEnds(old); err != nil {
+		return nil, err
+	}
+	return d.account(old, old.Traits().qualified, now), nil
+}
+
+// account makes the account, in place of old if that is not nil; now are Unix seconds.
+func (d *Draft) account(old *Account, qualified bool, now int64) *Account {
+	configured := d.Issuers.Identifier(d.Issuer)
+	t := Traits{
+		Issuer: d.Issuer, Identifier: cmp.Or(configured, d.Identifier), By: cmp.Or(d.By, ByEither),
+		Inactive: d.Status == StatusInactive, qualified: qualified, groups: strings.Join(d.Groups, "\n"),
+	}
+	a := &Account{text: d.Subject + "\n" + d.Name, Expires: toUnix(d.ExpiresAt), Created: now, Updated: now}
+	if old != nil {
+		was := old.Traits()
+		t.Identifier, t.By = cmp.Or(d.Identifier, configured, was.Identifier), cmp.Or(d.By, was.By)
+		a.Created, a.Updated = old.Created, max(now, old.Updated)
+	} else {
+		if given := toUnix(d.CreatedAt); given != 0 {
+			a.Created = min(given, now)
+		}
+		if given := toUnix(d.UpdatedAt); given != 0 {
+			a.Updated = max(min(given, now), a.Created)
+		}
+	}
+	a.traits = unique.Make(t)
 	return a
 }
 
-// replace makes the account that takes the place of old.
-func (d *Draft) replace(old *Account, now int64) *Account {
-	identifier := cmp.Or(d.Identifier, d.Issuers.Identifier(old.Issuer()), old.Identifier())
-	a := d.account(identifier, cmp.Or(d.By, old.By()), old.traits.Value().qualified)
-	a.created, a.updated = old.created, max(now, old.updated)
-	return a
-}
-
-// account makes an account without times; the draft is valid.
-func (d *Draft) account(identifier string, by By, qualified bool) *Account {
-	return &Account{
-		text: d.Subject + "\n" + d.Name,
-		traits: unique.Make(traits{
-			issuer: d.Issuer, identifier: identifier, by: by, groups: strings.Join(d.Groups, "\n"),
-			qualified: qualified, inactive: d.Status == StatusInactive,
-		}),
-		expires: toUnix(d.ExpiresAt),
+func toUnix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
 	}
+	return t.Unix()
 }
 
 // checkIdentifier checks that an identifier which was given is the one that the
 // issuer has now, or had when old was written (nil: there is no account yet).
 func (d *Draft) checkIdentifier(old *Account) error {
 	now := d.Issuers.Identifier(d.Issuer)
-	if d.Identifier == "" || d.Identifier == now || now == "" && old == nil || old != nil && d.Identifier == old.Identifier() {
+	if d.Identifier == "" || d.Identifier == now || now == "" && old == nil || old != nil && d.Identifier == old.Traits().Identifier {
 		return nil
 	}
-	return invalid("issuer_identifier", "is %s, and the issuer %s is %s now; leave it out if that one is meant",
+	return strictjson.Invalid("issuer_identifier", "is %s, and the issuer %s is %s now; leave it out if that one is meant",
 		quote(d.Identifier), quote(d.Issuer), quote(now))
 }
-
-// isFirst reports whether the issuer is the first one, as far as that is known.
-func (d *Draft) isFirst() bool { return len(d.Issuers) == 0 || d.Issuers[0].Name == d.Issuer }
 
 // chooseID tells which of its two possible ids a new account gets; taken: another
 // account of that subject has the plain one. An id that is given must be one of the
 // two; so an account that is exported and imported keeps its id.
 func (d *Draft) chooseID(taken bool) (qualified bool, err error) {
-	switch plain := plainID(d.Subject); d.id {
+	key := Key{d.Issuer, d.Subject}
+	switch plain := key.uuid(false); d.id {
 	case uuid.Nil:
-		return taken || !d.isFirst(), nil
-	case Key{d.Issuer, d.Subject}.qualifiedID():
+		return taken || len(d.Issuers) > 0 && d.Issuers[0].Name != d.Issuer, nil
+	case key.uuid(true):
 		return true, nil
 	case plain:
 		if taken {
-			return false, invalid("id", "is that of the same subject at another issuer; leave it out")
+			return false, strictjson.Invalid("id", "is that of the same subject at another issuer; leave it out")
 		}
 		return false, nil
 	default:
@@ -229,17 +238,14 @@ func (d *Draft) chooseID(taken bool) (qualified bool, err error) {
 }
 
 func wrongID(given, want uuid.UUID) error {
-	return invalid("id", "is %s; want %s, which follows from the subject, or leave it out", given, want)
+	return strictjson.Invalid("id", "is %s; want %s, which follows from the subject, or leave it out", given, want)
 }
 
 func checkSubject(s string) error {
-	if s == "" {
-		return invalid("subject", "is missing or empty; want 1 to %d bytes", MaxText)
-	}
 	if s == "." || s == ".." {
-		return invalid("subject", "is %s, which no path can name; want another", quote(s))
+		return strictjson.Invalid("subject", "is %s, which no path can name; want another", quote(s))
 	}
-	return checkText("subject", s)
+	return strictjson.CheckText("subject", s, 1, MaxText)
 }
 
 // maxIdentifier bounds an issuer's identifier, in bytes.
@@ -248,59 +254,34 @@ const maxIdentifier = 2048
 // checkTraits checks what becomes the account's traits.
 func checkTraits(groups []string, issuer, identifier string, by By) error {
 	if len(groups) > MaxGroups {
-		return invalid("groups", "has %d elements; want at most %d", len(groups), MaxGroups)
+		return strictjson.Invalid("groups", "has %d elements; want at most %d", len(groups), MaxGroups)
 	}
 	for i, g := range groups {
 		if g == "" {
-			return invalid("groups", "holds an empty name; want 1 to %d bytes in each", MaxText)
+			return strictjson.Invalid("groups", "holds an empty name; want 1 to %d bytes in each", MaxText)
 		}
-		if err := checkText("groups", g); err != nil {
+		if err := strictjson.CheckText("groups", g, 0, MaxText); err != nil {
 			return err
 		}
 		if slices.Contains(groups[:i], g) {
-			return invalid("groups", "holds %s twice; want each once", quote(g))
+			return strictjson.Invalid("groups", "holds %s twice; want each once", quote(g))
 		}
 	}
 	if issuer == "" {
-		return invalid("issuer", "is missing; want the name of a configured issuer")
+		return strictjson.Invalid("issuer", "is missing; want the name of a configured issuer")
 	}
-	if err := checkText("issuer", issuer); err != nil {
+	if err := strictjson.CheckText("issuer", issuer, 0, MaxText); err != nil {
 		return err
 	}
-	if len(identifier) > maxIdentifier {
-		return invalid("issuer_identifier", "has %d bytes; want at most %d", len(identifier), maxIdentifier)
-	}
-	if err := checkCharacters("issuer_identifier", identifier); err != nil {
+	if err := strictjson.CheckText("issuer_identifier", identifier, 0, maxIdentifier); err != nil {
 		return err
 	}
 	switch by {
 	case "", ByEither, BySubject, ByClient:
 		return nil
 	}
-	return invalid("by", `is %s; want "subject", "client" or "either"`, quote(string(by)))
+	return strictjson.Invalid("by", `is %s; want "subject", "client" or "either"`, quote(string(by)))
 }
 
-// checkEnds refuses what a header cannot carry unchanged (RFC 9110, section 5.5).
-func checkEnds(member, s string) error {
-	if strings.Trim(s, " \t") != s {
-		return invalid(member, "is %s, with a blank at an end; want none there", quote(s))
-	}
-	return nil
-}
-
-func checkText(member, s string) error {
-	if len(s) > MaxText {
-		return invalid(member, "has %d bytes; want at most %d", len(s), MaxText)
-	}
-	return checkCharacters(member, s)
-}
-
-func checkCharacters(member, s string) error {
-	switch {
-	case !utf8.ValidString(s):
-		return invalid(member, "is %s, which is not valid UTF-8", quote(s))
-	case strings.ContainsFunc(s, unicode.IsControl):
-		return invalid(member, "is %s, with a control character; want none", quote(s))
-	}
-	return nil
-}
+// quote shows the beginning of s in an error.
+func quote(s string) string { return strictjson.Quote(s, 48) }

@@ -54,7 +54,7 @@ func TestEmptiedAndBegunAnew(t *testing.T) {
 					wantError(t, err, registry.ErrBusy)
 					wantError(t, err, account.ErrDiverged)
 					holds(t, running, known)
-					if a, _ := running.Get("sa-0007"); a.State(time.Now()) != account.Inactive {
+					if a, _ := running.Get("sa-0007"); a.Status(time.Now()) != account.StatusInactive {
 						t.Error("switched on again")
 					}
 					reported := running.kinds(registry.Unavailable)
@@ -138,7 +138,7 @@ func TestBackInTime(t *testing.T) {
 		})
 		for _, ev := range reader.kinds(registry.Updated) {
 			for _, c := range ev.Changes {
-				if c.Before != nil && !(c.Before.State(time.Now()) == account.Active) {
+				if c.Before != nil && !(c.Before.Status(time.Now()) == account.StatusActive) {
 					t.Errorf("%s was switched on again for a moment", c.Record().Subject())
 				}
 			}
@@ -176,7 +176,7 @@ func TestBackInTimeAndOn(t *testing.T) {
 	born := map[string]int{}
 	for _, ev := range n.kinds(registry.Updated) {
 		for _, c := range ev.Changes {
-			if c.After != nil && c.After.State(time.Now()) == account.Active {
+			if c.After != nil && c.After.Status(time.Now()) == account.StatusActive {
 				born[c.Record().Subject()]++
 			}
 		}

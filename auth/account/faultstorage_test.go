@@ -146,7 +146,7 @@ func settles(t *testing.T, n *node, want map[string]account.Status) {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		now = map[string]account.Status{}
 		for _, a := range n.List("", 0) {
-			now[a.Subject()] = a.Status()
+			now[a.Subject()] = a.Status(time.Now())
 		}
 		if fmt.Sprint(now) == fmt.Sprint(want) {
 			return
@@ -386,7 +386,7 @@ func TestOverwritten(t *testing.T) {
 	})
 	fresh := start(t, e.Node(), registry.Options{}).loaded(t)
 	holds(t, fresh, []string{"base", "ours", "theirs"})
-	if base, _ := fresh.Get("base"); base.Status() != account.StatusInactive {
+	if base, _ := fresh.Get("base"); !base.Traits().Inactive {
 		t.Error("a disabled account came back")
 	}
 }

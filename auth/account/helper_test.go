@@ -212,7 +212,7 @@ func one(ctx context.Context, v changer, c account.Change) (*account.Account, er
 	return results[0].Account, results[0].Err
 }
 
-// changer is a registry, or a view of one.
+// changer is a registry, or a node.
 type changer interface {
 	Apply(context.Context, []account.Change, func(int)) ([]account.Result, error)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 
@@ -78,7 +79,7 @@ func TestSubjectOfTwoIssuers(t *testing.T) {
 	other := start(t, e.Node(), registry.Options{}).loaded(t)
 	for issuer, want := range map[string]account.Status{"acme": account.StatusActive, "other": account.StatusInactive} {
 		a, ok := other.Lookup(issuer, "ci")
-		if !ok || a.Status() != want || a.Issuer() != issuer || a.Identifier() != configured.Identifier(issuer) {
+		if !ok || a.Status(time.Now()) != want || a.Traits().Issuer != issuer || a.Traits().Identifier != configured.Identifier(issuer) {
 			t.Errorf("of %s found %+v", issuer, a)
 		}
 		byID, err := other.Find("", a.ID())
@@ -87,7 +88,7 @@ func TestSubjectOfTwoIssuers(t *testing.T) {
 		}
 	}
 	must(t, n, account.Change{Op: account.Delete, Key: "ci", Issuer: "acme"})
-	if a, err := n.Find("", "ci"); err != nil || a.Issuer() != "other" || a.ID() != second.ID() {
+	if a, err := n.Find("", "ci"); err != nil || a.Traits().Issuer != "other" || a.ID() != second.ID() {
 		t.Errorf("left is %+v, %v", a, err)
 	}
 	if again := must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")}); again.ID() != first.ID() {
@@ -144,26 +145,26 @@ func TestIssuerNameReused(t *testing.T) {
 		d.Issuers, d.Identifier = moved, identifier
 		return account.Change{Op: account.Replace, Key: "ci", Draft: d}
 	}
-	if a := must(t, n, sentBack(was.Identifier())); a.Identifier() != was.Identifier() || a.Status() != account.StatusInactive {
+	if a := must(t, n, sentBack(was.Traits().Identifier)); a.Traits().Identifier != was.Traits().Identifier || !a.Traits().Inactive {
 		t.Errorf("sent back as it was shown it became %+v", a)
 	}
 	if _, err := do(t, n, sentBack("https://third.example")); err == nil || !strings.HasPrefix(err.Error(), "issuer_identifier is") {
 		t.Errorf("for a third issuer: %v", err)
 	}
 	restored := draft("restored")
-	restored.Issuers, restored.Identifier = moved, was.Identifier()
+	restored.Issuers, restored.Identifier = moved, was.Traits().Identifier
 	if _, err := do(t, n, account.Change{Op: account.Create, Draft: restored}); err == nil || !strings.Contains(err.Error(), "leave it out") {
 		t.Errorf("restored for another issuer: %v", err)
 	}
 	confirmed := must(t, n, account.Change{Op: account.Confirm, Key: "ci", Draft: &account.Draft{Issuers: moved}})
-	if confirmed.Identifier() != "https://evil.example" || confirmed.Status() != account.StatusInactive || confirmed.ID() != was.ID() {
+	if confirmed.Traits().Identifier != "https://evil.example" || !confirmed.Traits().Inactive || confirmed.ID() != was.ID() {
 		t.Errorf("confirmed it became %+v", confirmed)
 	}
 	if _, err := do(t, n, account.Change{Op: account.Confirm, Key: "ci", Draft: &account.Draft{Issuers: configured[1:]}}); err == nil {
 		t.Error("confirmed for an issuer that is not configured")
 	}
-	if a := must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: at("acme", "ci")}); a.Identifier() != "https://acme.example" {
-		t.Errorf("replaced it is for %s", a.Identifier())
+	if a := must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: at("acme", "ci")}); a.Traits().Identifier != "https://acme.example" {
+		t.Errorf("replaced it is for %s", a.Traits().Identifier)
 	}
 }
 
@@ -175,12 +176,12 @@ func TestByIsKept(t *testing.T) {
 	d.By = account.ByClient
 	must(t, n, account.Change{Op: account.Create, Draft: d})
 	must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: disabled("ci")})
-	if a, _ := start(t, e.Node(), registry.Options{}).loaded(t).Get("ci"); a.By() != account.ByClient {
-		t.Errorf("it is found by %q", a.By())
+	if a, _ := start(t, e.Node(), registry.Options{}).loaded(t).Get("ci"); a.Traits().By != account.ByClient {
+		t.Errorf("it is found by %q", a.Traits().By)
 	}
 	d.By = account.ByEither
-	if a := must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: d}); a.By() != account.ByEither {
-		t.Errorf("it is found by %q", a.By())
+	if a := must(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: d}); a.Traits().By != account.ByEither {
+		t.Errorf("it is found by %q", a.Traits().By)
 	}
 	d.By = "name"
 	if _, err := do(t, n, account.Change{Op: account.Replace, Key: "ci", Draft: d}); err == nil || !strings.HasPrefix(err.Error(), `by is "name"`) {
@@ -215,7 +216,7 @@ func TestPagesOfTwoIssuers(t *testing.T) {
 			must(t, n, account.Change{Op: account.Create, Draft: at(issuer, subject)})
 		}
 	}
-	v := account.View{Declared: declare(t, drafts...), Registry: n.Registry}
+	v := declare(t, n.Registry, drafts...)
 	page := func(q account.Query) (keys []account.Key) {
 		for _, a := range v.Page(q) {
 			keys = append(keys, a.Key())
@@ -247,7 +248,7 @@ func TestPagesOfTwoIssuers(t *testing.T) {
 func TestDeclaredOfTwoIssuers(t *testing.T) {
 	n := start(t, engine(t, faultstorage.Faults{}).Node(), registry.Options{}).loaded(t)
 	must(t, n, account.Change{Op: account.Create, Draft: at("acme", "ci")})
-	v := account.View{Declared: declare(t, at("other", "ci"), at("acme", "both"), at("other", "both")), Registry: n.Registry}
+	v := declare(t, n.Registry, at("other", "ci"), at("acme", "both"), at("other", "both"))
 	_, err := v.Find("", "ci")
 	wantError(t, err, account.ErrAmbiguous)
 	for _, c := range []struct {
@@ -277,7 +278,7 @@ func TestBlankEnds(t *testing.T) {
 		if _, err := do(t, n, account.Change{Op: account.Create, Draft: d}); err == nil || !strings.HasPrefix(err.Error(), c.member+" is") {
 			t.Errorf("%q in %q: %v", c.subject, c.group, err)
 		}
-		if _, err := account.NewDeclared([]account.Draft{*d}); err == nil {
+		if _, err := account.New(registry.Options{}).WithDeclared([]account.Draft{*d}); err == nil {
 			t.Errorf("%q in %q is declared", c.subject, c.group)
 		}
 	}
@@ -303,18 +304,18 @@ func TestOlderStore(t *testing.T) {
 		t.Fatalf("damaged are %+v", damaged)
 	}
 	for _, a := range n.List("", 0) {
-		if a.ID() != account.ID(a.Subject()) || a.By() != account.ByEither || a.Identifier() != "" {
+		if a.ID() != account.ID(a.Subject()) || a.Traits().By != account.ByEither || a.Traits().Identifier != "" {
 			t.Errorf("%s is %+v", a.Subject(), a)
 		}
 	}
-	if a, ok := n.Lookup("acme", "off"); !ok || a.Status() != account.StatusInactive {
+	if a, ok := n.Lookup("acme", "off"); !ok || !a.Traits().Inactive {
 		t.Errorf("what was switched off is %+v", a)
 	}
 	must(t, n, account.Change{Op: account.Create, Draft: at("other", "ci-deploy")})
 	must(t, n, account.Change{Op: account.Confirm, Key: "ci-deploy", Issuer: "acme", Draft: &account.Draft{Issuers: configured}})
 	again := start(t, s, registry.Options{}).loaded(t)
 	a, err := again.Find("acme", "ci-deploy")
-	if err != nil || a.Name() != "CI deploys" || a.Identifier() != "https://acme.example" || a.ID() != account.ID("ci-deploy") || again.Counts().Total() != 4 {
+	if err != nil || a.Name() != "CI deploys" || a.Traits().Identifier != "https://acme.example" || a.ID() != account.ID("ci-deploy") || again.Counts().Total() != 4 {
 		t.Errorf("found %+v, %v", a, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // appendLine writes an account as a line of JSON, so that a person can read it. What
@@ -20,13 +21,13 @@ func appendLine(b []byte, a *Account) []byte {
 	if name := a.Name(); name != "" {
 		b = registry.AppendText(append(b, `,"name":`...), name)
 	}
-	t := a.traits.Value()
-	b = registry.AppendText(append(b, `,"issuer":`...), t.issuer)
-	if t.identifier != "" {
-		b = registry.AppendText(append(b, `,"identifier":`...), t.identifier)
+	t := a.Traits()
+	b = registry.AppendText(append(b, `,"issuer":`...), t.Issuer)
+	if t.Identifier != "" {
+		b = registry.AppendText(append(b, `,"identifier":`...), t.Identifier)
 	}
-	if t.by != ByEither {
-		b = registry.AppendText(append(b, `,"by":`...), string(t.by))
+	if t.By != ByEither {
+		b = registry.AppendText(append(b, `,"by":`...), string(t.By))
 	}
 	if groups := t.groups; groups != "" {
 		b = append(b, `,"groups":`...)
@@ -40,13 +41,13 @@ func appendLine(b []byte, a *Account) []byte {
 	if t.qualified {
 		b = append(b, `,"qualified":true`...)
 	}
-	if t.inactive {
+	if t.Inactive {
 		b = append(b, `,"inactive":true`...)
 	}
 	for _, n := range []struct {
 		member  string
 		seconds int64
-	}{{`,"expires":`, a.expires}, {`,"created":`, a.created}, {`,"updated":`, a.updated}} {
+	}{{`,"expires":`, a.Expires}, {`,"created":`, a.Created}, {`,"updated":`, a.Updated}} {
 		if n.seconds != 0 {
 			b = strconv.AppendInt(append(b, n.member...), n.seconds, 10)
 		}
@@ -54,34 +55,32 @@ func appendLine(b []byte, a *Account) []byte {
 	return append(b, '}')
 }
 
-// shardLine is the line of an account. The texts stay as they are written, so
-// that reading the next line can use their memory again.
-type shardLine struct {
-	Subject    jsontext.Value `json:"subject"`
-	Name       jsontext.Value `json:"name"`
-	Issuer     jsontext.Value `json:"issuer"`
-	Identifier jsontext.Value `json:"identifier"`
-	By         jsontext.Value `json:"by"`
-	Groups     jsontext.Value `json:"groups"`
-	Qualified  bool           `json:"qualified"`
-	Inactive   bool           `json:"inactive"`
-	Expires    int64          `json:"expires"`
-	Created    int64          `json:"created"`
-	Updated    int64          `json:"updated"`
-}
-
 // lineReader reads the lines of one shard. All that it needs for one serves for
 // the next, so that reading a million leaves no garbage worth naming behind.
 type lineReader struct {
-	line  shardLine
+	// line is one line. The texts stay as they are written, so that reading the next
+	// line can use their memory again.
+	line struct {
+		Subject    jsontext.Value `json:"subject"`
+		Name       jsontext.Value `json:"name"`
+		Issuer     jsontext.Value `json:"issuer"`
+		Identifier jsontext.Value `json:"identifier"`
+		By         jsontext.Value `json:"by"`
+		Groups     jsontext.Value `json:"groups"`
+		Qualified  bool           `json:"qualified"`
+		Inactive   bool           `json:"inactive"`
+		Expires    int64          `json:"expires"`
+		Created    int64          `json:"created"`
+		Updated    int64          `json:"updated"`
+	}
 	text  []byte
 	key   []byte
 	plain string                           // the last subject with an account of the plain id
-	known map[string]unique.Handle[traits] // by how they are written
+	known map[string]unique.Handle[Traits] // by how they are written
 }
 
 func newReader() func(line []byte) (*Account, error) {
-	reader := lineReader{plain: "\n", known: map[string]unique.Handle[traits]{}}
+	reader := lineReader{plain: "\n", known: map[string]unique.Handle[Traits]{}}
 	return reader.read
 }
 
@@ -89,14 +88,14 @@ var errLineForm = errors.New("it has another form")
 
 func (r *lineReader) read(line []byte) (*Account, error) {
 	l := &r.line
-	*l = shardLine{
-		Subject: l.Subject[:0], Name: l.Name[:0], Issuer: l.Issuer[:0], Identifier: l.Identifier[:0],
-		By: l.By[:0], Groups: l.Groups[:0],
+	for _, text := range [...]*jsontext.Value{&l.Subject, &l.Name, &l.Issuer, &l.Identifier, &l.By, &l.Groups} {
+		*text = (*text)[:0]
 	}
+	l.Qualified, l.Inactive, l.Expires, l.Created, l.Updated = false, false, 0, 0, 0
 	if err := json.Unmarshal(line, l, json.RejectUnknownMembers(true)); err != nil {
 		return nil, errLineForm
 	}
-	a := &Account{expires: l.Expires, created: l.Created, updated: l.Updated}
+	a := &Account{Expires: l.Expires, Created: l.Created, Updated: l.Updated}
 	text, err := registry.AppendUnquoted(r.text[:0], l.Subject)
 	if err == nil {
 		text, err = registry.AppendUnquoted(append(text, '\n'), l.Name)
@@ -111,10 +110,10 @@ func (r *lineReader) read(line []byte) (*Account, error) {
 	if err := checkSubject(a.Subject()); err != nil {
 		return nil, err
 	}
-	if err := checkText("name", a.Name()); err != nil { // a line feed of the subject's would be here
+	if err := strictjson.CheckText("name", a.Name(), 0, MaxText); err != nil { // a line feed of the subject's would be here
 		return nil, err
 	}
-	if !a.traits.Value().qualified {
+	if !a.Traits().qualified {
 		if a.is(r.plain) {
 			return nil, errors.New("it has the id of another")
 		}
@@ -125,7 +124,7 @@ func (r *lineReader) read(line []byte) (*Account, error) {
 
 // readTraits looks the line's traits up as they are written, and makes them only
 // if they are new.
-func (r *lineReader) readTraits() (made unique.Handle[traits], err error) {
+func (r *lineReader) readTraits() (made unique.Handle[Traits], err error) {
 	l := &r.line
 	r.key = strconv.AppendBool(strconv.AppendBool(r.key[:0], l.Inactive), l.Qualified)
 	for _, written := range [...]jsontext.Value{l.Issuer, l.Identifier, l.By, l.Groups} {
@@ -147,9 +146,9 @@ func (r *lineReader) readTraits() (made unique.Handle[traits], err error) {
 	if err := checkTraits(groups, issuer, identifier, By(by)); err != nil {
 		return made, err
 	}
-	made = unique.Make(traits{
-		issuer: issuer, identifier: identifier, by: cmp.Or(By(by), ByEither), groups: strings.Join(groups, "\n"),
-		qualified: l.Qualified, inactive: l.Inactive,
+	made = unique.Make(Traits{
+		Issuer: issuer, Identifier: identifier, By: cmp.Or(By(by), ByEither), Inactive: l.Inactive,
+		qualified: l.Qualified, groups: strings.Join(groups, "\n"),
 	})
 	r.known[string(r.key)] = made
 	return made, nil

@@ -3,7 +3,8 @@
 //
 // A [Registry] holds the accounts that are kept in a storage which several
 // nodes may share: an internal/registry, which tells how, of the kind that this
-// package says. A [View] lays the accounts that a configuration declares over it.
+// package says. Those that a configuration declares are laid over it by
+// [Registry.WithDeclared].
 //
 // In storage they are below gatehouse/accounts/, by a hash of the subject.
 //
@@ -16,7 +17,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +27,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // Errors that callers tell apart; others are those of internal/registry. The text of the first two is that of the API.
@@ -55,14 +59,19 @@ var kind = registry.Kind[Key, Account]{
 	Repair: "caddy gatehouse service-account repair", Emptied: ErrEmptied, Diverged: ErrDiverged,
 
 	Hash: func(k Key) uint64 { return hash(k.Subject) },
-	Key:  (*Account).Key, Is: (*Account).isKey, Compare: byKey, Equal: (*Account).equal, ID: (*Account).uuid,
-	Updated:   func(a *Account) int64 { return a.updated },
-	Restricts: (*Account).inactive,
+	Key:  (*Account).Key,
+	Is:   func(a *Account, k Key) bool { return a.is(k.Subject) && a.Traits().Issuer == k.Issuer },
+
+	Compare:   byKey,
+	Equal:     func(a, b *Account) bool { return *a == *b },
+	ID:        (*Account).uuid,
+	Updated:   func(a *Account) int64 { return a.Updated },
+	Restricts: func(a *Account) bool { return a.Traits().Inactive },
 	Ends: func(a *Account) int64 {
-		if a.inactive() {
+		if a.Traits().Inactive {
 			return 0
 		}
-		return a.expires
+		return a.Expires
 	},
 
 	Append: appendLine, Reader: newReader, Summarize: summarize,
@@ -84,36 +93,33 @@ func summarize(accounts []*Account) any {
 	s := &summary{total: len(accounts), issuers: sync.OnceValue(func() map[Issuer]int {
 		counts := map[Issuer]int{}
 		for _, a := range accounts {
-			counts[Issuer{a.Issuer(), a.Identifier()}]++
+			t := a.Traits()
+			counts[Issuer{t.Issuer, t.Identifier}]++
 		}
 		return counts
 	})}
 	for _, a := range accounts {
-		if !a.inactive() {
+		if !a.Traits().Inactive {
 			s.active++
 		}
 	}
 	return s
 }
 
-type (
-	store = registry.Registry[Key, Account]
-	work  = registry.Work[Key, Account]
-
-	// Comparison is what storage holds beside what a registry knows.
-	Comparison = registry.Comparison[Key, Account]
-)
-
-// Registry holds the accounts of one storage. Its methods are safe for concurrent
-// use.
+// Registry holds the accounts of one storage and, laid over them, those that a
+// configuration declares. Its methods are safe for concurrent use.
 type Registry struct {
-	*store
+	*registry.Registry[Key, Account]
 	now func() time.Time
+
+	declared []*Account // by subject and issuer
+	known    map[Key]*Account
+	version  uint64 // of the declared ones
 }
 
 // New makes a registry. It starts nothing.
 func New(opts registry.Options) *Registry {
-	r := &Registry{store: registry.New(kind, opts), now: opts.Now}
+	r := &Registry{Registry: registry.New(kind, opts), now: opts.Now}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -121,10 +127,14 @@ func New(opts registry.Options) *Registry {
 }
 
 // Lookup finds the account of a subject, or of a client id, with that issuer. It
-// takes no lock and allocates nothing. [Account.State] tells whether the account
-// lets in, and [Registry.Loaded] whether one that is not found is unknown.
+// takes no lock and allocates nothing. [Account.Status] tells whether the account
+// lets in, and Loaded whether one that is not found is unknown.
 func (r *Registry) Lookup(issuer, subject string) (*Account, bool) {
-	a := r.Snapshot().Find(Key{issuer, subject})
+	key := Key{issuer, subject}
+	a := r.known[key]
+	if a == nil {
+		a = r.Snapshot().Find(key)
+	}
 	return a, a != nil
 }
 
@@ -132,47 +142,93 @@ func (r *Registry) Lookup(issuer, subject string) (*Account, bool) {
 // issuer, a name, may be empty where only one has an account of that subject.
 // Errors are [ErrNotFound] and [ErrAmbiguous].
 func (r *Registry) Find(issuer, key string) (*Account, error) {
-	return View{Registry: r}.Find(issuer, key)
+	return choose(r.named(key), issuer, nil)
+}
+
+// named are the accounts, of all issuers, with that subject or, if there is none, the
+// one with that id.
+func (r *Registry) named(key string) []*Account {
+	stored := r.Snapshot()
+	isNamed := func(a *Account) bool { return a.is(key) }
+	found := merge(only(r.declared, isNamed), stored.Like(hash(key), isNamed))
+	if id, ok := parseID(key); ok && len(found) == 0 {
+		found = only(r.declared, func(a *Account) bool { return a.uuid() == id })
+		if a := stored.ByID(id); a != nil && r.known[a.Key()] == nil {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// choose picks the account that is meant among those of one subject: that of the
+// issuer. If none is said, and there are several, it is that of the draft's issuer.
+func choose(named []*Account, issuer string, d *Draft) (*Account, error) {
+	named = only(named, func(a *Account) bool { return issuer == "" || a.Traits().Issuer == issuer })
+	switch {
+	case len(named) == 0:
+		return nil, ErrNotFound
+	case len(named) == 1:
+		return named[0], nil
+	case d != nil && d.Issuer != "":
+		return choose(named, d.Issuer, nil)
+	}
+	issuers := make([]string, len(named))
+	for i, a := range named {
+		issuers[i] = a.Traits().Issuer
+	}
+	return nil, fmt.Errorf("%w: %s; say which is meant by ?issuer= or --issuer", ErrAmbiguous, strings.Join(issuers, ", "))
+}
+
+// Query asks for accounts in their order: by subject, and those of one subject by
+// issuer. The zero value asks for all.
+type Query struct {
+	// After: the accounts after those with that subject.
+	After string
+	// AfterIssuer: those after the account of After with that issuer instead.
+	AfterIssuer string
+	// Issuer, if not empty: only accounts of that one.
+	Issuer string
+	// Limit is the greatest number of accounts. Zero: all.
+	Limit int
 }
 
 // Page returns the accounts that are asked for, in order. It is never nil.
-func (r *Registry) Page(q Query) []*Account { return r.Snapshot().List(q.from, q.matches, q.Limit) }
-
-// Apply does changes, all in one revision: either all that are not refused
-// happen, or none. Refused changes do not hinder the others; their results say why.
-// The results are in the order of the changes.
-//
-// progress, if not nil, is called now and then with the number of changes that are
-// written, by the caller's own goroutine.
-//
-// The error is [registry.ErrBusy] when storage could not be written in time (15 seconds,
-// and a little more for very many changes), [registry.ErrClosed], or the context's.
-func (r *Registry) Apply(ctx context.Context, changes []Change, progress func(done int)) ([]Result, error) {
-	if len(changes) == 0 {
-		return nil, nil
-	}
-	return registry.Change(ctx, r.store, len(changes), func(w *work) []Result {
-		results := make([]Result, 0, len(changes))
-		for _, c := range changes {
-			results = append(results, edit{w}.apply(c))
+func (r *Registry) Page(q Query) []*Account {
+	from := func(a *Account) bool {
+		switch {
+		case q.After == "":
+			return true
+		case q.AfterIssuer == "":
+			return a.Subject() > q.After
 		}
-		return results
-	}, progress)
+		return a.Key().compare(Key{q.AfterIssuer, q.After}) > 0
+	}
+	matches := func(a *Account) bool { return q.Issuer == "" || a.Traits().Issuer == q.Issuer }
+	declared := only(r.declared, func(a *Account) bool { return from(a) && matches(a) })
+	limit := q.Limit
+	if limit > 0 {
+		limit += len(declared) // as many may be hidden
+	}
+	listed := merge(declared, r.Snapshot().List(from, matches, limit))
+	if q.Limit > 0 && len(listed) > q.Limit {
+		listed = listed[:q.Limit]
+	}
+	return listed
 }
 
 // Repair is that of the registries of all kinds. Another keep than there is is an
-// [*InputError].
+// [*strictjson.InputError].
 func (r *Registry) Repair(ctx context.Context, keep registry.Keep) (mended []string, err error) {
 	if keep != registry.KeepNode && keep != registry.KeepStorage {
-		return nil, invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
+		return nil, strictjson.Invalid("keep", `is %s; want "node" or "storage"`, quote(string(keep)))
 	}
-	return r.store.Repair(ctx, keep)
+	return r.Registry.Repair(ctx, keep)
 }
 
 // Compare is that of the registries of all kinds, with the differences by issuer and
 // subject.
-func (r *Registry) Compare() (*Comparison, error) {
-	c, err := r.store.Compare()
+func (r *Registry) Compare() (*registry.Comparison[Key, Account], error) {
+	c, err := r.Registry.Compare()
 	if err != nil {
 		return nil, err
 	}
@@ -183,16 +239,13 @@ func (r *Registry) Compare() (*Comparison, error) {
 	return c, nil
 }
 
-// Version stands for all that look-ups answer: as long as it stays the same, so
-// do their answers. Those of different registries, and of views with different
-// declared accounts, differ too. Its upper 24 bits number the declared accounts,
-// the others the stored ones: enough for a reload a second, half a year long.
-type Version uint64
-
 const storedBits = 40
 
-// Version is the one of the accounts known now.
-func (r *Registry) Version() Version { return Version(r.store.Version()) }
+// Version stands for all that look-ups answer: as long as it stays the same, so
+// do their answers. Those of different registries, and with different declared
+// accounts, differ too. Its upper 24 bits number the declared accounts, the others the
+// stored ones: enough for a reload a second, half a year long.
+func (r *Registry) Version() uint64 { return r.Registry.Version() | r.version<<storedBits }
 
 func parseID(text string) (uuid.UUID, bool) {
 	if len(text) != 36 {
@@ -202,7 +255,7 @@ func parseID(text string) (uuid.UUID, bool) {
 	return id, err == nil
 }
 
-// Counts are numbers of accounts by their [State].
+// Counts are numbers of accounts by their [Status].
 type Counts struct {
 	Active, Inactive, Expired int
 }
@@ -210,10 +263,21 @@ type Counts struct {
 // Total is the number of all.
 func (c Counts) Total() int { return c.Active + c.Inactive + c.Expired }
 
-// Counts counts the accounts by their state now.
-func (r *Registry) Counts() Counts { return Count(r.Snapshot(), r.now()) }
+// Counts counts the accounts by their status now.
+func (r *Registry) Counts() Counts {
+	now, stored := r.now(), r.Snapshot()
+	c := Count(stored, now)
+	number := map[Status]*int{StatusActive: &c.Active, StatusInactive: &c.Inactive, StatusExpired: &c.Expired}
+	for _, a := range r.declared {
+		*number[a.Status(now)]++
+		if hidden := stored.Find(a.Key()); hidden != nil {
+			*number[hidden.Status(now)]--
+		}
+	}
+	return c
+}
 
-// Count counts accounts by their state at that time.
+// Count counts stored accounts by their status at that time.
 func Count(s *registry.Snapshot[Key, Account], now time.Time) Counts {
 	c := Counts{Expired: s.Ended(now)}
 	for of := range s.Summaries() {
@@ -239,29 +303,3 @@ func (r *Registry) Unconfirmed(configured Issuers) map[Issuer]int {
 	}
 	return counts
 }
-
-// Query asks for accounts in their order: by subject, and those of one subject by
-// issuer. The zero value asks for all.
-type Query struct {
-	// After: the accounts after those with that subject.
-	After string
-	// AfterIssuer: those after the account of After with that issuer instead.
-	AfterIssuer string
-	// Issuer, if not empty: only accounts of that one.
-	Issuer string
-	// Limit is the greatest number of accounts. Zero: all.
-	Limit int
-}
-
-// from reports whether the account is one of those after After.
-func (q Query) from(a *Account) bool {
-	switch {
-	case q.After == "":
-		return true
-	case q.AfterIssuer == "":
-		return a.Subject() > q.After
-	}
-	return a.Key().compare(Key{q.AfterIssuer, q.After}) > 0
-}
-
-func (q Query) matches(a *Account) bool { return q.Issuer == "" || a.Issuer() == q.Issuer }

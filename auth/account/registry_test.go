@@ -34,14 +34,14 @@ func TestOneLife(t *testing.T) {
 			t.Errorf("Get(%q) = %v, %v", key, got, ok)
 		}
 	}
-	if a, ok := n.Lookup("acme", "ci-deploy"); !ok || a.State(time.Now()) != account.Active {
+	if a, ok := n.Lookup("acme", "ci-deploy"); !ok || a.Status(time.Now()) != account.StatusActive {
 		t.Errorf("Lookup = %v, %v", a, ok)
 	}
 	if _, ok := n.Lookup("other", "ci-deploy"); ok {
 		t.Error("found under another issuer")
 	}
 	changed, err := n.Replace(t.Context(), made.ID(), disabled("ci-deploy"))
-	if err != nil || changed.Status() != account.StatusInactive || !changed.CreatedAt().Equal(made.CreatedAt()) {
+	if err != nil || !changed.Traits().Inactive || changed.Created != made.Created {
 		t.Fatalf("Replace = %v, %v", changed, err)
 	}
 	if c := n.Counts(); c != (account.Counts{Inactive: 1}) || c.Total() != 1 {
@@ -126,7 +126,7 @@ func TestApply(t *testing.T) {
 		"refused: resource not found", "refused: resource not found", "refused: the change names no known operation, or has no draft",
 	}
 	for i, r := range results {
-		got := r.Outcome.String()
+		got := string(r.Outcome)
 		if r.Err != nil {
 			got += ": " + r.Err.Error()
 		}
@@ -195,13 +195,13 @@ func TestOtherNodeSeesChanges(t *testing.T) {
 	eventually(t, "one inactive and two gone", func() bool {
 		one, ok := b.Lookup("acme", "one")
 		_, two := b.Lookup("acme", "two")
-		return ok && one.Status() == account.StatusInactive && !two
+		return ok && one.Traits().Inactive && !two
 	})
 	eventually(t, "it tells whose streams must end", func() bool {
 		var ended []string
 		for _, ev := range b.kinds(registry.Updated) {
 			for _, c := range ev.Changes {
-				if c.Before != nil && (c.After == nil || c.After.State(time.Now()) != account.Active) {
+				if c.Before != nil && (c.After == nil || c.After.Status(time.Now()) != account.StatusActive) {
 					ended = append(ended, c.Record().Subject())
 				}
 			}
@@ -270,11 +270,11 @@ func TestExpiry(t *testing.T) {
 	}
 	c.add(time.Hour)
 	soon, _ := n.Get("soon")
-	if soon.State(c.Now()) != account.Expired || soon.State(c.Now().Add(-time.Second)) != account.Active {
+	if soon.Status(c.Now()) != account.StatusExpired || soon.Status(c.Now().Add(-time.Second)) != account.StatusActive {
 		t.Error("expiry is not at the second")
 	}
 	eventually(t, "its end is reported", func() bool { return len(n.kinds(registry.Ended)) == 1 })
-	if lapsed := n.kinds(registry.Ended)[0].Changes; len(lapsed) != 1 || lapsed[0].Record().Subject() != "soon" || lapsed[0].After.State(c.Now()) != account.Expired {
+	if lapsed := n.kinds(registry.Ended)[0].Changes; len(lapsed) != 1 || lapsed[0].Record().Subject() != "soon" || lapsed[0].After.Status(c.Now()) != account.StatusExpired {
 		t.Errorf("lapsed are %+v", lapsed)
 	}
 	if got := n.Counts(); got != (account.Counts{Active: 2, Inactive: 1, Expired: 1}) {

@@ -46,25 +46,15 @@ func TestVersionChangesWithTheAccounts(t *testing.T) {
 	}
 }
 
-func TestVersionOfViews(t *testing.T) {
-	registry := account.New(registry.Options{})
-	defer registry.Close()
-	one, err := account.NewDeclared([]account.Draft{*draft("one")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	same, err := account.NewDeclared([]account.Draft{*draft("one")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[account.Version]bool{}
-	for _, v := range []account.View{{Registry: registry}, {Declared: one, Registry: registry}, {Declared: same, Registry: registry}} {
-		if version := v.Version(); seen[version] || version == 0 || version != v.Version() {
-			t.Errorf("the version %d is of another view, of none, or does not last", version)
+func TestVersionOfDeclared(t *testing.T) {
+	stored := account.New(registry.Options{})
+	defer stored.Close()
+	one, same := declare(t, stored, draft("one")), declare(t, stored, draft("one"))
+	seen := map[uint64]bool{}
+	for _, r := range []*account.Registry{stored, one, same} {
+		if version := r.Version(); seen[version] || version == 0 || version != r.Version() {
+			t.Errorf("the version %d is that of other declared accounts, of none, or does not last", version)
 		}
-		seen[v.Version()] = true
-	}
-	if (account.View{Registry: registry}).Version() != registry.Version() {
-		t.Error("a view that declares nothing differs from its registry")
+		seen[r.Version()] = true
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Accounts are the known service accounts, declared and stored ones alike: an
-// [account.View].
+// [account.Registry].
 type Accounts interface {
 	Find(issuer, key string) (*account.Account, error)
 	Page(q account.Query) []*account.Account
@@ -29,7 +29,7 @@ type Accounts interface {
 	Synced() time.Time
 	Unavailable() bool
 	StorageState() registry.StorageState
-	Compare() (*account.Comparison, error)
+	Compare() (*registry.Comparison[account.Key, account.Account], error)
 	Repair(ctx context.Context, keep registry.Keep) (mended []string, err error)
 }
 

@@ -228,8 +228,8 @@ func TestConfirm(t *testing.T) {
 	s.send("POST", confirm, `{"issuer":"acme"}`).wants(t, 200, `{"confirmed":2}`+"\n")
 	s.send("POST", confirm, `{"issuer":"acme"}`).wants(t, 200, `{"confirmed":0}`+"\n")
 	for _, a := range s.registry.Page(account.Query{}) {
-		if want := "https://" + a.Issuer() + ".example"; a.Identifier() != want {
-			t.Errorf("%s of %s is for %s, want %s", a.Subject(), a.Issuer(), a.Identifier(), want)
+		if want := "https://" + a.Traits().Issuer + ".example"; a.Traits().Identifier != want {
+			t.Errorf("%s of %s is for %s, want %s", a.Subject(), a.Traits().Issuer, a.Traits().Identifier, want)
 		}
 	}
 	if trail := s.trail(); strings.Count(trail, "service_account.confirm acme/") != 4 {
@@ -274,11 +274,11 @@ func TestPaging(t *testing.T) {
 
 func TestDeclaredAccountsAreReadOnly(t *testing.T) {
 	s := newSite(t, func(services *api.Services, s *site) {
-		declared, err := account.NewDeclared([]account.Draft{{Subject: "fixed", Status: account.StatusActive, Issuer: "acme"}})
+		declared, err := s.registry.WithDeclared([]account.Draft{{Subject: "fixed", Status: account.StatusActive, Issuer: "acme"}})
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		services.Accounts = account.View{Declared: declared, Registry: s.registry}
+		services.Accounts = declared
 	})
 	s.send("POST", "/api/serviceaccounts", `{"subject":"stored","status":"active"}`)
 	want := `{"id":"` + account.ID("fixed") + `","org_id":"` + account.OrgID + `","subject":"fixed","name":"","status":"active","groups":[],"issuer":"acme","by":"either"}`

@@ -118,7 +118,7 @@ func writeImport(w http.ResponseWriter, changes []account.Change, lines []int, r
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	for i, result := range results {
-		line := ImportResult{Line: lines[i], Subject: changes[i].Draft.Subject, Result: result.Outcome.String()}
+		line := ImportResult{Line: lines[i], Subject: changes[i].Draft.Subject, Result: string(result.Outcome)}
 		if result.Err != nil {
 			line.Message = result.Err.Error()
 		}
@@ -149,7 +149,7 @@ func (a *API) confirmAccounts(c *call) error {
 		}
 		keys = nil
 		for _, one := range a.services.Accounts.Page(account.Query{Issuer: issuer}) {
-			if one.Identifier() != identifier {
+			if one.Traits().Identifier != identifier {
 				keys = append(keys, one.Subject())
 			}
 		}

@@ -261,16 +261,13 @@ func problemOf(err error) *Problem {
 	if errors.As(err, &found) {
 		return found
 	}
-	var input *account.InputError
-	var revoked *revocation.InputError
+	var input *strictjson.InputError
 	var fault *license.Error
 	switch {
-	case errors.As(err, &input) && input.Class == account.Malformed:
+	case errors.As(err, &input) && input.Malformed:
 		return problem(http.StatusBadRequest, input.Error())
 	case errors.As(err, &input):
 		return problem(http.StatusUnprocessableEntity, input.Error())
-	case errors.As(err, &revoked):
-		return problem(http.StatusUnprocessableEntity, revoked.Error())
 	case errors.As(err, &fault):
 		return problem(http.StatusBadRequest, fault.Error())
 	}

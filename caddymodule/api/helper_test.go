@@ -51,7 +51,7 @@ func newSite(t *testing.T, settings ...setting) *site {
 	s.registry = account.New(registry.Options{WriteLimit: 1500 * time.Millisecond, CallLimit: 700 * time.Millisecond})
 	services := api.Services{
 		AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "signers"}, Issuers: account.Issuers{{Name: "acme"}},
-		Accounts: account.View{Registry: s.registry}, Audit: s.audit, LogError: s.logError,
+		Accounts: s.registry, Audit: s.audit, LogError: s.logError,
 	}
 	s.serveTokens(&services)
 	for _, set := range settings {
@@ -86,7 +86,7 @@ func (s *site) serveTokens(services *api.Services) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	registration := &auth.Registration{Accounts: services.Accounts.(account.View)}
+	registration := &auth.Registration{Accounts: services.Accounts.(*account.Registry)}
 	services.Authenticate = func(r *http.Request, groups ...api.Group) (*auth.Principal, *auth.Refusal) {
 		token, refusal := auth.ParseAuthorization(r.Header["Authorization"])
 		if refusal != nil {

@@ -35,7 +35,7 @@ type Revocation struct {
 func (a *API) shown(r *revocation.Revocation) Revocation {
 	key := r.Key()
 	s := Revocation{
-		ID: r.ID(), Issuer: a.issuerName(key.Issuer), Identifier: key.Issuer, IssuedBefore: r.IssuedBefore().Unix(),
+		ID: r.ID(), Issuer: a.services.Issuers.Name(key.Issuer), Identifier: key.Issuer, IssuedBefore: r.IssuedBefore().Unix(),
 		Reason: r.Reason(), By: r.By(), CreatedAt: Moment{r.CreatedAt()}, ExpiresAt: Moment{r.ExpiresAt()},
 	}
 	*map[revocation.Target]*string{
@@ -44,36 +44,22 @@ func (a *API) shown(r *revocation.Revocation) Revocation {
 	return s
 }
 
-// issuerName is the configured name of the issuer with that identifier; empty: it has
-// none.
-func (a *API) issuerName(identifier string) string {
-	for _, known := range a.services.Issuers {
-		if known.Identifier == identifier {
-			return known.Name
-		}
-	}
-	return ""
-}
-
 // identifierOf gives the identifier of an issuer by its configured name or its
 // identifier; if called is empty, that of the only issuer.
 func (a *API) identifierOf(called string) (string, error) {
 	known := a.services.Issuers
-	var names []string
 	for _, one := range known {
 		if called == one.Name || called == one.Identifier && called != "" {
 			return one.Identifier, nil
 		}
-		names = append(names, one.Name)
 	}
-	list := strings.Join(names, ", ")
 	switch {
 	case called == "" && len(known) == 1:
 		return known[0].Identifier, nil
 	case called == "":
-		return "", problem(http.StatusUnprocessableEntity, "issuer is missing; want one of the configured: "+list)
+		return "", strictjson.Invalid("issuer", "is missing; want one of the configured: %s", known.Names())
 	}
-	return "", problem(http.StatusUnprocessableEntity, fmt.Sprintf("issuer is %s; want one of the configured: %s", strictjson.Quote(called, 48), list))
+	return "", strictjson.Invalid("issuer", "is %s; want one of the configured: %s", strictjson.Quote(called, 48), known.Names())
 }
 
 // revoke revokes what the body says.
@@ -162,7 +148,7 @@ func legible(name string) string {
 func (a *API) revoked(key revocation.Key) string {
 	name := string(key.Target) + " " + key.Name
 	if len(a.services.Issuers) > 1 {
-		name = a.issuerName(key.Issuer) + "/" + name
+		name = a.services.Issuers.Name(key.Issuer) + "/" + name
 	}
 	return name
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 
@@ -35,7 +36,7 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 	t.Cleanup(accounts.Attach(registry.Host[account.Account]{Storage: &certmagic.FileStorage{Path: t.TempDir()}}))
 	services := api.Services{
 		Issuers: account.Issuers{{Name: "acme"}}, AdminGroup: api.Group{Name: "admin"}, SigningGroup: api.Group{Name: "admin"},
-		Accounts: account.View{Registry: accounts},
+		Accounts: accounts,
 		Audit:    func(api.AuditEntry) {},
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
 	}
@@ -120,21 +121,20 @@ func TestOperationAgainstTheAPI(t *testing.T) {
 
 // TestAccountsAgainstTheAPI goes the way of a service account through the API.
 func TestAccountsAgainstTheAPI(t *testing.T) {
-	declared, err := account.NewDeclared([]account.Draft{{Subject: "declared", Status: account.StatusActive, Issuer: "acme"}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	registry, s := newAPI(t, func(services *api.Services) {
-		view := services.Accounts.(account.View) //nolint:forcetypeassert // Set above.
-		view.Declared = declared
-		services.Accounts = view
+		stored := services.Accounts.(*account.Registry) //nolint:forcetypeassert // Set above.
+		declared, err := stored.WithDeclared([]account.Draft{{Subject: "declared", Status: account.StatusActive, Issuer: "acme"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		services.Accounts = declared
 	})
 
 	const subject = "repo:acme/shop:ref:refs/heads/../main"
 	s.must("service-account", "create", subject, "--groups", "deployers,readers", "--expires-at", "2199-01-31")
 	s.fails([]string{"HTTP 409 Conflict: resource already exists", "`set` changes it"}, "service-account", "create", subject)
 	s.must("service-account", "disable", subject)
-	if a, err := registry.Find("", subject); err != nil || a.Status() != account.StatusInactive || strings.Join(a.Groups(), ",") != "deployers,readers" || a.ExpiresAt().Year() != 2199 {
+	if a, err := registry.Find("", subject); err != nil || !a.Traits().Inactive || strings.Join(a.Groups(), ",") != "deployers,readers" || time.Unix(a.Expires, 0).UTC().Year() != 2199 {
 		t.Errorf("after disable: %+v", a)
 	}
 	s.must("service-account", "enable", account.ID(subject))

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/keyfile"
 )
@@ -33,7 +34,7 @@ func licensedBy(tb testing.TB, hosts ...string) *Licensing {
 	text := signedFor(tb, key, hosts)
 	l, err := Take(&Config{
 		Inline: text, TrustedKeys: []*TrustedKey{{File: dir + "/vendor.key.pub"}},
-	}, &certmagic.FileStorage{Path: dir}, account.View{}, zap.NewNop())
+	}, &certmagic.FileStorage{Path: dir}, account.New(registry.Options{}), zap.NewNop())
 	if err != nil {
 		tb.Fatal(err)
 	}

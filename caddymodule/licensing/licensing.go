@@ -46,7 +46,7 @@ var keepers = pool.New(func(k *active.Keeper) error { return k.Close() })
 
 // Take gives what the configuration makes of the license, nil if it says nothing of it; it
 // must be released exactly once.
-func Take(config *Config, storage certmagic.Storage, accounts account.View, logger *zap.Logger) (*Licensing, error) {
+func Take(config *Config, storage certmagic.Storage, accounts *account.Registry, logger *zap.Logger) (*Licensing, error) {
 	if config == nil {
 		if !Sealed() {
 			return nil, nil

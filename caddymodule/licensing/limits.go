@@ -24,7 +24,7 @@ import (
 // outlives a reload as long as the storage is the same.
 type Limits struct {
 	keeper   *active.Keeper
-	accounts account.View
+	accounts *account.Registry
 	people   *usage.Counter
 	key      string // of the counter, to give it back
 	log      *eventLog
@@ -46,7 +46,7 @@ var (
 
 // takeLimits gives the limits of a configuration, whose counter must be released exactly
 // once.
-func takeLimits(place string, keeper *active.Keeper, accounts account.View, log *eventLog) (*Limits, error) {
+func takeLimits(place string, keeper *active.Keeper, accounts *account.Registry, log *eventLog) (*Limits, error) {
 	people, err := peopleCounters.Take(place, func() (*usage.Counter, error) { return usage.New(nil), nil })
 	if err != nil {
 		return nil, err
