@@ -298,7 +298,7 @@ func (g *Registration) revoked(token *Token) *revocation.Revocation {
 			continue
 		}
 		found := g.Revocations.Find(revocation.Key{Issuer: authority.Issuer, Target: n.target, Name: n.name})
-		if found != nil && issued <= found.IssuedBefore().Unix() {
+		if found != nil && issued <= found.IssuedBefore {
 			return found
 		}
 	}
@@ -314,7 +314,7 @@ func (g *Registration) showRevoked(token *Token) string {
 	case found == nil:
 		return "none"
 	}
-	text := string(found.Key().Target) + " " + cmp.Or(found.Name(), "unknown") + ", issued at or before " + found.IssuedBefore().Format(time.RFC3339) +
+	text := string(found.Key().Target) + " " + cmp.Or(found.Name(), "unknown") + ", issued at or before " + time.Unix(found.IssuedBefore, 0).UTC().Format(time.RFC3339) +
 		", revocation " + found.ID()
 	if found.By() != "" {
 		text += " by " + found.By()

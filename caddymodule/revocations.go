@@ -114,7 +114,7 @@ func (l revocationLog) emit(e registry.Event[revocation.Revocation]) {
 			key := r.Key()
 			data := map[string]any{
 				"id": r.ID(), "issuer": cmp.Or(l.issuers.Name(key.Issuer), key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
-				"issued_before": r.IssuedBefore().Unix(), "expires_at": r.ExpiresAt().Format(time.RFC3339), "change": "updated",
+				"issued_before": r.IssuedBefore, "expires_at": time.Unix(r.Expires, 0).UTC().Format(time.RFC3339), "change": "updated",
 			}
 			switch {
 			case e.Kind == registry.Ended:

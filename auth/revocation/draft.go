@@ -1,12 +1,8 @@
 package revocation
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 	"unique"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
@@ -50,25 +46,13 @@ type Draft struct {
 	By, Reason string
 }
 
-// InputError says what is wrong with a [Draft].
-type InputError struct {
-	// Member is the name of the member at fault, as the API has it.
-	Member string
-	text   string
-}
-
-// Error says what was found and what would be right. It quotes no more than a few
-// characters of the input.
-func (e *InputError) Error() string { return e.Member + " " + e.text }
-
-func invalid(member, format string, args ...any) error {
-	return &InputError{Member: member, text: fmt.Sprintf(format, args...)}
-}
+// InputError says what is wrong with a [Draft]; its members are called as in the API.
+type InputError = strictjson.InputError
 
 // validate checks what does not depend on the time.
 func (d *Draft) validate() error {
 	if !slices.Contains(Targets, d.Target) {
-		return invalid("target", "is %s; want subject, session, client or token_id", strictjson.Quote(string(d.Target), 48))
+		return strictjson.Invalid("target", "is %s; want subject, session, client or token_id", strictjson.Quote(string(d.Target), 48))
 	}
 	for _, text := range []struct {
 		member, value string
@@ -76,58 +60,35 @@ func (d *Draft) validate() error {
 	}{
 		{"issuer", d.Issuer, 1, maxIssuer}, {string(d.Target), d.Name, 1, MaxName}, {"by", d.By, 0, MaxText}, {"reason", d.Reason, 0, MaxText},
 	} {
-		if err := checkText(text.member, text.value, text.least, text.most); err != nil {
+		if err := strictjson.CheckText(text.member, text.value, text.least, text.most); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkText(member, s string, least, most int) error {
-	switch {
-	case s == "" && least > 0:
-		return invalid(member, "is missing or empty; want %d to %d bytes", least, most)
-	case len(s) > most:
-		return invalid(member, "has %d bytes; want at most %d", len(s), most)
-	case !utf8.ValidString(s):
-		return invalid(member, "is %s, which is not valid UTF-8", strictjson.Quote(s, 48))
-	case strings.ContainsFunc(s, unicode.IsControl):
-		return invalid(member, "is %s, with a control character; want none", strictjson.Quote(s, 48))
+// make makes the revocation of a draft that is valid; now are Unix seconds.
+func (d *Draft) make(now int64) (*Revocation, error) {
+	before, lifetime := now, d.Lifetime
+	if !d.IssuedBefore.IsZero() {
+		before = d.IssuedBefore.Unix()
 	}
-	return nil
-}
-
-// checkTimes checks what depends on the time, in Unix seconds.
-func (d *Draft) checkTimes(now int64) error {
-	if d.before(now) > now+int64(maxAhead/time.Second) {
-		return invalid("issued_before", "is %d, in the future; want now, %d, or earlier", d.before(now), now)
+	if before > now+int64(maxAhead/time.Second) {
+		return nil, strictjson.Invalid("issued_before", "is %d, in the future; want now, %d, or earlier", before, now)
 	}
-	if d.Until.Unix() > now+int64(MaxKept/time.Second) {
-		return invalid("expires_at", "is in the year %d; want ten years ahead at most", d.Until.UTC().Year())
+	latest := now + int64(MaxKept/time.Second)
+	if d.Until.Unix() > latest {
+		return nil, strictjson.Invalid("expires_at", "is in the year %d; want ten years ahead at most", d.Until.UTC().Year())
 	}
-	return nil
-}
-
-func (d *Draft) before(now int64) int64 {
-	if d.IssuedBefore.IsZero() {
-		return now
-	}
-	return d.IssuedBefore.Unix()
-}
-
-// make makes the revocation; now are Unix seconds.
-func (d *Draft) make(now int64) *Revocation {
-	lifetime := d.Lifetime
 	if lifetime <= 0 {
 		lifetime = DefaultLifetime
 	}
-	before := d.before(now)
 	expires := before + int64((lifetime+time.Second-1)/time.Second)
 	if !d.Until.IsZero() {
 		expires = max(expires, d.Until.Unix())
 	}
 	return &Revocation{
+		IssuedBefore: before, Created: now, Expires: min(expires, latest),
 		text: d.Name + "\n" + d.Reason, traits: unique.Make(traits{d.Issuer, d.Target, d.By}),
-		before: before, created: now, expires: min(expires, now+int64(MaxKept/time.Second)),
-	}
+	}, nil
 }

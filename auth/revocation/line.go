@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
+	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
 
 // appendLine writes a revocation as a line of JSON. The same one always makes the
@@ -26,30 +27,29 @@ func appendLine(b []byte, r *Revocation) []byte {
 	if reason := r.Reason(); reason != "" {
 		b = registry.AppendText(append(b, `,"reason":`...), reason)
 	}
-	b = strconv.AppendInt(append(b, `,"before":`...), r.before, 10)
-	b = strconv.AppendInt(append(b, `,"created":`...), r.created, 10)
-	b = strconv.AppendInt(append(b, `,"expires":`...), r.expires, 10)
+	b = strconv.AppendInt(append(b, `,"before":`...), r.IssuedBefore, 10)
+	b = strconv.AppendInt(append(b, `,"created":`...), r.Created, 10)
+	b = strconv.AppendInt(append(b, `,"expires":`...), r.Expires, 10)
 	return append(b, '}')
-}
-
-// line is the line of a revocation.
-type line struct {
-	Subject jsontext.Value `json:"subject"`
-	Session jsontext.Value `json:"session"`
-	Client  jsontext.Value `json:"client"`
-	TokenID jsontext.Value `json:"token_id"`
-	Issuer  jsontext.Value `json:"issuer"`
-	By      jsontext.Value `json:"by"`
-	Reason  jsontext.Value `json:"reason"`
-	Before  int64          `json:"before"`
-	Created int64          `json:"created"`
-	Expires int64          `json:"expires"`
 }
 
 // lineReader reads the lines of one shard. All that it needs for one serves for the
 // next, so that reading a million leaves no garbage worth naming behind.
 type lineReader struct {
-	line  line
+	// line is one line. The texts stay as they are written, so that reading the next
+	// line can use their memory again.
+	line struct {
+		Subject jsontext.Value `json:"subject"`
+		Session jsontext.Value `json:"session"`
+		Client  jsontext.Value `json:"client"`
+		TokenID jsontext.Value `json:"token_id"`
+		Issuer  jsontext.Value `json:"issuer"`
+		By      jsontext.Value `json:"by"`
+		Reason  jsontext.Value `json:"reason"`
+		Before  int64          `json:"before"`
+		Created int64          `json:"created"`
+		Expires int64          `json:"expires"`
+	}
 	text  []byte
 	key   []byte
 	known map[string]unique.Handle[traits] // by how they are written
@@ -67,18 +67,18 @@ const maxKnown = 4096
 
 func (r *lineReader) read(written []byte) (*Revocation, error) {
 	l := &r.line
-	*l = line{
-		Subject: l.Subject[:0], Session: l.Session[:0], Client: l.Client[:0], TokenID: l.TokenID[:0],
-		Issuer: l.Issuer[:0], By: l.By[:0], Reason: l.Reason[:0],
+	for _, text := range [...]*jsontext.Value{&l.Subject, &l.Session, &l.Client, &l.TokenID, &l.Issuer, &l.By, &l.Reason} {
+		*text = (*text)[:0]
 	}
+	l.Before, l.Created, l.Expires = 0, 0, 0
 	if err := json.Unmarshal(written, l, json.RejectUnknownMembers(true)); err != nil {
 		return nil, errForm
 	}
-	target, name, err := l.target()
+	target, name, err := r.target()
 	if err != nil {
 		return nil, err
 	}
-	made := &Revocation{before: l.Before, created: l.Created, expires: l.Expires}
+	made := &Revocation{IssuedBefore: l.Before, Created: l.Created, Expires: l.Expires}
 	if made.traits, err = r.readTraits(target); err != nil {
 		return nil, err
 	}
@@ -93,14 +93,15 @@ func (r *lineReader) read(written []byte) (*Revocation, error) {
 	if strings.Count(made.text, "\n") != 1 {
 		return nil, errForm
 	}
-	if err := checkText(string(target), made.Name(), 1, MaxName); err != nil {
+	if err := strictjson.CheckText(string(target), made.Name(), 1, MaxName); err != nil {
 		return nil, err
 	}
-	return made, checkText("reason", made.Reason(), 0, MaxText)
+	return made, strictjson.CheckText("reason", made.Reason(), 0, MaxText)
 }
 
 // target is the one that the line names.
-func (l *line) target() (found Target, name jsontext.Value, err error) {
+func (r *lineReader) target() (found Target, name jsontext.Value, err error) {
+	l := &r.line
 	for i, value := range []jsontext.Value{l.Subject, l.Session, l.Client, l.TokenID} {
 		if len(value) == 0 {
 			continue
@@ -130,10 +131,10 @@ func (r *lineReader) readTraits(target Target) (made unique.Handle[traits], err 
 	if err != nil || wrong != nil {
 		return made, errForm
 	}
-	if err := checkText("issuer", string(issuer), 1, maxIssuer); err != nil {
+	if err := strictjson.CheckText("issuer", string(issuer), 1, maxIssuer); err != nil {
 		return made, err
 	}
-	if err := checkText("by", string(by), 0, MaxText); err != nil {
+	if err := strictjson.CheckText("by", string(by), 0, MaxText); err != nil {
 		return made, err
 	}
 	made = unique.Make(traits{string(issuer), Targets[slices.Index(Targets, target)], string(by)})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
@@ -23,30 +24,27 @@ var kind = registry.Kind[Key, Revocation]{
 	Folder: "gatehouse/revocations", Lock: "gatehouse-revocations", Plural: "revocations",
 	Repair: "restore it from a backup, or delete the folder gatehouse/revocations of the storage while a node runs, which writes again what it knows",
 
-	Hash: Key.hash,
-	Key:  (*Revocation).Key, Is: (*Revocation).is, Compare: compare, Equal: (*Revocation).equal, ID: (*Revocation).uuid,
-	Updated: func(r *Revocation) int64 { return r.before }, // the later moment refuses more
-	Ends:    func(r *Revocation) int64 { return r.expires },
+	Hash: func(k Key) uint64 { return xxhash.Sum64String(k.Name) }, // part of the stored format
+	Key:  (*Revocation).Key, Is: (*Revocation).is, Compare: compare,
+	Equal:   func(a, b *Revocation) bool { return *a == *b },
+	ID:      func(r *Revocation) uuid.UUID { return r.Key().id() },
+	Updated: func(r *Revocation) int64 { return r.IssuedBefore }, // the later moment refuses more
+	Ends:    func(r *Revocation) int64 { return r.Expires },
 	Leaves:  true, Unites: true,
 
 	Append: appendLine, Reader: newReader,
 }
 
-type (
-	store = registry.Registry[Key, Revocation]
-	work  = registry.Work[Key, Revocation]
-)
-
 // Registry holds the revocations of one storage. Its methods are safe for concurrent
 // use.
 type Registry struct {
-	*store
+	*registry.Registry[Key, Revocation]
 	now func() time.Time
 }
 
 // New makes a registry. It starts nothing.
 func New(opts registry.Options) *Registry {
-	r := &Registry{store: registry.New(kind, opts), now: opts.Now}
+	r := &Registry{Registry: registry.New(kind, opts), now: opts.Now}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -69,18 +67,6 @@ func (r *Registry) IsEmpty() bool { return r.Snapshot().Len() == 0 }
 func (r *Registry) Count() int {
 	s := r.Snapshot()
 	return s.Len() - s.Ended(r.now())
-}
-
-// ByID finds a revocation that is not over; the error is [ErrNotFound].
-func (r *Registry) ByID(text string) (*Revocation, error) {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 {
-		return nil, ErrNotFound
-	}
-	if found := r.Snapshot().ByID(id); found != nil && !found.IsOver(r.now()) {
-		return found, nil
-	}
-	return nil, ErrNotFound
 }
 
 // Query asks for revocations in their order: by name, and those of one name by id. The
@@ -119,11 +105,13 @@ func (r *Registry) Page(q Query) []*Revocation {
 // else that of [registry.Change].
 func (r *Registry) Revoke(ctx context.Context, drafts []Draft) ([]*Revocation, error) {
 	now := r.now().Unix()
+	asked := make([]*Revocation, len(drafts))
 	for i := range drafts {
-		if err := drafts[i].validate(); err != nil {
-			return nil, err
+		err := drafts[i].validate()
+		if err == nil {
+			asked[i], err = drafts[i].make(now)
 		}
-		if err := drafts[i].checkTimes(now); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -134,10 +122,10 @@ func (r *Registry) Revoke(ctx context.Context, drafts []Draft) ([]*Revocation, e
 	if len(drafts) == 0 {
 		return nil, nil
 	}
-	done, err := registry.Change(ctx, r.store, len(drafts), func(w *work) (o outcome) {
-		o.made = make([]*Revocation, len(drafts))
-		for i := range drafts {
-			if o.made[i], o.err = revoke(w, drafts[i].make(now)); o.err != nil {
+	done, err := registry.Change(ctx, r.Registry, len(asked), func(w *registry.Work[Key, Revocation]) (o outcome) {
+		o.made = make([]*Revocation, len(asked))
+		for i, one := range asked {
+			if o.made[i], o.err = revoke(w, *one); o.err != nil {
 				return o
 			}
 		}
@@ -153,18 +141,18 @@ func (r *Registry) Revoke(ctx context.Context, drafts []Draft) ([]*Revocation, e
 }
 
 // revoke puts one into the revision, or leaves the one that says as much.
-func revoke(w *work, made *Revocation) (*Revocation, error) {
+func revoke(w *registry.Work[Key, Revocation], made Revocation) (*Revocation, error) {
 	old := w.Get(made.Key())
-	if old != nil && old.expires > w.Now {
-		if made.before <= old.before && made.expires <= old.expires {
+	if old != nil && old.Expires > w.Now {
+		if made.IssuedBefore <= old.IssuedBefore && made.Expires <= old.Expires {
 			return old, nil
 		}
-		made.before, made.expires = max(made.before, old.before), max(made.expires, old.expires)
+		made.IssuedBefore, made.Expires = max(made.IssuedBefore, old.IssuedBefore), max(made.Expires, old.Expires)
 	}
-	if made.expires <= w.Now {
+	if made.Expires <= w.Now {
 		return nil, nil
 	}
-	return made, w.Put(made)
+	return &made, w.Put(&made)
 }
 
 // Delete ends a revocation before its time, and returns it; the error is [ErrNotFound]
@@ -178,9 +166,9 @@ func (r *Registry) Delete(ctx context.Context, text string) (*Revocation, error)
 		was *Revocation
 		err error
 	}
-	done, err := registry.Change(ctx, r.store, 1, func(w *work) outcome {
+	done, err := registry.Change(ctx, r.Registry, 1, func(w *registry.Work[Key, Revocation]) outcome {
 		was := w.ByID(id)
-		if was == nil || was.expires <= w.Now {
+		if was == nil || was.Expires <= w.Now {
 			return outcome{err: ErrNotFound}
 		}
 		return outcome{was, w.Delete(was.Key())}

@@ -21,7 +21,6 @@ import (
 	"time"
 	"unique"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
 )
 
@@ -51,9 +50,6 @@ type Key struct {
 	Name   string
 }
 
-// hash is part of the stored format.
-func (k Key) hash() uint64 { return xxhash.Sum64String(k.Name) }
-
 // id is a UUID (RFC 9562, version 5) with the namespace URL and the name
 // "revocation/", issuer, target and name with line feeds between them, which none
 // holds.
@@ -65,11 +61,16 @@ func (k Key) id() uuid.UUID {
 //
 // A node may hold a million, so it is 48 bytes and one text.
 type Revocation struct {
-	text    string // the name, a line feed and the reason; neither holds another
-	traits  unique.Handle[traits]
-	before  int64 // Unix seconds
-	created int64
-	expires int64
+	// IssuedBefore: tokens that were issued at or before it, in Unix seconds, are refused.
+	IssuedBefore int64
+	// Created is when it was made or last changed, in Unix seconds.
+	Created int64
+	// Expires is when it is over, in Unix seconds, as no token that it is about can be
+	// alive then.
+	Expires int64
+
+	text   string // the name, a line feed and the reason; neither holds another
+	traits unique.Handle[traits]
 }
 
 // traits are what many revocations have in common.
@@ -96,9 +97,7 @@ func (r *Revocation) is(k Key) bool {
 }
 
 // ID follows from the key.
-func (r *Revocation) ID() string { return r.uuid().String() }
-
-func (r *Revocation) uuid() uuid.UUID { return r.Key().id() }
+func (r *Revocation) ID() string { return r.Key().id().String() }
 
 // Name is the subject, session, client or token id.
 func (r *Revocation) Name() string {
@@ -115,24 +114,8 @@ func (r *Revocation) Reason() string {
 // By says who revoked, for people.
 func (r *Revocation) By() string { return r.traits.Value().by }
 
-// IssuedBefore: tokens that were issued at or before it are refused, to the second.
-func (r *Revocation) IssuedBefore() time.Time { return time.Unix(r.before, 0).UTC() }
-
-// CreatedAt is when it was made or last changed.
-func (r *Revocation) CreatedAt() time.Time { return time.Unix(r.created, 0).UTC() }
-
-// ExpiresAt is when it is over, as no token that it is about can be alive then.
-func (r *Revocation) ExpiresAt() time.Time { return time.Unix(r.expires, 0).UTC() }
-
 // IsOver reports whether its time has come.
-func (r *Revocation) IsOver(now time.Time) bool { return now.Unix() >= r.expires }
-
-// Covers reports whether tokens issued at that time, in Unix seconds, are refused.
-func (r *Revocation) Covers(issued int64, now time.Time) bool {
-	return issued <= r.before && !r.IsOver(now)
-}
-
-func (r *Revocation) equal(other *Revocation) bool { return *r == *other }
+func (r *Revocation) IsOver(now time.Time) bool { return now.Unix() >= r.Expires }
 
 // compare orders by name, and revocations of one name by id.
 func compare(a, b *Revocation) int {

@@ -35,8 +35,8 @@ type Revocation struct {
 func (a *API) shown(r *revocation.Revocation) Revocation {
 	key := r.Key()
 	s := Revocation{
-		ID: r.ID(), Issuer: a.services.Issuers.Name(key.Issuer), Identifier: key.Issuer, IssuedBefore: r.IssuedBefore().Unix(),
-		Reason: r.Reason(), By: r.By(), CreatedAt: Moment{r.CreatedAt()}, ExpiresAt: Moment{r.ExpiresAt()},
+		ID: r.ID(), Issuer: a.services.Issuers.Name(key.Issuer), Identifier: key.Issuer, IssuedBefore: r.IssuedBefore,
+		Reason: r.Reason(), By: r.By(), CreatedAt: Moment{time.Unix(r.Created, 0).UTC()}, ExpiresAt: Moment{time.Unix(r.Expires, 0).UTC()},
 	}
 	*map[revocation.Target]*string{
 		revocation.Subject: &s.Subject, revocation.Session: &s.Session, revocation.Client: &s.Client, revocation.TokenID: &s.TokenID,
