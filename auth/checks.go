@@ -29,6 +29,12 @@ type examination struct {
 	known     *Token // by a request that was faster
 	made      *Token
 
+	// dates are the claims of RFC 7519, sections 4.1.4 to 4.1.6, in Unix seconds.
+	dates struct {
+		expiry, notBefore, issued          float64
+		hasExpiry, hasNotBefore, hasIssued bool
+	}
+
 	opaque bool                  // it is no JWT: the authority is asked what it says
 	stale  *Token                // what the token was when its issuer was last asked; nil: it was not
 	answer *introspection.Answer // of the issuer; nil: it was not asked, or there was none
@@ -55,7 +61,17 @@ var checks = slices.Concat(
 		{"signature", (*examination).findKey, func(x *examination) bool { return !x.opaque }},
 		{"introspection", (*examination).askBesides, (*examination).isAskedBesides},
 		{"subject", (*examination).describe, nil},
-		{"still_good", (*examination).lookAgain, nil},
+		{"still_good", func(x *examination) *Refusal { // what may have changed while the key was waited for
+			switch {
+			case x.known != nil:
+				return nil
+			case !x.opaque && !x.key.Trusted():
+				return ErrUnknownKey
+			case !x.made.holds(x.now.Unix()):
+				return ErrExpired
+			}
+			return nil
+		}, nil},
 	},
 )
 
@@ -66,9 +82,39 @@ var policyChecks = []check{
 	{"type", func(x *examination) *Refusal {
 		return x.authority.checkType(&x.parts.header, x.claims, x.authority.AcceptIDTokens)
 	}, nil},
-	{"expiry", (*examination).checkExpiry, nil},
-	{"begin", (*examination).checkBegin, nil},
-	{"lifetime", (*examination).checkLifetime, nil},
+	{"expiry", func(x *examination) *Refusal {
+		switch refusal := x.readDates(); {
+		case refusal != nil:
+			return refusal
+		case !x.dates.hasExpiry:
+			return ErrNoExpiry
+		case x.seconds() >= math.Floor(x.dates.expiry)+x.authority.leeway:
+			return ErrExpired
+		}
+		return nil
+	}, nil},
+	{"begin", func(x *examination) *Refusal { // nbf and iat are honored where they are there
+		now := x.seconds() + x.authority.leeway
+		switch refusal := x.readDates(); {
+		case refusal != nil:
+			return refusal
+		case x.dates.hasNotBefore && now < x.dates.notBefore, x.dates.hasIssued && now < x.dates.issued:
+			return ErrNotYetValid
+		}
+		return nil
+	}, nil},
+	{"lifetime", func(x *examination) *Refusal {
+		if x.authority.MaxLifetime <= 0 {
+			return nil
+		}
+		switch refusal := x.readDates(); {
+		case refusal != nil:
+			return refusal
+		case !x.dates.hasIssued, x.dates.expiry-x.dates.issued > x.authority.MaxLifetime.Seconds():
+			return ErrLifetime
+		}
+		return nil
+	}, nil},
 	{"audience", (*examination).checkAudience, nil},
 	{"binding", func(x *examination) *Refusal { return x.authority.checkBinding(x.claims) }, nil},
 }
@@ -171,20 +217,6 @@ func (x *examination) describe() *Refusal {
 	return x.authority.describe(x.made, &x.parts.header, x.claims, x.key)
 }
 
-// lookAgain looks at what may have changed while the key was waited for.
-func (x *examination) lookAgain() *Refusal {
-	if x.known != nil {
-		return nil
-	}
-	if !x.opaque && !x.key.Trusted() {
-		return ErrUnknownKey
-	}
-	if !x.made.holds(x.now.Unix()) {
-		return ErrExpired
-	}
-	return nil
-}
-
 func (x *examination) checkAlgorithm() *Refusal {
 	if !slices.Contains(x.authority.Algorithms, x.parts.header.hint.Algorithm) {
 		return ErrAlgorithm
@@ -192,59 +224,15 @@ func (x *examination) checkAlgorithm() *Refusal {
 	return nil
 }
 
-// dates are the claims of RFC 7519, sections 4.1.4 to 4.1.6, in Unix seconds.
-type dates struct {
-	expiry, notBefore, issued          float64
-	hasExpiry, hasNotBefore, hasIssued bool
-}
-
-func (c claimSet) dates() (d dates, refusal *Refusal) {
+// readDates reads the dates out of the claims, which the issuer's answer may add to.
+func (x *examination) readDates() *Refusal {
+	d := &x.dates
 	var ok1, ok2, ok3 bool
-	d.expiry, d.hasExpiry, ok1 = jose.Object(c).Date("exp")
-	d.notBefore, d.hasNotBefore, ok2 = jose.Object(c).Date("nbf")
-	d.issued, d.hasIssued, ok3 = jose.Object(c).Date("iat")
+	d.expiry, d.hasExpiry, ok1 = jose.Object(x.claims).Date("exp")
+	d.notBefore, d.hasNotBefore, ok2 = jose.Object(x.claims).Date("nbf")
+	d.issued, d.hasIssued, ok3 = jose.Object(x.claims).Date("iat")
 	if !ok1 || !ok2 || !ok3 {
-		return d, ErrMalformedClaims
-	}
-	return d, nil
-}
-
-func (x *examination) checkExpiry() *Refusal {
-	d, refusal := x.claims.dates()
-	switch {
-	case refusal != nil:
-		return refusal
-	case !d.hasExpiry:
-		return ErrNoExpiry
-	case x.seconds() >= math.Floor(d.expiry)+x.authority.leeway:
-		return ErrExpired
-	}
-	return nil
-}
-
-// checkBegin honors nbf and iat where they are there.
-func (x *examination) checkBegin() *Refusal {
-	d, refusal := x.claims.dates()
-	if refusal != nil {
-		return refusal
-	}
-	now := x.seconds() + x.authority.leeway
-	if d.hasNotBefore && now < d.notBefore || d.hasIssued && now < d.issued {
-		return ErrNotYetValid
-	}
-	return nil
-}
-
-func (x *examination) checkLifetime() *Refusal {
-	if x.authority.MaxLifetime <= 0 {
-		return nil
-	}
-	d, refusal := x.claims.dates()
-	if refusal != nil {
-		return refusal
-	}
-	if !d.hasIssued || d.expiry-d.issued > x.authority.MaxLifetime.Seconds() {
-		return ErrLifetime
+		return ErrMalformedClaims
 	}
 	return nil
 }

@@ -147,8 +147,8 @@ func (x *examination) show(check string) (expected, found any) {
 		found = fmt.Sprintf("nbf %v, iat %v", x.date("nbf"), x.date("iat"))
 		return "nbf and iat, if any, not after " + stamp(x.seconds()+a.leeway) + " (now, plus leeway)", found
 	case "lifetime":
-		if d, refusal := x.claims.dates(); refusal == nil && d.hasIssued && d.hasExpiry {
-			found = time.Duration((d.expiry - d.issued) * float64(time.Second)).String()
+		if refusal := x.readDates(); refusal == nil && x.dates.hasIssued && x.dates.hasExpiry {
+			found = time.Duration((x.dates.expiry - x.dates.issued) * float64(time.Second)).String()
 		}
 		if a.MaxLifetime == 0 {
 			return "any", found

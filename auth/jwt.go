@@ -163,22 +163,21 @@ func (x *examination) signedBy(keys []*issuer.Key) *issuer.Key {
 	if len(keys) == 0 {
 		return nil
 	}
+	// The keys are tried one by one.
+	try := func() *issuer.Key {
+		for _, key := range keys {
+			if jose.Verify(x.parts.header.hint.Algorithm, key.Public(), x.parts.Signed, x.parts.Signature) {
+				return key
+			}
+		}
+		return nil
+	}
 	attempts := &x.verifier.attempts[int(x.sum[0])%len(x.verifier.attempts)]
-	found, _, shared := attempts.Do(string(x.sum[:]), func() (any, error) { return x.parts.verify(keys), nil })
+	found, _, shared := attempts.Do(string(x.sum[:]), func() (any, error) { return try(), nil })
 	if key := found.(*issuer.Key); key != nil || !shared {
 		return key
 	}
-	return x.parts.verify(keys)
-}
-
-// verify tries the keys one by one.
-func (b *parseBuffer) verify(keys []*issuer.Key) *issuer.Key {
-	for _, key := range keys {
-		if jose.Verify(b.header.hint.Algorithm, key.Public(), b.Signed, b.Signature) {
-			return key
-		}
-	}
-	return nil
+	return try()
 }
 
 // keyRefusal turns the reason why a key could not be had into a refusal. Where

@@ -131,24 +131,6 @@ type registered struct {
 	bond    bond             // to account
 }
 
-// activeTill is until when the accounts let the caller in, in Unix seconds.
-func (r *registered) activeTill() int64 {
-	if r.bond < registers {
-		return 0 // whether it must be registered depends on the configuration
-	}
-	till := int64(math.MaxInt64)
-	for _, known := range []*account.Account{r.account, r.other} {
-		switch {
-		case known == nil:
-		case known.Traits().Inactive:
-			return 0
-		case known.Expires != 0:
-			till = min(till, known.Expires)
-		}
-	}
-	return till
-}
-
 // find gives what is registered about a token's caller, by its subject and by
 // its client id.
 func (g *Registration) find(token *Token) (found registered) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
@@ -191,7 +192,7 @@ type profile struct {
 	groups     value
 	scopes     value
 	values     []value // of the shared claims, by their place in the plan
-	activeTill int64   // when the accounts stop being active, Unix seconds; 0 without one
+	activeTill int64   // until when the accounts let the caller in, Unix seconds; 0 without one
 
 	bytes   int64        // that it takes
 	holders atomic.Int64 // tokens of the cache, which count it once
@@ -208,7 +209,19 @@ type profileKey struct {
 }
 
 func (a *authority) newProfile(k profileKey, groups, scopes value, values []value) *profile {
-	p := &profile{profileKey: k, authority: a, groups: groups, scopes: scopes, values: values, activeTill: k.registered.activeTill()}
+	p := &profile{profileKey: k, authority: a, groups: groups, scopes: scopes, values: values}
+	if k.registered.bond >= registers { // else whether it must be registered depends on the configuration
+		p.activeTill = math.MaxInt64
+	}
+	for _, known := range []*account.Account{k.registered.account, k.registered.other} {
+		switch {
+		case known == nil:
+		case known.Traits().Inactive:
+			p.activeTill = 0
+		case known.Expires != 0:
+			p.activeTill = min(p.activeTill, known.Expires)
+		}
+	}
 	p.bytes = int64(unsafe.Sizeof(*p)) + textBytes(k.claims) + groups.bytes() + scopes.bytes()
 	for i := range values {
 		p.bytes += int64(unsafe.Sizeof(values[i])) + values[i].bytes()

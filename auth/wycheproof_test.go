@@ -123,5 +123,5 @@ func holds(set *issuer.JWKS, token string) bool {
 		return false
 	}
 	keys := set.Choose(parts.header.hint).Keys
-	return len(keys) > 0 && parts.verify(keys) != nil
+	return len(keys) > 0 && (&examination{verifier: new(Verifier), parts: parts}).signedBy(keys) != nil
 }
