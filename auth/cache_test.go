@@ -19,7 +19,7 @@ import (
 func anyKey(t *testing.T) *issuer.Key {
 	t.Helper()
 	g := newGate(t)
-	set, _, err := issuer.ParseJWKS(g.idp.JWKS())
+	set, _, err := issuer.Config{}.ParseJWKS(g.idp.JWKS())
 	if err != nil || len(set.All()) != 1 {
 		t.Fatalf("no key: %v", err)
 	}

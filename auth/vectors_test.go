@@ -36,7 +36,7 @@ var vectors = []struct{ name, key, token string }{
 func TestVectors(t *testing.T) {
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
-			set, warnings, err := issuer.ParseJWKS([]byte(`{"keys":[` + v.key + `]}`))
+			set, warnings, err := issuer.Config{}.ParseJWKS([]byte(`{"keys":[` + v.key + `]}`))
 			if err != nil || len(warnings) > 0 {
 				t.Fatal(err, warnings)
 			}

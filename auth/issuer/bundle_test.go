@@ -41,7 +41,7 @@ func TestBundle(t *testing.T) {
 		{"a bundle of another issuer", false, []any{x509, svid, plain}, "plain"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			set, warnings, err := Config{SPIFFE: c.spiffe}.parseJWKS(bundle(t, nil, c.keys...))
+			set, warnings, err := Config{SPIFFE: c.spiffe}.ParseJWKS(bundle(t, nil, c.keys...))
 			if err != nil || len(warnings) > 0 {
 				t.Fatal(err, warnings)
 			}
@@ -57,7 +57,7 @@ func TestBundle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, _, err := Config{SPIFFE: c.spiffe}.parseJWKS(kept)
+			again, _, err := Config{SPIFFE: c.spiffe}.ParseJWKS(kept)
 			if err != nil || len(again.All()) != len(set.All()) {
 				t.Errorf("kept as %s: %v", kept, err)
 			}
@@ -129,7 +129,7 @@ func FuzzParseBundle(f *testing.F) {
 	f.Add([]byte(`{"keys":[],"spiffe_refresh_hint":-1,"spiffe_sequence":"x"}`))
 	f.Add([]byte(`{"keys":[{"use":["jwt-svid"]},{"use":"jwt-svid","use":"sig"}],"spiffe_refresh_hint":1e999}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, _, err := Config{SPIFFE: true}.parseJWKS(data)
+		s, _, err := Config{SPIFFE: true}.ParseJWKS(data)
 		if err != nil {
 			return
 		}

@@ -84,10 +84,18 @@ func (c Config) Validate() error {
 	case c.JWKSURI != "" && c.JWKSFile != "":
 		return errors.New("jwks_uri and jwks_file are both set: give one")
 	case c.discovers() && strings.Contains(c.Issuer, "/.well-known/"):
-		return c.metadataAddress()
+		// The usual mistake: the address of the metadata instead of the identifier.
+		front, document, _ := strings.Cut(c.Issuer, "/.well-known/")
+		if _, path, inserted := strings.Cut(document, "/"); inserted { // RFC 8414 §3.1
+			front += "/" + path
+		}
+		return fmt.Errorf("issuer %q is where the metadata is: give the identifier, which is the metadata's `issuer` and the `iss` of tokens, most likely %q", c.Issuer, front)
 	case len(c.FetchTokenHosts) > 0 && c.FetchTokenFile == "":
 		return errors.New("fetch_token_host is set without a fetch_token_file")
-	case slices.ContainsFunc(c.FetchTokenHosts, isNoHost):
+	case slices.ContainsFunc(c.FetchTokenHosts, func(host string) bool {
+		_, err := netip.ParseAddr(host)
+		return err != nil && (host == "" || strings.ContainsAny(host, ":/?#@[], "))
+	}):
 		return fmt.Errorf("fetch_token_host %q: expected host names or addresses, without scheme, port and path", c.FetchTokenHosts)
 	case c.Refresh < 0:
 		return fmt.Errorf("refresh is %s: it must be positive", c.Refresh)
@@ -211,16 +219,6 @@ func (c Config) httpAllowed(u *url.URL) bool {
 	return c.InsecureHTTP || loopback.Host(u.Hostname())
 }
 
-// metadataAddress is for the usual mistake: the address of the metadata instead of the
-// identifier.
-func (c Config) metadataAddress() error {
-	front, document, _ := strings.Cut(c.Issuer, "/.well-known/")
-	if _, path, inserted := strings.Cut(document, "/"); inserted { // RFC 8414 §3.1
-		front += "/" + path
-	}
-	return fmt.Errorf("issuer %q is where the metadata is: give the identifier, which is the metadata's `issuer` and the `iss` of tokens, most likely %q", c.Issuer, front)
-}
-
 // takesFetchToken reports whether the fetch token may be sent to a host: the
 // issuer's own, the one of a configured jwks_uri, and those that are named.
 func (c Config) takesFetchToken(u *url.URL) bool {
@@ -230,9 +228,4 @@ func (c Config) takesFetchToken(u *url.URL) bool {
 		}
 	}
 	return slices.ContainsFunc(c.FetchTokenHosts, func(host string) bool { return strings.EqualFold(host, u.Hostname()) })
-}
-
-func isNoHost(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err != nil && (host == "" || strings.ContainsAny(host, ":/?#@[], "))
 }

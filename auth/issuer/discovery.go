@@ -180,21 +180,14 @@ func (e *Engine) discover(ctx context.Context) (*Metadata, error) {
 			err = fmt.Errorf("discovery at %s: %w", place(u), wrong)
 		}
 		failures = append(failures, err)
-		if !absent(err) {
+		answer, answered := errors.AsType[*statusError](err)
+		isAbsent := answered && answer.status >= 400 && answer.status < 500 &&
+			answer.status != http.StatusUnauthorized && answer.status != http.StatusTooManyRequests
+		if !isAbsent && !errors.Is(err, errNotMetadata) {
 			break
 		}
 	}
 	return nil, errors.Join(failures...)
-}
-
-// absent reports whether the answer means that the metadata is not there.
-func absent(err error) bool {
-	if errors.Is(err, errNotMetadata) {
-		return true
-	}
-	answer, ok := errors.AsType[*statusError](err)
-	return ok && answer.status >= 400 && answer.status < 500 &&
-		answer.status != http.StatusUnauthorized && answer.status != http.StatusTooManyRequests
 }
 
 // Metadata is what an issuer publishes about itself: OpenID Connect Discovery 1.0

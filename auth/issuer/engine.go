@@ -147,7 +147,13 @@ func New(cfg Config, opts Options) (*Engine, error) {
 		}
 		client, e.idle = &http.Client{Transport: own}, own.CloseIdleConnections
 	}
-	e.client = harden(client, cfg)
+	bounded := *client // no cookies, a time-out, few redirects
+	bounded.Jar = nil
+	if bounded.Timeout <= 0 || bounded.Timeout > fetchLimit {
+		bounded.Timeout = fetchLimit
+	}
+	bounded.CheckRedirect = cfg.checkRedirect
+	e.client = &bounded
 	if cfg.JWKSFile != "" {
 		e.demand.SetLimit(rate.Every(fileHoldOff)) // no issuer is asked
 	}

@@ -56,7 +56,13 @@ func (e *Engine) background() {
 			return
 		case <-timer.C:
 			e.dropAbsent()
-			e.refreshIfDue()
+			e.mu.Lock()
+			due := !e.now().Before(e.keys.next)
+			e.mu.Unlock()
+			if due || e.cfg.JWKSFile != "" && !e.fileUnchanged() {
+				_ = e.renewMetadata(e.ctx)     // it is warned about, and the keys may still be there
+				_, _ = e.joinFetch(forRefresh) // fails only after Close
+			}
 		case <-e.wake:
 		}
 		e.deliver()
@@ -71,18 +77,6 @@ func (e *Engine) poke() {
 	case e.wake <- struct{}{}:
 	default:
 	}
-}
-
-// refreshIfDue fetches if the time has come, or the file has changed.
-func (e *Engine) refreshIfDue() {
-	e.mu.Lock()
-	due := !e.now().Before(e.keys.next)
-	e.mu.Unlock()
-	if !due && (e.cfg.JWKSFile == "" || e.fileUnchanged()) {
-		return
-	}
-	_ = e.renewMetadata(e.ctx)     // it is warned about, and the keys may still be there
-	_, _ = e.joinFetch(forRefresh) // fails only after Close
 }
 
 // untilNext is how long the background may sleep.
@@ -217,7 +211,13 @@ func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 		e.note(Event{Kind: KeysChanged, Added: added, Removed: removed})
 		e.record.changed = true
 	}
-	var flapping, metadata error
+	var ignored, flapping, metadata error
+	switch n := len(f.warnings); {
+	case n == 1:
+		ignored = fmt.Errorf("%s and is ignored", f.warnings[0])
+	case n > 1:
+		ignored = fmt.Errorf("%s and is ignored, like %d more", f.warnings[0], n-1)
+	}
 	if e.flaps.flapping(now) {
 		flapping = fmt.Errorf("the issuer publishes different key sets in turn, as replicas do that do not agree; a key that is missing from one serves for %s more", absentTime)
 	}
@@ -227,19 +227,8 @@ func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
 	e.warn("stale", nil)
 	e.warn("flapping", flapping)
 	e.warn("costly", f.jwks.costly())
-	e.warn("ignored", ignoredKeys(f.warnings))
+	e.warn("ignored", ignored)
 	e.warn("metadata", metadata)
-}
-
-// ignoredKeys sums up the keys that were left out.
-func ignoredKeys(warnings []Warning) error {
-	switch len(warnings) {
-	case 0:
-		return nil
-	case 1:
-		return fmt.Errorf("%s and is ignored", warnings[0])
-	}
-	return fmt.Errorf("%s and is ignored, like %d more", warnings[0], len(warnings)-1)
 }
 
 // fetchFailed takes in a failure. The time to the next refresh doubles with each. One

@@ -30,7 +30,7 @@ func FuzzParseJWKS(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, warnings, err := ParseJWKS(data)
+		s, warnings, err := Config{}.ParseJWKS(data)
 		if err != nil {
 			if s != nil || warnings != nil {
 				t.Fatal("a result beside an error")
@@ -47,7 +47,7 @@ func FuzzParseJWKS(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, ignored, err := ParseJWKS(kept); err != nil || len(ignored) != 0 || len(again.All()) != len(s.All()) {
+		if again, ignored, err := (Config{}).ParseJWKS(kept); err != nil || len(ignored) != 0 || len(again.All()) != len(s.All()) {
 			t.Fatalf("kept as %s: %v, %v", kept, ignored, err)
 		}
 	})
@@ -119,7 +119,11 @@ func FuzzMetadata(f *testing.F) {
 				t.Fatalf("endpoint %q %v", address, err)
 			}
 		}
-		if again := cfg.recheck(m); again == nil || again.JWKSURI != m.JWKSURI {
+		kept, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := parseMetadata(cfg, kept); again == nil || again.JWKSURI != m.JWKSURI {
 			t.Fatalf("kept as %v", again)
 		}
 	})

@@ -42,17 +42,15 @@ func (w Warning) String() string {
 	return fmt.Sprintf("key %d of the set, %q, %s", w.Index, w.KeyID, w.Reason)
 }
 
-// ParseJWKS reads a key set (RFC 7517 §5) of at most 1 MiB, and keeps the first 100
+// ParseJWKS reads a key set of the issuer (RFC 7517 §5) of at most 1 MiB, and keeps the first 100
 // keys that can be used. An error means that it is no key set at all. Keys that
 // must not or cannot be used are left out one by one, each with a warning:
 // symmetric and private ones, RSA below 2048 or above 8192 bits or otherwise weak,
 // unknown types and algorithms, points off their curve, malformed ones. Keys for
 // another use than signatures are left out without one. Members of a set that are not
-// needed do not matter: they may be repeated or hold bytes that are no UTF-8. Several keys may share one id. A set without a usable
-// key is not an error here.
-func ParseJWKS(data []byte) (*JWKS, []Warning, error) { return Config{}.parseJWKS(data) }
-
-func (c Config) parseJWKS(data []byte) (*JWKS, []Warning, error) {
+// needed do not matter: they may be repeated or hold bytes that are no UTF-8. Several
+// keys may share one id. A set without a usable key is not an error here.
+func (c Config) ParseJWKS(data []byte) (*JWKS, []Warning, error) {
 	list, refresh, err := splitJWKS(data)
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +151,7 @@ func (s *JWKS) encode() (jsontext.Value, error) {
 // parseUsable parses a set that must hold at least one usable key: an empty one
 // would turn everybody away, and is more likely a fault than intended.
 func (c Config) parseUsable(data []byte) (*JWKS, []Warning, error) {
-	jwks, warnings, err := c.parseJWKS(data)
+	jwks, warnings, err := c.ParseJWKS(data)
 	switch {
 	case err != nil:
 		return nil, nil, err

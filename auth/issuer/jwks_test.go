@@ -14,7 +14,7 @@ import (
 
 func parse(t *testing.T, keys ...any) (*JWKS, []Warning) {
 	t.Helper()
-	s, warnings, err := ParseJWKS(setOf(keys...))
+	s, warnings, err := Config{}.ParseJWKS(setOf(keys...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestParseSetDocument(t *testing.T) {
 		{"a key with bad UTF-8", "{\"keys\":[{\"kid\":\"\xff\"}," + string(one) + "]}", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, _, err := ParseJWKS([]byte(c.doc))
+			_, _, err := Config{}.ParseJWKS([]byte(c.doc))
 			if c.want == "" && err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestSetEncodeKeepsEveryKeyTheSame(t *testing.T) {
 	if bytes.Contains(data, []byte("SECRET")) || bytes.Contains(data, []byte(`"x5c"`)) {
 		t.Fatalf("kept more than public keys: %s", data)
 	}
-	again, warnings, err := ParseJWKS(data)
+	again, warnings, err := Config{}.ParseJWKS(data)
 	if err != nil || len(warnings) != 0 || len(again.All()) != 4 {
 		t.Fatalf("read back: %v, %v", warnings, err)
 	}
@@ -246,8 +246,8 @@ func TestTrustedAllocatesNothing(t *testing.T) {
 	}
 }
 
-func ExampleParseJWKS() {
-	set, warnings, err := ParseJWKS([]byte(`{"keys":[
+func ExampleConfig_ParseJWKS() {
+	set, warnings, err := Config{}.ParseJWKS([]byte(`{"keys":[
 		{"kty":"OKP","crv":"Ed25519","kid":"2026","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
 		{"kty":"oct","kid":"shared","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMko"}]}`))
 	fmt.Println(len(set.All()), set.byID["2026"][0].Fits("EdDSA"), err)

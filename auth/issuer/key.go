@@ -61,7 +61,7 @@ func (k *Key) Fits(alg string) bool {
 // Trusted reports whether the key may still be relied on. It turns false for
 // good once the issuer's set no longer holds the key, and while the set is
 // older than max_stale, or after the engine was closed. It takes no lock and
-// allocates nothing. A key of [ParseJWKS], which has no engine, stays trusted.
+// allocates nothing. A key of [Config.ParseJWKS], which has no engine, stays trusted.
 func (k *Key) Trusted() bool {
 	return !k.withdrawn.Load() && (k.trust == nil || k.trust.fresh())
 }

@@ -9,7 +9,7 @@ import (
 
 func parsed(t *testing.T, keys ...any) *JWKS {
 	t.Helper()
-	set, warnings, err := ParseJWKS(setOf(keys...))
+	set, warnings, err := Config{}.ParseJWKS(setOf(keys...))
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
@@ -87,7 +87,7 @@ func TestChooseByIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _, err := ParseJWKS(kept)
+	again, _, err := Config{}.ParseJWKS(kept)
 	if err != nil || again.match(set.byID["own"][0]) == nil || len(again.Choose(Hint{Algorithm: "EdDSA", Issuer: other}).Keys) != 2 {
 		t.Errorf("kept as %s: %v", kept, err)
 	}

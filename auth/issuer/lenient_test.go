@@ -26,7 +26,7 @@ func TestFaultsThatDoNotMatter(t *testing.T) {
 		"nulls":                    `{"keys":[` + inside + `,"key_ops":null,"x5t":null,"n":null}]}`,
 		"a bad key beside it":      `{"keys":[{"kty":"OKP","kid":"Jos` + "\xe9" + `"},5,` + string(key) + `]}`,
 	} {
-		set, _, err := ParseJWKS([]byte(text))
+		set, _, err := Config{}.ParseJWKS([]byte(text))
 		if err != nil || len(set.byID["a"]) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -38,7 +38,7 @@ func TestFaultsThatDoNotMatter(t *testing.T) {
 		"Latin-1 in a used one":   `{"keys":[` + strings.Replace(string(key), `"a"`, "\"\xe9\"", 1) + `]}`,
 		"keys twice, one escaped": `{"keys":[` + string(key) + `],"k\u0065ys":[]}`,
 	} {
-		if set, warnings, err := ParseJWKS([]byte(text)); err == nil && len(warnings) == 0 {
+		if set, warnings, err := (Config{}).ParseJWKS([]byte(text)); err == nil && len(warnings) == 0 {
 			t.Errorf("%s: nothing is said, %d keys", name, len(set.All()))
 		}
 	}
@@ -52,7 +52,7 @@ func TestMoreThanAHundredKeys(t *testing.T) {
 	for i := range 120 {
 		keys = append(keys, edKey(fmt.Sprint("k", i)))
 	}
-	set, warnings, err := ParseJWKS(setOf(keys...))
+	set, warnings, err := Config{}.ParseJWKS(setOf(keys...))
 	if err != nil || len(set.All()) != maxKeys || len(set.byID["k99"]) != 1 || len(set.byID["k100"]) != 0 {
 		t.Fatalf("%d keys, %v", len(set.All()), err)
 	}

@@ -45,29 +45,25 @@ func (e *Engine) restore(lease *storage.Lease[func(Event)]) {
 	}
 	e.restoring = make(chan struct{})
 	e.work.Go(func() {
-		rec, err := e.readRecord(lease)
+		value, err := lease.Load(lease.Context(), e.cfg.storageKey())
+		var rec *record
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = nil
+		case err != nil:
+			err = fmt.Errorf("reading the kept keys from storage: %w", err)
+		default:
+			if rec, err = e.cfg.parseRecord(value); err != nil {
+				err = fmt.Errorf("the kept keys in storage, %s, are damaged and not used: %w", e.cfg.storageKey(), err)
+			}
+		}
 		e.useRecord(lease, rec, err)
 		e.deliver()
 		e.poke() // what was fetched meanwhile may be kept now
 	})
 }
 
-// readRecord reads and checks the record; nil without an error if there is none.
-func (e *Engine) readRecord(lease *storage.Lease[func(Event)]) (*record, error) {
-	value, err := lease.Load(lease.Context(), e.cfg.storageKey())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the kept keys from storage: %w", err)
-	}
-	rec, err := e.cfg.parseRecord(value)
-	if err != nil {
-		return nil, fmt.Errorf("the kept keys in storage, %s, are damaged and not used: %w", e.cfg.storageKey(), err)
-	}
-	return rec, nil
-}
-
+// parseRecord reads a record and checks it against the configuration.
 func (c Config) parseRecord(value []byte) (*record, error) {
 	var rec record
 	if len(value) > maxRecordBytes {
@@ -83,22 +79,14 @@ func (c Config) parseRecord(value []byte) (*record, error) {
 	if rec.jwks, _, err = c.parseUsable(rec.KeySet); err != nil {
 		return nil, err
 	}
-	rec.Metadata = c.recheck(rec.Metadata)
+	if rec.Metadata != nil { // it may have been fetched under a less strict configuration than that of today
+		data, _ := json.Marshal(rec.Metadata) // it has just been read
+		rec.Metadata, _ = parseMetadata(c, data)
+	}
 	return &rec, nil
 }
 
-// recheck checks kept metadata against the configuration of today, which may be
-// stricter than the one it was fetched under; nil if it does not pass.
-func (c Config) recheck(kept *Metadata) *Metadata {
-	data, err := json.Marshal(kept)
-	if kept == nil || err != nil {
-		return nil
-	}
-	checked, _ := parseMetadata(c, data)
-	return checked
-}
-
-// useRecord puts kept keys to use unless there are fresher ones, or they are too
+// useRecord puts kept keys to use, if there are any, unless there are fresher ones, or they are too
 // old.
 func (e *Engine) useRecord(lease *storage.Lease[func(Event)], rec *record, err error) {
 	e.mu.Lock()

@@ -60,7 +60,19 @@ func (f *flaps) flapping(at time.Time) bool { return at.Before(f.until) }
 // missing compares the set that was published with the one before. It returns the
 // keys that are gone, and adds to s those that are used for a while; final: none is.
 func (f *flaps) missing(old, s *JWKS, at time.Time, final bool) (gone []*Key) {
-	f.noticeReturns(s, at)
+	for id, when := range f.withdrawn {
+		if at.Sub(when) >= flapMemory {
+			delete(f.withdrawn, id)
+		}
+	}
+	for _, k := range s.keys {
+		_, gone := f.withdrawn[k.identity()]
+		_, absent := f.absent[k]
+		if gone || absent { // it came back
+			f.until = at.Add(flapMemory)
+			delete(f.withdrawn, k.identity())
+		}
+	}
 	if old == nil {
 		return nil
 	}
@@ -85,23 +97,6 @@ func (f *flaps) missing(old, s *JWKS, at time.Time, final bool) (gone []*Key) {
 		s.add(k)
 	}
 	return gone
-}
-
-// noticeReturns looks for keys that came back.
-func (f *flaps) noticeReturns(s *JWKS, at time.Time) {
-	for id, when := range f.withdrawn {
-		if at.Sub(when) >= flapMemory {
-			delete(f.withdrawn, id)
-		}
-	}
-	for _, k := range s.keys {
-		_, gone := f.withdrawn[k.identity()]
-		_, absent := f.absent[k]
-		if gone || absent {
-			f.until = at.Add(flapMemory)
-			delete(f.withdrawn, k.identity())
-		}
-	}
 }
 
 func (f *flaps) withdraw(k *Key, at time.Time) {

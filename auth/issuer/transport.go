@@ -80,24 +80,10 @@ func NewTransport(caFile string) (*http.Transport, error) {
 	}, nil
 }
 
-// harden returns a copy of the client with our bounds: no cookies, a time-out, few
-// redirects.
-func harden(client *http.Client, cfg Config) *http.Client {
-	c := *client
-	c.Jar = nil
-	if c.Timeout <= 0 || c.Timeout > fetchLimit {
-		c.Timeout = fetchLimit
-	}
-	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
-		return checkRedirect(cfg, next, via)
-	}
-	return &c
-}
-
 // checkRedirect lets a fetch be sent on to https on the same host, and where it
 // was plain http already, to http on the same host and port. Its errors do not
 // say where to, because that is the other side's text.
-func checkRedirect(cfg Config, next *http.Request, via []*http.Request) error {
+func (c Config) checkRedirect(next *http.Request, via []*http.Request) error {
 	from, to := via[len(via)-1].URL, next.URL
 	switch {
 	case len(via) > maxRedirects:
@@ -108,7 +94,7 @@ func checkRedirect(cfg Config, next *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: to an address with user information", errRedirect)
 	case to.Scheme != "https" && from.Scheme == "https":
 		return fmt.Errorf("%w: from https to something else", errRedirect)
-	case to.Scheme != "https" && (to.Scheme != "http" || !cfg.httpAllowed(to) || !strings.EqualFold(from.Host, to.Host)):
+	case to.Scheme != "https" && (to.Scheme != "http" || !c.httpAllowed(to) || !strings.EqualFold(from.Host, to.Host)):
 		return fmt.Errorf("%w: to something other than https, or http on the same port", errRedirect)
 	}
 	if !strings.EqualFold(from.Host, to.Host) {

@@ -102,7 +102,7 @@ func TestWycheproofReasons(t *testing.T) {
 			if !ok {
 				continue
 			}
-			_, warnings, err := ParseJWKS(set)
+			_, warnings, err := Config{}.ParseJWKS(set)
 			if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Reason, want) {
 				t.Errorf("case %d: %v, %v; want a warning with %q", c.TcID, warnings, err, want)
 			}
@@ -114,7 +114,7 @@ func TestWycheproofReasons(t *testing.T) {
 // whether it fits, verify.
 func verifiesUnder(t *testing.T, keySet []byte, token string) bool {
 	t.Helper()
-	set, _, err := ParseJWKS(keySet)
+	set, _, err := Config{}.ParseJWKS(keySet)
 	if err != nil {
 		t.Fatalf("the set is not one: %v", err)
 	}

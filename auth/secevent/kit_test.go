@@ -106,7 +106,7 @@ func publish(t testing.TB, signers ...*signer) publishedKeys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, _, err := issuer.ParseJWKS(text)
+	set, _, err := issuer.Config{}.ParseJWKS(text)
 	if err != nil {
 		t.Fatal(err)
 	}
