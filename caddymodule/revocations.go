@@ -37,7 +37,34 @@ func takeRevocations(storage certmagic.Storage) (*revocations, error) {
 // attach gives the registry this configuration's storage and log; recheck cuts the
 // streams of callers whose tokens were revoked.
 func (r *revocations) attach(storage certmagic.Storage, refresh time.Duration, issuers account.Issuers, logger *zap.Logger, emitter *events.Emitter, recheck func()) (detach func()) {
-	log := revocationLog{logger, issuers, emitter, recheck}
+	log := &registryLog[revocation.Revocation]{
+		logger: logger, events: emitter, recheck: recheck,
+		records: "revocations", count: "revocations", event: events.RevocationChanged,
+		data: func(changed registry.Changed[revocation.Revocation]) func() map[string]any {
+			if changed.After == nil && changed.Before.IsOver(time.Now()) {
+				return nil // that it is over was reported before
+			}
+			return func() map[string]any {
+				r := changed.Record()
+				key := r.Key()
+				return map[string]any{
+					"id": r.ID(), "issuer": cmp.Or(issuers.Name(key.Issuer), key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
+					"issued_before": r.IssuedBefore, "expires_at": time.Unix(r.Expires, 0).UTC().Format(time.RFC3339),
+				}
+			}
+		},
+		other: func(e registry.Event[revocation.Revocation]) {
+			switch e.Kind {
+			case registry.Loaded:
+				recheck() // before, nobody could tell what is revoked
+			case registry.Unavailable:
+				logger.Warn("the storage of the revocations cannot be used; those known stay in force",
+					zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
+			case registry.Overwritten, registry.Older, registry.Healed:
+				logger.Warn("storage lacked revocations that are known; they were written again", zap.String("why", string(e.Kind)))
+			}
+		},
+	}
 	return r.registry.Attach(registry.Host[revocation.Revocation]{Storage: storage, Refresh: refresh, Observe: log.observe})
 }
 
@@ -63,68 +90,4 @@ func (l issuerList) lifetime(identifier string) time.Duration {
 		}
 	}
 	return 0
-}
-
-// revocationLog writes one line for each change of state, and has the streams of
-// callers who were revoked cut.
-type revocationLog struct {
-	logger  *zap.Logger
-	issuers account.Issuers
-	events  *events.Emitter
-	recheck func()
-}
-
-func (l revocationLog) observe(e registry.Event[revocation.Revocation]) {
-	switch e.Kind {
-	case registry.Loaded:
-		l.recheck() // before, nobody could tell what is revoked
-	case registry.Updated, registry.Ended:
-		l.logger.Info("revocations changed", zap.String("why", string(e.Kind)), zap.Int("revocations", len(e.Changes)))
-		l.recheck()
-		l.emit(e)
-	case registry.Unavailable:
-		l.logger.Warn("the storage of the revocations cannot be used; those known stay in force",
-			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
-	case registry.Recovered:
-		l.logger.Info("the storage of the revocations can be used again")
-	case registry.Damaged:
-		l.logger.Error("a record of revocations is damaged; its last good content stays in force", zap.String("record", e.Record), zap.Error(e.Err))
-	case registry.Mended:
-		l.logger.Info("a damaged record of revocations is well again", zap.String("record", e.Record))
-	case registry.Overwritten, registry.Older, registry.Healed:
-		l.logger.Warn("storage lacked revocations that are known; they were written again", zap.String("why", string(e.Kind)))
-	}
-}
-
-// emit emits each revocation that changed, by this node or another one. Of more than a
-// thousand at once, the last event says how many more there are.
-func (l revocationLog) emit(e registry.Event[revocation.Revocation]) {
-	for i, changed := range e.Changes {
-		if i == events.MaxOfChange {
-			l.events.Emit(events.RevocationChanged, func() map[string]any {
-				return map[string]any{"change": "more", "revocations": len(e.Changes) - i}
-			})
-			return
-		}
-		if changed.After == nil && changed.Before.IsOver(time.Now()) {
-			continue // that it is over was reported before
-		}
-		l.events.Emit(events.RevocationChanged, func() map[string]any {
-			r := changed.Record()
-			key := r.Key()
-			data := map[string]any{
-				"id": r.ID(), "issuer": cmp.Or(l.issuers.Name(key.Issuer), key.Issuer), "target": string(key.Target), "name": key.Name, "by": r.By(), "reason": r.Reason(),
-				"issued_before": r.IssuedBefore, "expires_at": time.Unix(r.Expires, 0).UTC().Format(time.RFC3339), "change": "updated",
-			}
-			switch {
-			case e.Kind == registry.Ended:
-				data["change"] = "expired"
-			case changed.Before == nil:
-				data["change"] = "created"
-			case changed.After == nil:
-				data["change"] = "deleted"
-			}
-			return data
-		})
-	}
 }

@@ -130,9 +130,13 @@ func takeAccounts(storage certmagic.Storage, config *ServiceAccounts, issuers ac
 // attach gives the registry this configuration's storage and log; recheck cuts the
 // streams of accounts that are no longer let in.
 func (a *accounts) attach(storage certmagic.Storage, logger *zap.Logger, emitter *events.Emitter, recheck func()) (detach func()) {
-	log := accountLog{logger, a.registry, a.issuers, emitter, recheck}
+	log := &registryLog[account.Account]{
+		logger: logger, events: emitter, recheck: recheck,
+		records: "service accounts", count: "accounts", event: events.ServiceAccountChanged, data: accountData,
+		other: func(e registry.Event[account.Account]) { a.log(e, logger, recheck) },
+	}
 	if a.registry.Loaded() {
-		log.warn()
+		a.warn(logger)
 	}
 	return a.registry.Attach(registry.Host[account.Account]{Storage: storage, Refresh: a.config.refresh(), Observe: log.observe})
 }
@@ -165,81 +169,44 @@ func (a *accounts) show(show metrics.Show) {
 	show(storageConflict, metrics.OneIf(found == registry.Emptied || found == registry.Diverged))
 }
 
-// accountLog writes one line for each change of state, and has the
-// streams of accounts that are no longer let in cut.
-type accountLog struct {
-	logger  *zap.Logger
-	view    *account.Registry
-	issuers account.Issuers
-	events  *events.Emitter
-	recheck func()
-}
-
-func (l accountLog) observe(e registry.Event[account.Account]) {
+// log writes a line for a change of state that only these have.
+func (a *accounts) log(e registry.Event[account.Account], logger *zap.Logger, recheck func()) {
 	switch e.Kind {
 	case registry.Loaded:
-		l.logger.Info("service accounts loaded", zap.Int("accounts", l.view.Counts().Total()))
-		l.recheck() // before, nobody could tell who is registered
-		l.warn()
-	case registry.Updated, registry.Ended:
-		l.logger.Info("service accounts changed", zap.String("why", string(e.Kind)), zap.Int("accounts", len(e.Changes)))
-		l.recheck()
-		l.emit(e)
+		logger.Info("service accounts loaded", zap.Int("accounts", a.registry.Counts().Total()))
+		recheck() // before, nobody could tell who is registered
+		a.warn(logger)
 	case registry.Unavailable:
 		if e.StorageState != registry.Emptied && e.StorageState != registry.Diverged {
-			l.logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
+			logger.Warn("the storage of the service accounts cannot be used; those known stay in force", zap.Error(e.Err))
 			return
 		}
-		l.logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
+		logger.Error("the storage of the service accounts is not what it was; those known stay in force until an operator decides: caddy gatehouse service-account repair",
 			zap.String("storage", string(e.StorageState)), zap.Error(e.Err))
-	case registry.Recovered:
-		l.logger.Info("the storage of the service accounts can be used again")
-	case registry.Damaged:
-		l.logger.Error("a record of service accounts is damaged; its last good content stays in force", zap.String("record", e.Record), zap.Error(e.Err))
-	case registry.Mended:
-		l.logger.Info("a damaged record of service accounts is well again", zap.String("record", e.Record))
 	case registry.Overwritten:
-		l.logger.Warn("storage held service accounts without changes that were made; they were made again")
+		logger.Warn("storage held service accounts without changes that were made; they were made again")
 	case registry.Older:
-		l.logger.Warn("storage showed an older state of the service accounts than was written; the newest that is known was written again")
+		logger.Warn("storage showed an older state of the service accounts than was written; the newest that is known was written again")
 	case registry.Healed:
-		l.logger.Warn("records of service accounts were gone from storage and were written again", zap.Int("records", e.Records))
+		logger.Warn("records of service accounts were gone from storage and were written again", zap.Int("records", e.Records))
 	}
 }
 
-// emit emits each account that changed, by this node or another one. Of more than a
-// thousand at once, the last event says how many more there are.
-func (l accountLog) emit(e registry.Event[account.Account]) {
-	for i, changed := range e.Changes {
-		if i == events.MaxOfChange {
-			l.events.Emit(events.ServiceAccountChanged, func() map[string]any {
-				return map[string]any{"change": "more", "accounts": len(e.Changes) - i}
-			})
-			return
+func accountData(changed registry.Changed[account.Account]) func() map[string]any {
+	return func() map[string]any {
+		data := map[string]any{"subject": changed.Record().Subject()}
+		if changed.After != nil {
+			data["issuer"] = changed.After.Traits().Issuer
+			data["status"] = string(changed.After.Status(time.Now()))
 		}
-		l.events.Emit(events.ServiceAccountChanged, func() map[string]any {
-			data := map[string]any{"subject": changed.Record().Subject(), "change": "updated"}
-			switch {
-			case e.Kind == registry.Ended:
-				data["change"] = "expired"
-			case changed.Before == nil:
-				data["change"] = "created"
-			case changed.After == nil:
-				data["change"] = "deleted"
-			}
-			if changed.After != nil {
-				data["issuer"] = changed.After.Traits().Issuer
-				data["status"] = string(changed.After.Status(time.Now()))
-			}
-			return data
-		})
+		return data
 	}
 }
 
 // warn logs which accounts were registered for another issuer of the same name.
-func (l accountLog) warn() {
-	for was, n := range l.view.Unconfirmed(l.issuers) {
-		l.logger.Warn("service accounts are for another issuer that had this name, and let nobody in; if this one is meant: caddy gatehouse service-account confirm --issuer NAME",
-			zap.String("issuer", was.Name), zap.String("identifier", l.issuers.Identifier(was.Name)), zap.String("registered_for", was.Identifier), zap.Int("accounts", n))
+func (a *accounts) warn(logger *zap.Logger) {
+	for was, n := range a.registry.Unconfirmed(a.issuers) {
+		logger.Warn("service accounts are for another issuer that had this name, and let nobody in; if this one is meant: caddy gatehouse service-account confirm --issuer NAME",
+			zap.String("issuer", was.Name), zap.String("identifier", a.issuers.Identifier(was.Name)), zap.String("registered_for", was.Identifier), zap.Int("accounts", n))
 	}
 }
