@@ -24,6 +24,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -204,8 +205,8 @@ func suggestIssuers(ctx context.Context, s *server, begun string) (found []cobra
 func suggestSubjects(issuer *string) func(ctx context.Context, s *server, begun string) ([]cobra.Completion, error) {
 	return func(ctx context.Context, s *server, begun string) (found []cobra.Completion, err error) {
 		var page []accountInfo
-		from := accountFrom{after: begun, issuer: *issuer}
-		_, err = s.get(ctx, request{method: http.MethodGet, path: accountsPath, query: from.query(maxSuggested)}, &page)
+		query := queryOf(map[string]string{"after": begun, "issuer": *issuer, "limit": strconv.Itoa(maxSuggested)})
+		_, err = s.get(ctx, request{method: http.MethodGet, path: accountsPath, query: query}, &page)
 		for _, a := range page {
 			if safe.MatchString(a.Subject) {
 				found = suggestion(found, begun, a.Subject, a.Name)

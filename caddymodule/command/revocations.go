@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -229,13 +228,20 @@ func (p *program) revocationList(c *connection) *cobra.Command {
 		if err := checkLimit(cmd, limit); err != nil {
 			return err
 		}
-		query := url.Values{}
-		for name, value := range map[string]string{"issuer": issuer, "search": search} {
-			if value != "" {
-				query.Set(name, value)
+		all := []json.RawMessage{}
+		query := queryOf(map[string]string{"issuer": issuer, "search": search})
+		collect := func(page []json.RawMessage) error { all = append(all, page...); return nil }
+		err := s.pages(ctx, revocationsPath, query, limit, collect, func(raw json.RawMessage) (further bool, err error) {
+			var last api.Revocation
+			if err := s.read(raw, &last); err != nil {
+				return false, err
 			}
-		}
-		all, err := s.revocations(ctx, query, limit)
+			_, name := revoked(&last)
+			further = name >= query.Get("after") && last.ID != query.Get("after_id")
+			query.Set("after", name)
+			query.Set("after_id", last.ID)
+			return further, nil
+		})
 		if err != nil {
 			return err
 		}
@@ -256,37 +262,6 @@ func (p *program) revocationList(c *connection) *cobra.Command {
 	return cmd
 }
 
-// revocations collects them page by page, as the server sent them; most is 0 for all.
-// It is never nil.
-func (s *server) revocations(ctx context.Context, query url.Values, most int) ([]json.RawMessage, error) {
-	all := []json.RawMessage{}
-	for {
-		limit := accountPage
-		if most > 0 {
-			limit = min(limit, most-len(all))
-		}
-		query.Set("limit", strconv.Itoa(limit))
-		var page []json.RawMessage
-		if _, err := s.get(ctx, request{method: http.MethodGet, path: revocationsPath, query: query}, &page); err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
-		if len(page) != limit || len(all) == most {
-			return all, nil
-		}
-		var last api.Revocation
-		if err := s.read(page[limit-1], &last); err != nil {
-			return nil, err
-		}
-		_, name := revoked(&last)
-		if name < query.Get("after") || last.ID == query.Get("after_id") {
-			return nil, errors.New("the list of " + s.name + " does not go on from page to page")
-		}
-		query.Set("after", name)
-		query.Set("after_id", last.ID)
-	}
-}
-
 func (p *program) revocationDelete(c *connection) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -299,15 +274,7 @@ func (p *program) revocationDelete(c *connection) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, args []string) error {
-		if _, err := s.fetch(ctx, request{method: http.MethodDelete, path: revocationsPath + "/" + url.PathEscape(args[0])}); err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), map[string]string{"id": args[0], "result": "deleted"})
-		}
-		t := table{}
-		t.add("Deleted", args[0])
-		return t.print(cmd.OutOrStdout())
+		return s.remove(ctx, cmd, request{method: http.MethodDelete, path: revocationsPath + "/" + url.PathEscape(args[0])}, "id", args[0], asJSON)
 	})
 	return cmd
 }

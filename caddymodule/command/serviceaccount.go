@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -132,11 +131,7 @@ func (p *program) about(r *accountRef, cmd *cobra.Command, c *connection) {
 // request is one about the account.
 func (r *accountRef) request(method string) (request, error) {
 	path, err := accountPath(r.key)
-	a := request{method: method, path: path}
-	if r.issuer != "" {
-		a.query = url.Values{"issuer": {r.issuer}}
-	}
-	return a, err
+	return request{method: method, path: path, query: queryOf(map[string]string{"issuer": r.issuer})}, err
 }
 
 // accountPath is the path of one account. Slashes in a subject are escaped, so that
@@ -198,12 +193,9 @@ func (s *server) noteUnconfirmed(ctx context.Context, cmd *cobra.Command, text [
 	return nil
 }
 
-// accountPage is how many accounts are requested at once: the API's limit.
-const accountPage = 1000
-
 func (p *program) accountList(c *connection) *cobra.Command {
 	var limit int
-	var from accountFrom
+	var after, issuer string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -214,29 +206,30 @@ func (p *program) accountList(c *connection) *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "How many to list (default: all)")
-	cmd.Flags().StringVar(&from.after, "after", "", "Begin behind this subject")
-	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
+	cmd.Flags().StringVar(&after, "after", "", "Begin behind this subject")
+	cmd.Flags().StringVar(&issuer, "issuer", "", "Only those of the issuer with this configured name")
 	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		if err := checkLimit(cmd, limit); err != nil {
 			return err
 		}
+		query := queryOf(map[string]string{"after": after, "issuer": issuer})
 		if asJSON {
-			return listJSON(ctx, cmd.OutOrStdout(), s, from, limit)
+			return listJSON(ctx, cmd.OutOrStdout(), s, query, limit)
 		}
-		return p.listAccounts(ctx, cmd.OutOrStdout(), s, from, limit)
+		return p.listAccounts(ctx, cmd.OutOrStdout(), s, query, limit)
 	})
 	return cmd
 }
 
 // listAccounts prints page by page, so that a million accounts need not fit in
 // memory. Columns are as wide as each page needs.
-func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, from accountFrom, most int) error {
+func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, query url.Values, most int) error {
 	t := table{header: []string{"SUBJECT", "NAME", "STATUS", "ISSUER", "GROUPS", "EXPIRES"}}
 	now := p.now()
 	started := false
-	err := s.accounts(ctx, from, most, func(page []json.RawMessage) error {
+	err := s.accounts(ctx, query, most, func(page []json.RawMessage) error {
 		for _, raw := range page {
 			var a accountInfo
 			if err := s.read(raw, &a); err != nil {
@@ -255,9 +248,9 @@ func (p *program) listAccounts(ctx context.Context, w io.Writer, s *server, from
 }
 
 // listJSON prints a JSON array, page by page as well.
-func listJSON(ctx context.Context, w io.Writer, s *server, from accountFrom, most int) error {
+func listJSON(ctx context.Context, w io.Writer, s *server, query url.Values, most int) error {
 	before := "["
-	err := s.accounts(ctx, from, most, func(page []json.RawMessage) error {
+	err := s.accounts(ctx, query, most, func(page []json.RawMessage) error {
 		for _, raw := range page {
 			text, err := json.MarshalIndent(raw, "  ", "  ")
 			if err != nil {
@@ -281,59 +274,18 @@ func listJSON(ctx context.Context, w io.Writer, s *server, from accountFrom, mos
 	return err
 }
 
-// accountFrom is where a list of accounts begins, and whose they are.
-type accountFrom struct {
-	after, afterIssuer string // the account before the first one
-	issuer             string // empty: of all issuers
-}
-
-func (f *accountFrom) query(limit int) url.Values {
-	query := url.Values{"limit": {strconv.Itoa(limit)}}
-	for name, value := range map[string]string{"after": f.after, "after_issuer": f.afterIssuer, "issuer": f.issuer} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	return query
-}
-
-// advance continues behind an account, and reports whether that is further on.
-func (f *accountFrom) advance(last *accountInfo) bool {
-	further := last.Subject > f.after || last.Subject == f.after && f.afterIssuer != "" && last.Issuer > f.afterIssuer
-	f.after, f.afterIssuer = last.Subject, last.Issuer
-	return further
-}
-
-// accounts passes each page of accounts to each, as the server sent it and never
-// empty; most is 0 for all.
-func (s *server) accounts(ctx context.Context, from accountFrom, most int, each func([]json.RawMessage) error) error {
-	for done := 0; ; {
-		limit := accountPage
-		if most > 0 {
-			limit = min(limit, most-done)
-		}
-		var page []json.RawMessage
-		if _, err := s.get(ctx, request{method: http.MethodGet, path: accountsPath, query: from.query(limit)}, &page); err != nil {
-			return err
-		}
-		if len(page) == 0 {
-			return nil
-		}
-		if err := each(page); err != nil {
-			return err
-		}
-		done += len(page)
-		if len(page) != limit || done == most {
-			return nil
-		}
+// accounts passes each page of accounts to each.
+func (s *server) accounts(ctx context.Context, query url.Values, most int, each func([]json.RawMessage) error) error {
+	return s.pages(ctx, accountsPath, query, most, each, func(raw json.RawMessage) (further bool, err error) {
 		var last accountInfo
-		if err := s.read(page[len(page)-1], &last); err != nil {
-			return err
+		if err := s.read(raw, &last); err != nil {
+			return false, err
 		}
-		if !from.advance(&last) {
-			return errors.New("the list of " + s.name + " does not go on from page to page")
-		}
-	}
+		after, afterIssuer := query.Get("after"), query.Get("after_issuer")
+		query.Set("after", last.Subject)
+		query.Set("after_issuer", last.Issuer)
+		return last.Subject > after || last.Subject == after && afterIssuer != "" && last.Issuer > afterIssuer, nil
+	})
 }
 
 func (p *program) accountDelete(c *connection) *cobra.Command {
@@ -357,15 +309,7 @@ its tokens are refused from then on. To keep a machine out in any case, disable 
 		if err != nil {
 			return err
 		}
-		if _, err := s.fetch(ctx, a); err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), map[string]string{"subject": args[0], "result": "deleted"})
-		}
-		t := table{}
-		t.add("Deleted", args[0])
-		return t.print(cmd.OutOrStdout())
+		return s.remove(ctx, cmd, a, "subject", args[0], asJSON)
 	})
 	return cmd
 }

@@ -293,7 +293,7 @@ func chunks(lines []line) iter.Seq[[]line] {
 
 func (p *program) accountExport(c *connection) *cobra.Command {
 	var declared bool
-	var from accountFrom
+	var issuer string
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Prints all service accounts as JSON lines",
@@ -307,13 +307,13 @@ imported where they are declared. They are left out unless --declared is given.
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&declared, "declared", false, "Also those that are declared in the configuration")
-	cmd.Flags().StringVar(&from.issuer, "issuer", "", "Only those of the issuer with this configured name")
+	cmd.Flags().StringVar(&issuer, "issuer", "", "Only those of the issuer with this configured name")
 	complete(cmd, "issuer", p.suggesting(c, suggestIssuers))
 	cmd.Flags().Bool("json", true, "The output is JSON lines anyway")
 	cmd.RunE = p.withServer(c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		left := 0
-		err := s.accounts(ctx, from, 0, func(page []json.RawMessage) error {
+		err := s.accounts(ctx, queryOf(map[string]string{"issuer": issuer}), 0, func(page []json.RawMessage) error {
 			for _, raw := range page {
 				var a accountInfo
 				if err := s.read(raw, &a); err != nil {
