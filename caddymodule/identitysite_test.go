@@ -490,6 +490,32 @@ func TestBearerAndBasicOnOneSite(t *testing.T) {
 	}
 }
 
+// A method that nobody thought of is open, where each bearer_auth names its methods.
+func TestMethodsThatNoBearerAuthMatchesAreReported(t *testing.T) {
+	issuer := newIssuer(t)
+	const get, post, write = "@get method GET\nbearer_auth @get\n", "@post {\nmethod POST\npath /a/*\n}\nbearer_auth @post\n", "@write method POST PUT PATCH DELETE\n"
+	for body, want := range map[string]string{
+		get + post: `["DELETE","PATCH","PUT"]`,
+		"@either {\nmethod POST DELETE\n}\nbearer_auth @either":  `["PATCH","PUT"]`,
+		get + write + "bearer_auth @write {\nscope write\n}":     "",
+		write + "bearer_auth @write":                             "", // reading is public
+		get + post + "bearer_auth":                               "",
+		"@others not method GET\nbearer_auth @others":            "",
+		"bearer_auth /a/*":                                       "",
+		"handle {\n" + get + "reverse_proxy @get localhost:1\n}": "",
+	} {
+		if !strings.Contains(body, "proxy") {
+			body += "\nreverse_proxy localhost:1"
+		}
+		g := start(t, identitySites, "BODY", body, "ISSUER", issuer.URL)
+		log := g.log()
+		if got := strings.Contains(log, "pass without a token"); got != (want != "") || !strings.Contains(log, want) {
+			t.Errorf("%s: want %s, got %s", body, want, log)
+		}
+		g.stop()
+	}
+}
+
 func TestValidateFindsMisspeltPlaceholdersAndLonelyMatchers(t *testing.T) {
 	issuer := newIssuer(t)
 	for body, want := range map[string]string{

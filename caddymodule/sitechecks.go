@@ -26,7 +26,7 @@ import (
 // from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUncleaned, warnOfUnheardEvents,
+		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUnguarded, warnOfUncleaned, warnOfUnheardEvents,
 	} {
 		if err := check(ctx, logger); err != nil {
 			return err
@@ -101,6 +101,60 @@ func warnOfBasicAuth(ctx caddy.Context, logger *zap.Logger) error {
 		}
 	}
 	return err
+}
+
+// warnOfUnguarded warns where the bearer_auth handlers of a site stand for methods, and
+// a proxy answers others that change something. That reading is public can be meant.
+func warnOfUnguarded(ctx caddy.Context, logger *zap.Logger) error {
+	type site struct {
+		open    []string // methods that no bearer_auth matches
+		bearers int
+		proxied bool
+		hosts   []string
+	}
+	sites := make(map[*caddyhttp.MiddlewareHandler]*site)
+	err := eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		key := &around[0].Handlers[0]
+		if sites[key] == nil {
+			sites[key] = &site{open: []string{"DELETE", "PATCH", "POST", "PUT"}, hosts: hostsOf(around[:1])}
+		}
+		s, methods := sites[key], methodsOf(around)
+		switch handler.(type) {
+		case *BearerAuth:
+			s.bearers++
+			s.open = slices.DeleteFunc(s.open, func(method string) bool { return len(methods) == 0 || slices.Contains(methods, method) })
+		case *reverseproxy.Handler:
+			s.proxied = s.proxied || len(methods) == 0
+		}
+		return nil
+	})
+	for _, s := range sites {
+		if s.bearers > 0 && s.proxied && len(s.open) > 0 {
+			logger.Warn("requests with these methods pass without a token, as no bearer_auth of the site matches them: add a bearer_auth without a matcher",
+				zap.Strings("methods", s.open), zap.Strings("sites", s.hosts))
+		}
+	}
+	return err
+}
+
+// methodsOf are the methods that the routes take; none: one may take any.
+func methodsOf(around []caddyhttp.Route) (methods []string) {
+	for _, route := range around {
+		if len(route.MatcherSets) == 0 {
+			continue
+		}
+		var found []string
+		for _, set := range route.MatcherSets {
+			at := slices.IndexFunc(set, func(matcher any) bool { _, ok := matcher.(*caddyhttp.MatchMethod); return ok })
+			if at < 0 {
+				found = nil
+				break
+			}
+			found = append(found, *set[at].(*caddyhttp.MatchMethod)...)
+		}
+		methods = append(methods, found...)
+	}
+	return methods
 }
 
 // overlap tells whether a request can come through the routes around both of two
