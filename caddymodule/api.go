@@ -207,7 +207,7 @@ const keptChanges = 100
 
 type changes struct {
 	mu   sync.Mutex
-	kept []api.Change // the newest last
+	kept []api.AuditEntry // the newest last
 }
 
 func (c *changes) add(e api.AuditEntry) {
@@ -216,10 +216,11 @@ func (c *changes) add(e api.AuditEntry) {
 	if len(c.kept) == keptChanges {
 		c.kept = append(c.kept[:0], c.kept[1:]...)
 	}
-	c.kept = append(c.kept, api.Change{At: time.Now().UTC().Truncate(time.Second), AuditEntry: e})
+	e.At = time.Now().UTC().Truncate(time.Second)
+	c.kept = append(c.kept, e)
 }
 
-func (c *changes) list() []api.Change {
+func (c *changes) list() []api.AuditEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	listed := slices.Clone(c.kept)

@@ -257,7 +257,9 @@ func parseID(text string) (uuid.UUID, bool) {
 
 // Counts are numbers of accounts by their [Status].
 type Counts struct {
-	Active, Inactive, Expired int
+	Active   int `json:"active"`
+	Inactive int `json:"inactive"`
+	Expired  int `json:"expired"`
 }
 
 // Total is the number of all.

@@ -30,8 +30,10 @@ func NewStore(o registry.Options) *Store {
 
 // Count is how many seats of a product an account has taken.
 type Count struct {
-	Account, Product string
-	Taken            int
+	Account string `json:"account"`
+	Product string `json:"product"`
+	Taken   int    `json:"taken"`
+	Seats   int    `json:"seats"` // that there are; 0: any number, or not filled in
 }
 
 // Active counts the seats that are taken, by account and product.
@@ -42,7 +44,7 @@ func (s *Store) Active() (counts []Count) {
 			counts[last].Taken++
 			continue
 		}
-		counts = append(counts, Count{r.Account, r.Product, 1})
+		counts = append(counts, Count{Account: r.Account, Product: r.Product, Taken: 1})
 	}
 	return counts
 }

@@ -201,9 +201,7 @@ type Comparison[A any] struct {
 type Side struct {
 	Revision uint64 `json:"revision"`
 	ID       string `json:"id"`
-	Active   int    `json:"active"`
-	Inactive int    `json:"inactive"`
-	Expired  int    `json:"expired"`
+	account.Counts
 }
 
 // Difference is one account that is not the same on both sides.
@@ -218,8 +216,7 @@ func sideOf(s *registry.Side[account.Key, account.Account]) *Side {
 	if s == nil {
 		return nil
 	}
-	counts := account.Count(s.Records, time.Now())
-	return &Side{s.Revision, s.ID, counts.Active, counts.Inactive, counts.Expired}
+	return &Side{s.Revision, s.ID, account.Count(s.Records, time.Now())}
 }
 
 // compareAccounts answers with what the two sides hold.

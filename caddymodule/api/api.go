@@ -327,7 +327,7 @@ type Operation struct {
 
 	// Changes are the last lines of the audit log that this node wrote, the newest
 	// first.
-	Changes func() []Change
+	Changes func() []AuditEntry
 
 	// Hour is what became of requests in the last hour.
 	Hour func() Hour
@@ -335,16 +335,11 @@ type Operation struct {
 
 // AuditEntry is one line of the audit log.
 type AuditEntry struct {
-	Actor   string `json:"actor"`   // who: issuer/subject, or admin-endpoint
-	Action  string `json:"action"`  // what: service_account.create, …
-	Target  string `json:"target"`  // to what: a subject, a license id, …
-	Outcome string `json:"outcome"` // done, refused or, where it is the server's fault, failed
-}
-
-// Change is a line of the audit log that this node wrote.
-type Change struct {
-	At time.Time `json:"at"`
-	AuditEntry
+	At      time.Time `json:"at"`      // zero until it is written
+	Actor   string    `json:"actor"`   // who: issuer/subject, or admin-endpoint
+	Action  string    `json:"action"`  // what: service_account.create, …
+	Target  string    `json:"target"`  // to what: a subject, a license id, …
+	Outcome string    `json:"outcome"` // done, refused or, where it is the server's fault, failed
 }
 
 // The outcomes in the audit log.

@@ -35,7 +35,7 @@ func operating(k *keys) setting {
 		s.Operation = api.Operation{
 			Version: "v1.2.3", Issuers: []api.IssuerKeys{{Name: "a/b", Keys: k}},
 			Node:    "gw-1",
-			Changes: func() []api.Change { return nil },
+			Changes: func() []api.AuditEntry { return nil },
 			Hour: func() api.Hour {
 				return api.Hour{Series: []api.Minutes{
 					{Issuer: "a/b", Result: "expired", Counts: []int{0, 7}}, {Result: "expired", Counts: []int{5, 0}}, {Issuer: "a/b", Result: "let_in", Counts: []int{1, 1}},

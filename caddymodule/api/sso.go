@@ -157,22 +157,6 @@ func (a *API) activation(op activation.Operation) func(*call) error {
 	}
 }
 
-// seat is what operators see of an activation. Times are RFC 3339.
-type seat struct {
-	ID         string   `json:"id"`
-	Account    string   `json:"account"`
-	Product    string   `json:"product"`
-	HardwareID string   `json:"hardware_id"`
-	Subject    string   `json:"subject"`
-	Email      string   `json:"email"`
-	Hosts      []string `json:"hosts"` // null: the account's own
-	Offline    bool     `json:"offline"`
-	CreatedAt  string   `json:"created_at"`
-	CheckedAt  string   `json:"checked_at"`
-	ExpiresAt  string   `json:"expires_at"` // of its license
-	EndsAt     string   `json:"ends_at"`    // when the seat is free
-}
-
 // listActivations answers with the seats that are taken, or a page of them.
 func (a *API) listActivations(c *call) error {
 	if a.services.Seats == nil {
@@ -196,6 +180,21 @@ func (a *API) listActivations(c *call) error {
 	case err != nil:
 		return &Problem{Status: http.StatusServiceUnavailable, Message: err.Error(), RetryAfter: storageRetry}
 	}
+	type seat struct { // times are RFC 3339
+		ID         string   `json:"id"`
+		Account    string   `json:"account"`
+		Product    string   `json:"product"`
+		HardwareID string   `json:"hardware_id"`
+		Subject    string   `json:"subject"`
+		Email      string   `json:"email"`
+		Hosts      []string `json:"hosts"` // null: the account's own
+		Offline    bool     `json:"offline"`
+		CreatedAt  string   `json:"created_at"`
+		CheckedAt  string   `json:"checked_at"`
+		ExpiresAt  string   `json:"expires_at"` // of its license
+		EndsAt     string   `json:"ends_at"`    // when the seat is free
+	}
+	stamp := func(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
 	list := make([]seat, 0, len(found))
 	for _, r := range found {
 		list = append(list, seat{
@@ -206,8 +205,6 @@ func (a *API) listActivations(c *call) error {
 	writeList(c.w, slices.Values(list))
 	return nil
 }
-
-func stamp(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
 
 // deleteActivation frees a seat. The license that was handed out for it stays good
 // until its own end.

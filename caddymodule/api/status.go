@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/activation"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 	"github.com/gatehouse-proxy/gatehouse/license"
 	"github.com/gatehouse-proxy/gatehouse/license/active"
@@ -64,7 +66,7 @@ type Status struct {
 	DPoP        *ProofState       `json:"dpop"`        // null: the configuration does not speak of it
 	Refusals    map[string]int    `json:"refusals"`    // of the last hour, by reason
 	Hour        Hour              `json:"hour"`
-	Changes     []Change          `json:"changes"` // the last ones at this node, the newest first
+	Changes     []AuditEntry      `json:"changes"` // the last ones at this node, the newest first
 }
 
 // Hour is what became of requests in the last hour.
@@ -99,22 +101,12 @@ func (h Hour) refusals() map[string]int {
 // SeatState is which instances have a license in exchange for a login.
 type SeatState struct {
 	Storage registry.StorageState `json:"storage"` // ready, unread, away, emptied or diverged
-	Taken   []SeatCount           `json:"taken"`
-}
-
-// SeatCount is of one customer account and product.
-type SeatCount struct {
-	Account string `json:"account"`
-	Product string `json:"product"`
-	Taken   int    `json:"taken"`
-	Seats   int    `json:"seats"` // that there are; 0: any number
+	Taken   []activation.Count    `json:"taken"`
 }
 
 // AccountStatus counts the service accounts that this node knows.
 type AccountStatus struct {
-	Active   int `json:"active"`
-	Inactive int `json:"inactive"`
-	Expired  int `json:"expired"`
+	account.Counts
 	// Unconfirmed are for an issuer that had the name of a configured one, and let
 	// nobody in. They are counted above, too.
 	Unconfirmed int    `json:"unconfirmed"`
@@ -137,15 +129,13 @@ type RevocationStatus struct {
 // getStatus answers with license, issuers, accounts and recent refusals.
 func (a *API) getStatus(c *call) error {
 	accounts := a.services.Accounts
-	counts := accounts.Counts()
 	hour := a.services.Operation.Hour()
 	s := Status{
 		Version: a.services.Operation.Version, Node: a.services.Operation.Node, Issuers: a.issuerStatuses(),
-		Refusals: hour.refusals(), Hour: hour, Changes: append([]Change{}, a.services.Operation.Changes()...),
+		Refusals: hour.refusals(), Hour: hour, Changes: append([]AuditEntry{}, a.services.Operation.Changes()...),
 		Revocations: &RevocationStatus{},
 		Accounts: &AccountStatus{
-			Active: counts.Active, Inactive: counts.Inactive, Expired: counts.Expired,
-			Loaded: accounts.Loaded(), SyncedAt: Moment{accounts.Synced()},
+			Counts: accounts.Counts(), Loaded: accounts.Loaded(), SyncedAt: Moment{accounts.Synced()},
 			StorageAway: accounts.Unavailable(), Storage: accounts.StorageState(),
 		},
 	}

@@ -41,7 +41,7 @@ func newAPI(t *testing.T, set func(*api.Services)) (*account.Registry, *shell) {
 		LogError: func(p *api.Problem) { t.Errorf("the API failed: %v: %v", p, p.Cause) },
 	}
 	services.Operation.Hour = func() api.Hour { return api.Hour{} }
-	services.Operation.Changes = func() []api.Change { return nil }
+	services.Operation.Changes = func() []api.AuditEntry { return nil }
 	set(&services)
 	whole := api.New(services)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -83,9 +83,9 @@ func (a *Activations) release() error {
 
 // State is what operators see of the seats.
 func (a *Activations) State() api.SeatState {
-	state := api.SeatState{Storage: a.store.StorageState(), Taken: []api.SeatCount{}}
-	for _, n := range a.store.Active() {
-		state.Taken = append(state.Taken, api.SeatCount{Account: n.Account, Product: n.Product, Taken: n.Taken, Seats: a.seats[n.Account]})
+	state := api.SeatState{Storage: a.store.StorageState(), Taken: append([]activation.Count{}, a.store.Active()...)}
+	for i := range state.Taken {
+		state.Taken[i].Seats = a.seats[state.Taken[i].Account]
 	}
 	return state
 }
