@@ -15,6 +15,8 @@ const (
 	DefaultLimit = 5 * time.Second
 	// MaxCalls bounds the calls under way at once, and so those left behind.
 	MaxCalls = 16
+	// graceOfLimit: an answer may be late by so manieth a part of the limit.
+	graceOfLimit = 5
 )
 
 var (
@@ -42,9 +44,6 @@ func NewCalls(limit time.Duration) *Calls {
 	return &Calls{limit: limit, slots: make(chan struct{}, MaxCalls)}
 }
 
-// grace is for an answer that is a little late.
-func (c *Calls) grace() time.Duration { return c.limit / 5 }
-
 // Stuck counts the calls that were left behind and have not returned yet.
 func (c *Calls) Stuck() int { return int(c.late.Load()) }
 
@@ -52,7 +51,7 @@ func (c *Calls) Stuck() int { return int(c.late.Load()) }
 // ended, at the latest. Its own errors are [ErrNoAnswer], [ErrStuck] and the
 // error of ctx.
 func Do[T any](ctx context.Context, c *Calls, call func(context.Context) (T, error)) (T, error) {
-	return do(ctx, c, c.limit, c.grace(), call, nil)
+	return do(ctx, c, c.limit, c.limit/graceOfLimit, call, nil)
 }
 
 // do makes a call within a limit and grace of its own. undo, if not nil, is called

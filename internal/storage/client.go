@@ -70,9 +70,6 @@ func (c *Client) AtOnce() int {
 	return 8
 }
 
-// Stuck counts the calls that were left behind and have not returned yet.
-func (c *Client) Stuck() int { return c.calls.Stuck() + c.locks.Stuck() }
-
 // ask makes one call; doing says what for.
 func ask[T any](ctx context.Context, c *Client, doing, what string, call func(context.Context) (T, error)) (T, error) {
 	var value T
@@ -169,12 +166,22 @@ func (c *Client) List(ctx context.Context, folder string) ([]string, error) {
 		listed, err := ask(ctx, c, "listing", folder, func(ctx context.Context) ([]string, error) {
 			return c.storage.List(ctx, folder, false)
 		})
-		switch {
-		case err == nil:
-			return within(folder, listed), nil
-		case !errors.Is(err, fs.ErrNotExist):
+		if err == nil {
+			keys := make([]string, 0, len(listed))
+			for _, key := range listed {
+				if key = strings.Trim(key, "/"); path.Dir(key) == folder {
+					keys = append(keys, key)
+				}
+			}
+			slices.Sort(keys)
+			return slices.Compact(keys), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
-		case len(listed) == 0 && isAbout(err, folder):
+		}
+		// Is it the folder that is not found, or something in it?
+		atPath, named := errors.AsType[*fs.PathError](err)
+		if len(listed) == 0 && (!named || strings.HasSuffix(filepath.ToSlash(atPath.Path), folder)) {
 			return nil, nil
 		}
 		if err := Pause(ctx, Spread(listPause, 0.1)); err != nil {
@@ -182,26 +189,6 @@ func (c *Client) List(ctx context.Context, folder string) ([]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("listing %s: %w", folder, ErrMoves)
-}
-
-// isAbout reports whether it is the folder that is not found, and not something in
-// it.
-func isAbout(err error, folder string) bool {
-	var atPath *fs.PathError
-	return !errors.As(err, &atPath) || strings.HasSuffix(filepath.ToSlash(atPath.Path), folder)
-}
-
-// within are the listed keys that are right in the folder.
-func within(folder string, listed []string) []string {
-	keys := make([]string, 0, len(listed))
-	for _, key := range listed {
-		key = strings.Trim(key, "/")
-		if path.Dir(key) == folder {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys)
 }
 
 // IsLasting reports whether trying again soon is useless. An owner may know more

@@ -45,11 +45,6 @@ func (l *Leases[H]) Attach(ctx context.Context, c *Client, host H) *Lease[H] {
 func (l *Leases[H]) Newest() *Lease[H] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.newest()
-}
-
-// newest needs l.mu.
-func (l *Leases[H]) newest() *Lease[H] {
 	if len(l.all) == 0 {
 		return nil
 	}
@@ -61,10 +56,11 @@ func (l *Leases[H]) newest() *Lease[H] {
 func (l *Leases[H]) Use() *Lease[H] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lease := l.newest()
-	if lease != nil {
-		lease.using.Add(1)
+	if len(l.all) == 0 {
+		return nil
 	}
+	lease := l.all[len(l.all)-1]
+	lease.using.Add(1)
 	return lease
 }
 
@@ -111,7 +107,7 @@ func (l *Lease[H]) Detach() {
 		case <-limit.C:
 		}
 		l.cancel()
-		late, cancel := context.WithTimeout(context.Background(), l.calls.grace())
+		late, cancel := context.WithTimeout(context.Background(), l.calls.limit/graceOfLimit)
 		defer cancel()
 		l.calls.settle(late)
 		l.locks.settle(late)

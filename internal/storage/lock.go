@@ -95,19 +95,14 @@ func (c *Client) Unlock(ctx context.Context, name string) error {
 func (c *Client) UnlockSurely(ctx context.Context, name string) {
 	for try := range maxUnlocks {
 		err := c.Unlock(ctx, name)
-		if err == nil || errors.Is(err, fs.ErrNotExist) && c.answers(ctx) || try == maxUnlocks-1 ||
-			Pause(ctx, min(unlockPause<<try, maxUnlockPause)) != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+			if key := c.seen.Load(); key != nil { // does the storage still have what was read last?
+				_, err = c.Load(ctx, *key)
+			}
+		}
+		if err == nil || try == maxUnlocks-1 || Pause(ctx, min(unlockPause<<try, maxUnlockPause)) != nil {
 			return
 		}
 	}
-}
-
-// answers reports whether the storage still has what was read last, if anything.
-func (c *Client) answers(ctx context.Context) bool {
-	key := c.seen.Load()
-	if key == nil {
-		return true
-	}
-	_, err := c.Load(ctx, *key)
-	return err == nil
 }

@@ -63,26 +63,22 @@ func (m *Mailbox[E]) Deliver(newest func() (observe func(E), ok bool)) {
 	m.delivering = true
 	m.mu.Unlock()
 	for {
-		ev, observe, ok := m.next(newest)
+		m.mu.Lock()
+		var observe func(E)
+		ok := len(m.events) > 0
+		if ok {
+			observe, ok = newest()
+		}
 		if !ok {
+			m.delivering = false
+			m.mu.Unlock()
 			return
 		}
+		ev := m.events[0]
+		m.events = m.events[1:]
+		m.mu.Unlock()
 		if observe != nil {
 			observe(ev)
 		}
 	}
-}
-
-// next takes the first event, or ends the delivery.
-func (m *Mailbox[E]) next(newest func() (func(E), bool)) (ev E, observe func(E), ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.events) > 0 {
-		if observe, ok = newest(); ok {
-			ev, m.events = m.events[0], m.events[1:]
-			return ev, observe, true
-		}
-	}
-	m.delivering = false
-	return ev, nil, false
 }

@@ -106,18 +106,39 @@ func (v Value) Each(read func(name string, member Value) error) error {
 	if v.JSON.Kind() != '{' {
 		return v.mismatch("an object")
 	}
-	return v.within(func(decoder *jsontext.Decoder) error {
-		token, err := decoder.ReadToken()
+	return v.walk(read)
+}
+
+// walk hands on what an object or an array holds, with the names of members; the value
+// is known to be valid.
+func (v Value) walk(read func(name string, inner Value) error) error {
+	decoder := jsontext.NewDecoder(bytes.NewReader(v.JSON))
+	open, err := decoder.ReadToken()
+	if err != nil {
+		return malformed(err)
+	}
+	for n := 0; decoder.PeekKind() != '}' && decoder.PeekKind() != ']'; n++ {
+		var name, path string
+		if open.Kind() == '[' {
+			path = v.Path + "[" + strconv.Itoa(n) + "]"
+		} else {
+			token, err := decoder.ReadToken()
+			if err != nil {
+				return malformed(err)
+			}
+			name = token.String()
+			path = join(v.Path, name)
+		}
+		value, err := decoder.ReadValue()
 		if err != nil {
+			return malformed(err)
+		}
+		end := int(decoder.InputOffset()) // it is a part of the text that v holds
+		if err := read(name, Value{Path: path, JSON: v.JSON[end-len(value) : end : end]}); err != nil {
 			return err
 		}
-		name := token.String()
-		member, err := v.next(decoder, join(v.Path, name))
-		if err != nil {
-			return err
-		}
-		return read(name, member)
-	})
+	}
+	return nil
 }
 
 // Read reads an object by a table. Members that are not in it are refused, and
@@ -125,12 +146,19 @@ func (v Value) Each(read func(name string, member Value) error) error {
 func (v Value) Read(fields Fields, required ...string) error {
 	seen := make(map[string]bool, len(fields))
 	err := v.Each(func(name string, member Value) error {
-		read, known := fields[name]
-		if !known {
-			return v.unknown(name, fields)
+		if read, known := fields[name]; known {
+			seen[name] = true
+			return read(member)
 		}
-		seen[name] = true
-		return read(member)
+		e := &Error{Problem: Unknown, Path: v.Path, Found: name}
+		for known := range fields {
+			if strings.EqualFold(known, name) {
+				e.Spelling, e.Want = known, "it spelled "+strconv.Quote(known)
+				return e
+			}
+		}
+		e.Want = "none but " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+		return e
 	})
 	if err != nil {
 		return err
@@ -150,13 +178,12 @@ func (v Value) Elements(most int, want string) ([]Value, error) {
 		return nil, v.mismatch(want)
 	}
 	list := []Value{}
-	err := v.within(func(decoder *jsontext.Decoder) error {
+	err := v.walk(func(_ string, element Value) error {
 		if len(list) == most {
 			return &Error{Problem: TooMany, Path: v.Path, Want: strconv.Itoa(most)}
 		}
-		element, err := v.next(decoder, v.Path+"["+strconv.Itoa(len(list))+"]")
 		list = append(list, element)
-		return err
+		return nil
 	})
 	return list, err
 }
@@ -197,49 +224,8 @@ func (v Value) Integer() (int64, error) {
 	return n, nil
 }
 
-// within walks what an object or array holds; the value is known to be valid.
-func (v Value) within(next func(*jsontext.Decoder) error) error {
-	decoder := jsontext.NewDecoder(bytes.NewReader(v.JSON))
-	open, err := decoder.ReadToken()
-	if err != nil {
-		return malformed(err)
-	}
-	end := jsontext.Kind('}')
-	if open.Kind() == '[' {
-		end = ']'
-	}
-	for decoder.PeekKind() != end {
-		if err := next(decoder); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// next reads a value as a part of the text that v holds.
-func (v Value) next(decoder *jsontext.Decoder, path string) (Value, error) {
-	value, err := decoder.ReadValue()
-	if err != nil {
-		return Value{}, malformed(err)
-	}
-	end := int(decoder.InputOffset())
-	return Value{Path: path, JSON: v.JSON[end-len(value) : end : end]}, nil
-}
-
 func (v Value) mismatch(want string) error {
 	return &Error{Problem: Mismatch, Path: v.Path, Found: KindName(v.JSON.Kind()), Want: want}
-}
-
-func (v Value) unknown(name string, fields Fields) error {
-	e := &Error{Problem: Unknown, Path: v.Path, Found: name}
-	for known := range fields {
-		if strings.EqualFold(known, name) {
-			e.Spelling, e.Want = known, "it spelled "+strconv.Quote(known)
-			return e
-		}
-	}
-	e.Want = "none but " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
-	return e
 }
 
 func malformed(err error) error {
