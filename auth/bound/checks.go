@@ -69,11 +69,28 @@ var checks = []check{
 	{"proof_uri", readable, func(x *examination) *Refusal { return x.proof.checkURI(x.Bases, x.Target) }},
 	{"proof_time", readable, (*examination).checkTime},
 	{"proof_token", readable, (*examination).checkToken},
-	{"proof_id", readable, (*examination).checkID},
+	{"proof_id", readable, func(x *examination) *Refusal {
+		id, refusal := text(x.proof.claims, "jti")
+		if refusal == nil && (len(id) == 0 || len(id) > MaxIDBytes) {
+			refusal = ErrProofID
+		}
+		return refusal
+	}},
 	{"proof_key", readable, func(x *examination) *Refusal { return x.proof.readKey() }},
-	{"proof_binding", keyed, (*examination).checkBinding},
+	{"proof_binding", keyed, func(x *examination) *Refusal {
+		if !isHash(x.Bound.Thumbprint, x.proof.key.Thumbprint) {
+			return ErrProofBinding
+		}
+		return nil
+	}},
 	{"proof_nonce", readable, (*examination).checkNonce},
-	{"proof_signature", keyed, (*examination).checkSignature},
+	{"proof_signature", keyed, func(x *examination) *Refusal { // the only one that costs much
+		algorithm, _ := x.proof.header.Text("alg")
+		if !jose.Verify(string(algorithm), x.proof.key.Key, x.proof.parts.Signed, x.proof.parts.Signature) {
+			return ErrProofSignature
+		}
+		return nil
+	}},
 	{"proof_repeated", complete, (*examination).remember},
 }
 
@@ -155,17 +172,6 @@ func (x *examination) checkTime() *Refusal {
 	return nil
 }
 
-func (x *examination) checkID() *Refusal {
-	id, refusal := text(x.proof.claims, "jti")
-	if refusal != nil {
-		return refusal
-	}
-	if len(id) == 0 || len(id) > MaxIDBytes {
-		return ErrProofID
-	}
-	return nil
-}
-
 // checkToken compares ath with the token's hash. The hash gets the token as it is, and
 // only reads it.
 func (x *examination) checkToken() *Refusal {
@@ -175,13 +181,6 @@ func (x *examination) checkToken() *Refusal {
 	}
 	if !isHash(hash, sha256.Sum256(unsafe.Slice(unsafe.StringData(x.Token), len(x.Token)))) {
 		return ErrProofToken
-	}
-	return nil
-}
-
-func (x *examination) checkBinding() *Refusal {
-	if !isHash(x.Bound.Thumbprint, x.proof.key.Thumbprint) {
-		return ErrProofBinding
 	}
 	return nil
 }
@@ -202,15 +201,6 @@ func (x *examination) checkNonce() *Refusal {
 		return ErrNonce
 	}
 	x.nextNonce = next
-	return nil
-}
-
-// checkSignature is the only check that costs much.
-func (x *examination) checkSignature() *Refusal {
-	algorithm, _ := x.proof.header.Text("alg")
-	if !jose.Verify(string(algorithm), x.proof.key.Key, x.proof.parts.Signed, x.proof.parts.Signature) {
-		return ErrProofSignature
-	}
 	return nil
 }
 

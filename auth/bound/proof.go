@@ -120,27 +120,25 @@ func (p *proof) readKey() *Refusal {
 		return ErrProofPrivate
 	}
 	algorithm, _ := p.header.Text("alg")
-	if err != nil || key.Kind != jose.Kind(string(algorithm)) || !forSignatures(members, algorithm) {
+	kind := jose.Kind(string(algorithm))
+	if err != nil || key.Kind != kind {
+		return ErrProofKey
+	}
+	// The key's own use, key_ops and alg must let it sign by the algorithm (RFC 7517,
+	// section 4).
+	use, ok1 := members.Text("use")
+	own, ok2 := members.Text("alg")
+	operations, limited := members.Get("key_ops")
+	switch {
+	case !ok1 || !ok2 || use != nil && string(use) != "sig":
+		return ErrProofKey
+	case own != nil && string(own) != string(algorithm) && (kind != jose.KindEd25519 || jose.Kind(string(own)) != kind):
+		return ErrProofKey // EdDSA and Ed25519 are two names for the same (RFC 9864)
+	case limited && (operations.Kind() != '[' || !bytes.Contains(operations, []byte(`"verify"`))):
 		return ErrProofKey
 	}
 	p.key = key
 	return nil
-}
-
-// forSignatures tells whether a key's own use, key_ops and alg (RFC 7517, section
-// 4) let it sign by the algorithm.
-func forSignatures(key jose.Object, algorithm []byte) bool {
-	use, ok1 := key.Text("use")
-	own, ok2 := key.Text("alg")
-	if !ok1 || !ok2 || use != nil && string(use) != "sig" {
-		return false
-	}
-	kind := jose.Kind(string(algorithm))
-	if own != nil && string(own) != string(algorithm) && (kind != jose.KindEd25519 || jose.Kind(string(own)) != kind) {
-		return false // EdDSA and Ed25519 are two names for the same (RFC 9864)
-	}
-	operations, limited := key.Get("key_ops")
-	return !limited || operations.Kind() == '[' && bytes.Contains(operations, []byte(`"verify"`))
 }
 
 // checkURI holds htu against the addresses at which clients may reach the site.

@@ -215,15 +215,13 @@ func (n *Nonces) slot(now time.Time) *nonceSlot {
 	defer n.mu.Unlock()
 	s := &nonceSlot{number: number}
 	for _, key := range n.keys {
-		s.taken = append(s.taken, n.mac(key, number), n.mac(key, number-1))
+		for _, slot := range []int64{number, number - 1} {
+			text := append([]byte("gatehouse DPoP nonce\x00"), n.node...)
+			mac := hmac.New(sha256.New, key)
+			mac.Write(binary.BigEndian.AppendUint64(text, uint64(slot)))
+			s.taken = append(s.taken, base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:nonceBytes]))
+		}
 	}
 	n.current.Store(s)
 	return s
-}
-
-func (n *Nonces) mac(key []byte, number int64) string {
-	text := append([]byte("gatehouse DPoP nonce\x00"), n.node...)
-	mac := hmac.New(sha256.New, key)
-	mac.Write(binary.BigEndian.AppendUint64(text, uint64(number)))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:nonceBytes])
 }
