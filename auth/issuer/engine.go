@@ -98,7 +98,7 @@ type Engine struct {
 		retryAfter time.Duration // what the issuer asked for when it failed
 		failure    error         // of the last fetch; nil once one succeeded
 		restored   bool          // the set is from storage
-		ignored    []Warning
+		ignored    []string
 	}
 	// metadata is what is known of the issuer's metadata.
 	metadata struct {

@@ -40,7 +40,7 @@ type fetch struct {
 
 	// What a fetch of the key set brought, until done for its goroutine only.
 	jwks     *JWKS
-	warnings []Warning
+	warnings []string
 	maxAge   time.Duration // as Cache-Control says; negative: it says nothing
 	file     os.FileInfo
 }

@@ -24,24 +24,6 @@ type JWKS struct {
 	refresh  time.Duration     // after which a SPIFFE bundle asks to be fetched again; 0: it does not say
 }
 
-// Warning says why one key of a set is not used.
-type Warning struct {
-	// Index is the key's place in the set, from 0.
-	Index int
-	// KeyID is its `kid`, empty if it has none or it cannot be read.
-	KeyID string
-	// Reason says what is wrong with it; it quotes nothing of the key.
-	Reason string
-}
-
-// String is the warning as a sentence.
-func (w Warning) String() string {
-	if w.KeyID == "" {
-		return fmt.Sprintf("key %d of the set %s", w.Index, w.Reason)
-	}
-	return fmt.Sprintf("key %d of the set, %q, %s", w.Index, w.KeyID, w.Reason)
-}
-
 // ParseJWKS reads a key set of the issuer (RFC 7517 §5) of at most 1 MiB, and keeps the first 100
 // keys that can be used. An error means that it is no key set at all. Keys that
 // must not or cannot be used are left out one by one, each with a warning:
@@ -50,7 +32,7 @@ func (w Warning) String() string {
 // another use than signatures are left out without one. Members of a set that are not
 // needed do not matter: they may be repeated or hold bytes that are no UTF-8. Several
 // keys may share one id. A set without a usable key is not an error here.
-func (c Config) ParseJWKS(data []byte) (*JWKS, []Warning, error) {
+func (c Config) ParseJWKS(data []byte) (*JWKS, []string, error) {
 	list, refresh, err := splitJWKS(data)
 	if err != nil {
 		return nil, nil, err
@@ -64,7 +46,14 @@ func (c Config) ParseJWKS(data []byte) (*JWKS, []Warning, error) {
 	if bundle {
 		s.refresh = refresh
 	}
-	var warnings []Warning
+	var warnings []string
+	warn := func(i int, id, reason string) { // which quotes nothing of the key
+		if id == "" {
+			warnings = append(warnings, fmt.Sprintf("key %d of the set %s", i, reason))
+			return
+		}
+		warnings = append(warnings, fmt.Sprintf("key %d of the set, %q, %s", i, id, reason))
+	}
 	for i, data := range list {
 		members, err := readKey(data, bundle)
 		id := members.ID
@@ -78,12 +67,12 @@ func (c Config) ParseJWKS(data []byte) (*JWKS, []Warning, error) {
 				s.unusable[id] = err.Error()
 			}
 			if !errors.Is(err, errOtherUse) && len(warnings) < maxKeys {
-				warnings = append(warnings, Warning{Index: i, KeyID: id, Reason: err.Error()})
+				warn(i, id, err.Error())
 			}
 		case s.match(k) != nil:
 		case len(s.keys) == maxKeys:
-			left := fmt.Sprintf("and what follows it is left out: %d keys are kept", maxKeys)
-			return s, append(warnings, Warning{Index: i, KeyID: id, Reason: left}), nil
+			warn(i, id, fmt.Sprintf("and what follows it is left out: %d keys are kept", maxKeys))
+			return s, warnings, nil
 		default:
 			s.add(k)
 		}
@@ -150,7 +139,7 @@ func (s *JWKS) encode() (jsontext.Value, error) {
 
 // parseUsable parses a set that must hold at least one usable key: an empty one
 // would turn everybody away, and is more likely a fault than intended.
-func (c Config) parseUsable(data []byte) (*JWKS, []Warning, error) {
+func (c Config) parseUsable(data []byte) (*JWKS, []string, error) {
 	jwks, warnings, err := c.ParseJWKS(data)
 	switch {
 	case err != nil:

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func parse(t *testing.T, keys ...any) (*JWKS, []Warning) {
+func parse(t *testing.T, keys ...any) (*JWKS, []string) {
 	t.Helper()
 	s, warnings, err := Config{}.ParseJWKS(setOf(keys...))
 	if err != nil {
@@ -131,7 +131,7 @@ func TestParseSetIgnores(t *testing.T) {
 			if c.want == silent && len(warnings) != 0 {
 				t.Fatalf("warnings: %v", warnings)
 			}
-			if c.want != silent && (len(warnings) != 1 || warnings[0].Index != 1 || !strings.Contains(warnings[0].String(), c.want)) {
+			if c.want != silent && (len(warnings) != 1 || !strings.HasPrefix(warnings[0], "key 1 of the set") || !strings.Contains(warnings[0], c.want)) {
 				t.Fatalf("warnings: %v, want one with %q", warnings, c.want)
 			}
 		})

@@ -56,7 +56,7 @@ func TestMoreThanAHundredKeys(t *testing.T) {
 	if err != nil || len(set.All()) != maxKeys || len(set.byID["k99"]) != 1 || len(set.byID["k100"]) != 0 {
 		t.Fatalf("%d keys, %v", len(set.All()), err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0].String(), "100 keys are kept") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "100 keys are kept") {
 		t.Errorf("warnings: %v", warnings)
 	}
 	if got := set.Unusable("enc-3"); !strings.Contains(got, "another use") {

@@ -1,6 +1,9 @@
 package issuer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // EventKind says what happened. The set is closed.
 type EventKind string
@@ -121,7 +124,7 @@ func (e *Engine) Status() Status {
 	st := Status{
 		Issuer: e.cfg.Issuer, Source: e.cfg.shown(), JWKSURI: ShownURL(e.cfg.JWKSURI),
 		Keys: []KeyStatus{}, FetchedAt: e.keys.fetchedAt, NextRefresh: e.keys.next,
-		FromStorage: e.keys.restored,
+		FromStorage: e.keys.restored, Ignored: slices.Clone(e.keys.ignored),
 	}
 	if e.cfg.discovers() && e.metadata.known != nil {
 		st.JWKSURI = ShownURL(e.metadata.known.JWKSURI)
@@ -134,9 +137,6 @@ func (e *Engine) Status() Status {
 				ID: k.id, Type: k.members.Type, Algorithm: k.alg, Use: k.use, Thumbprint: k.thumb, ServesUntil: e.flaps.absent[k],
 			})
 		}
-	}
-	for _, w := range e.keys.ignored {
-		st.Ignored = append(st.Ignored, w.String())
 	}
 	switch {
 	case e.keys.failure != nil:
