@@ -28,24 +28,6 @@ const (
 	signedType = "token-introspection+jwt"
 )
 
-// statusError is an answer other than 200.
-type statusError struct {
-	place      string
-	status     int
-	retryAfter time.Duration
-}
-
-func (e *statusError) Error() string {
-	text := fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
-	switch e.status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		text += "; does the issuer know this client_id by this secret, key or certificate, and may the client ask about tokens?"
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		text += "; is this the introspection endpoint?"
-	}
-	return text
-}
-
 // knownEndpoint is the address to ask at, and how clients may authenticate there, as
 // far as that is known without waiting; empty if it is not.
 func (c *Client) knownEndpoint() (address string, methods []string) {
@@ -80,35 +62,42 @@ func (c *Client) endpoint(ctx context.Context) (address string, methods []string
 	return address, methods, nil
 }
 
-// ask sends one question and reads the answer.
-func (c *Client) ask(ctx context.Context, token string) (*Answer, error) {
+// ask sends one question and reads the answer. With an error, it says for how long the
+// issuer asks to be left alone.
+func (c *Client) ask(ctx context.Context, token string) (answer *Answer, hold time.Duration, err error) {
 	address, methods, err := c.endpoint(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	place := issuer.ShownURL(address)
 	request, err := c.request(ctx, address, methods, token)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", place, issuer.WithoutRemoteText(err))
+		return nil, 0, fmt.Errorf("asking %s: %w", place, issuer.WithoutRemoteText(err))
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, &statusError{place, response.StatusCode, issuer.RetryAfter(response, c.opts.Now())}
+	if status := response.StatusCode; status != http.StatusOK {
+		hint := ""
+		switch status {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			hint = "; does the issuer know this client_id by this secret, key or certificate, and may the client ask about tokens?"
+		case http.StatusNotFound, http.StatusMethodNotAllowed:
+			hint = "; is this the introspection endpoint?"
+		}
+		return nil, issuer.RetryAfter(response, c.opts.Now()), fmt.Errorf("%s answered with status %d, not 200%s", place, status, hint)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer of %s: %w", place, issuer.WithoutRemoteText(err))
+		return nil, 0, fmt.Errorf("reading the answer of %s: %w", place, issuer.WithoutRemoteText(err))
 	}
-	answer, err := c.read(ctx, response.Header.Get("Content-Type"), body)
-	if err != nil {
-		return nil, fmt.Errorf("the answer of %s %w", place, err)
+	if answer, err = c.read(ctx, response.Header.Get("Content-Type"), body); err != nil {
+		return nil, 0, fmt.Errorf("the answer of %s %w", place, err)
 	}
 	answer.Endpoint = place
-	return answer, nil
+	return answer, 0, nil
 }
 
 // read makes an answer of a body. Its errors go on from "the answer".

@@ -271,7 +271,7 @@ func (c *Client) pose(token string, known bool) (*Answer, error) {
 	}
 	began := c.opts.Now()
 	start := time.Now()
-	answer, err := c.ask(ctx, token)
+	answer, hold, err := c.ask(ctx, token)
 	took := time.Since(start)
 	if answer != nil {
 		answer.AskedAt, answer.Took = began, took
@@ -280,10 +280,17 @@ func (c *Client) pose(token string, known bool) (*Answer, error) {
 		c.bad.ReserveN(began, 1) // may be in debt
 	}
 	c.note(answer, err, took)
-	if err != nil {
-		return nil, c.failure(err)
+	if err == nil {
+		return answer, nil
 	}
-	return answer, nil
+	if hold = min(hold, maxHold); hold > 0 { // if the issuer asks to be left alone, it is
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if until := c.opts.Now().Add(hold); until.After(c.heldUntil) {
+			c.heldUntil = until
+		}
+	}
+	return nil, unavailable(hold, err)
 }
 
 // mayAsk is an error if the issuer is not to be asked now.
@@ -309,22 +316,6 @@ func (c *Client) limited() error {
 	c.status.Questions[Limited]++
 	c.mu.Unlock()
 	return unavailable(time.Second, errBadRate)
-}
-
-// failure is the error of a question that brought no answer. If the issuer asks to be
-// left alone, it is.
-func (c *Client) failure(err error) error {
-	answer, ok := errors.AsType[*statusError](err)
-	if !ok || answer.retryAfter <= 0 {
-		return unavailable(time.Second, err)
-	}
-	after := min(answer.retryAfter, maxHold)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if until := c.opts.Now().Add(after); until.After(c.heldUntil) {
-		c.heldUntil = until
-	}
-	return unavailable(after, err)
 }
 
 func unavailable(after time.Duration, cause error) error {
