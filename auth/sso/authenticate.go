@@ -32,20 +32,31 @@ type Request struct {
 	Authenticate func(ctx context.Context) *Refusal
 }
 
-// admit decides who is asking, and tells whether they are over their rate limit.
-func (s *Service) admit(ctx context.Context, r Request) (who *credential, limited bool, refusal *Refusal) {
+// Caller is somebody who may ask.
+type Caller struct {
+	who     *credential
+	limited bool // they are over their rate limit
+}
+
+// Admit decides who is asking; nil with a refusal.
+func (s *Service) Admit(ctx context.Context, r Request) (*Caller, *Refusal) {
 	fields := r.Header.Values("Authorization")
+	c := &Caller{who: &credential{}}
+	var refusal *Refusal
 	switch {
 	case strings.Join(fields, "") == "":
-		return &credential{}, false, s.admitUnnamed(ctx, r)
+		refusal = s.admitUnnamed(ctx, r)
 	case len(fields) == 1 && hasBearerScheme(fields[0]):
-		return &credential{}, false, authenticate(ctx, r)
+		refusal = authenticate(ctx, r)
+	default:
+		if c.who, refusal = s.admitSigned(fields, r.Header.Values("Date")); refusal == nil {
+			c.limited = c.who.limiter != nil && !c.who.limiter.AllowN(s.now(), 1)
+		}
 	}
-	who, refusal = s.admitSigned(fields, r.Header.Values("Date"))
 	if refusal != nil {
-		return nil, false, refusal
+		return nil, refusal
 	}
-	return who, who.limiter != nil && !who.limiter.AllowN(s.now(), 1), nil
+	return c, nil
 }
 
 // admitUnnamed decides about a caller without an Authorization header.
@@ -215,21 +226,6 @@ func isQuoted(s string) bool {
 
 // isVisible tells whether s may stand between quotes, has no blank and is not empty.
 func isVisible(s string) bool { return s != "" && isQuoted(s) && !strings.Contains(s, " ") }
-
-// Caller is somebody who may ask.
-type Caller struct {
-	who     *credential
-	limited bool
-}
-
-// Admit decides who is asking, as [Service.Answer] does.
-func (s *Service) Admit(ctx context.Context, r Request) (*Caller, *Refusal) {
-	who, limited, refusal := s.admit(ctx, r)
-	if refusal != nil {
-		return nil, refusal
-	}
-	return &Caller{who, limited}, nil
-}
 
 // Check decides whether a caller may ask about a product of an account. An account
 // that the caller may not see is as none.

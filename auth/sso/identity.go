@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/oauth2"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -67,27 +66,8 @@ type Identity struct {
 
 // HasOne tells whether a claim is one of the values, or a list that has one.
 func (i *Identity) HasOne(claim string, values []string) bool {
-	member, found := i.claims.Get(claim)
-	if !found {
-		return false
-	}
-	return slices.ContainsFunc(textsOf(member), func(has string) bool { return slices.Contains(values, has) })
-}
-
-// textsOf are the texts of a claim that is one, or a list of them.
-func textsOf(v jsontext.Value) (texts []string) {
-	switch v.Kind() {
-	case '"':
-		texts = make([]string, 1)
-		if json.Unmarshal(v, &texts[0]) != nil {
-			return nil
-		}
-	case '[':
-		if json.Unmarshal(v, &texts) != nil {
-			return nil
-		}
-	}
-	return texts
+	list, ok := i.claims.List(claim)
+	return ok && slices.ContainsFunc(list, func(has string) bool { return slices.Contains(values, has) })
 }
 
 // Identify tells who logged in. The ID token must be signed by the account's issuer,
@@ -228,9 +208,8 @@ const (
 
 // checkAudience wants the token to be for the account's client.
 func (a *account) checkAudience(claims jose.Object) *Refusal {
-	member, _ := claims.Get("aud")
-	audience := textsOf(member)
-	if !slices.Contains(audience, a.clientID) {
+	audience, ok := claims.List("aud")
+	if !ok || !slices.Contains(audience, a.clientID) {
 		return badToken("is for another client than the customer account's")
 	}
 	_, named := claims.Get("azp")

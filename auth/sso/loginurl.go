@@ -147,12 +147,12 @@ const (
 // is a refusal. It waits for the provider's metadata, 5 seconds at most, only
 // if none was ever known.
 func (s *Service) Answer(ctx context.Context, r Request) Response {
-	who, limited, refusal := s.admit(ctx, r)
+	caller, refusal := s.Admit(ctx, r)
 	if refusal != nil {
 		return Refused(refusal)
 	}
 	var answer Response
-	wanted, refusal := s.accept(r.RawQuery, who, limited)
+	wanted, refusal := s.accept(r.RawQuery, caller)
 	if refusal == nil {
 		address, err := wanted.address(ctx, s)
 		if err == nil {
@@ -173,12 +173,12 @@ func (s *Service) Answer(ctx context.Context, r Request) Response {
 
 // accept checks what is asked for. The order of the checks is that of the codes,
 // so the account is looked at before it is known whether the product exists.
-func (s *Service) accept(rawQuery string, who *credential, limited bool) (login, *Refusal) {
+func (s *Service) accept(rawQuery string, c *Caller) (login, *Refusal) {
 	l, refusal := parseQuery(rawQuery)
 	if refusal != nil {
 		return login{}, refusal
 	}
-	if allows(who.accounts, l.code) { // else it is as if there were none
+	if allows(c.who.accounts, l.code) { // else it is as if there were none
 		l.account = s.accounts[l.code]
 	}
 	if refusal := l.complete(); refusal != nil {
@@ -187,11 +187,11 @@ func (s *Service) accept(rawQuery string, who *credential, limited bool) (login,
 	switch {
 	case !slices.Contains(s.products, l.product):
 		return l, errProduct
-	case !allows(who.products, l.product):
+	case !allows(c.who.products, l.product):
 		return l, errKeyProduct
 	case l.account == nil || !allows(l.account.products, l.product):
 		return l, errAccount
-	case limited:
+	case c.limited:
 		return l, errLimited
 	}
 	return l, nil
