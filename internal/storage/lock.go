@@ -52,7 +52,15 @@ func (c *Client) Lock(ctx context.Context, name string) error {
 	if c.storage == nil {
 		return fmt.Errorf("taking the lock %s: %w", name, ErrNoStorage)
 	}
-	_, err := do(ctx, c.locks, c.patience(), lockGrace, func(ctx context.Context) (struct{}, error) {
+	trip := time.Duration(c.calls.trip.Load())
+	patience := max(lockPatience, min(lockTrips*trip, maxPatience/6)) // the trip may have been a longer one, once
+	if c.asked.Add(1)%4 == 0 {
+		patience = max(patience, longPatience)
+	}
+	for range c.locks.Stuck() {
+		patience = min(2*patience, maxPatience)
+	}
+	_, err := do(ctx, c.locks, patience, lockGrace, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.storage.Lock(ctx, name)
 	}, func() { c.UnlockSurely(context.WithoutCancel(ctx), name) })
 	if err == nil {
@@ -62,19 +70,6 @@ func (c *Client) Lock(ctx context.Context, name string) error {
 		err = ErrLockSlow
 	}
 	return fmt.Errorf("taking the lock %s: %w", name, err)
-}
-
-// patience is how long the next call of Lock may wait.
-func (c *Client) patience() time.Duration {
-	trip := time.Duration(c.calls.trip.Load())
-	p := max(lockPatience, min(lockTrips*trip, maxPatience/6)) // the trip may have been a longer one, once
-	if c.asked.Add(1)%4 == 0 {
-		p = max(p, longPatience)
-	}
-	for range c.locks.Stuck() {
-		p = min(2*p, maxPatience)
-	}
-	return p
 }
 
 // Unlock gives the lock back, even if ctx has ended. If it fails, the storage may
