@@ -77,9 +77,9 @@ func (e *Error) Is(target error) bool {
 // to blame, if one is, and the detail for operators.
 var words = map[Reason]struct{ field, format string }{
 	ReasonMissing:     {"", "there is no license: %s"},
-	ReasonUnknownKey:  {"key_id", "%s is none of the %d trusted keys; trust that key, or have the license signed by a trusted one"},
-	ReasonRevokedKey:  {"key_id", "%s has been revoked; have the license signed again by another key"},
-	ReasonRetiredKey:  {"key_id", "%s is good for licenses issued before %s only, and this one was issued on %s"},
+	ReasonUnknownKey:  {"key_id", "%s is none of the %d trusted keys; trust that key, or have the %s signed by a trusted one"},
+	ReasonRevokedKey:  {"key_id", "%s has been revoked; have the %s signed again by another key"},
+	ReasonRetiredKey:  {"key_id", "%s is good for %ss issued before %s only, and this one was issued on %s"},
 	ReasonSignature:   {"signature", "is not the key's signature of this %s; it was changed after it was signed, or signed by another key"},
 	ReasonRevokedID:   {"payload.id", "%s has been revoked; ask for a new license"},
 	ReasonInstance:    {"payload.instance", "the license is for another instance than this one, whose fingerprint begins %.12s"},

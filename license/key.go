@@ -206,19 +206,20 @@ func NewKeySet(keys ...TrustedKey) (*KeySet, error) {
 	return s, nil
 }
 
-// find returns the key that may verify a license with this id and time of issue.
-func (s *KeySet) find(id string, issuedAt int64) (crypto.PublicKey, error) {
+// find returns the key that may verify what has this id of a key and time of issue:
+// a license, list or response.
+func (s *KeySet) find(what, id string, issuedAt int64) (crypto.PublicKey, error) {
 	if s == nil {
 		s = &KeySet{}
 	}
 	k, ok := s.keys[id]
 	switch {
 	case !ok:
-		return nil, refusedFor(ReasonUnknownKey, id, len(s.keys))
+		return nil, refusedFor(ReasonUnknownKey, id, len(s.keys), what)
 	case k.Revoked:
-		return nil, refusedFor(ReasonRevokedKey, id)
+		return nil, refusedFor(ReasonRevokedKey, id, what)
 	case !k.NotAfterIssue.IsZero() && issuedAt >= k.NotAfterIssue.Unix():
-		return nil, refusedFor(ReasonRetiredKey, id, stamp(k.NotAfterIssue.Unix()), stamp(issuedAt))
+		return nil, refusedFor(ReasonRetiredKey, id, what, stamp(k.NotAfterIssue.Unix()), stamp(issuedAt))
 	}
 	return k.Key, nil
 }

@@ -126,7 +126,7 @@ func TestKeySet(t *testing.T) {
 		t.Errorf("a key given twice: %v", err)
 	}
 	var none *KeySet
-	if _, err := none.find(goodKeyID, 0); err == nil {
+	if _, err := none.find("license", goodKeyID, 0); err == nil {
 		t.Error("a nil set trusts a key")
 	}
 	until := time.Unix(issued, 0)
@@ -143,7 +143,7 @@ func TestKeySet(t *testing.T) {
 		"both":             {TrustedKey{Key: key, NotAfterIssue: until, Revoked: true}, issued + 1, ReasonRevokedKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found, err := newKeySet(t, c.key).find(goodKeyID, c.issuedAt)
+			found, err := newKeySet(t, c.key).find("license", goodKeyID, c.issuedAt)
 			if c.reason == "" {
 				if err != nil || found == nil {
 					t.Errorf("%v, %v", found, err)

@@ -224,7 +224,7 @@ func (s *KeySet) OpenOfflineResponse(data []byte, requestID string) (*OfflineRes
 	if err != nil {
 		return nil, badForm("response.date", "is %s; want a time as in RFC 3339", quote(r.Date))
 	}
-	key, err := s.find(keyID, date.Unix())
+	key, err := s.find("response", keyID, date.Unix())
 	if err != nil {
 		return nil, err
 	}

@@ -161,7 +161,7 @@ func (s *KeySet) VerifyRevocations(l *RevocationList) error {
 	if err != nil {
 		return err
 	}
-	key, err := s.find(l.KeyID, l.Payload.IssuedAt)
+	key, err := s.find("list", l.KeyID, l.Payload.IssuedAt)
 	if err != nil {
 		return err
 	}

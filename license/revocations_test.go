@@ -118,6 +118,8 @@ func TestRevocationsRefused(t *testing.T) {
 			t.Errorf("%s: %v, want that it is older", name, err)
 		case c.reason != "" && (!errors.As(err, &e) || e.Reason != c.reason):
 			t.Errorf("%s: %v, want the reason %s", name, err, c.reason)
+		case (c.reason == ReasonUnknownKey || c.reason == ReasonRevokedKey) && !strings.Contains(e.Detail, "have the list signed"):
+			t.Errorf("%s: %v, want that the list is to be signed", name, err)
 		}
 		if !known.Has(licenseID) || known.Has(otherID) {
 			t.Fatalf("%s: the known list is another one", name)

@@ -119,7 +119,7 @@ func (v *Verifier) check(l *License, hosts *host.Matcher) error {
 	if hosts == nil {
 		return badForm("payload.allowed_hosts", "holds no usable host pattern; want names, *.name, IP addresses or *")
 	}
-	key, err := v.config.Keys.find(l.KeyID, l.Payload.IssuedAt)
+	key, err := v.config.Keys.find("license", l.KeyID, l.Payload.IssuedAt)
 	if err != nil {
 		return err
 	}

@@ -266,7 +266,7 @@ func TestRevocations(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other.key")
 	s.must("keygen", "--out", other)
 	for words, args := range map[string][]string{
-		"none of the 1 trusted keys":  {"--key", other, "--previous", one},
+		"with --trusted-key":          {"--key", other, "--previous", one},
 		"is no list":                  {"--key", key, "--previous", key + ".pub"},
 		"is not on the list":          {"--key", key, "--restore", first},
 		"want a lower-case UUID":      {"--key", key, "--revoke", "all"},

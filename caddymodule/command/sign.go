@@ -379,7 +379,9 @@ func (p *program) previousRevocations(cmd *cobra.Command, r *revoking, signer *l
 	if err != nil {
 		return nil, err
 	}
-	if err := set.VerifyRevocations(before); err != nil {
+	if err := set.VerifyRevocations(before); errors.Is(err, &license.Error{Reason: license.ReasonUnknownKey}) {
+		return nil, fmt.Errorf("%s was signed by another key, %s: name its public key with --trusted-key", inputName(r.previous), before.KeyID)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s: %s", inputName(r.previous), plain(err.Error()))
 	}
 	return before, nil
