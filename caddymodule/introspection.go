@@ -247,10 +247,10 @@ func observeIntrospection(logger *zap.Logger) func(error) {
 
 var (
 	introspectionsTotal = metrics.Counter("introspections_total",
-		"Questions to an issuer about tokens: active, inactive, failed where there was no answer, or limited where none was asked because too many before brought no good answer.",
+		"Introspection requests to an issuer: active, inactive, failed where there was no answer, or limited where none was sent because too many before found no active token.",
 		"issuer", "result")
 	introspectionSeconds = metrics.Histogram("introspection_duration_seconds",
-		"Time that an issuer took to answer a question about a token, or to fail to.",
+		"Time that an issuer took to answer an introspection request, or to fail to.",
 		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, "issuer")
 )
 

@@ -26,7 +26,7 @@ var (
 		"Requests with a token, or refused for want of one, by the configured issuer that the token claims and what became of it: let_in or the reason of the refusal.",
 		"issuer", "result")
 	tokenVerifySeconds = metrics.Histogram("token_verify_duration_seconds",
-		"Time to verify a good token that was not remembered, with any wait for the issuer's keys and for its answer.",
+		"Time to verify a valid token that was not remembered, with any wait for the issuer's keys and for its answer.",
 		[]float64{.000025, .00005, .0001, .00025, .0005, .001, .0025, .01, .05, .25, 1, 5}, "issuer")
 	tokenCacheTotal = metrics.Counter("token_cache_total",
 		"Tokens looked up in the cache of those verified before: hit or miss.", "result")

@@ -31,7 +31,7 @@ type UnavailableError struct {
 
 // Error describes the cause.
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("the issuer's keys cannot be had now: %v", e.Err)
+	return fmt.Sprintf("the issuer's keys cannot be fetched now: %v", e.Err)
 }
 
 // Unwrap returns the cause.

@@ -16,7 +16,7 @@ import (
 
 // ErrNoMetadata: the configuration leaves no way to the issuer's metadata,
 // because it has jwks_file (no network) or an issuer that is no URL.
-var ErrNoMetadata = errors.New("the issuer's metadata cannot be had")
+var ErrNoMetadata = errors.New("the issuer's metadata cannot be fetched")
 
 // Metadata returns the issuer's metadata: at once if it is known, and it is then
 // renewed in the background if it is older than the refresh interval; else what

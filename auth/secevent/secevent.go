@@ -175,9 +175,9 @@ func refuse(code Code, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Description: fmt.Sprintf(format, args...), Kind: Unread}
 }
 
-// ErrKeys: the issuer's keys cannot be had now, so that nobody can say whose the
+// ErrKeys: the issuer's keys cannot be fetched now, so that nobody can say whose the
 // event is. It is worth sending again.
-var ErrKeys = errors.New("the issuer's keys cannot be had now")
+var ErrKeys = errors.New("the issuer's keys cannot be fetched now")
 
 // maxAhead is how far a revocation may lie ahead.
 const maxAhead = time.Minute

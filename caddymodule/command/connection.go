@@ -338,7 +338,7 @@ func (s *server) hint(resp *http.Response, ours bool) string {
 	case s.token.text == "":
 		return "No token was sent: give one with --token-file FILE or in " + tokenVariable
 	case status == http.StatusUnauthorized:
-		return fmt.Sprintf("The %v is not accepted: give a good one with --token-file FILE or in %s", s.token, tokenVariable)
+		return fmt.Sprintf("The %v is not accepted: give a valid one with --token-file FILE or in %s", s.token, tokenVariable)
 	}
 	return fmt.Sprintf("The %v may not do this: give one of the group that may with --token-file FILE or in %s", s.token, tokenVariable)
 }

@@ -273,7 +273,7 @@ func (s *server) edited(text []byte, changed map[string]any) ([]byte, error) {
 func (p *program) accountEnable(c *connection) *cobra.Command {
 	cmd := p.accountSwitch(c, "enable", account.StatusActive)
 	cmd.Short = "Lets a machine in again"
-	cmd.Long = "\nMakes the service account with that subject or id active: its tokens are good again.\n"
+	cmd.Long = "\nMakes the service account with that subject or id active: its tokens are accepted again.\n"
 	return cmd
 }
 

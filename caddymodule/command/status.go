@@ -29,7 +29,7 @@ func (p *program) status() *cobra.Command {
 		Short: "Shows license, issuers and accounts of a running server",
 		Long: `
 Shows the state of a running server on one screen: its license, whether its build is
-sealed, its issuers, their keys and how they answer questions about tokens, its service
+sealed, its issuers, their keys and how they answer introspection requests, its service
 accounts and when storage last confirmed them, and how many requests were refused
 lately, by reason.
 

@@ -51,7 +51,7 @@ about the host, and "is_valid" is both.
 	}
 	cmd.Flags().StringArrayVar(&keys, "trusted-key", nil, "PEM file of public keys to trust; repeatable (required)")
 	cmd.Flags().StringVar(&host, "host", "", "Host that the license must cover, with or without a port")
-	cmd.Flags().StringVar(&instance, "instance", "", "Fingerprint of the deployment that the license is to be good for")
+	cmd.Flags().StringVar(&instance, "instance", "", "Fingerprint of the deployment that the license must be valid for")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	require(cmd, "trusted-key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

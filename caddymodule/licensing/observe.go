@@ -59,7 +59,7 @@ func (l *eventLog) observe(e active.Event) {
 	case active.RevocationsChanged:
 		l.logger.Info("another list of revoked licenses counts", zap.String("list", e.Words))
 	case active.RevocationsRejected:
-		l.logger.Warn("the list of revoked licenses cannot be had, or is not to be believed; the one that is known counts on", zap.Error(e.Err))
+		l.logger.Warn("the list of revoked licenses cannot be fetched, or is not accepted; the last one stays in force", zap.Error(e.Err))
 	case active.RevocationsMended:
 		l.logger.Info("the list of revoked licenses can be had again")
 	case active.RevocationsLate:

@@ -120,7 +120,7 @@ func (s *Stage) machineSteps() []Step {
 	}
 	return []Step{
 		{
-			"unregistered", "401: a good token, kept in $MACHINE, of a machine that nobody has registered",
+			"unregistered", "401: a valid token, kept in $MACHINE, of a machine that nobody has registered",
 			`MACHINE=$(token -u ` + clientNew + `:` + s.secret + `); ` + s.curl("-i", machine, "/hello"),
 		},
 		{
@@ -131,7 +131,7 @@ func (s *Stage) machineSteps() []Step {
 		{"userinfo", "200: the machine asks who it is", s.curl("-i", machine, "/api/userinfo")},
 		{"registered", "200: it is let in, and the upstream sees the group that it was put into", s.curl("-i", machine, "/hello")},
 		{"switch off", "200: the administrator switches it off", s.curl("-i", "-X PUT", admin, jsonType, account(`,"status":"inactive"`), "/api/serviceaccounts/"+clientNew)},
-		{"switched off", "401: the very next request is refused, though the token is still good", s.curl("-i", machine, "/hello?again")},
+		{"switched off", "401: the very next request is refused, though the token has not expired", s.curl("-i", machine, "/hello?again")},
 	}
 }
 
@@ -244,7 +244,7 @@ func (s *Stage) loginSteps() []Step {
 		{"logged in", "200: the access token opens the gate, and the upstream sees a user", s.curl("-i", withToken("access_token"), "/hello")},
 		{"id token", "401: the ID token is for the application, not for the gate", s.curl("-i", withToken("id_token"), "/hello")},
 		{
-			"revoke", "201, then 401: an administrator revokes what this person has, and the very next request is refused, though the token is still good",
+			"revoke", "201, then 401: an administrator revokes what this person has, and the very next request is refused, though the token has not expired",
 			s.curl("-i", `-H "Authorization: Bearer $(token -u `+clientAdmin+":"+s.secret+`)"`, `-H "Content-Type: application/json"`,
 				fmt.Sprintf(`-d '{"subject":"%s","reason":"a lost laptop"}'`, guest), "/api/revocations") + "; " +
 				s.curl("-i", withToken("access_token"), "/hello?again"),

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	errGone   = errors.New("the revision record cannot be had, though it could: storage is down, or lost it")
+	errGone   = errors.New("the revision record can no longer be read: storage is down, or lost it")
 	errOrphan = errors.New("storage holds records, but no revision record of them can be read")
 	errOlder  = errors.New("storage shows an older revision")
 )

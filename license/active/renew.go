@@ -118,7 +118,7 @@ func (k *Keeper) renew(ctx context.Context, held held) (fault error, aside bool)
 	defer cancel()
 	instance, err := k.MakeInstance(ctx)
 	if err != nil {
-		return fmt.Errorf("the instance cannot be had: %w", err), false
+		return fmt.Errorf("the key of this deployment cannot be read: %w", err), false
 	}
 	data, err := k.askVendor(ctx, held.validity.License(), instance)
 	if err != nil {

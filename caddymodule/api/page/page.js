@@ -158,7 +158,7 @@
 			found.push({ level: refuses ? "bad" : "warn", what: "More " + name.replaceAll("_", " ") + " than the license is for: " + share.used.toLocaleString("en") + " of " + share.limit.toLocaleString("en"), so: refuses ? "New ones are refused; whoever was in stays in." : "Nothing is refused for it.", out: ["Ask the vendor for a larger license. See ", at] });
 		}
 		const list = license.revocation_list, renewal = license.renewal;
-		if (list && (list.late || list.error)) found.push({ level: "warn", what: list.late ? "The list of revoked licenses is late" : "The list of revoked licenses cannot be had", so: "The last one counts on. " + list.error, out: ["See ", at] });
+		if (list && (list.late || list.error)) found.push({ level: "warn", what: list.late ? "The list of revoked licenses is late" : "The list of revoked licenses cannot be fetched", so: "The last one counts on. " + list.error, out: ["See ", at] });
 		if (renewal && renewal.error) found.push({ level: "warn", what: "The license is not renewed", so: "The one in force stays until its end. " + renewal.error, out: ["Ask the vendor. See ", at] });
 		if (license.clock_suspect) found.push({ level: "bad", what: "The clock is wrong", so: "It is more than a day behind a time that was seen before. Licenses and tokens are judged by it.", out: ["Set the clock of this machine."] });
 		return found;
@@ -172,7 +172,7 @@
 		} else if (!issuer.healthy || issuer.restored) {
 			found.push({ level: "warn", what: "The keys of " + issuer.name + " are those that were kept", so: "They have not been fetched since this server started. A key that was withdrawn may still be among them.", out: ["See ", at], act: fetchNow });
 		}
-		if (issuer.introspection?.last_error) found.push({ level: "bad", what: issuer.name + " does not answer questions about tokens", so: "Callers whose token it was not asked about lately get 503. " + issuer.introspection.last_error, out: ["Check network, client_id and its secret. See ", at] });
+		if (issuer.introspection?.last_error) found.push({ level: "bad", what: issuer.name + " does not answer introspection requests", so: "Callers whose token it was not asked about lately get 503. " + issuer.introspection.last_error, out: ["Check network, client_id and its secret. See ", at] });
 		if (issuer.events?.poll_failure) found.push({ level: "warn", what: "Events of " + issuer.name + " cannot be fetched", so: "Who is logged out or disabled there is still let in here. " + issuer.events.poll_failure, out: ["See ", goTo(issuer.name, "issuers-title")] });
 		if (issuer.ignored.length) found.push({ level: "warn", what: number(issuer.ignored.length, "key") + " of " + issuer.name + " cannot be used", so: "Tokens with such a signature are refused.", out: ["The reasons: ", at] });
 		if (issuer.unclear_callers && !issuer.kinds_told) found.push({ level: "warn", what: "People and machines of " + issuer.name + " cannot be told apart", so: "It is so of " + number(issuer.unclear_callers, "token") + ".", out: ["Name the preset of the issuer, or write kind."] });
@@ -369,7 +369,7 @@
 		element("list").replaceChildren(...found.slice(0, shownAccounts).map(accountRow));
 		element("list").hidden = !found.length;
 		set(element("found"), found.length > shownAccounts ? "The first " + shownAccounts + " are shown; there are more." : number(found.length, "account") + " found.");
-	}, message => set(element("found"), "The accounts cannot be had: " + message));
+	}, message => set(element("found"), "The accounts cannot be read: " + message));
 
 	// Revocations
 
@@ -403,7 +403,7 @@
 		element("revoked").replaceChildren(...found.slice(0, shownAccounts).map(revocationRow));
 		element("revoked").hidden = !found.length;
 		set(element("revoked-found"), found.length > shownAccounts ? "The first " + shownAccounts + " are shown; there are more." : number(found.length, "revocation") + " found.");
-	}, message => set(element("revoked-found"), "The revocations cannot be had: " + message));
+	}, message => set(element("revoked-found"), "The revocations cannot be read: " + message));
 
 	// Tokens
 
@@ -580,8 +580,8 @@
 		} catch (fault) {
 			if (mine !== asked) return;
 			if ([400, 401, 403].includes(fault.status)) return ask(fault.message);
-			if (element("board").hidden) return ask("The status cannot be had: " + fault.message);
-			lost = "The status cannot be had: " + fault.message;
+			if (element("board").hidden) return ask("The status cannot be read: " + fault.message);
+			lost = "The status cannot be read: " + fault.message;
 			set(element("when"), "not refreshed since " + stamp(status.at));
 			showVerdict();
 		}
