@@ -15,8 +15,8 @@ const (
 	DefaultLimit = 5 * time.Second
 	// MaxCalls bounds the calls under way at once, and so those left behind.
 	MaxCalls = 16
-	// graceOfLimit: an answer may be late by so manieth a part of the limit.
-	graceOfLimit = 5
+	// graceDivisor: an answer may come late by the limit divided by this.
+	graceDivisor = 5
 )
 
 var (
@@ -51,7 +51,7 @@ func (c *Calls) Stuck() int { return int(c.late.Load()) }
 // ended, at the latest. Its own errors are [ErrNoAnswer], [ErrStuck] and the
 // error of ctx.
 func Do[T any](ctx context.Context, c *Calls, call func(context.Context) (T, error)) (T, error) {
-	return do(ctx, c, c.limit, c.limit/graceOfLimit, call, nil)
+	return do(ctx, c, c.limit, c.limit/graceDivisor, call, nil)
 }
 
 // do makes a call within a limit and grace of its own. undo, if not nil, is called

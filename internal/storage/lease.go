@@ -107,7 +107,7 @@ func (l *Lease[H]) Detach() {
 		case <-limit.C:
 		}
 		l.cancel()
-		late, cancel := context.WithTimeout(context.Background(), l.calls.limit/graceOfLimit)
+		late, cancel := context.WithTimeout(context.Background(), l.calls.limit/graceDivisor)
 		defer cancel()
 		l.calls.settle(late)
 		l.locks.settle(late)
