@@ -212,7 +212,7 @@ func TestEachProofIsChecked(t *testing.T) {
 func TestSenderNonces(t *testing.T) {
 	g := newGate(t)
 	me := newHolder(t)
-	nonces, err := bound.NewNonces("node", []byte("a key of the nonces of a test"))
+	nonces, err := bound.NewNonces([]byte("a key of the nonces of a test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func takeSenders(config *DPoP) (*senders, error) {
 	s.memory, err = proofMemories.Take(proofMemoryKey, func() (*proofMemory, error) {
 		key := make([]byte, 32)
 		rand.Read(key)
-		nonces, err := bound.NewNonces("", key) // the key is this node's alone, so it needs no name
+		nonces, err := bound.NewNonces(key)
 		return &proofMemory{bound.NewReplays(s.limit, proofMemorySpan), nonces}, err
 	})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,21 +140,18 @@ func (r *Replays) sweep(s *replayShard, now int64) {
 }
 
 // Nonces makes and knows the nonces that a node asks proofs for (RFC 9449, section
-// 9). A nonce is a MAC over the time and the node's name: nothing is kept of those
-// that were given out, and a proof that was used here is no proof anywhere else. A
-// nonce is taken for two to four minutes. It is safe for concurrent use.
+// 9). A nonce is a MAC over the time: nothing is kept of those that were given out, and
+// a proof that was used here is no proof anywhere else. A nonce is taken for two to
+// four minutes. It is safe for concurrent use.
 type Nonces struct {
-	node string
-
-	mu      sync.Mutex // of the keys
-	keys    [][]byte
+	key     []byte
 	current atomic.Pointer[nonceSlot]
 }
 
 // nonceSlot is what is taken in one slot of time.
 type nonceSlot struct {
 	number int64
-	taken  []string // the first is the one to give out
+	taken  [2]string // of this slot, which is the one to give out, and of the one before
 }
 
 const (
@@ -164,28 +160,13 @@ const (
 	nonceBytes       = 18 // of the MAC; no padding in base64
 )
 
-// NewNonces makes the nonces of a node. The name must not be another node's, nor
-// that of an earlier run of this one, which remembered other proofs. Of the keys, the
-// first makes nonces; those of the others are taken, too.
-func NewNonces(node string, keys ...[]byte) (*Nonces, error) {
-	n := &Nonces{node: node}
-	if err := n.Rotate(keys...); err != nil {
-		return nil, err
+// NewNonces makes the nonces of a node. The key must not be another node's, nor that
+// of an earlier run of this one, which remembered other proofs.
+func NewNonces(key []byte) (*Nonces, error) {
+	if len(key) < minNonceKey {
+		return nil, errors.New("nonces need a key of at least 16 bytes")
 	}
-	return n, nil
-}
-
-// Rotate changes the keys. To leave no client without a good nonce, the key that
-// made them stays among the others for a while.
-func (n *Nonces) Rotate(keys ...[]byte) error {
-	if len(keys) == 0 || slices.ContainsFunc(keys, func(key []byte) bool { return len(key) < minNonceKey }) {
-		return errors.New("nonces need a key of at least 16 bytes")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.keys = keys
-	n.current.Store(nil)
-	return nil
+	return &Nonces{key: key}, nil
 }
 
 // Make gives the nonce to send in a DPoP-Nonce header.
@@ -211,17 +192,12 @@ func (n *Nonces) slot(now time.Time) *nonceSlot {
 	if s := n.current.Load(); s != nil && s.number == number {
 		return s
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	s := &nonceSlot{number: number}
-	for _, key := range n.keys {
-		for _, slot := range []int64{number, number - 1} {
-			text := append([]byte("gatehouse DPoP nonce\x00"), n.node...)
-			mac := hmac.New(sha256.New, key)
-			mac.Write(binary.BigEndian.AppendUint64(text, uint64(slot)))
-			s.taken = append(s.taken, base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:nonceBytes]))
-		}
+	for i := range s.taken {
+		mac := hmac.New(sha256.New, n.key)
+		mac.Write(binary.BigEndian.AppendUint64([]byte("gatehouse DPoP nonce\x00"), uint64(number-int64(i))))
+		s.taken[i] = base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:nonceBytes])
 	}
-	n.current.Store(s)
+	n.current.Store(s) // whoever comes at the same time stores the same
 	return s
 }

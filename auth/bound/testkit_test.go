@@ -174,7 +174,7 @@ func withNonces(t testing.TB, node string) func(*Config) {
 
 func nonces(t testing.TB, node string) *Nonces {
 	t.Helper()
-	n, err := NewNonces(node, make([]byte, 32))
+	n, err := NewNonces(fmt.Appendf(nil, "the key of the nonces of node %s", node))
 	if err != nil {
 		t.Fatal(err)
 	}

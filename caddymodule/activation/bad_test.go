@@ -67,6 +67,7 @@ func TestBadActivations(t *testing.T) {
 		"issued to another":            {token(with(map[string]any{"azp": "another"})), sso.CodeInvalidIDToken},
 		"azp is no text":               {token(with(map[string]any{"azp": 1})), sso.CodeInvalidIDToken},
 		"several audiences, no azp":    {token(with(map[string]any{"aud": []string{testClient, "another"}})), sso.CodeInvalidIDToken},
+		"audience is no list of texts": {token(with(map[string]any{"aud": []any{testClient, nil}, "azp": testClient})), sso.CodeInvalidIDToken},
 		"login for another account":    {token(with(map[string]any{"nonce": n.nonce("app", "second")})), sso.CodeInvalidIDToken},
 		"login for another product":    {token(with(map[string]any{"nonce": n.nonce("other", "acme")})), sso.CodeInvalidIDToken},
 		"expired":                      {token(with(map[string]any{"exp": now.Add(-2 * time.Minute).Unix()})), sso.CodeInvalidIDToken},

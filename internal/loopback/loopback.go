@@ -21,11 +21,8 @@ func Host(host string) bool {
 		host = strings.TrimSuffix(inner, "]")
 	}
 	address, err := netip.ParseAddr(host)
-	return err == nil && address.Zone() == "" && Addr(address)
+	return err == nil && address.Zone() == "" && address.Unmap().IsLoopback()
 }
-
-// Addr reports whether an address is loopback.
-func Addr(address netip.Addr) bool { return address.Unmap().IsLoopback() }
 
 // Net reports whether an address of a connection is loopback. A unix socket is
 // not: it has no address of its own.
@@ -34,5 +31,5 @@ func Net(address net.Addr) bool {
 		return false
 	}
 	parsed, err := netip.ParseAddrPort(address.String())
-	return err == nil && Addr(parsed.Addr())
+	return err == nil && parsed.Addr().Unmap().IsLoopback()
 }
