@@ -4,12 +4,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// The documented filter keeps a token in the query out of the access log and out of
-// Caddy's own, which tells of requests that failed.
+// The documented filters keep a token in the query or in another header, and a proof, out
+// of the access log and out of Caddy's own, which has requests that failed.
 func TestTheDocumentedFilterKeepsTokensOutOfLogs(t *testing.T) {
 	page := read(t, "../docs/options.md")
 	_, block, found := strings.Cut(page, "```caddyfile\n(without_token) {")
@@ -17,10 +18,15 @@ func TestTheDocumentedFilterKeepsTokensOutOfLogs(t *testing.T) {
 	if !found || !ended {
 		t.Fatal("the page has no filter")
 	}
+	lines := regexp.MustCompile("`(request>headers>[\\w-]+ delete)`").FindAllStringSubmatch(page+read(t, "../docs/operating.md"), -1)
+	if len(lines) != 2 {
+		t.Fatalf("the pages have the filters %q, want one for another header and one for proofs", lines)
+	}
 	issuer, dead := newIssuer(t), freeAddress(t)
 	g := prepare(t, "ISSUER", issuer.URL, "DEAD", dead)
 	access := filepath.Join(g.dir, "access.log")
 	text := strings.NewReplacer(
+		"\t\trequest>headers>Referer", "\t\t"+lines[0][1]+"\n\t\t"+lines[1][1]+"\n\t\trequest>headers>Referer",
 		"\n{\n\tlog {", `
 {
 	admin off
@@ -49,7 +55,8 @@ func TestTheDocumentedFilterKeepsTokensOutOfLogs(t *testing.T) {
 		t.Fatalf("%v of\n%s", err, text)
 	}
 	token := secret(mint(issuer, nil))
-	if got := g.get("/x?access_token="+token+"&kept=1", header("Referer", "https://app.example.com/?access_token="+token)); got.status != http.StatusBadGateway {
+	headers := both(header("X-Access-Token", token), header("DPoP", token))
+	if got := g.get("/x?access_token="+token+"&kept=1", header("Referer", "https://app.example.com/?access_token="+token), headers); got.status != http.StatusBadGateway {
 		t.Fatalf("got %d %q, want 502", got.status, got.body)
 	}
 	bad := secret("eyJhbGciOiJSUzI1NiJ9.e30.c2ln")

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/idp"
@@ -62,6 +63,77 @@ func TestHealthChecksRecipe(t *testing.T) {
 			}
 		}
 		g.stop()
+	}
+}
+
+// A page of another site may call, and reads refusals. The upstream sets such headers
+// as well, as many do, and a browser gets each once.
+func TestCORSRecipe(t *testing.T) {
+	var asked atomic.Int32
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Expose-Headers", "X-Total")
+		_, _ = io.WriteString(w, r.Method)
+	}))
+	t.Cleanup(service.Close)
+	issuer := newIssuer(t)
+	g := start(t, "{\n"+globals+"\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
+		recipe(t, "CORS", 1)+"}\n", "127.0.0.1:8009", service.Listener.Addr().String())
+	page := header("Origin", "https://app.example.com")
+	preflight := both(page, both(header("Access-Control-Request-Method", "DELETE"), header("Access-Control-Request-Headers", "authorization,content-type")))
+	token := bearer(mint(issuer, claims{"aud": "gateway", "sub": "alice", "sid": "s"}))
+	for _, c := range []struct {
+		name, method string
+		edits        []edit
+		status       int
+		body         string
+	}{
+		{"a preflight", "OPTIONS", []edit{preflight}, http.StatusNoContent, ""},
+		{"no token", "DELETE", []edit{page}, http.StatusUnauthorized, ""},
+		{"OPTIONS that is no preflight", "OPTIONS", []edit{page}, http.StatusUnauthorized, ""},
+		{"a preflight with a body", "OPTIONS", []edit{preflight, content("{}")}, http.StatusUnauthorized, ""},
+		{"a token", "DELETE", []edit{page, token}, http.StatusOK, "DELETE"},
+	} {
+		got := g.send(c.method, "/a", c.edits...)
+		if got.status != c.status || got.body != c.body || !slices.Equal(got.header.Values("Access-Control-Allow-Origin"), []string{"https://app.example.com"}) ||
+			!slices.Equal(got.header.Values("Access-Control-Expose-Headers"), []string{"WWW-Authenticate"}) {
+			t.Errorf("%s: got %d %q %v", c.name, got.status, got.body, got.header)
+		}
+		if allowed := got.header.Get("Access-Control-Allow-Headers"); c.status == http.StatusNoContent && (!strings.Contains(allowed, "Authorization") || !strings.Contains(got.header.Get("Access-Control-Allow-Methods"), "DELETE")) {
+			t.Errorf("%s: got %v", c.name, got.header)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the upstream was asked %d times, want once", n)
+	}
+}
+
+// The page on options says how methods ask for different scopes. No method is left out.
+func TestScopesByMethod(t *testing.T) {
+	_, text, found := strings.Cut(read(t, "../docs/options.md"), "```caddyfile\n@change method ")
+	text, _, _ = strings.Cut(text, "```")
+	if !found {
+		t.Fatal("the page has no such Caddyfile")
+	}
+	issuer := newIssuer(t)
+	g := start(t, "{\n"+globals+"\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n@change method "+
+		text+"respond ok\n}\n")
+	for scope, want := range map[string]map[string]int{
+		"":             {"GET": 401, "DELETE": 401, "PROPFIND": 401},
+		"other":        {"GET": 403, "DELETE": 403, "PROPFIND": 403},
+		"orders.read":  {"GET": 200, "DELETE": 403, "PROPFIND": 200},
+		"orders.write": {"GET": 200, "DELETE": 200, "PROPFIND": 200},
+	} {
+		for method, status := range want {
+			token := bearer(mint(issuer, claims{"aud": "gateway", "sub": "alice", "sid": "s", "scope": scope}))
+			if scope == "" {
+				token = header("X-Other", "none")
+			}
+			if got := g.send(method, "/", token); got.status != status {
+				t.Errorf("%s with the scope %q: got %d, want %d", method, scope, got.status, status)
+			}
+		}
 	}
 }
 
@@ -278,7 +350,7 @@ func TestIssuerRecipes(t *testing.T) {
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
 	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
-	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "A gRPC service", "Health checks without a token",
+	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token",
 	"Auth0 and Okta with DPoP", "Keycloak with both", "Certificates that end at a proxy in front", "A browser app with DPoP",
 }
 
