@@ -84,7 +84,7 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 	if a.authenticator, err = authenticatorOf(ctx); err != nil {
 		return err
 	}
-	names := a.authenticator.issuers.names()
+	names := a.authenticator.issuers.Names()
 	for _, name := range a.Issuers {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(names, ", "))

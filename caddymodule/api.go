@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
@@ -65,7 +66,7 @@ func (c *APIConfig) issuer(names []string) (string, error) {
 // apiParts are the parts of the app that its API speaks of.
 type apiParts struct {
 	config        *APIConfig
-	issuers       issuerList
+	issuers       issuers.List
 	engines       map[string]*issuer.Engine // by the issuer's name
 	accounts      *account.Registry
 	revocations   *revocation.Registry
@@ -82,16 +83,16 @@ type apiParts struct {
 
 // newAPI makes the API of a configuration.
 func newAPI(p apiParts) (*api.API, error) {
-	issuer, err := p.config.issuer(p.issuers.names())
+	issuer, err := p.config.issuer(p.issuers.Names())
 	if err != nil {
 		return nil, err
 	}
 	admins := p.admins(issuer)
 	services := api.Services{
 		AdminGroup:  admins,
-		Issuers:     p.issuers.known(),
+		Issuers:     p.issuers.Known(),
 		Accounts:    p.accounts,
-		Revocations: p.revocations, Lifetime: p.issuers.lifetime,
+		Revocations: p.revocations, Lifetime: p.issuers.Lifetime,
 		Operation: p.operation(),
 		CountSSO:  sso.CountURL,
 		Audit:     auditing(p.logger),
@@ -153,9 +154,9 @@ func (p *apiParts) warnOfBound(issuer string) {
 		return
 	}
 	for _, i := range p.issuers {
-		if i.policy.Name == issuer && i.policy.Bound != auth.BoundOff && i.policy.Bound != auth.BoundOptional {
+		if i.Policy().Name == issuer && i.Policy().Bound != auth.BoundOff && i.Policy().Bound != auth.BoundOptional {
 			p.logger.Warn("the API takes plain bearer tokens only, and its issuer lets in none: nobody can administer with a token",
-				zap.String("issuer", issuer), zap.String("bound", string(i.policy.Bound)))
+				zap.String("issuer", issuer), zap.String("bound", string(i.Policy().Bound)))
 		}
 	}
 }
@@ -169,7 +170,7 @@ func (p *apiParts) admins(issuer string) api.Group {
 	}
 	group := api.Group{Name: defaultAdminGroup}
 	for _, i := range p.issuers {
-		group.Registered = group.Registered || i.policy.Name == issuer && i.policy.GroupsAreForeign()
+		group.Registered = group.Registered || i.Policy().Name == issuer && i.Policy().GroupsAreForeign()
 	}
 	return group
 }
@@ -189,11 +190,11 @@ func (p *apiParts) operation() api.Operation {
 	}
 	o.Node, _ = os.Hostname() // empty: not known
 	for _, i := range p.issuers {
-		name := i.policy.Name
+		name := i.Policy().Name
 		o.Issuers = append(o.Issuers, api.IssuerKeys{
-			Name: name, Keys: p.engines[name], KindsTold: i.policy.TellsKinds(),
+			Name: name, Keys: p.engines[name], KindsTold: i.Policy().TellsKinds(),
 			UnclearCallers: func() uint64 { return a.verifier.UnclearCallers(name) },
-			Introspection:  i.questions(a.verifier),
+			Introspection:  i.Questions(a.verifier),
 			Events:         p.receivers.Service(name),
 		})
 	}

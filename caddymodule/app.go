@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
@@ -36,7 +37,7 @@ type App struct {
 	// The issuers whose tokens are accepted. Required by what looks at tokens:
 	// bearer_auth, service accounts that are declared, signing and sso unless
 	// there is another way to ask for them, and gatehouse_api without such an sso.
-	Issuers []*Issuer `json:"issuers,omitempty"`
+	Issuers issuers.List `json:"issuers,omitempty"`
 
 	// The memory for verified tokens, whose signatures need not be checked again:
 	// a size such as "64MiB", or a number, which stands for as many KiB: an ordinary
@@ -71,7 +72,7 @@ type App struct {
 	attached attachment
 
 	// The parts, of which each knows its own details.
-	verifier      *sharedVerifier
+	verifier      *issuers.Verifier
 	accounts      *accounts
 	senders       *senders
 	revocations   *revocations
@@ -97,7 +98,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
 	a.api, err = newAPI(apiParts{
-		config: a.API, issuers: a.Issuers, engines: a.verifier.engines, accounts: a.accounts.registry, revocations: a.revocations.registry, authenticator: a.authenticator,
+		config: a.API, issuers: a.Issuers, engines: a.verifier.Engines, accounts: a.accounts.registry, revocations: a.revocations.registry, authenticator: a.authenticator,
 		licensing: a.licensing, signing: a.Signing, ssoConfig: a.SSO, sso: a.sso, events: a.events, receivers: a.receivers, storage: ctx.Storage(), logger: a.logger,
 	})
 	return err
@@ -108,11 +109,14 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if option := a.needsIssuer(); option != "" {
 		return errNoIssuer(option)
 	}
-	issuers := issuerList(a.Issuers)
-	if a.verifier, err = takeVerifier(issuers, a.TokenCache, a.logger); err != nil {
+	cacheBytes, err := a.TokenCache.bytes()
+	if err != nil {
+		return fmt.Errorf("token_cache: %w", err)
+	}
+	if a.verifier, err = issuers.Take(a.Issuers, cacheBytes, a.logger); err != nil {
 		return err
 	}
-	if a.accounts, err = takeAccounts(storage, a.ServiceAccounts, issuers.known()); err != nil {
+	if a.accounts, err = takeAccounts(storage, a.ServiceAccounts, a.Issuers.Known()); err != nil {
 		return fmt.Errorf("service_accounts: %w", err)
 	}
 	if a.revocations, err = takeRevocations(storage); err != nil {
@@ -121,7 +125,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	if a.senders, err = takeSenders(a.DPoP); err != nil {
 		return fmt.Errorf("dpop: %w", err)
 	}
-	a.authenticator = newAuthenticator(issuers, a.verifier.Verifier, a.senders, a.accounts, a.revocations, a.attach)
+	a.authenticator = newAuthenticator(a.Issuers, a.verifier.Verifier, a.senders, a.accounts, a.revocations, a.attach)
 	if a.events, err = events.New(a.ctx); err != nil {
 		return err
 	}
@@ -130,7 +134,7 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 	}
 	storageID := pool.StorageID(storage)
 	a.sso, err = sso.Take(a.SSO, sso.Host{
-		Source: issuers.source, Signing: a.Signing, StorageID: storageID, Events: a.events, Audit: auditing(a.logger), Logger: a.logger,
+		Source: a.Issuers.Source, Signing: a.Signing, StorageID: storageID, Events: a.events, Audit: auditing(a.logger), Logger: a.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("sso: %w", err)
@@ -139,13 +143,13 @@ func (a *App) provisionParts(storage certmagic.Storage) (err error) {
 		return fmt.Errorf("license: %w", err)
 	}
 	a.authenticator.licensing = a.licensing
-	a.receivers, err = issuers.receivers(a.verifier.engines, securityevents.Host{
+	a.receivers, err = a.Issuers.Receivers(a.verifier.Engines, securityevents.Host{
 		StorageID: storageID, Revoked: a.revocations.registry, Events: a.events, Audit: auditing(a.logger), Logger: a.logger,
 	})
 	if err != nil {
 		return err
 	}
-	return metrics.Register(a.ctx, a.verifier.show, a.accounts.show, a.revocations.show, a.receivers.Show, a.sso.Show, a.licensing.Show)
+	return metrics.Register(a.ctx, a.verifier.Show, a.accounts.show, a.revocations.show, a.receivers.Show, a.sso.Show, a.licensing.Show)
 }
 
 // Start looks at the routes, which are all made by now, gives storage and log to
@@ -170,9 +174,9 @@ func (a *App) Start() error {
 func (a *App) attach() bool {
 	return a.attached.begin(func() []func() {
 		storage := a.ctx.Storage()
-		detach := a.verifier.attach(storage, a.logger, a.events)
-		detach = append(detach, a.sso.Attach(a.verifier.engines, storage, a.ServiceAccounts.refresh(), a.logger)...)
-		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), issuerList(a.Issuers).known(), a.logger, a.events, a.recheckStreams)
+		detach := a.verifier.Attach(storage, a.logger, a.events)
+		detach = append(detach, a.sso.Attach(a.verifier.Engines, storage, a.ServiceAccounts.refresh(), a.logger)...)
+		revoked := a.revocations.attach(storage, a.ServiceAccounts.refresh(), a.Issuers.Known(), a.logger, a.events, a.recheckStreams)
 		detach = append(detach, a.receivers.Attach(storage, a.ServiceAccounts.refresh())...)
 		return append(detach, a.accounts.attach(storage, a.logger, a.events, a.recheckStreams), revoked, lastHour.keep(),
 			a.licensing.Attach(storage, a.ServiceAccounts.refresh()), a.senders.attach(storage, a.logger))
@@ -209,7 +213,7 @@ func (a *App) Cleanup() error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	err := errors.Join(a.receivers.Release(), a.sso.Release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.release())
+	err := errors.Join(a.receivers.Release(), a.sso.Release(), a.licensing.Release(), a.accounts.release(), a.revocations.release(), a.verifier.Release())
 	a.senders.release()
 	a.licensing, a.accounts, a.revocations, a.verifier, a.receivers = nil, nil, nil, nil, nil
 	return err

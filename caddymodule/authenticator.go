@@ -2,23 +2,18 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
@@ -26,7 +21,7 @@ import (
 // sends one that is bound must hold its key, and a machine must be known. It holds no lock and may be used by requests that
 // outlive their configuration.
 type authenticator struct {
-	issuers      issuerList
+	issuers      issuers.List
 	verifier     *auth.Verifier
 	senders      *senders
 	registration *auth.Registration
@@ -38,9 +33,9 @@ type authenticator struct {
 	attach       func() bool          // gives storage, if that was not done yet
 }
 
-func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *senders, accounts *accounts, revocations *revocations, attach func() bool) *authenticator {
+func newAuthenticator(list issuers.List, verifier *auth.Verifier, senders *senders, accounts *accounts, revocations *revocations, attach func() bool) *authenticator {
 	return &authenticator{
-		issuers:  issuers,
+		issuers:  list,
 		verifier: verifier,
 		senders:  senders,
 		registration: &auth.Registration{
@@ -49,7 +44,7 @@ func newAuthenticator(issuers issuerList, verifier *auth.Verifier, senders *send
 		},
 		known:   accounts.registry,
 		revoked: revocations.registry,
-		meters:  newMeters(issuers.names()),
+		meters:  newMeters(list.Names()),
 		attach:  attach,
 	}
 }
@@ -109,124 +104,6 @@ func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, rule str
 	}
 	a.meters.outcome(r, verdict.Issuer, caller, verdict.Refusal)
 	return caller, verdict.Refusal
-}
-
-// sharedVerifier is what outlives a reload: the verifier with its cache of tokens, and
-// the engines that keep the issuers' keys. Configurations that ask for the same
-// share one, so a reload that changes nothing about the issuers keeps the cache. One
-// that changes something starts with an empty cache, because the tokens in it were
-// verified by other rules; engines are shared even then, issuer by issuer.
-type sharedVerifier struct {
-	*auth.Verifier
-	key     string
-	engines map[string]*issuer.Engine // by the issuer's name
-	taken   []string                  // keys of the engines to give back
-}
-
-var verifiers = caddy.NewUsagePool()
-
-// takeVerifier provisions the issuers and gives their verifier; it must be
-// released exactly once.
-func takeVerifier(issuers issuerList, cache TokenCache, logger *zap.Logger) (*sharedVerifier, error) {
-	cacheBytes, err := cache.bytes()
-	if err != nil {
-		return nil, fmt.Errorf("token_cache: %w", err)
-	}
-	if err := issuers.provision(logger); err != nil {
-		return nil, err
-	}
-	key, err := verifierKey(issuers, cacheBytes)
-	if err != nil {
-		return nil, err
-	}
-	taken, _, err := verifiers.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newVerifier(key, issuers, cacheBytes)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return taken.(*sharedVerifier), nil
-}
-
-// verifierKey is equal for configurations that ask for the same.
-func verifierKey(issuers issuerList, cacheBytes int64) (string, error) {
-	type entry struct {
-		Policy auth.Policy
-		Source string
-		Asked  string
-	}
-	list := make([]entry, 0, len(issuers))
-	for _, i := range issuers {
-		one := entry{Policy: i.policy, Source: i.source.ID()}
-		if i.asked != nil {
-			one.Asked = i.asked.ID()
-		}
-		list = append(list, one)
-	}
-	key, err := json.Marshal(struct {
-		Issuers    []entry
-		CacheBytes int64
-	}{list, cacheBytes})
-	return string(key), err
-}
-
-func newVerifier(key string, issuers issuerList, cacheBytes int64) (*sharedVerifier, error) {
-	v := &sharedVerifier{key: key, engines: make(map[string]*issuer.Engine, len(issuers))}
-	config := auth.VerifierConfig{CacheBytes: cacheBytes}
-	for _, i := range issuers {
-		engine, err := engines.Take(i.source)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("issuer %s: %w", i.Issuer, err), v.Destruct())
-		}
-		v.taken = append(v.taken, i.source.ID())
-		v.engines[i.policy.Name] = engine
-		accepted := auth.AcceptedIssuer{Policy: i.policy, Keys: engine, Introspection: i.asked}
-		if i.asked != nil {
-			accepted.Count = countQuestions(i.policy.Name)
-		}
-		config.Issuers = append(config.Issuers, accepted)
-	}
-	verifier, err := auth.NewVerifier(config)
-	if err != nil {
-		return nil, errors.Join(err, v.Destruct())
-	}
-	v.Verifier = verifier
-	return v, nil
-}
-
-// attach gives the engines a configuration's storage and log.
-func (v *sharedVerifier) attach(storage certmagic.Storage, logger *zap.Logger, events *events.Emitter) (detach []func()) {
-	for name, engine := range v.engines {
-		log := engines.Log{Name: name, Logger: logger.With(zap.String("issuer", name)), Events: events}
-		detach = append(detach, log.Attach(engine, storage))
-		if asked := v.Introspection(name); asked != nil {
-			detach = append(detach, asked.Attach(observeIntrospection(log.Logger)))
-		}
-	}
-	return detach
-}
-
-// release gives the verifier back, if it was taken; the last user's release ends it.
-func (v *sharedVerifier) release() error {
-	if v == nil {
-		return nil
-	}
-	_, err := verifiers.Delete(v.key)
-	return err
-}
-
-// Destruct ends the questions to issuers, a little later, and gives the engines back,
-// each as often as it was taken.
-func (v *sharedVerifier) Destruct() error {
-	var errs []error
-	if v.Verifier != nil {
-		errs = append(errs, engines.CloseLater(v.Verifier))
-	}
-	for _, key := range v.taken {
-		errs = append(errs, engines.Shared.Release(key))
-	}
-	v.taken = nil
-	return errors.Join(errs...)
 }
 
 // TokenCache is how much memory verified tokens may take that are kept: a size

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 )
 
@@ -77,10 +78,10 @@ type schemes struct {
 func schemesOf(a *authenticator, names []string, require bound.Requirement) (s schemes) {
 	s.announced = require != 0 || a.senders.config != nil
 	for _, i := range a.issuers {
-		if len(names) > 0 && !slices.Contains(names, i.policy.Name) {
+		if len(names) > 0 && !slices.Contains(names, i.Policy().Name) {
 			continue
 		}
-		bearer, dpop := i.policy.Bound.Takes(require)
+		bearer, dpop := i.Policy().Bound.Takes(require)
 		s.bearer, s.dpop = s.bearer || bearer, s.dpop || dpop
 		s.announced = s.announced || dpop && i.Bound != ""
 	}
@@ -268,8 +269,8 @@ func (b *BoundTokens) checkServer(server *caddyhttp.Server, takesCertificates fu
 		}
 		return nil
 	}
-	without := b.require != bound.MTLS && slices.ContainsFunc(a.authenticator.issuers, func(i *Issuer) bool {
-		return i.policy.Bound != auth.BoundMTLS && (len(a.Issuers) == 0 || slices.Contains(a.Issuers, i.policy.Name))
+	without := b.require != bound.MTLS && slices.ContainsFunc(a.authenticator.issuers, func(i *issuers.Issuer) bool {
+		return i.Policy().Bound != auth.BoundMTLS && (len(a.Issuers) == 0 || slices.Contains(a.Issuers, i.Policy().Name))
 	}) // somebody may be let in without a client certificate
 	if !without && !takesCertificates() {
 		return errNoClientCertificates

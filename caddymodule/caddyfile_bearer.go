@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
@@ -238,7 +239,7 @@ func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("principal takes a block, found %q", d.Val())
 	}
 	return parse.Block(d, parse.Options{
-		"kind":  parse.OneOf(&m.Kind, kinds),
+		"kind":  parse.OneOf(&m.Kind, issuers.Kinds),
 		"group": parse.WordLines(&m.Groups),
 		"scope": parse.Repeatable(func(d *caddyfile.Dispenser) error { return scopes(d, &m.Scopes, &m.AnyScopes) }),
 	}.CheckedBy(m.check))

@@ -30,8 +30,6 @@ var (
 		[]float64{.000025, .00005, .0001, .00025, .0005, .001, .0025, .01, .05, .25, 1, 5}, "issuer")
 	tokenCacheTotal = metrics.Counter("token_cache_total",
 		"Tokens looked up in the cache of those verified before: hit or miss.", "result")
-	tokenCacheBytes = metrics.Gauge("token_cache_bytes",
-		"Memory that the verified tokens take which are kept, in bytes; token_cache is its bound.")
 )
 
 // Values of the label result.
@@ -39,13 +37,6 @@ const (
 	resultHit  = "hit"
 	resultMiss = "miss"
 )
-
-// show shows how much memory the cache takes, and how old the issuers' keys are.
-func (v *sharedVerifier) show(show metrics.Show) {
-	_, bytes := v.Cached()
-	show(tokenCacheBytes, float64(bytes))
-	engines.ShowAge(v.engines, show)
-}
 
 // meters are the counters that a request touches, looked up beforehand.
 type meters struct {

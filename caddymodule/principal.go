@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 )
 
@@ -185,7 +186,7 @@ func (m *MatchPrincipal) rules() auth.Rules {
 }
 
 func (m *MatchPrincipal) check() error {
-	if err := kinds.Check("kind", m.Kind); err != nil {
+	if err := issuers.Kinds.Check("kind", m.Kind); err != nil {
 		return err
 	}
 	_, err := m.rules().Compile()

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 )
 
 // ResourceMetadata publishes the metadata of a protected resource (RFC 9728) at
@@ -61,7 +62,7 @@ func (m *ResourceMetadata) Provision(ctx caddy.Context) error {
 	}
 	resource := auth.Resource{
 		Identifier: m.Resource,
-		Issuers:    authenticator.issuers.servers(m.Issuers),
+		Issuers:    authenticator.issuers.Servers(m.Issuers),
 		Scopes:     m.Scopes,
 		Methods:    m.BearerMethods,
 	}
@@ -87,8 +88,8 @@ func (m *ResourceMetadata) tellBinding(resource *auth.Resource, a *authenticator
 		resource.ProofAlgorithms = strings.Fields(a.senders.Algorithms())
 		resource.DPoPOnly = !s.bearer
 	}
-	resource.Certificates = s.bearer && (m.ClientCertificates || m.Bound != "" || slices.ContainsFunc(a.issuers, func(i *Issuer) bool {
-		return i.policy.Bound == auth.BoundMTLS && (len(m.Issuers) == 0 || slices.Contains(m.Issuers, i.policy.Name))
+	resource.Certificates = s.bearer && (m.ClientCertificates || m.Bound != "" || slices.ContainsFunc(a.issuers, func(i *issuers.Issuer) bool {
+		return i.Policy().Bound == auth.BoundMTLS && (len(m.Issuers) == 0 || slices.Contains(m.Issuers, i.Policy().Name))
 	}))
 }
 

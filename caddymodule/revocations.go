@@ -80,14 +80,3 @@ func (r *revocations) release() error {
 	}
 	return revocationRegistries.Release(r.key)
 }
-
-// lifetime is how long a token of the issuer with that identifier is accepted at most,
-// from when it is issued; zero: nothing says so.
-func (l issuerList) lifetime(identifier string) time.Duration {
-	for _, i := range l {
-		if i.policy.Issuer == identifier && i.policy.MaxLifetime > 0 {
-			return i.policy.MaxLifetime + i.policy.Leeway
-		}
-	}
-	return 0
-}

@@ -264,7 +264,7 @@ func warnOfUnheardEvents(ctx caddy.Context, logger *zap.Logger) error {
 	var waiting []string
 	for _, i := range app.Issuers {
 		if e := i.Events; e != nil && (len(e.BackChannelLogout) > 0 || e.Push != nil || e.GlobalRevocation != nil) {
-			waiting = append(waiting, i.policy.Name)
+			waiting = append(waiting, i.Policy().Name)
 		}
 	}
 	if len(waiting) == 0 {

@@ -1,4 +1,4 @@
-package caddymodule
+package issuers
 
 import (
 	"errors"
@@ -191,7 +191,7 @@ func (n *Introspection) resolve(r *parse.Resolver, source issuer.Config) (*intro
 
 // checkAsked checks which tokens are sent to which issuer, and says who should know
 // that a secret is there for all to read.
-func (list issuerList) checkAsked(logger *zap.Logger) error {
+func (list List) checkAsked(logger *zap.Logger) error {
 	var configs []*introspection.Config
 	for _, i := range list {
 		configs = append(configs, i.asked)
@@ -200,7 +200,7 @@ func (list issuerList) checkAsked(logger *zap.Logger) error {
 				zap.String("issuer", i.policy.Name))
 		}
 	}
-	return introspection.CheckAmong(list.names(), configs)
+	return introspection.CheckAmong(list.Names(), configs)
 }
 
 // checkEndpoint checks where the issuer is asked, as far as the Caddyfile alone tells.
@@ -268,8 +268,8 @@ func countQuestions(name string) func(introspection.Outcome, time.Duration) {
 	}
 }
 
-// questions describes how an issuer is asked, for the API; nil if it is not.
-func (i *Issuer) questions(verifier *auth.Verifier) func() introspection.Status {
+// Questions describes how an issuer is asked, for the API; nil if it is not.
+func (i *Issuer) Questions(verifier *auth.Verifier) func() introspection.Status {
 	client := verifier.Introspection(i.policy.Name)
 	if client == nil {
 		return nil

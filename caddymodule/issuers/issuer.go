@@ -1,4 +1,4 @@
-package caddymodule
+package issuers
 
 import (
 	"cmp"
@@ -163,7 +163,7 @@ type KindWhen struct {
 
 // The words that options take.
 var (
-	kinds    = parse.Choice{string(auth.KindServiceAccount), string(auth.KindUser)}
+	Kinds    = parse.Choice{string(auth.KindServiceAccount), string(auth.KindUser)}
 	idTokens = parse.Choice{idTokensAccept, "refuse"}
 )
 
@@ -246,6 +246,9 @@ func (i *Issuer) provision() error {
 	return nil
 }
 
+// Policy is what the issuer's tokens must be like, once it is provisioned.
+func (i *Issuer) Policy() *auth.Policy { return &i.policy }
+
 // resolveIdentifier resolves an identifier, in which the tenant's placeholder stays.
 func resolveIdentifier(r *parse.Resolver, value string) string {
 	parts := strings.Split(value, issuer.TenantPlaceholder)
@@ -264,11 +267,11 @@ func hostOf(identifier string) string {
 	return u.Host
 }
 
-// issuerList are the issuers of a configuration, in its order.
-type issuerList []*Issuer
+// List are the issuers of a configuration, in its order.
+type List []*Issuer
 
 // provision resolves the issuers' placeholders and gives each a name.
-func (list issuerList) provision(logger *zap.Logger) error {
+func (list List) provision(logger *zap.Logger) error {
 	names := make(map[string]string, len(list))
 	for _, i := range list {
 		if err := i.provision(); err != nil {
@@ -294,8 +297,8 @@ func (list issuerList) provision(logger *zap.Logger) error {
 	return list.checkAsked(logger)
 }
 
-// names gives the configured names.
-func (list issuerList) names() []string {
+// Names gives the configured names.
+func (list List) Names() []string {
 	names := make([]string, 0, len(list))
 	for _, i := range list {
 		names = append(names, i.policy.Name)
@@ -303,8 +306,8 @@ func (list issuerList) names() []string {
 	return names
 }
 
-// known gives names and identifiers.
-func (list issuerList) known() account.Issuers {
+// Known gives names and identifiers.
+func (list List) Known() account.Issuers {
 	known := make(account.Issuers, 0, len(list))
 	for _, i := range list {
 		known = append(known, account.Issuer{Name: i.policy.Name, Identifier: i.policy.Issuer})
@@ -312,9 +315,9 @@ func (list issuerList) known() account.Issuers {
 	return known
 }
 
-// servers gives the identifiers of the authorization servers behind names; all if
+// Servers gives the identifiers of the authorization servers behind names; all if
 // names is empty.
-func (list issuerList) servers(names []string) (servers []string) {
+func (list List) Servers(names []string) (servers []string) {
 	for _, i := range list {
 		if len(names) == 0 || slices.Contains(names, i.policy.Name) {
 			servers = append(servers, i.policy.Servers()...)
@@ -323,8 +326,8 @@ func (list issuerList) servers(names []string) (servers []string) {
 	return servers
 }
 
-// source says how the issuer of that identifier is asked.
-func (list issuerList) source(identifier string) (source issuer.Config, found bool) {
+// Source says how the issuer of that identifier is asked.
+func (list List) Source(identifier string) (source issuer.Config, found bool) {
 	for _, i := range list {
 		if i.policy.Issuer == identifier {
 			source, found = i.source, true
@@ -333,20 +336,31 @@ func (list issuerList) source(identifier string) (source issuer.Config, found bo
 	return source, found
 }
 
-// receivers take the events of those issuers that send some. They must be released, also
+// Receivers take the events of those issuers that send some. They must be released, also
 // if there is an error.
-func (list issuerList) receivers(keys map[string]*issuer.Engine, host securityevents.Host) (*securityevents.Receivers, error) {
+func (list List) Receivers(keys map[string]*issuer.Engine, host securityevents.Host) (*securityevents.Receivers, error) {
 	receivers := securityevents.New(host)
 	for _, i := range list {
 		if i.Events == nil {
 			continue
 		}
 		err := receivers.Add(securityevents.Issuer{
-			Config: i.Events, Policy: i.policy, Source: i.source, Keys: keys[i.policy.Name], Lifetime: list.lifetime(i.policy.Issuer),
+			Config: i.Events, Policy: i.policy, Source: i.source, Keys: keys[i.policy.Name], Lifetime: list.Lifetime(i.policy.Issuer),
 		})
 		if err != nil {
 			return receivers, fmt.Errorf("issuer %s: %w", i.Issuer, err)
 		}
 	}
 	return receivers, nil
+}
+
+// Lifetime is how long a token of the issuer with that identifier is accepted at most,
+// from when it is issued; zero: nothing says so.
+func (list List) Lifetime(identifier string) time.Duration {
+	for _, i := range list {
+		if i.policy.Issuer == identifier && i.policy.MaxLifetime > 0 {
+			return i.policy.MaxLifetime + i.policy.Leeway
+		}
+	}
+	return 0
 }
