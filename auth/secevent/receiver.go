@@ -7,12 +7,12 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"runtime"
 	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
@@ -102,28 +102,15 @@ func (r *Receiver) take(ctx context.Context, e *Event, err error) (Outcome, erro
 	}
 	r.observe(received)
 	if received.Outcome == Revoked { // with many others, as those that came together are written together
-		_ = inTurn(ctx, func() {})
+		_ = pace.Wait(ctx) // a sender that has gone gets no answer
 	}
 	return received.Outcome, received.Err
 }
 
-// turns bounds the events that are worked on at once, so that a burst of them leaves
-// half of the processors to requests.
-var turns = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
-
-// inTurn does some work for an event when it is its turn, and after the requests that
-// are ready to go on. The error is that of ctx.
-func inTurn(ctx context.Context, work func()) error {
-	select {
-	case turns <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for other events: %w", ctx.Err())
-	}
-	defer func() { <-turns }()
-	runtime.Gosched()
-	work()
-	return nil
-}
+// pace spreads the work for events, of all issuers: verifying a signature and answering.
+// Without it, a thousand events that come together are worked on together, and the
+// requests in between wait for all of them.
+var pace = rate.NewLimiter(rate.Limit(1000*runtime.GOMAXPROCS(0)), 1) // a second
 
 func (r *Receiver) carryOut(ctx context.Context, e *Event) Received {
 	now := r.source.config.Now()

@@ -3,6 +3,7 @@ package secevent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -167,11 +168,11 @@ func (s *Source) verify(ctx context.Context, t *signedToken) error {
 }
 
 // signedBy tells whether one of the keys signed the token. The error is that of ctx.
-func (t *signedToken) signedBy(ctx context.Context, keys []*issuer.Key) (signed bool, err error) {
-	err = inTurn(ctx, func() {
-		signed = slices.ContainsFunc(keys, func(key *issuer.Key) bool {
-			return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
-		})
-	})
-	return signed, err
+func (t *signedToken) signedBy(ctx context.Context, keys []*issuer.Key) (bool, error) {
+	if err := pace.Wait(ctx); err != nil {
+		return false, fmt.Errorf("waiting for other events: %w", err)
+	}
+	return slices.ContainsFunc(keys, func(key *issuer.Key) bool {
+		return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
+	}), nil
 }

@@ -265,7 +265,7 @@ func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) erro
 	}
 	ctx := c.lease.Context()
 	failed := make([]bool, len(p.shards))
-	err := storage.Each(len(p.shards), c.lease.AtOnce(), func(n int) error {
+	err := c.lease.Each(len(p.shards), func(n int) error {
 		key, value := p.record(c.r.folder, n)
 		err := c.lease.Store(ctx, key, value)
 		failed[n] = err != nil
@@ -279,7 +279,7 @@ func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) erro
 	}
 	var mu sync.Mutex // guards written
 	written := 0
-	return storage.Each(len(p.shards)+1, c.lease.AtOnce(), func(n int) error {
+	return c.lease.Each(len(p.shards)+1, func(n int) error {
 		if n == len(p.shards) {
 			return c.unchanged()
 		}
@@ -339,7 +339,7 @@ func (c *committer[K, R]) storeRevision(p *plan[K, R], reqs []*request[K, R], re
 		return err
 	}
 	if time.Since(p.begun) > c.r.linger/2 { // this process was stopped meanwhile
-		err := storage.Each(len(p.shards), c.lease.AtOnce(), func(n int) error { return c.storeSurely(p.record(c.r.folder, n)) })
+		err := c.lease.Each(len(p.shards), func(n int) error { return c.storeSurely(p.record(c.r.folder, n)) })
 		if err != nil {
 			return err
 		}

@@ -127,7 +127,7 @@ func (c *committer[K, R]) collect() {
 		delete(c.unnamed, key)
 		return c.head.names(c.r.folder, key)
 	})
-	_ = storage.Each(len(due), c.lease.AtOnce(), func(i int) error {
+	_ = c.lease.Each(len(due), func(i int) error {
 		_ = c.lease.Delete(c.lease.Context(), due[i]) // one that stays is found by a sweep
 		return nil
 	})

@@ -56,18 +56,28 @@ func NewClient(s Storage, limit time.Duration) *Client {
 // HasStorage reports whether there is one.
 func (c *Client) HasStorage() bool { return c.storage != nil }
 
-// quickTrip is how soon a storage answers that is taken for one of this machine.
-const quickTrip = 10 * time.Millisecond
+const (
+	quickTrip = 10 * time.Millisecond // a storage that answers sooner is taken for one of this machine
+	maxRest   = 2 * time.Millisecond  // between two calls of it
+)
 
-// AtOnce is how many calls are worth making at once: 8 while answers take their time,
-// but 2 if they are quick. Then calls are mostly work of this machine, such as writing
-// files, and more of them do not end sooner; they only keep its processors from
-// requests.
-func (c *Client) AtOnce() int {
-	if time.Duration(c.calls.trip.Load()) < quickTrip {
-		return 2
+// Each is [Each] with as many calls at once as suit the storage: 8 while answers take
+// their time, but 2 if they are quick, and these rest between two calls as long as the
+// first of them took. Then calls are mostly work of this machine, such as writing
+// files, and much of it without a pause would keep its processors from requests.
+func (c *Client) Each(n int, f func(i int) error) error {
+	if time.Duration(c.calls.trip.Load()) >= quickTrip {
+		return Each(n, 8, f)
 	}
-	return 8
+	const atOnce = 2
+	return Each(n, atOnce, func(i int) error {
+		begun := time.Now()
+		err := f(i)
+		if err == nil && i < n-atOnce { // another one follows
+			time.Sleep(min(time.Since(begun), maxRest))
+		}
+		return err
+	})
 }
 
 // ask makes one call; doing says what for.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -242,10 +243,16 @@ func TestFolderWithoutPermission(t *testing.T) {
 	}
 }
 
-// TestAtOnce: a storage that takes its time is asked more at once than one that is of
-// this machine.
-func TestAtOnce(t *testing.T) {
-	for trip, want := range map[time.Duration]int{time.Millisecond: 2, 20 * time.Millisecond: 8} {
+// TestEachOfAClient: a storage that takes its time is asked more at once than one that is of
+// this machine, which rests in between.
+func TestEachOfAClient(t *testing.T) {
+	for trip, want := range map[time.Duration]time.Duration{
+		20 * time.Millisecond:  40 * time.Millisecond, // two rounds of 8
+		time.Millisecond:       15 * time.Millisecond, // 8 rounds of 2, and 7 rests
+		5 * time.Millisecond:   54 * time.Millisecond, // 7 rests of 2 ms
+		time.Nanosecond:        15 * time.Nanosecond,
+		100 * time.Millisecond: 200 * time.Millisecond,
+	} {
 		t.Run(trip.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, e := faulty(faultstorage.Faults{Trip: trip})
@@ -253,8 +260,15 @@ func TestAtOnce(t *testing.T) {
 				if _, err := c.List(t.Context(), folder); err != nil {
 					t.Fatal(err)
 				}
-				if got := c.AtOnce(); got != want {
-					t.Errorf("%d calls at once; want %d", got, want)
+				var asked atomic.Int32
+				begun := time.Now()
+				err := c.Each(16, func(int) error {
+					asked.Add(1)
+					time.Sleep(trip)
+					return nil
+				})
+				if took := time.Since(begun); err != nil || asked.Load() != 16 || took != want {
+					t.Errorf("%d calls, %v, in %s; want 16 in %s", asked.Load(), err, took, want)
 				}
 			})
 		})
