@@ -31,7 +31,7 @@ var (
 type Calls struct {
 	limit time.Duration
 	slots chan struct{} // one of each call that has not returned
-	late  atomic.Int32  // of those, the ones that nobody waits for any more
+	late  atomic.Int32  // of those, the ones that were left behind: nobody waits for them
 	trip  atomic.Int64  // how long the last answer took
 }
 
@@ -43,9 +43,6 @@ func NewCalls(limit time.Duration) *Calls {
 	}
 	return &Calls{limit: limit, slots: make(chan struct{}, MaxCalls)}
 }
-
-// Stuck counts the calls that were left behind and have not returned yet.
-func (c *Calls) Stuck() int { return int(c.late.Load()) }
 
 // Do makes a call, and returns a fifth of the limit after the limit, or after ctx has
 // ended, at the latest. Its own errors are [ErrNoAnswer], [ErrStuck] and the
@@ -119,7 +116,7 @@ func (c *Calls) enter(ctx context.Context) error {
 	select {
 	case c.slots <- struct{}{}:
 	default:
-		if c.Stuck() >= MaxCalls {
+		if c.late.Load() >= MaxCalls {
 			return ErrStuck
 		}
 		select {
@@ -138,7 +135,7 @@ func (c *Calls) enter(ctx context.Context) error {
 // settle waits until the calls under way have returned, but for those that were
 // left behind already, or until ctx ends.
 func (c *Calls) settle(ctx context.Context) {
-	for range MaxCalls - c.Stuck() {
+	for range MaxCalls - c.late.Load() {
 		select {
 		case c.slots <- struct{}{}:
 			defer func() { <-c.slots }()

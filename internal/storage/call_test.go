@@ -63,7 +63,7 @@ func TestCallsEnd(t *testing.T) {
 					wantError(t, err, c.err)
 				}
 				time.Sleep(time.Minute)
-				if n := calls.Stuck(); n != 0 {
+				if n := calls.late.Load(); n != 0 {
 					t.Errorf("%d calls are stuck", n)
 				}
 			})
@@ -92,7 +92,7 @@ func TestStuckCallsAreBounded(t *testing.T) {
 		_, err := Do(t.Context(), calls, hang)
 		wantError(t, err, ErrStuck)
 		wantTook(t, begun, 0)
-		if n := calls.Stuck(); n != MaxCalls {
+		if n := calls.late.Load(); n != MaxCalls {
 			t.Errorf("%d calls are stuck, want %d", n, MaxCalls)
 		}
 		// The storage of another configuration is not held up.
@@ -101,7 +101,7 @@ func TestStuckCallsAreBounded(t *testing.T) {
 		}
 		close(gate)
 		synctest.Wait()
-		if n := calls.Stuck(); n != 0 {
+		if n := calls.late.Load(); n != 0 {
 			t.Errorf("%d calls are stuck still", n)
 		}
 		if _, err := Do(t.Context(), calls, sleep(0, true)); err != nil {

@@ -80,6 +80,9 @@ func (c *Client) Each(n int, f func(i int) error) error {
 	})
 }
 
+// Stuck counts the calls that were left behind and have not returned yet.
+func (c *Client) Stuck() int { return int(c.calls.late.Load() + c.locks.late.Load()) }
+
 // ask makes one call; doing says what for.
 func ask[T any](ctx context.Context, c *Client, doing, what string, call func(context.Context) (T, error)) (T, error) {
 	var value T

@@ -57,7 +57,7 @@ func (c *Client) Lock(ctx context.Context, name string) error {
 	if c.asked.Add(1)%4 == 0 {
 		patience = max(patience, longPatience)
 	}
-	for range c.locks.Stuck() {
+	for range c.locks.late.Load() {
 		patience = min(2*patience, maxPatience)
 	}
 	_, err := do(ctx, c.locks, patience, lockGrace, func(ctx context.Context) (struct{}, error) {
