@@ -40,18 +40,34 @@ type header struct {
 	answered  bool        // the claims are what the issuer answered about the token, or that is among them
 }
 
-// takeApart decodes a token's parts and reads its header. What the buffer holds is
-// good until it is used again.
-func (b *parseBuffer) takeApart(token string) (refusal *Refusal) {
+// takeApart decodes a token's parts and reads its header. It refuses headers that ask
+// for what is not understood here: any critical extension (RFC 7515, section 4.1.11)
+// and unencoded payloads (RFC 7797). What the buffer holds is good until it is used
+// again.
+func (b *parseBuffer) takeApart(token string) *Refusal {
+	b.header = header{}
 	if strings.Count(token, ".") != 2 || !b.Decode(append(b.room[:0], token...)) { // counted before a long one is copied
 		return ErrNotJWS
 	}
-	members, err := b.reader.Read(b.Header, b.members[:0])
+	read, err := b.reader.Read(b.Header, b.members[:0])
 	if err != nil {
 		return badJSON(b.Header)
 	}
-	b.header, refusal = readHeader(claimSet(members))
-	return refusal
+	members := claimSet(read)
+	algorithm, ok1 := members.text("alg")
+	keyID, ok2 := members.text("kid")
+	typ, ok3 := members.text("typ")
+	if !ok1 || !ok2 || !ok3 {
+		return ErrHeaderMember
+	}
+	x5t, _ := members.text("x5t") // no more than a hint
+	x5tS256, _ := members.text("x5t#S256")
+	if encoded, ok := members.get("b64"); members.present("crit") || ok && encoded.Kind() != 't' {
+		return ErrCritical
+	}
+	hint := issuer.Hint{Algorithm: algorithm, KeyID: keyID, HasKeyID: members.present("kid"), X5T: x5t, X5TS256: x5tS256}
+	b.header = header{hint: hint, mediaType: mediaType(typ)}
+	return nil
 }
 
 // claims reads the payload of the token that was taken apart.
@@ -61,25 +77,6 @@ func (b *parseBuffer) claims() (claimSet, *Refusal) {
 		return nil, badJSON(b.Payload)
 	}
 	return claimSet(members), nil
-}
-
-// readHeader refuses headers that ask for what is not understood here: any
-// critical extension (RFC 7515, section 4.1.11) and unencoded payloads (RFC
-// 7797).
-func readHeader(members claimSet) (h header, refusal *Refusal) {
-	algorithm, ok1 := members.text("alg")
-	keyID, ok2 := members.text("kid")
-	typ, ok3 := members.text("typ")
-	if !ok1 || !ok2 || !ok3 {
-		return h, ErrHeaderMember
-	}
-	x5t, _ := members.text("x5t") // no more than a hint
-	x5tS256, _ := members.text("x5t#S256")
-	if encoded, ok := members.get("b64"); members.present("crit") || ok && encoded.Kind() != 't' {
-		return h, ErrCritical
-	}
-	hint := issuer.Hint{Algorithm: algorithm, KeyID: keyID, HasKeyID: members.present("kid"), X5T: x5t, X5TS256: x5tS256}
-	return header{hint: hint, mediaType: mediaType(typ)}, nil
 }
 
 // mediaType normalizes a typ: case does not matter and "application/" may be
