@@ -41,25 +41,9 @@ var (
 )
 
 // check makes sure that the payload is one that a license may have, as far as that
-// needs neither a key nor a clock.
+// needs neither a key nor a clock. Version 1 must carry none of version 2's members,
+// which its signature would not cover.
 func (p *Payload) check() error {
-	checks := []func() error{
-		p.checkKind, p.checkTimes, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit,
-	}
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	if p.Version() == 1 {
-		return p.checkText()
-	}
-	return nil
-}
-
-// checkKind looks at version and type. Version 1 must carry none of version 2's
-// members, which its signature would not cover.
-func (p *Payload) checkKind() error {
 	if p.V != 0 && p.V != 2 {
 		return badForm("payload.v", "is %d; want 2, or no v at all for version 1", p.V)
 	}
@@ -68,6 +52,15 @@ func (p *Payload) checkKind() error {
 	}
 	if p.Type != OSS && p.Type != Enterprise {
 		return badForm("payload.type", "is %s; want %q or %q", quote(string(p.Type)), OSS, Enterprise)
+	}
+	checks := []func() error{p.checkTimes, p.checkTexts, p.checkFeatures, p.checkLimits, p.checkCrit}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if p.Version() == 1 {
+		return p.checkText()
 	}
 	return nil
 }

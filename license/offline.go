@@ -124,27 +124,19 @@ func OpenOfflineRequest(data []byte) (r OfflineRequest, l OfflineLogin, err erro
 	if err != nil {
 		return r, l, asForm(err)
 	}
-	public, err := readInstanceKey(publicKey)
-	if err != nil {
-		return r, l, err
+	der, err := base64.StdEncoding.Strict().DecodeString(publicKey)
+	var parsed any
+	if err == nil {
+		parsed, err = x509.ParsePKIXPublicKey(der)
+	}
+	public, ok := parsed.(ed25519.PublicKey)
+	if err != nil || !ok {
+		return r, l, badForm("public_key", "is not the base64 of an Ed25519 public key in DER")
 	}
 	if id, err := KeyID(public); err != nil || id != r.HardwareID {
 		return r, l, refuse(ReasonUnknownKey, "request.hardware_id", "is not the SHA-256 of public_key: another instance signed this request")
 	}
 	return r, l, verifyDocument(public, prefixOfflineRequest, document, signature)
-}
-
-func readInstanceKey(text string) (ed25519.PublicKey, error) {
-	der, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err == nil {
-		var parsed any
-		if parsed, err = x509.ParsePKIXPublicKey(der); err == nil {
-			if public, ok := parsed.(ed25519.PublicKey); ok {
-				return public, nil
-			}
-		}
-	}
-	return nil, badForm("public_key", "is not the base64 of an Ed25519 public key in DER")
 }
 
 // OfflineResponse is the vendor's answer to an [OfflineRequest], in a file that is

@@ -63,18 +63,19 @@ func (p *program) vendor(cmd *cobra.Command, v *vendorFlags) (*vendor.Client, er
 	if err != nil {
 		return nil, fmt.Errorf("reading the vendor's token: %w", err)
 	}
-	config := vendor.Config{Server: v.server, HTTP: &http.Client{Timeout: vendor.DefaultLimit}, Now: p.now}
-	switch {
-	case apiKey != "" && shared == "":
+	if apiKey != "" && shared == "" {
 		return nil, fmt.Errorf("an API key was given without its shared key; want that in --shared-key-file or %s", vendorSharedVariable)
-	case apiKey != "":
-		config.Authorize = func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
-	case token != "":
-		config.Authorize = func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
 	}
-	client, err := vendor.New(config)
+	client, err := vendor.New(v.server, &http.Client{Timeout: vendor.DefaultLimit})
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
+	}
+	client.Now = p.now
+	switch {
+	case apiKey != "":
+		client.Authorize = func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
+	case token != "":
+		client.Authorize = func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
 	}
 	return client, nil
 }

@@ -108,16 +108,15 @@ func (r *Renew) provision() (renew func(context.Context, *license.License, *acti
 	if err := checkSecureURL(server); err != nil {
 		return nil, "", err
 	}
-	config := vendor.Config{Server: server, HTTP: vendorClient()}
-	switch { // requests are signed as the License API has it, or carry a token
-	case apiKey != "":
-		config.Authorize = func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
-	case token != "":
-		config.Authorize = func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
-	}
-	client, err := vendor.New(config)
+	client, err := vendor.New(server, vendorClient())
 	if err != nil {
 		return nil, "", err
+	}
+	switch { // requests are signed as the License API has it, or carry a token
+	case apiKey != "":
+		client.Authorize = func(h http.Header, now time.Time) { sso.Authorize(h, apiKey, sso.NewSecret(shared), now) }
+	case token != "":
+		client.Authorize = func(h http.Header, _ time.Time) { h.Set("Authorization", "Bearer "+token) }
 	}
 	return func(ctx context.Context, held *license.License, instance *active.Instance) ([]byte, error) {
 		return client.Check(ctx, vendor.Seat{Product: product, HardwareID: instance.Fingerprint()}, held.Payload.ID)

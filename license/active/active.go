@@ -32,18 +32,6 @@ func (v *view) now() *held {
 	return &v.good
 }
 
-// nextChange is the moment at which the state may next change by itself.
-func (v *view) nextChange() (at time.Time, ok bool) {
-	at, ok = v.good.validity.NextChange()
-	if v.next == nil {
-		return at, ok
-	}
-	if also, due := v.next.validity.NextChange(); due && (!ok || also.Before(at)) {
-		return also, true
-	}
-	return at, ok
-}
-
 // Validity is what is in force at this moment, never nil. It takes no lock,
 // allocates nothing and waits for nothing. If the state has changed, observers are
 // notified soon after. It goes on after Close.

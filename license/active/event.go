@@ -128,8 +128,14 @@ func (k *Keeper) notify() time.Duration {
 		return h.Host.Observe, true
 	})
 	wait := notifyPause
-	if at, ok := k.view.Load().nextChange(); ok {
-		wait = min(wait, max(at.Sub(k.now()), time.Millisecond))
+	v := k.view.Load()
+	for _, h := range []*held{&v.good, v.next} {
+		if h == nil {
+			continue
+		}
+		if at, ok := h.validity.NextChange(); ok {
+			wait = min(wait, max(at.Sub(k.now()), time.Millisecond))
+		}
 	}
 	return wait
 }

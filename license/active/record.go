@@ -150,7 +150,9 @@ func (r *Record) List(ctx context.Context, after string, limit int) ([]Entry, er
 	}
 	ids := keys[:0] // the oldest first
 	for _, key := range keys {
-		if id, ok := idOf(key); ok {
+		id, inside := strings.CutPrefix(key, recordFolder+"/")
+		id, ours := strings.CutSuffix(id, ".json")
+		if inside && ours && idForm.MatchString(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -277,9 +279,3 @@ func decodeEntry(data []byte) (Entry, error) {
 }
 
 func keyOf(id string) string { return recordFolder + "/" + id + ".json" }
-
-func idOf(key string) (id string, ok bool) {
-	id, inside := strings.CutPrefix(key, recordFolder+"/")
-	id, ours := strings.CutSuffix(id, ".json")
-	return id, inside && ours && idForm.MatchString(id)
-}

@@ -93,7 +93,15 @@ func (k *Keeper) keepRevocations() time.Duration {
 	if !fromFile {
 		endFirst()
 	}
-	data, err := k.readList(h.Context())
+	var data []byte
+	var err error
+	if fromFile {
+		data, err = storage.Do(h.Context(), k.files, func(context.Context) ([]byte, error) {
+			return readBounded(k.revocations.File, license.MaxRevocationsSize)
+		})
+	} else {
+		data, err = fetch(h.Context(), k.revocations.Client, k.revocations.URL, license.MaxRevocationsSize)
+	}
 	if h.Context().Err() != nil {
 		return 0
 	}
@@ -155,16 +163,6 @@ func (k *Keeper) storeList(h *storage.Lease[Host], stored []byte) error {
 		return nil // another node's; the next look tells which is newer
 	}
 	return err
-}
-
-// readList reads what the source has now.
-func (k *Keeper) readList(ctx context.Context) ([]byte, error) {
-	if k.revocations.File != "" {
-		return storage.Do(ctx, k.files, func(context.Context) ([]byte, error) {
-			return readBounded(k.revocations.File, license.MaxRevocationsSize)
-		})
-	}
-	return fetch(ctx, k.revocations.Client, k.revocations.URL, license.MaxRevocationsSize)
 }
 
 // fetch gets one document of status 200. Its errors hold nothing that the other side

@@ -46,57 +46,45 @@ const (
 	pathDeactivateOffline = "/api/v4/deactivate_offline"
 )
 
-// Config says which server is asked, and how.
-type Config struct {
-	// Server is its address: https, or http on loopback; a path is kept.
-	Server string
-
-	// HTTP sends the requests. Redirects are never followed. nil: a client of its own.
-	HTTP *http.Client
-
+// Client asks one vendor. It is safe for concurrent use; its fields are set before.
+type Client struct {
 	// Authorize adds to a request's header what proves who is asking; nil: nothing.
 	Authorize func(header http.Header, now time.Time)
 
-	// Now is the clock; nil: time.Now.
+	// Now is the clock: time.Now.
 	Now func() time.Time
+
+	base string
+	http http.Client
 }
 
-// Client asks one vendor. It is safe for concurrent use.
-type Client struct {
-	base      string
-	http      http.Client
-	authorize func(http.Header, time.Time)
-	now       func() time.Time
-}
-
-// New makes a client. An address that is neither https nor on loopback is an error.
-func New(c Config) (*Client, error) {
-	u, err := url.Parse(c.Server)
+// New makes a client of the server with that address: https, or http on loopback; a
+// path is kept. sender sends the requests; nil: one of its own. Redirects are never
+// followed.
+func New(server string, sender *http.Client) (*Client, error) {
+	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("want the address of the vendor's server, such as https://license.vendor.example")
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return nil, errors.New("the vendor's server is not asked over https; want https, or http on loopback")
 	}
-	v := &Client{base: strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), authorize: c.Authorize, now: c.Now}
-	if c.HTTP != nil {
-		v.http = *c.HTTP
+	v := &Client{base: strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), Now: time.Now}
+	if sender != nil {
+		v.http = *sender
 	}
 	v.http.Jar = nil
 	v.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if v.http.Timeout <= 0 {
 		v.http.Timeout = DefaultLimit
 	}
-	if v.now == nil {
-		v.now = time.Now
-	}
 	return v, nil
 }
 
 // Seat names what a license is for: a product on one instance.
 type Seat struct {
-	Product    string
-	HardwareID string // the instance's fingerprint
+	Product    string `json:"product"`
+	HardwareID string `json:"hardware_id"` // the instance's fingerprint
 }
 
 // Login says how a person logs in.
@@ -143,26 +131,17 @@ func (v *Client) SSOURL(ctx context.Context, l Login) (string, error) {
 // Code.
 type Activation struct {
 	Seat
-	Account      string
-	IDToken      string
-	Code         string
-	CodeVerifier string // of the code
-	RedirectURI  string
-	Hosts        []string // nil: those of the account
+	Account      string   `json:"customer_account_code"`
+	IDToken      string   `json:"id_token,omitempty"`
+	Code         string   `json:"code,omitempty"`
+	CodeVerifier string   `json:"code_verifier,omitempty"` // of the code
+	RedirectURI  string   `json:"redirect_uri,omitempty"`
+	Hosts        []string `json:"hosts,omitempty"` // nil: those of the account
 }
 
 // Activate takes a seat, and gives the text of its license.
 func (v *Client) Activate(ctx context.Context, a Activation) ([]byte, error) {
-	body, err := json.Marshal(struct {
-		Product      string   `json:"product"`
-		HardwareID   string   `json:"hardware_id"`
-		Account      string   `json:"customer_account_code"`
-		IDToken      string   `json:"id_token,omitempty"`
-		Code         string   `json:"code,omitempty"`
-		CodeVerifier string   `json:"code_verifier,omitempty"`
-		RedirectURI  string   `json:"redirect_uri,omitempty"`
-		Hosts        []string `json:"hosts,omitempty"`
-	}{a.Product, a.HardwareID, a.Account, a.IDToken, a.Code, a.CodeVerifier, a.RedirectURI, a.Hosts})
+	body, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request: %w", err)
 	}
@@ -265,8 +244,8 @@ func (v *Client) ask(ctx context.Context, method, target string, body []byte, co
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
-	if v.authorize != nil {
-		v.authorize(req.Header, v.now())
+	if v.Authorize != nil {
+		v.Authorize(req.Header, v.Now())
 	}
 	resp, err := v.http.Do(req) //nolint:gosec // the operator names the server
 	if err != nil {

@@ -43,7 +43,7 @@ func TestServerAddress(t *testing.T) {
 		"https://license.vendor.example?x=1":   false,
 		"":                                     false,
 	} {
-		if _, err := New(Config{Server: address}); (err == nil) != good {
+		if _, err := New(address, nil); (err == nil) != good {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestLoginPageMustBeSecure(t *testing.T) {
 	answer := ""
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) }))
 	defer server.Close()
-	client, err := New(Config{Server: server.URL})
+	client, err := New(server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestErrorsRepeatNothing(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte("{\"code\":\"user_not_allowed\",\"message\":\"no\\n\\u001b[2J" + strings.Repeat("x", 4000) + "\"}"))
 	}))
-	client, err := New(Config{Server: server.URL})
+	client, err := New(server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestSlowVendor(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(stop)
-	client, err := New(Config{Server: server.URL, HTTP: &http.Client{Timeout: 10 * time.Millisecond}})
+	client, err := New(server.URL, &http.Client{Timeout: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
