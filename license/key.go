@@ -125,8 +125,21 @@ func ParsePublicKeys(data []byte) ([]crypto.PublicKey, error) {
 	}
 	var keys []crypto.PublicKey
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		key, err := parsePublicKey(block)
+		var key crypto.PublicKey
+		switch {
+		case block.Type == "PUBLIC KEY":
+			key, err = x509.ParsePKIXPublicKey(block.Bytes)
+		case block.Type == "RSA PUBLIC KEY":
+			key, err = x509.ParsePKCS1PublicKey(block.Bytes)
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			return nil, fmt.Errorf("reading public key %d: this is a private key, which has no place where licenses are verified; want its public key", len(keys)+1)
+		default:
+			return nil, fmt.Errorf("reading public key %d: a PEM block of type %s; want PUBLIC KEY", len(keys)+1, quote(block.Type))
+		}
 		if err != nil {
+			return nil, fmt.Errorf("reading public key %d: not a public key: %w", len(keys)+1, err)
+		}
+		if err := checkKey(key); err != nil {
 			return nil, fmt.Errorf("reading public key %d: %w", len(keys)+1, err)
 		}
 		keys = append(keys, key)
@@ -135,23 +148,6 @@ func ParsePublicKeys(data []byte) ([]crypto.PublicKey, error) {
 		return nil, errors.New("reading public keys: no PEM block found; want -----BEGIN PUBLIC KEY-----")
 	}
 	return keys, nil
-}
-
-func parsePublicKey(block *pem.Block) (key crypto.PublicKey, err error) {
-	switch {
-	case block.Type == "PUBLIC KEY":
-		key, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case block.Type == "RSA PUBLIC KEY":
-		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-		return nil, errors.New("this is a private key, which has no place where licenses are verified; want its public key")
-	default:
-		return nil, fmt.Errorf("a PEM block of type %s; want PUBLIC KEY", quote(block.Type))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("not a public key: %w", err)
-	}
-	return key, checkKey(key)
 }
 
 // EncodePublicKey gives the key as a PEM block PUBLIC KEY, which

@@ -41,7 +41,7 @@ func (r *Registry) WithDeclared(drafts []Draft) (*Registry, error) {
 		declared.Created, declared.Updated = 0, 0
 		laid.declared = append(laid.declared, declared)
 	}
-	slices.SortFunc(laid.declared, byKey)
+	slices.SortFunc(laid.declared, kind.Compare)
 	for _, a := range laid.declared {
 		if laid.known[a.Key()] != nil {
 			return nil, fmt.Errorf("account %s: %w: declared twice", quote(a.Subject()), ErrExists)
@@ -68,7 +68,7 @@ func merge(a, b []*Account) []*Account {
 	}
 	merged := make([]*Account, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
-		switch c := byKey(a[0], b[0]); {
+		switch c := kind.Compare(a[0], b[0]); {
 		case c == 0:
 			b = b[1:]
 		case c < 0:

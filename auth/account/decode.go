@@ -23,52 +23,14 @@ const MaxBody = 64 << 10
 // Errors are of the type [*strictjson.InputError]. Unknown (or differently cased) and
 // repeated members, and anything but a single JSON object, are malformed. The issuer
 // may still be missing: see [Draft.SetIssuer].
-func Decode(data []byte) (*Draft, error) {
-	d, err := decode(data)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkSubject(d.Subject); err != nil {
-		return nil, err
-	}
-	if err := d.checkEnds(nil); err != nil {
-		return nil, err
-	}
-	return d, d.checkDecoded()
-}
+func Decode(data []byte) (*Draft, error) { return decode(data, true) }
 
 // DecodeReplacement is [Decode] for an account that a path names: the subject
 // may be left out, and so may the id. A subject that is given must be the
 // account's.
-func DecodeReplacement(data []byte) (*Draft, error) {
-	d, err := decode(data)
-	if err != nil {
-		return nil, err
-	}
-	return d, d.checkDecoded()
-}
+func DecodeReplacement(data []byte) (*Draft, error) { return decode(data, false) }
 
-// checkDecoded checks what only a body can get wrong, beside the rest. Subject and
-// issuer may be missing: who knows the account and the configured ones fills them in.
-func (d *Draft) checkDecoded() error {
-	if d.Subject != "" {
-		if err := checkSubject(d.Subject); err != nil {
-			return err
-		}
-		// Of another id than this a change will tell whether it is the account's.
-		key := Key{d.Issuer, d.Subject}
-		plain, qualified := key.uuid(false), key.uuid(true)
-		if d.Issuer == "" && d.id != uuid.Nil && d.id.Version() != 5 ||
-			d.Issuer != "" && d.id != uuid.Nil && d.id != plain && d.id != qualified {
-			return wrongID(d.id, plain)
-		}
-	}
-	filled := *d
-	filled.Subject, filled.Issuer = cmp.Or(d.Subject, "-"), cmp.Or(d.Issuer, "-")
-	return filled.validate()
-}
-
-func decode(data []byte) (*Draft, error) {
+func decode(data []byte, isNew bool) (*Draft, error) {
 	if len(data) > MaxBody {
 		return nil, malformed("the body has %d bytes; want at most %d", len(data), MaxBody)
 	}
@@ -89,13 +51,34 @@ func decode(data []byte) (*Draft, error) {
 			return nil
 		}
 	}
-	if err := body.Read(fields); err != nil {
+	if err = body.Read(fields); err == nil {
+		err = late
+	}
+	if err != nil {
 		return nil, asInput(err)
 	}
-	if late != nil {
-		return nil, asInput(late)
+	if isNew || d.Subject != "" {
+		if err := checkSubject(d.Subject); err != nil {
+			return nil, err
+		}
 	}
-	return d, nil
+	if isNew {
+		if err := d.checkEnds(nil); err != nil {
+			return nil, err
+		}
+	}
+	if d.Subject != "" && d.id != uuid.Nil {
+		// Of another id than this a change will tell whether it is the account's.
+		key := Key{d.Issuer, d.Subject}
+		plain := key.uuid(false)
+		if d.Issuer == "" && d.id.Version() != 5 || d.Issuer != "" && d.id != plain && d.id != key.uuid(true) {
+			return nil, wrongID(d.id, plain)
+		}
+	}
+	// Who knows the account and the configured issuers fills in what is missing.
+	filled := *d
+	filled.Subject, filled.Issuer = cmp.Or(d.Subject, "-"), cmp.Or(d.Issuer, "-")
+	return d, filled.validate()
 }
 
 // fields read the members of a body into the draft.

@@ -177,33 +177,32 @@ func (d *Draft) replace(old *Account, now int64) (*Account, error) {
 
 // account makes the account, in place of old if that is not nil; now are Unix seconds.
 func (d *Draft) account(old *Account, qualified bool, now int64) *Account {
+	seconds := func(t time.Time) int64 {
+		if t.IsZero() {
+			return 0
+		}
+		return t.Unix()
+	}
 	configured := d.Issuers.Identifier(d.Issuer)
 	t := Traits{
 		Issuer: d.Issuer, Identifier: cmp.Or(configured, d.Identifier), By: cmp.Or(d.By, ByEither),
 		Inactive: d.Status == StatusInactive, qualified: qualified, groups: strings.Join(d.Groups, "\n"),
 	}
-	a := &Account{text: d.Subject + "\n" + d.Name, Expires: toUnix(d.ExpiresAt), Created: now, Updated: now}
+	a := &Account{text: d.Subject + "\n" + d.Name, Expires: seconds(d.ExpiresAt), Created: now, Updated: now}
 	if old != nil {
 		was := old.Traits()
 		t.Identifier, t.By = cmp.Or(d.Identifier, configured, was.Identifier), cmp.Or(d.By, was.By)
 		a.Created, a.Updated = old.Created, max(now, old.Updated)
 	} else {
-		if given := toUnix(d.CreatedAt); given != 0 {
+		if given := seconds(d.CreatedAt); given != 0 {
 			a.Created = min(given, now)
 		}
-		if given := toUnix(d.UpdatedAt); given != 0 {
+		if given := seconds(d.UpdatedAt); given != 0 {
 			a.Updated = max(min(given, now), a.Created)
 		}
 	}
 	a.traits = unique.Make(t)
 	return a
-}
-
-func toUnix(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.Unix()
 }
 
 // checkIdentifier checks that an identifier which was given is the one that the

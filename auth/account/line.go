@@ -79,11 +79,6 @@ type lineReader struct {
 	known map[string]unique.Handle[Traits] // by how they are written
 }
 
-func newReader() func(line []byte) (*Account, error) {
-	reader := lineReader{plain: "\n", known: map[string]unique.Handle[Traits]{}}
-	return reader.read
-}
-
 var errLineForm = errors.New("it has another form")
 
 func (r *lineReader) read(line []byte) (*Account, error) {

@@ -47,7 +47,7 @@ func inShard(shard, count int) []*Account {
 			accounts = append(accounts, anAccount(s, i))
 		}
 	}
-	slices.SortFunc(accounts, byKey)
+	slices.SortFunc(accounts, kind.Compare)
 	return accounts
 }
 

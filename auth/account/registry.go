@@ -22,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
@@ -62,7 +63,7 @@ var kind = registry.Kind[Key, Account]{
 	Key:  (*Account).Key,
 	Is:   func(a *Account, k Key) bool { return a.is(k.Subject) && a.Traits().Issuer == k.Issuer },
 
-	Compare:   byKey,
+	Compare:   func(a, b *Account) int { return a.Key().compare(b.Key()) },
 	Equal:     func(a, b *Account) bool { return *a == *b },
 	ID:        (*Account).uuid,
 	Updated:   func(a *Account) int64 { return a.Updated },
@@ -74,36 +75,37 @@ var kind = registry.Kind[Key, Account]{
 		return a.Expires
 	},
 
-	Append: appendLine, Reader: newReader, Summarize: summarize,
+	Append: appendLine,
+	Reader: func() func([]byte) (*Account, error) {
+		r := lineReader{plain: "\n", known: map[string]unique.Handle[Traits]{}}
+		return r.read
+	},
+	Summarize: func(accounts []*Account) any {
+		s := &summary{total: len(accounts), issuers: sync.OnceValue(func() map[Issuer]int {
+			counts := map[Issuer]int{}
+			for _, a := range accounts {
+				t := a.Traits()
+				counts[Issuer{t.Issuer, t.Identifier}]++
+			}
+			return counts
+		})}
+		for _, a := range accounts {
+			if !a.Traits().Inactive {
+				s.active++
+			}
+		}
+		return s
+	},
 }
 
 // hash is part of the stored format. Accounts of one subject are in one shard,
 // whatever their issuers.
 func hash(subject string) uint64 { return xxhash.Sum64String(subject) }
 
-func byKey(a, b *Account) int { return a.Key().compare(b.Key()) }
-
 // summary counts the accounts of a shard.
 type summary struct {
 	total, active int                   // by status
 	issuers       func() map[Issuer]int // made when it is asked for first: the accounts of each
-}
-
-func summarize(accounts []*Account) any {
-	s := &summary{total: len(accounts), issuers: sync.OnceValue(func() map[Issuer]int {
-		counts := map[Issuer]int{}
-		for _, a := range accounts {
-			t := a.Traits()
-			counts[Issuer{t.Issuer, t.Identifier}]++
-		}
-		return counts
-	})}
-	for _, a := range accounts {
-		if !a.Traits().Inactive {
-			s.active++
-		}
-	}
-	return s
 }
 
 // Registry holds the accounts of one storage and, laid over them, those that a

@@ -55,11 +55,6 @@ type lineReader struct {
 	known map[string]unique.Handle[traits] // by how they are written
 }
 
-func newReader() func([]byte) (*Revocation, error) {
-	r := lineReader{known: map[string]unique.Handle[traits]{}}
-	return r.read
-}
-
 var errForm = errors.New("it has another form")
 
 // maxKnown bounds the traits that a reader remembers.

@@ -49,7 +49,7 @@ func TestLinesRoundTrip(t *testing.T) {
 // TestLineIsFixed: what was stored before must stay what it is, to the byte.
 func TestLineIsFixed(t *testing.T) {
 	const want = `{"session":"s-1","issuer":"https://acme.example","by":"acme/root","reason":"gone","before":1700000000,"created":1700000001,"expires":1700003600}`
-	r, err := newReader()([]byte(want))
+	r, err := kind.Reader()([]byte(want))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,11 +85,11 @@ func TestLinesRefuse(t *testing.T) {
 		if line == good {
 			t.Errorf("%s: changes nothing", name)
 		}
-		if _, err := newReader()([]byte(line)); err == nil {
+		if _, err := kind.Reader()([]byte(line)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	if _, err := newReader()([]byte(good)); err != nil {
+	if _, err := kind.Reader()([]byte(good)); err != nil {
 		t.Error(err)
 	}
 }
@@ -100,11 +100,11 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Add([]byte(`{"subject":"a","subject":"b"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := newReader()(data)
+		r, err := kind.Reader()(data)
 		if err != nil {
 			return
 		}
-		again, err := newReader()(appendLine(nil, r))
+		again, err := kind.Reader()(appendLine(nil, r))
 		if err != nil || *again != *r || !r.is(r.Key()) || again.ID() != r.ID() {
 			t.Fatalf("%s became %v, %v", data, again, err)
 		}

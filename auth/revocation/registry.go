@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"unique"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
@@ -32,7 +33,11 @@ var kind = registry.Kind[Key, Revocation]{
 	Ends:    func(r *Revocation) int64 { return r.Expires },
 	Leaves:  true, Unites: true,
 
-	Append: appendLine, Reader: newReader,
+	Append: appendLine,
+	Reader: func() func([]byte) (*Revocation, error) {
+		r := lineReader{known: map[string]unique.Handle[traits]{}}
+		return r.read
+	},
 }
 
 // Registry holds the revocations of one storage. Its methods are safe for concurrent
