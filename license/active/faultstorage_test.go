@@ -34,6 +34,7 @@ type faultStorage struct {
 	unlockErrs []error       // of the next calls of Unlock
 	gate       chan struct{} // calls but Lock and Unlock wait for it
 	deaf       bool          // and ignore their context meanwhile
+	waiting    int           // calls that wait for it
 	stored     func(key string)
 
 	loads, stores, lists, locks int
@@ -53,12 +54,16 @@ var (
 func (h *faultStorage) enter(ctx context.Context) error {
 	h.mu.Lock()
 	gate, deaf, err := h.gate, h.deaf, h.err
+	if gate != nil {
+		h.waiting++
+	}
 	h.mu.Unlock()
 	over := ctx.Done()
 	if deaf {
 		over = nil
 	}
 	if gate != nil {
+		defer h.do(func() { h.waiting-- })
 		select {
 		case <-gate:
 		case <-over:

@@ -229,7 +229,10 @@ func TestStuckCallsAreBounded(t *testing.T) {
 		for range 10 {
 			_ = k.Install(t.Context(), signed(t, "Other"))
 		}
-		stuck := k.leases.Newest().Stuck
+		stuck := func() (n int) {
+			h.do(func() { n = h.waiting })
+			return n
+		}
 		if n := stuck(); n != storage.MaxCalls {
 			t.Errorf("%d calls are stuck", n)
 		}
