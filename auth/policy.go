@@ -113,7 +113,7 @@ func (p Policy) check() error {
 		return fmt.Errorf("bound: found %q, expected one of %s", p.Bound, strings.Join(Bindings, ", "))
 	}
 	if p.Leeway < 0 || p.Leeway > MaxLeeway {
-		return fmt.Errorf("leeway: found %s, expected 0s to %s", p.Leeway, MaxLeeway)
+		return fmt.Errorf("leeway: found %s, expected at least 0s and at most %s", p.Leeway, MaxLeeway)
 	}
 	if p.MaxLifetime < 0 {
 		return fmt.Errorf("max_lifetime: found %s, expected more than 0s", p.MaxLifetime)
@@ -131,6 +131,21 @@ func (p Policy) CheckAudiences() error {
 		return errors.New("expected at least one audience: without it, tokens meant for other services would be let in")
 	case slices.Contains(p.Audiences, ""):
 		return errors.New("audience: found an empty one")
+	}
+	return nil
+}
+
+// CheckDistinct checks that no two issuers have the same identifier or the same name.
+func CheckDistinct(issuers []Policy) error {
+	identifiers, names := make(map[string]bool, len(issuers)), make(map[string]string, len(issuers))
+	for _, p := range issuers {
+		if identifiers[p.Issuer] {
+			return fmt.Errorf("issuer %s is configured twice", p.Issuer)
+		}
+		if other, taken := names[p.Name]; taken {
+			return fmt.Errorf("issuers %s and %s are both named %q: give one of them another with `name`", other, p.Issuer, p.Name)
+		}
+		identifiers[p.Issuer], names[p.Name] = true, p.Issuer
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestPolicyValidate(t *testing.T) {
 		{"an unknown algorithm", func(p *Policy) { p.Algorithms = []string{"RS257"} }, `algorithms: unknown algorithm "RS257": expected one of RS256`},
 		{"a shared secret", func(p *Policy) { p.Algorithms = []string{"HS256"} }, `algorithm "HS256" is never accepted`},
 		{"none", func(p *Policy) { p.Algorithms = []string{"none"} }, `algorithm "none" is never accepted`},
-		{"negative leeway", func(p *Policy) { p.Leeway = -1 }, "leeway: found -1ns, expected 0s to 1h0m0s"},
+		{"negative leeway", func(p *Policy) { p.Leeway = -1 }, "leeway: found -1ns, expected at least 0s and at most 1h0m0s"},
 		{"too much leeway", func(p *Policy) { p.Leeway = time.Hour + 1 }, "leeway: found"},
 		{"negative lifetime", func(p *Policy) { p.MaxLifetime = -time.Second }, "max_lifetime: found -1s"},
 		{"unknown kind", func(p *Policy) { p.Kind = "robot" }, `kind: found "robot", expected service_account or user`},

@@ -87,7 +87,13 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		v.now = time.Now
 	}
 	v.cache = newCache(cfg.CacheBytes, v.now)
-	names := make(map[string]string, len(cfg.Issuers))
+	policies := make([]Policy, 0, len(cfg.Issuers))
+	for _, accepted := range cfg.Issuers {
+		policies = append(policies, accepted.Policy)
+	}
+	if err := CheckDistinct(policies); err != nil {
+		return nil, err
+	}
 	for _, accepted := range cfg.Issuers {
 		a, err := newAuthority(accepted.Policy, accepted.Keys)
 		if err == nil {
@@ -95,12 +101,6 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("issuer %q: %w", accepted.Policy.Issuer, err)
-		}
-		if _, twice := v.authorities[a.Issuer]; twice {
-			return nil, fmt.Errorf("issuer %q is configured twice", a.Issuer)
-		}
-		if other, twice := names[a.Name]; twice {
-			return nil, fmt.Errorf("issuers %q and %q are both named %q: give one of them another name", other, a.Issuer, a.Name)
 		}
 		if other := v.domains[a.domain]; other != nil {
 			return nil, fmt.Errorf("issuers %q and %q have the same trust domain %s", other.Issuer, a.Issuer, a.domain)
@@ -111,7 +111,7 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		if a.tenants != nil {
 			v.tenanted = append(v.tenanted, a)
 		}
-		v.authorities[a.Issuer], names[a.Name] = a, a.Issuer
+		v.authorities[a.Issuer] = a
 	}
 	if err := v.setPrefixes(cfg.Issuers); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func TestConfigurationsThatDoNotLoad(t *testing.T) {
 		{"algorithm", `{"issuer": "https://a.example.com", "audiences": ["a"], "algorithms": ["HS256"]}`, "", "", `algorithm "HS256" is never accepted`},
 		{"preset", `{"issuer": "https://a.example.com", "audiences": ["a"], "preset": "x"}`, "", "", `preset: found "x"`},
 		{"kind", `{"issuer": "https://a.example.com", "audiences": ["a"], "kind": "x"}`, "", "", `kind: found "x"`},
-		{"leeway", `{"issuer": "https://a.example.com", "audiences": ["a"], "leeway": "2h"}`, "", "", "leeway: found 2h0m0s, expected 0s to 1h0m0s"},
+		{"leeway", `{"issuer": "https://a.example.com", "audiences": ["a"], "leeway": "2h"}`, "", "", "leeway: found 2h0m0s, expected at least 0s and at most 1h0m0s"},
 		{"ca", `{"issuer": "https://a.example.com", "audiences": ["a"], "ca": "/nowhere.pem"}`, "", "", "/nowhere.pem"},
 		{"http", `{"issuer": "http://a.example.com", "audiences": ["a"]}`, "", "", "insecure_http"},
 		{"unknown member", `{"issuer": "https://a.example.com", "audience": ["a"]}`, "", "", `unknown field "audience"`},

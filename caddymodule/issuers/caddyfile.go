@@ -183,13 +183,12 @@ func (i *Issuer) checkWhole(d *caddyfile.Dispenser, others List) error {
 			return d.Errf("issuer %s: %v", i.Issuer, err)
 		}
 	}
-	for _, other := range others {
-		if other.Issuer == i.Issuer {
-			return d.Errf("issuer %s is configured twice", i.Issuer)
-		}
-		if other.label() == i.label() {
-			return d.Errf("issuers %s and %s are both named %q: give one of them another with `name`", other.Issuer, i.Issuer, i.label())
-		}
+	var all []auth.Policy
+	for _, one := range append(others[:len(others):len(others)], i) {
+		all = append(all, auth.Policy{Issuer: one.Issuer, Name: one.label()})
+	}
+	if err := auth.CheckDistinct(all); err != nil {
+		return d.WrapErr(err)
 	}
 	return parse.AtLine(d, i.checkPrefixes(others))
 }

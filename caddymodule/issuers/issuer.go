@@ -272,16 +272,11 @@ type List []*Issuer
 
 // provision resolves the issuers' placeholders and gives each a name.
 func (list List) provision(logger *zap.Logger) error {
-	names := make(map[string]string, len(list))
 	for _, i := range list {
 		if err := i.provision(); err != nil {
 			return fmt.Errorf("issuer %s: %w", i.Issuer, err)
 		}
-		name, identifier := i.policy.Name, i.policy.Issuer
-		if other, twice := names[name]; twice {
-			return fmt.Errorf("issuers %s and %s are both named %q: give one of them another with `name`", other, identifier, name)
-		}
-		names[name] = identifier
+		name := i.policy.Name
 		if slices.Contains(i.policy.Tenants, "any") {
 			logger.Warn("tokens of every tenant of this issuer are taken, of whatever organization: let the rules say who may come in",
 				zap.String("issuer", name))
