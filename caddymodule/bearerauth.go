@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/stream"
 )
 
-// BearerAuth lets in only requests that carry a good bearer token (RFC 6750) of
+// BearerAuth lets in only requests that carry a valid bearer token (RFC 6750) of
 // an issuer configured in the app gatehouse, from a caller whom the rules below
 // let in. Others are refused with a challenge that says why.
 //

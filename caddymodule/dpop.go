@@ -41,7 +41,7 @@ type DPoP struct {
 	Nonce string `json:"nonce,omitempty"`
 
 	// How many proofs are remembered, so that none is taken twice, each for as long
-	// as it would be good. While there is no more room, requests with new proofs are
+	// as it would be valid. While there is no more room, requests with new proofs are
 	// answered with 503. A proof takes about 100 bytes. Default: 100000.
 	ReplayMemory int `json:"replay_memory,omitempty"`
 }
@@ -124,7 +124,7 @@ type senders struct {
 // not be used again under the next, whatever that says of the memory's size.
 //
 // The nonces end with the memory. A proof that was taken by an earlier process is not
-// remembered, so its nonce must not be good any more: the nonces' key is made anew
+// remembered, so its nonce must no longer be valid: the nonces' key is made anew
 // with the memory, and is kept nowhere. Clients then ask once more, with a new one.
 type proofMemory struct {
 	replays *bound.Replays

@@ -75,7 +75,7 @@ type IntrospectionStatus struct {
 	Active      uint64 `json:"active"`   // questions so far about tokens that are
 	Inactive    uint64 `json:"inactive"` // and that are not
 	Failed      uint64 `json:"failed"`   // without an answer
-	Limited     uint64 `json:"limited"`  // not asked, as too many brought no good answer
+	Limited     uint64 `json:"limited"`  // not sent, as too many found no active token
 	AnsweredAt  Moment `json:"answered_at"`
 	LastError   string `json:"last_error"` // of the last question; empty: it was answered
 	LastErrorAt Moment `json:"last_error_at"`

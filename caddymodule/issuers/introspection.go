@@ -52,8 +52,9 @@ type Introspection struct {
 	// prefix fits.
 	Prefixes []string `json:"prefixes,omitempty"`
 
-	// How long a good answer serves, so how late a revocation may be seen; never
-	// longer than the token lives. 0s asks with each request. Default: 10s.
+	// How long the answer that a token is active is used, so how late a revocation
+	// may be seen; never longer than the token lives. 0s asks with each request.
+	// Default: 10s.
 	Cache *caddy.Duration `json:"cache,omitempty"`
 
 	// Asks for answers that the issuer signed (RFC 9701), and takes no other.

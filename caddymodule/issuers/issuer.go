@@ -134,8 +134,8 @@ type Issuer struct {
 	// Default: 24h.
 	MaxStale caddy.Duration `json:"max_stale,omitempty"`
 
-	// How the issuer is asked about its tokens (RFC 7662). Default: it is not, and
-	// tokens that are no JWTs are refused.
+	// How the issuer is asked about its tokens, by introspection (RFC 7662). Default:
+	// it is not, and tokens that are not JWTs are refused.
 	Introspection *Introspection `json:"introspection,omitempty"`
 
 	// Which events of the issuer are taken: that somebody logged out, a session was

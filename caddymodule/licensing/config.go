@@ -68,11 +68,11 @@ type TrustedKey struct {
 	// The PEM file of the public key; it may hold several. Required.
 	File string `json:"file,omitempty"`
 
-	// Retires the key: it is good only for licenses issued before this day (UTC)
+	// Retires the key: it counts only for licenses issued before this day (UTC)
 	// or time (RFC 3339). Default: no limit.
 	NotAfterIssue string `json:"not_after_issue,omitempty"`
 
-	// Makes the key good for no license at all. Default: false.
+	// Makes the key count for no license at all. Default: false.
 	Revoked bool `json:"revoked,omitempty"`
 }
 

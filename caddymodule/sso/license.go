@@ -44,7 +44,7 @@ type License struct {
 	// How many of those one person may have activated. Default: any number.
 	SeatsPerUser int `json:"seats_per_user,omitempty"`
 
-	// How long a license is good that is handed out. Instances renew theirs before it
+	// How long a license is valid that is handed out. Instances renew theirs before it
 	// ends. Default: 720h.
 	Valid caddy.Duration `json:"valid,omitempty"`
 
@@ -66,7 +66,7 @@ type License struct {
 	ClaimValues []string `json:"claim_values,omitempty"`
 
 	// `instance` makes licenses that only the instance takes which asked for it.
-	// Default: a license is good on any.
+	// Default: a license is valid on any.
 	Bind string `json:"bind,omitempty"`
 
 	// The version of the licenses' format. 1 needs an RSA key, and knows neither ids
