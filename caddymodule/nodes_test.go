@@ -221,7 +221,7 @@ func TestStorageEmptiedAndBegunAnew(t *testing.T) {
 			}
 			got, err := stays.send("GET", "/api/serviceaccounts:repair")
 			for _, want := range []string{`"storage_state":"diverged"`, `"only_node":2`, `"only_storage":1`} {
-				if err != nil || !strings.Contains(string(got.body), want) {
+				if err != nil || !strings.Contains(got.body, want) {
 					t.Errorf("got %s, %v, want %s", got.body, err, want)
 				}
 			}

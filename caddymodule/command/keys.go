@@ -40,7 +40,7 @@ It needs a token of the admin group.
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
+			return printJSON(cmd.OutOrStdout(), text)
 		}
 		return p.printKeys(cmd, issuers)
 	})

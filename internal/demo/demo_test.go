@@ -12,9 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/gatehouse-proxy/gatehouse/internal/demo"
 	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
 	"github.com/lestrrat-go/jwx/v2/jws"
 	"go.uber.org/goleak"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

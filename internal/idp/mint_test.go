@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
 // parts decodes the three parts of a token.

@@ -11,8 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
 	"go.uber.org/goleak"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/upstream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -17,7 +17,7 @@ func Serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // it has been answered
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(maxMessageBytes)
 	for {
 		kind, message, err := conn.Read(r.Context())
