@@ -12,7 +12,6 @@ import (
 
 const (
 	fetchAllLimit = 15 * time.Second // discovery at two places and the key set
-	fileLook      = 5 * time.Second  // between two looks at a key set file
 	firstRetry    = 5 * time.Second
 	keylessRetry  = time.Minute // the longest back-off while there are no keys
 	idleUntilWake = time.Hour
