@@ -117,6 +117,13 @@ var (
 	ErrUserLimit       = forbidden("user_limit", "the license does not cover any more people")
 	ErrKeysUnavailable = define("keys_unavailable", http.StatusServiceUnavailable, "", "the keys of the token's issuer cannot be had at the moment")
 	ErrNoAnswer        = define("introspection_unavailable", http.StatusServiceUnavailable, "", "the token's issuer cannot be asked about the token at the moment")
+
+	ErrAccountUnknown         = badToken("account_unknown", "the service account is not registered")
+	ErrAccountInactive        = badToken("account_inactive", "the service account is switched off")
+	ErrAccountExpired         = badToken("account_expired", "the service account has expired")
+	ErrAccountsUnavailable    = define("accounts_unavailable", http.StatusServiceUnavailable, "", "the service accounts cannot be read at the moment")
+	ErrRevoked                = badToken("revoked", "the token was revoked")
+	ErrRevocationsUnavailable = define("revocations_unavailable", http.StatusServiceUnavailable, "", "the revocations cannot be read at the moment")
 )
 
 // Refusals lists every refusal that this package can give, once, but for those of

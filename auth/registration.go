@@ -3,7 +3,6 @@ package auth
 import (
 	"cmp"
 	"math"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -41,14 +40,6 @@ type Registration struct {
 	// unclear.
 	Required bool
 }
-
-// The refusals of service accounts.
-var (
-	ErrAccountUnknown      = badToken("account_unknown", "the service account is not registered")
-	ErrAccountInactive     = badToken("account_inactive", "the service account is switched off")
-	ErrAccountExpired      = badToken("account_expired", "the service account has expired")
-	ErrAccountsUnavailable = define("accounts_unavailable", http.StatusServiceUnavailable, "", "the service accounts cannot be read at the moment")
-)
 
 // Admit gives the principal that a token's caller is with what is registered
 // about it now, or the refusal.
@@ -226,12 +217,6 @@ type Revocations interface {
 	// say that a token is not revoked.
 	Loaded() bool
 }
-
-// The refusals of revoked tokens.
-var (
-	ErrRevoked                = badToken("revoked", "the token was revoked")
-	ErrRevocationsUnavailable = define("revocations_unavailable", http.StatusServiceUnavailable, "", "the revocations cannot be read at the moment")
-)
 
 // lookRevoked gives the refusal of a token that was revoked. That one was not is kept
 // with it until the revocations change.
