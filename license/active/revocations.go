@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
@@ -236,23 +235,4 @@ func (k *Keeper) notifyList() {
 	if late {
 		k.note(Event{Kind: RevocationsLate, Words: fmt.Sprintf("version %d should have been followed by %s", list.Payload.Version, time.Unix(list.Payload.NextUpdate, 0).UTC().Format(time.RFC3339))})
 	}
-}
-
-// readBounded reads a regular file; opening a pipe would wait for its other end.
-func readBounded(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	case info.Size() > most:
-		return nil, fmt.Errorf("it has %d bytes; want at most %d", info.Size(), most)
-	}
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	return io.ReadAll(io.LimitReader(f, most+1))
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
@@ -239,4 +241,23 @@ func (k *Keeper) failLook(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.endLook()
+}
+
+// readBounded reads a regular file; opening a pipe would wait for its other end.
+func readBounded(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Size() > most:
+		return nil, fmt.Errorf("it has %d bytes; want at most %d", info.Size(), most)
+	}
+	f, err := os.Open(path) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
