@@ -212,7 +212,7 @@ func (x *examination) describe() *Refusal {
 	}
 	x.known, x.made = nil, &Token{sum: x.sum, vouched: x.opaque}
 	if x.answer != nil {
-		x.made.fresh = x.answer.AskedAt.Add(x.authority.introspection.Cache).Unix()
+		x.made.fresh = x.authority.introspection.ServesUntil(x.answer).Unix()
 	}
 	return x.authority.describe(x.made, &x.parts.header, x.claims, x.key)
 }

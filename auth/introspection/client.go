@@ -2,7 +2,6 @@ package introspection
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -29,9 +28,7 @@ const (
 	badBurst = 100
 	badRate  = 100
 
-	negativeTime = 5 * time.Second // that a token is known not to be active
-	lingerTime   = time.Second     // that a good answer is given to who comes late
-	maxHold      = time.Minute     // that an issuer may ask to be left alone
+	maxHold      = time.Minute // that an issuer may ask to be left alone
 	warnInterval = time.Minute
 )
 
@@ -102,16 +99,6 @@ type Client struct {
 	warnedAt  time.Time
 }
 
-// question is one question about a token, shared by all who need its answer, for a
-// while after it was answered, too. It ends with the client, never with who began it.
-type question struct {
-	done   chan struct{}
-	answer *Answer // readable once done, as is err
-	err    error
-	ended  bool      // under the client's mutex
-	until  time.Time // when it is forgotten after its end
-}
-
 // New makes a client of the issuer of a source, whose metadata the engine knows. It
 // starts nothing, and reads no file but the CA.
 func New(cfg Config, source issuer.Config, keys *issuer.Engine, opts Options) (*Client, error) {
@@ -160,16 +147,6 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// hash stands for a token of this issuer, so that none is kept.
-func (c *Client) hash(token string) (sum [sha256.Size]byte) {
-	h := hmac.New(sha256.New, c.secret[:])
-	h.Write([]byte(c.source.Issuer))
-	h.Write([]byte{0})
-	h.Write([]byte(token))
-	h.Sum(sum[:0])
-	return sum
-}
-
 // Ask gives the issuer's answer about a token, which may be up to a second old, and
 // up to 5 seconds if the token was not active. known: it was active when it was last
 // asked about. Ask waits 5 seconds at most, or until ctx ends, and fails with an
@@ -212,41 +189,6 @@ func (c *Client) join(token string, known bool) (*question, error) {
 		c.end(sum, q)
 	})
 	return q, nil
-}
-
-// end lets those go who wait for a question, and forgets it, at once or after a
-// while.
-func (c *Client) end(sum [sha256.Size]byte, q *question) {
-	now := c.opts.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer close(q.done)
-	c.open--
-	q.ended = true
-	switch {
-	case q.err != nil:
-	case !q.answer.Active:
-		q.until = now.Add(negativeTime)
-	default: // who came a moment too late for the answer must not ask again
-		q.until = now.Add(lingerTime)
-		if late := q.answer.AskedAt.Add(c.cfg.Cache); late.Before(q.until) {
-			q.until = late
-		}
-	}
-	forget := func() {
-		if c.questions[sum] == q {
-			delete(c.questions, sum)
-		}
-	}
-	if !now.Before(q.until) {
-		forget()
-		return
-	}
-	time.AfterFunc(q.until.Sub(now), func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		forget()
-	})
 }
 
 // pose waits for the question's turn and asks.

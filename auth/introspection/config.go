@@ -8,8 +8,8 @@
 // is not active is remembered for some seconds. No answer is an
 // [*UnavailableError], and never means that a token is not active.
 //
-// What an answer must say besides, and how long a good one is kept, is for its
-// callers.
+// What an answer must say besides is for its callers, and so is keeping a good one,
+// until [Config.ServesUntil].
 package introspection
 
 import (
@@ -31,13 +31,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
-// Defaults and bounds of a [Config].
 const (
-	// DefaultCache is how late a revocation is seen at most, unless said otherwise.
-	DefaultCache = 10 * time.Second
-	// MaxCache is the longest that may be said.
-	MaxCache = time.Hour
-
 	maxPrefixes    = 32
 	maxPrefixBytes = 256
 )
