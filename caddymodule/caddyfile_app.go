@@ -63,19 +63,6 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: appID, Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// parseTokenCache reads a number of tokens or a size.
-func (c *TokenCache) parseTokenCache(d *caddyfile.Dispenser) error {
-	option, text := d.Val(), ""
-	if err := parse.ReadWord(d, &text, tokenCacheExpected); err != nil {
-		return err
-	}
-	*c = TokenCache(text)
-	if _, err := c.bytes(); err != nil {
-		return d.Errf("%s: %v", option, err)
-	}
-	return nil
-}
-
 // parseServiceAccounts reads the accounts' part of the global option. Syntax:
 //
 //	service_accounts {
