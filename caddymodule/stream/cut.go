@@ -9,11 +9,15 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/gatehouse-proxy/gatehouse/auth"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // stream is a response that is cut when its caller is no longer let in.
@@ -28,6 +32,38 @@ type stream struct {
 	timer  *time.Timer
 	tunnel *tunnel // the connection, once it was taken over
 	ended  bool
+}
+
+// arm begins to wait for the deadline.
+func (g *guard) arm(kind kind) {
+	s := &stream{caller: g.caller, cancel: func() { g.context.cancelable().cancel() }, kind: kind, frames: kind.frames()}
+	g.stream = s
+	g.limitWrites(g.caller.Deadline().Add(unblockAfter))
+	s.mu.Lock()
+	s.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { s.end(auth.ErrExpired) })
+	s.mu.Unlock()
+	open.mu.Lock()
+	open.all[s] = struct{}{}
+	registration := open.registration
+	open.mu.Unlock()
+	// The caller's account may have been changed between the look at the token and now.
+	if refusal := refusalNow(registration, s.caller); refusal != nil {
+		s.end(refusal)
+	}
+}
+
+// limitWrites sees to it that a client which does not read cannot hold its stream
+// open. Caddy's response writer takes a deadline only from the goroutine that
+// writes, so it is set before the first byte and not at the cut; net/http lifts it
+// when the response has ended. A server with a write timeout and without idle
+// timeouts keeps its own, which this one would lift.
+func (g *guard) limitWrites(until time.Time) {
+	_, idle := caddyhttp.IdleTimeoutsFromContext(g.request.Context())
+	server, _ := g.request.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if idle == nil && server != nil && server.WriteTimeout > 0 {
+		return
+	}
+	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(until) // where it can be set
 }
 
 // write writes on until the stream is cut.
@@ -90,6 +126,35 @@ func (s *stream) disarm() {
 	open.mu.Lock()
 	delete(open.all, s)
 	open.mu.Unlock()
+}
+
+// finish ends a response that was cut, in the goroutine that wrote it: with the
+// reason where its kind has a form for one, in good order where any end will do,
+// and otherwise by an abort, so that nobody takes what came for the whole.
+func (g *guard) finish() {
+	s := g.stream
+	if s.hijacked() || s.kind == tunnelStream || s.kind == eventStream {
+		return
+	}
+	g.limitWrites(time.Now().Add(unblockAfter))
+	why := s.cut.Load()
+	if s.kind == grpcStream {
+		header := g.Header()
+		for name := range header {
+			if strings.HasPrefix(name, http.TrailerPrefix) {
+				delete(header, name)
+			}
+		}
+		respond.SetGRPCStatus(header, http.TrailerPrefix, why) // which has the client get a new token
+		return
+	}
+	last := s.kind.lastWords(why)
+	if last == nil || !s.frames.whole() {
+		panic(http.ErrAbortHandler)
+	}
+	if _, err := g.ResponseWriter.Write(last); err == nil {
+		_ = http.NewResponseController(g.ResponseWriter).Flush()
+	}
 }
 
 // open are the streams that are open now, over all configurations, so that those of

@@ -7,14 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/respond"
 )
 
 // A stream lasts longer than the check of its token, so it is cut when the token
@@ -132,67 +129,6 @@ func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return t, buffered, nil
 }
 
-// arm begins to wait for the deadline.
-func (g *guard) arm(kind kind) {
-	s := &stream{caller: g.caller, cancel: func() { g.context.cancelable().cancel() }, kind: kind, frames: kind.frames()}
-	g.stream = s
-	g.limitWrites(g.caller.Deadline().Add(unblockAfter))
-	s.mu.Lock()
-	s.timer = time.AfterFunc(time.Until(g.caller.Deadline()), func() { s.end(auth.ErrExpired) })
-	s.mu.Unlock()
-	open.mu.Lock()
-	open.all[s] = struct{}{}
-	registration := open.registration
-	open.mu.Unlock()
-	// The caller's account may have been changed between the look at the token and now.
-	if refusal := refusalNow(registration, s.caller); refusal != nil {
-		s.end(refusal)
-	}
-}
-
-// limitWrites sees to it that a client which does not read cannot hold its stream
-// open. Caddy's response writer takes a deadline only from the goroutine that
-// writes, so it is set before the first byte and not at the cut; net/http lifts it
-// when the response has ended. A server with a write timeout and without idle
-// timeouts keeps its own, which this one would lift.
-func (g *guard) limitWrites(until time.Time) {
-	_, idle := caddyhttp.IdleTimeoutsFromContext(g.request.Context())
-	server, _ := g.request.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if idle == nil && server != nil && server.WriteTimeout > 0 {
-		return
-	}
-	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(until) // where it can be set
-}
-
-// finish ends a response that was cut, in the goroutine that wrote it: with the
-// reason where its kind has a form for one, in good order where any end will do,
-// and otherwise by an abort, so that nobody takes what came for the whole.
-func (g *guard) finish() {
-	s := g.stream
-	if s.hijacked() || s.kind == tunnelStream || s.kind == eventStream {
-		return
-	}
-	g.limitWrites(time.Now().Add(unblockAfter))
-	why := s.cut.Load()
-	if s.kind == grpcStream {
-		header := g.Header()
-		for name := range header {
-			if strings.HasPrefix(name, http.TrailerPrefix) {
-				delete(header, name)
-			}
-		}
-		respond.SetGRPCStatus(header, http.TrailerPrefix, why) // which has the client get a new token
-		return
-	}
-	last := s.kind.lastWords(why)
-	if last == nil || !s.frames.whole() {
-		panic(http.ErrAbortHandler)
-	}
-	if _, err := g.ResponseWriter.Write(last); err == nil {
-		_ = http.NewResponseController(g.ResponseWriter).Flush()
-	}
-}
-
 // guardContext is a request's context that can be canceled, but costs nothing
 // until somebody waits for that.
 type guardContext struct {
@@ -235,32 +171,6 @@ func (c *guardContext) Err() error { return c.current().Err() }
 // Value gives the server's values. It shows the standard library's contexts the
 // one to be canceled with, too.
 func (c *guardContext) Value(key any) any { return c.current().Value(key) }
-
-// kindOf reads the head of a response.
-func (g *guard) kindOf(status int) kind {
-	header := g.Header()
-	switch {
-	case status == http.StatusSwitchingProtocols:
-		if IsWebSocket(header["Upgrade"]) {
-			return webSocket
-		}
-		return tunnelStream
-	case g.connect && status < http.StatusMultipleChoices:
-		if IsWebSocket(ExtendedProtocol(g.request)) {
-			return webSocket
-		}
-		return tunnelStream
-	}
-	for _, contentType := range header["Content-Type"] {
-		if kind := kindOfType(contentType); kind != ordinary {
-			return kind
-		}
-	}
-	if g.cutAll {
-		return brokenStream
-	}
-	return ordinary
-}
 
 // Interface guards
 var (
