@@ -3,6 +3,8 @@ package license
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/strictjson"
 )
@@ -67,6 +69,23 @@ func (e *Error) Error() string {
 // Code is the reason as clients see it.
 func (e *Error) Code() string { return e.Reason.Code() }
 
+// Public is the error for anybody who asks. What exactly is wrong with a license that
+// is not to be believed is for the operator alone, who finds it in the log and asks
+// the API for it.
+func (e *Error) Public() string {
+	switch e.Code() {
+	case ReasonMissing.Code():
+		return "there is no license"
+	case ReasonForm.Code():
+		return "the license is not valid"
+	case ReasonRevokedID.Code():
+		return "the license has been revoked"
+	case ReasonInstance.Code():
+		return "the license is for another deployment"
+	}
+	return e.Error()
+}
+
 // Is makes errors.Is find an error by its reason alone, whatever its detail.
 func (e *Error) Is(target error) bool {
 	other, ok := target.(*Error)
@@ -87,6 +106,28 @@ var words = map[Reason]struct{ field, format string }{
 	ReasonExpired:     {"", "the license ended on %s"},
 	ReasonHost:        {"", "the license does not cover the host of this request"},
 	ReasonFeature:     {"", "the license does not grant the feature %s"},
+}
+
+// errOtherInstance: the request of an activation was signed by another instance than it
+// names.
+var errOtherInstance = refuse(ReasonUnknownKey, "request.hardware_id", "is not the SHA-256 of public_key: another instance signed this request")
+
+// UncoveredHost is the error of a license that does not cover a host which was named.
+func UncoveredHost(name string) *Error {
+	return refuse(ReasonHost, "", "the license does not cover the host %.255q", name)
+}
+
+// maxShownHosts bounds how many hosts an error names.
+const maxShownHosts = 10
+
+// UncoveredHosts is the error of a license that covers none of the hosts which ask for
+// one.
+func UncoveredHosts(names []string) *Error {
+	shown := names
+	if len(shown) > maxShownHosts {
+		shown = append(slices.Clone(shown[:maxShownHosts]), fmt.Sprintf("and %d more", len(shown)-maxShownHosts))
+	}
+	return refuse(ReasonHost, "", "the license covers none of the hosts behind require_license: %s", strings.Join(shown, ", "))
 }
 
 // refusedFor is an error in the words of its reason, which args complete.

@@ -134,7 +134,7 @@ func OpenOfflineRequest(data []byte) (r OfflineRequest, l OfflineLogin, err erro
 		return r, l, badForm("public_key", "is not the base64 of an Ed25519 public key in DER")
 	}
 	if id, err := KeyID(public); err != nil || id != r.HardwareID {
-		return r, l, refuse(ReasonUnknownKey, "request.hardware_id", "is not the SHA-256 of public_key: another instance signed this request")
+		return r, l, errOtherInstance
 	}
 	return r, l, verifyDocument(public, prefixOfflineRequest, document, signature)
 }

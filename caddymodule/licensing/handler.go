@@ -134,7 +134,7 @@ const licenseReasonHeader = "Gatehouse-Reason"
 // build it always answers itself: handle_errors is the configuration's, and could
 // serve the request all the same.
 func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *license.Error) error {
-	code, message := fault.Code(), refusalWords(fault)
+	code, message := fault.Code(), fault.Public()
 	if c := l.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
 		c.Write(zap.String("code", code), zap.String("host", r.Host), zap.Error(fault))
 	}
@@ -156,23 +156,6 @@ func (l *RequireLicense) refuse(w http.ResponseWriter, r *http.Request, fault *l
 		return nil
 	}
 	return caddyhttp.Error(http.StatusForbidden, errors.New(message))
-}
-
-// refusalWords is the reason for anybody who asks. What exactly is wrong with a
-// license that is not to be believed is for the operator alone, who finds it in
-// the log and asks the API for it.
-func refusalWords(fault *license.Error) string {
-	switch fault.Code() {
-	case license.ReasonMissing.Code():
-		return "there is no license"
-	case license.ReasonForm.Code():
-		return "the license is not valid"
-	case license.ReasonRevokedID.Code():
-		return "the license has been revoked"
-	case license.ReasonInstance.Code():
-		return "the license is for another deployment"
-	}
-	return fault.Error()
 }
 
 var featureName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)

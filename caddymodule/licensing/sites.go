@@ -1,7 +1,6 @@
 package licensing
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -81,9 +80,6 @@ func (l *Licensing) Host() string {
 	return first
 }
 
-// maxShown bounds how many sites an error names.
-const maxShown = 10
-
 // checkUse refuses a license that is of no use here.
 func (l *Licensing) checkUse(found *license.Validity, forHost string) error {
 	if forHost != "" {
@@ -91,18 +87,11 @@ func (l *Licensing) checkUse(found *license.Validity, forHost string) error {
 		if found.Hosts().Match(forHost) || err == nil && found.Hosts().Covers(pattern) {
 			return nil
 		}
-		return &license.Error{Reason: license.ReasonHost, Detail: fmt.Sprintf("the license does not cover the host %.255q", forHost)}
+		return license.UncoveredHost(forHost)
 	}
 	sites := l.sites.Load()
 	if sites == nil || sites.served(found) {
 		return nil
 	}
-	shown := sites.names
-	if len(shown) > maxShown {
-		shown = append(slices.Clone(shown[:maxShown]), fmt.Sprintf("and %d more", len(shown)-maxShown))
-	}
-	return &license.Error{
-		Reason: license.ReasonHost,
-		Detail: "the license covers none of the hosts behind require_license: " + strings.Join(shown, ", "),
-	}
+	return license.UncoveredHosts(sites.names)
 }
