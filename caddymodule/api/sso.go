@@ -118,22 +118,6 @@ type Seats interface {
 
 const noActivation = "no login brings a license here: add `license { … }` to an account of `sso`"
 
-// activationRoutes are those of licensed applications, each with and without a slash.
-func (a *API) activationRoutes() (routes []route) {
-	for name, op := range map[string]activation.Operation{
-		"activate_license": activation.Activate, "check_license": activation.Check, "deactivate_license": activation.Deactivate,
-		"activate_offline": activation.ActivateOffline, "deactivate_offline": activation.DeactivateOffline,
-	} {
-		method := http.MethodPost
-		if op == activation.Check {
-			method = http.MethodGet
-		}
-		methods := map[string]endpoint{method: {anyone, a.activation(op), anyParams}}
-		routes = append(routes, route{path: licenseAPI + name, methods: methods}, route{path: licenseAPI + name + "/", methods: methods})
-	}
-	return routes
-}
-
 // activation answers one of the requests of licensed applications for a license. Its
 // errors have the form that its clients know.
 func (a *API) activation(op activation.Operation) func(*call) error {
