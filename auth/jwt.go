@@ -103,33 +103,17 @@ func badJSON(text []byte) *Refusal {
 	return ErrNotJWS
 }
 
-// findKey finds the issuer's key that signed the token. A key id that is not known,
-// or a token without one that no key signed, waits once for the issuer's current
-// set. What fails under a known key id does not wait, but has the set fetched in the
-// background in case the key was replaced.
+// findKey finds the issuer's key that signed the token.
 func (x *examination) findKey() *Refusal {
 	keys, hint := x.authority.keys, x.parts.header.hint
-	before := keys.JWKS()
-	choice := before.Choose(hint)
-	if x.key = x.signedBy(choice.Keys); x.key != nil {
-		return nil
-	}
-	if choice.Known {
-		keys.Suspect()
-		return noneSigned(choice)
-	}
-	jwks, err := keys.Await(x.ctx, func(s *issuer.JWKS) bool {
-		choice := s.Choose(hint)
-		return s != before && (choice.Known || len(choice.Keys) > 0)
+	signer, tried, err := issuer.FindSigner(x.ctx, keys, hint, func(keys []*issuer.Key) (*issuer.Key, error) {
+		return x.signedBy(keys), nil
 	})
 	if err != nil {
-		return keyRefusal(err, choice, keys.JWKS(), hint)
+		return keyRefusal(err, tried, keys.JWKS(), hint)
 	}
-	choice = jwks.Choose(hint)
-	if x.key = x.signedBy(choice.Keys); x.key != nil {
-		return nil
-	}
-	return noneSigned(choice)
+	x.key = signer
+	return nil
 }
 
 // noneSigned is the refusal where the issuer has keys that the token may mean, and
@@ -177,12 +161,11 @@ func (x *examination) signedBy(keys []*issuer.Key) *issuer.Key {
 	return try()
 }
 
-// keyRefusal turns the reason why a key could not be had into a refusal. Where
-// keys had been tried before, a good answer without news means that none of
-// them signed the token.
+// keyRefusal turns the reason why no key is known to have signed the token into a
+// refusal.
 func keyRefusal(err error, tried issuer.Choice, jwks *issuer.JWKS, hint issuer.Hint) *Refusal {
-	if errors.Is(err, issuer.ErrUnknownKey) {
-		if len(tried.Keys) > 0 {
+	if errors.Is(err, issuer.ErrUnknownKey) || errors.Is(err, issuer.ErrWrongSignature) {
+		if tried.Known || len(tried.Keys) > 0 {
 			return noneSigned(tried)
 		}
 		if reason := jwks.Unusable(hint.KeyID); reason != "" {

@@ -17,8 +17,13 @@ const (
 	fileHoldOff = 20 * time.Millisecond // between two readings of a file on demand
 )
 
-// ErrUnknownKey: the issuer was asked after the caller came, and has no such key.
-var ErrUnknownKey = errors.New("the issuer has no such key")
+var (
+	// ErrUnknownKey: the issuer was asked after the caller came, and has no such key.
+	ErrUnknownKey = errors.New("the issuer has no such key")
+	// ErrWrongSignature: the issuer has a key of the id that was named, and it did not
+	// sign.
+	ErrWrongSignature = errors.New("the issuer's key of that id did not sign it")
+)
 
 // UnavailableError: the issuer could not be asked. It says nothing about the
 // caller's key.
@@ -78,6 +83,47 @@ func (e *Engine) Await(ctx context.Context, want func(*JWKS) bool) (*JWKS, error
 			return seen, nil
 		}
 	}
+}
+
+// Keys are an issuer's: an [*Engine].
+type Keys interface {
+	JWKS() *JWKS
+	Await(ctx context.Context, want func(*JWKS) bool) (*JWKS, error)
+	Suspect()
+}
+
+// FindSigner finds the issuer's key that signed something, by what its header says of
+// the key. try gives the one of some keys, perhaps of none, under which the signature
+// holds, or nil; its error ends the search.
+//
+// If the key id is not known, or is left out and no key signed, it waits once for the
+// issuer's current set. What fails under a known key id does not wait
+// ([ErrWrongSignature]), but has the set fetched in the background in case the key was
+// replaced under its id. The other errors are those of [Engine.Await];
+// [ErrUnknownKey] is also that no key of the current set signed. tried are the keys
+// that were tried last.
+func FindSigner(ctx context.Context, keys Keys, hint Hint, try func([]*Key) (*Key, error)) (signer *Key, tried Choice, err error) {
+	before := keys.JWKS()
+	tried = before.Choose(hint)
+	if signer, err = try(tried.Keys); signer != nil || err != nil {
+		return signer, tried, err
+	}
+	if tried.Known {
+		keys.Suspect()
+		return nil, tried, ErrWrongSignature
+	}
+	current, err := keys.Await(ctx, func(s *JWKS) bool {
+		choice := s.Choose(hint)
+		return s != before && (choice.Known || len(choice.Keys) > 0)
+	})
+	if err != nil {
+		return nil, tried, err
+	}
+	tried = current.Choose(hint)
+	if signer, err = try(tried.Keys); signer == nil && err == nil {
+		err = ErrUnknownKey
+	}
+	return signer, tried, err
 }
 
 // waiter is one caller of Await.

@@ -478,3 +478,66 @@ func TestAwaitAfterClose(t *testing.T) {
 }
 
 func anythingFor(int) func(*JWKS) bool { return anything }
+
+func TestFindSigner(t *testing.T) {
+	named := func(kid string) Hint { return Hint{Algorithm: "EdDSA", KeyID: kid, HasKeyID: true} }
+	first, later := edKey("k"), edKey("k")
+	errBusy := errors.New("busy")
+	tests := []struct {
+		name    string
+		hint    Hint
+		signer  member
+		rotate  any // what the issuer publishes meanwhile
+		down    bool
+		err     error
+		tried   int
+		fetches int64
+	}{
+		{"known key", named("k"), first, nil, false, nil, 1, 1},
+		{"key without its id", Hint{Algorithm: "EdDSA"}, first, nil, false, nil, 1, 1},
+		{"key that was replaced", named("k"), later, later, false, ErrWrongSignature, 1, 2},
+		{"key that was replaced, without its id", Hint{Algorithm: "EdDSA"}, later, later, false, nil, 1, 2},
+		{"new key", named("new"), later.with("kid", "new"), later.with("kid", "new"), false, nil, 1, 2},
+		{"new key that did not sign", named("new"), first, later.with("kid", "new"), false, ErrUnknownKey, 1, 2},
+		{"unknown key", named("x"), first, nil, false, ErrUnknownKey, 0, 2},
+		{"nobody's", Hint{Algorithm: "EdDSA"}, later, nil, false, ErrUnknownKey, 1, 2},
+		{"unknown key of an issuer that is down", named("x"), first, nil, true, new(UnavailableError), 0, 2},
+		{"attempt that fails", named("k"), nil, nil, false, errBusy, 1, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *site) {
+				e := start(t, Config{Issuer: base}, Options{Client: s.client()})
+				if _, err := e.Await(t.Context(), anything); err != nil {
+					t.Fatal(err)
+				}
+				if tt.rotate != nil {
+					s.rotate(tt.rotate)
+				}
+				if tt.down {
+					s.do(func() { s.status = 500 })
+				}
+				signer, tried, err := FindSigner(t.Context(), e, tt.hint, func(keys []*Key) (*Key, error) {
+					for _, k := range keys {
+						if tt.signer == nil {
+							return nil, errBusy
+						}
+						if k.members.X == tt.signer["x"] {
+							return k, nil
+						}
+					}
+					return nil, nil
+				})
+				if want := new(UnavailableError); !errors.Is(err, tt.err) && !(errors.As(tt.err, &want) && errors.As(err, &want)) {
+					t.Errorf("got the error %v, want %v", err, tt.err)
+				}
+				if (signer == nil) != (tt.err != nil) || signer != nil && signer != tried.Keys[0] {
+					t.Errorf("got the signer %+v", signer)
+				}
+				equal(t, "keys tried", len(tried.Keys), tt.tried)
+				synctest.Wait()
+				equal(t, "fetches", s.keyHits.Load(), tt.fetches)
+			}, first)
+		})
+	}
+}

@@ -113,7 +113,7 @@ func publish(t testing.TB, signers ...*signer) publishedKeys {
 	return publishedKeys{set}
 }
 
-func config(keys Keys) Config {
+func config(keys issuer.Keys) Config {
 	return Config{
 		Issuer: ours, Name: "ours", Keys: keys, Leeway: 30 * time.Second,
 		Audiences: []string{audience}, Clients: []string{client}, GlobalAudiences: []string{endpoint},

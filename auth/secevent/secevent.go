@@ -11,7 +11,6 @@
 package secevent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +31,7 @@ type Config struct {
 	// may say about Issuer's subjects what Issuer may.
 	Transmitter string
 	// Keys are the keys that sign the events. Required.
-	Keys Keys
+	Keys issuer.Keys
 	// Algorithms that are accepted; empty: all of [jose.Algorithms].
 	Algorithms []string
 	// Leeway is how far the sender's clock may be off.
@@ -61,13 +60,6 @@ type Config struct {
 	EndSubject bool
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
-}
-
-// Keys are an issuer's: an [*issuer.Engine].
-type Keys interface {
-	JWKS() *issuer.JWKS
-	Await(ctx context.Context, want func(*issuer.JWKS) bool) (*issuer.JWKS, error)
-	Suspect()
 }
 
 // Source judges the events of one issuer. It keeps nothing, and is safe for

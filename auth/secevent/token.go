@@ -138,41 +138,26 @@ func (s *Source) isLate(issuedAt time.Time) bool {
 	return s.config.Now().Sub(issuedAt) > s.config.Lifetime+2*s.config.Leeway
 }
 
-// verify finds the issuer's key that signed the token. It comes last, as it costs
-// most, and waits once for the issuer's current set if the key is not known.
+// verify finds the issuer's key that signed the token. It comes last, as it costs most.
 func (s *Source) verify(ctx context.Context, t *signedToken) error {
-	before := s.config.Keys.JWKS()
-	choice := before.Choose(t.hint)
-	if signed, err := t.signedBy(ctx, choice.Keys); signed || err != nil {
-		return err
-	}
-	if choice.Known {
-		s.config.Keys.Suspect()
-		return refuse(InvalidKey, "the signature does not hold under the issuer's key of that id")
-	}
-	jwks, err := s.config.Keys.Await(ctx, func(set *issuer.JWKS) bool {
-		choice := set.Choose(t.hint)
-		return set != before && (choice.Known || len(choice.Keys) > 0)
+	_, _, err := issuer.FindSigner(ctx, s.config.Keys, t.hint, func(keys []*issuer.Key) (*issuer.Key, error) {
+		if err := pace.Wait(ctx); err != nil {
+			return nil, fmt.Errorf("waiting for other events: %w", err)
+		}
+		for _, key := range keys {
+			if key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature) {
+				return key, nil
+			}
+		}
+		return nil, nil
 	})
 	switch {
+	case errors.Is(err, issuer.ErrWrongSignature):
+		return refuse(InvalidKey, "the signature does not hold under the issuer's key of that id")
 	case errors.Is(err, issuer.ErrUnknownKey):
 		return refuse(InvalidKey, "no key of the issuer signed it")
-	case err != nil:
+	case errors.As(err, new(*issuer.UnavailableError)):
 		return errors.Join(ErrKeys, err)
 	}
-	signed, err := t.signedBy(ctx, jwks.Choose(t.hint).Keys)
-	if err == nil && !signed {
-		err = refuse(InvalidKey, "no key of the issuer signed it")
-	}
 	return err
-}
-
-// signedBy tells whether one of the keys signed the token. The error is that of ctx.
-func (t *signedToken) signedBy(ctx context.Context, keys []*issuer.Key) (bool, error) {
-	if err := pace.Wait(ctx); err != nil {
-		return false, fmt.Errorf("waiting for other events: %w", err)
-	}
-	return slices.ContainsFunc(keys, func(key *issuer.Key) bool {
-		return key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature)
-	}), nil
 }

@@ -30,8 +30,7 @@ const (
 // Provider is what an account's issuer tells of itself. *issuer.Engine is one.
 type Provider interface {
 	MetadataSource
-	JWKS() *issuer.JWKS
-	Await(ctx context.Context, want func(*issuer.JWKS) bool) (*issuer.JWKS, error)
+	issuer.Keys
 }
 
 // Login is what a person's login brought, for one product of an account: exactly one
@@ -141,31 +140,20 @@ func readHint(header jose.Object) (hint issuer.Hint, ok bool) {
 	return hint, true
 }
 
-// checkSignature asks the provider for its keys again where none of the known ones can
-// have signed.
 func (a *account) checkSignature(ctx context.Context, hint issuer.Hint, parts jose.Compact) *Refusal {
-	signed := func(choice issuer.Choice) bool {
-		return slices.ContainsFunc(choice.Keys, func(k *issuer.Key) bool {
-			return k.Trusted() && jose.Verify(hint.Algorithm, k.Public(), parts.Signed, parts.Signature)
-		})
-	}
-	before := a.provider.JWKS()
-	choice := before.Choose(hint)
-	if !signed(choice) && !choice.Known {
-		keys, err := a.provider.Await(ctx, func(keys *issuer.JWKS) bool {
-			found := keys.Choose(hint)
-			return keys != before && (found.Known || len(found.Keys) > 0)
-		})
-		switch {
-		case errors.Is(err, issuer.ErrUnknownKey):
-			return badToken("is not signed by a key of the customer account's provider")
-		case err != nil:
-			return unavailable("The keys of this customer account's provider cannot be had at the moment", err)
+	_, _, err := issuer.FindSigner(ctx, a.provider, hint, func(keys []*issuer.Key) (*issuer.Key, error) {
+		for _, key := range keys {
+			if key.Trusted() && jose.Verify(hint.Algorithm, key.Public(), parts.Signed, parts.Signature) {
+				return key, nil
+			}
 		}
-		choice = keys.Choose(hint)
-	}
-	if !signed(choice) {
+		return nil, nil
+	})
+	switch {
+	case errors.Is(err, issuer.ErrWrongSignature), errors.Is(err, issuer.ErrUnknownKey):
 		return badToken("is not signed by a key of the customer account's provider")
+	case err != nil:
+		return unavailable("The keys of this customer account's provider cannot be had at the moment", err)
 	}
 	return nil
 }

@@ -86,6 +86,16 @@ func TestSilentInstance(t *testing.T) {
 	}
 }
 
+// A key that the provider replaced under its old id costs one refusal, then it is known.
+func TestReplacedKey(t *testing.T) {
+	n := newSite(t).start()
+	granted(t, n.post(Activate, n.wish("one")))
+	n.provider.ReplaceKeyUnderSameID()
+	wish := n.wish("two")
+	refused(t, n.post(Activate, wish), sso.CodeInvalidIDToken)
+	eventually(t, "the new key is known", func() bool { return n.post(Activate, wish).Refusal == nil })
+}
+
 // A code is exchanged at the provider, with the secret and with PKCE.
 func TestCode(t *testing.T) {
 	n := newSite(t).start()

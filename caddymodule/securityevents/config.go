@@ -200,7 +200,7 @@ func (e *Config) resolved(i Issuer) (*Config, error) {
 }
 
 // source says how the issuer's events are judged.
-func (e *Config) source(i Issuer, keys secevent.Keys) secevent.Config {
+func (e *Config) source(i Issuer, keys issuer.Keys) secevent.Config {
 	c := secevent.Config{
 		Issuer: i.Policy.Issuer, Name: i.Policy.Name, Transmitter: e.Transmitter, Keys: keys, Algorithms: i.Policy.Algorithms,
 		Leeway: i.Policy.Leeway, Lifetime: i.Lifetime, Clients: e.BackChannelLogout,
