@@ -75,35 +75,6 @@ func text(of jose.Object, name string) ([]byte, *Refusal) {
 	return value, nil
 }
 
-// checkType takes the media type as RFC 7515, section 4.1.9, reads it.
-func (p *proof) checkType() *Refusal {
-	typ, refusal := text(p.header, "typ")
-	if refusal != nil {
-		return refusal
-	}
-	const prefix = "application/"
-	if len(typ) > len(prefix) && bytes.EqualFold(typ[:len(prefix)], []byte(prefix)) {
-		typ = typ[len(prefix):]
-	}
-	if !bytes.EqualFold(typ, []byte("dpop+jwt")) {
-		return ErrProofType
-	}
-	return nil
-}
-
-// checkCritical refuses any critical extension (RFC 7515, section 4.1.11) and
-// payloads that are not encoded (RFC 7797). Other members that are not known are
-// ignored (section 4).
-func (p *proof) checkCritical() *Refusal {
-	if _, present := p.header.Get("crit"); present {
-		return ErrProofCritical
-	}
-	if encoded, present := p.header.Get("b64"); present && encoded.Kind() != 't' {
-		return ErrProofCritical
-	}
-	return nil
-}
-
 // readKey reads the key that the proof brings along, which must be public, for
 // signatures and for the proof's algorithm.
 func (p *proof) readKey() *Refusal {
@@ -139,36 +110,4 @@ func (p *proof) readKey() *Refusal {
 	}
 	p.key = key
 	return nil
-}
-
-// checkURI holds htu against the addresses at which clients may reach the site.
-func (p *proof) checkURI(bases []string, target string) *Refusal {
-	htu, refusal := text(p.claims, "htu")
-	if refusal != nil {
-		return refusal
-	}
-	uri, origin, err := appendURI(p.uriRoom[:0], htu)
-	switch {
-	case errors.Is(err, errQuery):
-		return ErrProofQuery
-	case err != nil:
-		return ErrProofURI
-	}
-	p.uri = uri
-	path, ok := appendTargetPath(p.scratch[:0], target)
-	refusal = ErrProofOrigin
-	for _, base := range bases {
-		if len(base) < origin || base[:origin] != string(uri[:origin]) {
-			continue
-		}
-		prefix := base[origin:] // the base's own path
-		if prefix != "" && prefix[0] != '/' {
-			continue
-		}
-		refusal = ErrProofPath
-		if within, found := bytes.CutPrefix(uri[origin:], []byte(prefix)); ok && found && bytes.Equal(within, path) {
-			return nil
-		}
-	}
-	return refusal
 }

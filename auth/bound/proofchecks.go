@@ -1,7 +1,9 @@
 package bound
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"time"
 	"unsafe"
@@ -132,6 +134,35 @@ func (x *examination) takeProof() *Refusal {
 	return x.proof.takeApart(x.Proofs[0])
 }
 
+// checkType takes the media type as RFC 7515, section 4.1.9, reads it.
+func (p *proof) checkType() *Refusal {
+	typ, refusal := text(p.header, "typ")
+	if refusal != nil {
+		return refusal
+	}
+	const prefix = "application/"
+	if len(typ) > len(prefix) && bytes.EqualFold(typ[:len(prefix)], []byte(prefix)) {
+		typ = typ[len(prefix):]
+	}
+	if !bytes.EqualFold(typ, []byte("dpop+jwt")) {
+		return ErrProofType
+	}
+	return nil
+}
+
+// checkCritical refuses any critical extension (RFC 7515, section 4.1.11) and
+// payloads that are not encoded (RFC 7797). Other members that are not known are
+// ignored (section 4).
+func (p *proof) checkCritical() *Refusal {
+	if _, present := p.header.Get("crit"); present {
+		return ErrProofCritical
+	}
+	if encoded, present := p.header.Get("b64"); present && encoded.Kind() != 't' {
+		return ErrProofCritical
+	}
+	return nil
+}
+
 func (x *examination) checkAlgorithm() *Refusal {
 	algorithm, refusal := text(x.proof.header, "alg")
 	if refusal != nil {
@@ -152,6 +183,38 @@ func (x *examination) checkMethod() *Refusal {
 		return ErrProofMethod
 	}
 	return nil
+}
+
+// checkURI holds htu against the addresses at which clients may reach the site.
+func (p *proof) checkURI(bases []string, target string) *Refusal {
+	htu, refusal := text(p.claims, "htu")
+	if refusal != nil {
+		return refusal
+	}
+	uri, origin, err := appendURI(p.uriRoom[:0], htu)
+	switch {
+	case errors.Is(err, errQuery):
+		return ErrProofQuery
+	case err != nil:
+		return ErrProofURI
+	}
+	p.uri = uri
+	path, ok := appendTargetPath(p.scratch[:0], target)
+	refusal = ErrProofOrigin
+	for _, base := range bases {
+		if len(base) < origin || base[:origin] != string(uri[:origin]) {
+			continue
+		}
+		prefix := base[origin:] // the base's own path
+		if prefix != "" && prefix[0] != '/' {
+			continue
+		}
+		refusal = ErrProofPath
+		if within, found := bytes.CutPrefix(uri[origin:], []byte(prefix)); ok && found && bytes.Equal(within, path) {
+			return nil
+		}
+	}
+	return refusal
 }
 
 // checkTime holds iat against the clock, and exp and nbf where they are there.
