@@ -16,7 +16,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuerkeys"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 )
@@ -61,7 +61,7 @@ func newMeters(names []string) *meters {
 	for _, name := range names {
 		m.issuers[name] = newIssuerMeters(name)
 		m.issuers[name].seconds = tokenVerifySeconds.WithLabelValues(name)
-		engines.Count(name)
+		issuerkeys.Count(name)
 	}
 	return m
 }

@@ -12,8 +12,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuerkeys"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 )
@@ -71,7 +71,7 @@ func newVerifier(key string, list List, cacheBytes int64) (*Verifier, error) {
 	v := &Verifier{key: key, Engines: make(map[string]*issuer.Engine, len(list))}
 	config := auth.VerifierConfig{CacheBytes: cacheBytes}
 	for _, i := range list {
-		engine, err := engines.Take(i.source)
+		engine, err := issuerkeys.Take(i.source)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("issuer %s: %w", i.Issuer, err), v.end())
 		}
@@ -93,7 +93,7 @@ func newVerifier(key string, list List, cacheBytes int64) (*Verifier, error) {
 // Attach gives the engines a configuration's storage and log.
 func (v *Verifier) Attach(storage certmagic.Storage, logger *zap.Logger, events *events.Emitter) (detach []func()) {
 	for name, engine := range v.Engines {
-		log := engines.Log{Name: name, Logger: logger.With(zap.String("issuer", name)), Events: events}
+		log := issuerkeys.Log{Name: name, Logger: logger.With(zap.String("issuer", name)), Events: events}
 		detach = append(detach, log.Attach(engine, storage))
 		if asked := v.Introspection(name); asked != nil {
 			detach = append(detach, asked.Attach(observeIntrospection(log.Logger)))
@@ -115,10 +115,10 @@ func (v *Verifier) Release() error {
 func (v *Verifier) end() error {
 	var errs []error
 	if v.Verifier != nil {
-		errs = append(errs, engines.CloseLater(v.Verifier))
+		errs = append(errs, issuerkeys.CloseLater(v.Verifier))
 	}
 	for _, key := range v.taken {
-		errs = append(errs, engines.Shared.Release(key))
+		errs = append(errs, issuerkeys.Shared.Release(key))
 	}
 	v.taken = nil
 	return errors.Join(errs...)
@@ -131,5 +131,5 @@ var tokenCacheBytes = metrics.Gauge("token_cache_bytes",
 func (v *Verifier) Show(show metrics.Show) {
 	_, bytes := v.Cached()
 	show(tokenCacheBytes, float64(bytes))
-	engines.ShowAge(v.Engines, show)
+	issuerkeys.ShowAge(v.Engines, show)
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuerkeys"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
@@ -116,7 +116,7 @@ func (r *Receivers) keysOf(i Issuer, config *Config) (*issuer.Engine, error) {
 	if err := source.Validate(); err != nil {
 		return nil, fmt.Errorf("events: transmitter: %w", err)
 	}
-	engine, err := engines.Take(source)
+	engine, err := issuerkeys.Take(source)
 	if err != nil {
 		return nil, fmt.Errorf("events: transmitter: %w", err)
 	}
@@ -146,7 +146,7 @@ func (r *Receivers) Attach(storage certmagic.Storage, refresh time.Duration) (de
 	}
 	detach = append(detach, r.memory.Attach(secevent.MemoryHost{Storage: storage, Refresh: refresh}))
 	for name, engine := range r.engines {
-		log := engines.Log{Name: name, Logger: r.host.Logger.With(zap.String("issuer", name), zap.String("keys_of", "transmitter")), Events: r.host.Events}
+		log := issuerkeys.Log{Name: name, Logger: r.host.Logger.With(zap.String("issuer", name), zap.String("keys_of", "transmitter")), Events: r.host.Events}
 		detach = append(detach, log.Attach(engine, storage))
 	}
 	for _, one := range r.list {
@@ -171,7 +171,7 @@ func (r *Receivers) Release() error {
 		errs = append(errs, memories.Release(r.host.StorageID))
 	}
 	for _, key := range r.keys {
-		errs = append(errs, engines.Shared.Release(key))
+		errs = append(errs, issuerkeys.Shared.Release(key))
 	}
 	r.taken, r.keys = false, nil
 	return errors.Join(errs...)

@@ -21,8 +21,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	authsso "github.com/gatehouse-proxy/gatehouse/auth/sso"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/api"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuerkeys"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
@@ -162,7 +162,7 @@ func (s *SSO) Attach(shared map[string]*issuer.Engine, storage certmagic.Storage
 	others := slices.Collect(maps.Values(shared))
 	for _, engine := range s.engines {
 		if !slices.Contains(others, engine) {
-			log := engines.Log{Logger: logger.With(zap.String("issuer", engine.Status().Issuer))}
+			log := issuerkeys.Log{Logger: logger.With(zap.String("issuer", engine.Status().Issuer))}
 			detach = append(detach, log.Attach(engine, storage))
 		}
 	}
@@ -221,7 +221,7 @@ func newService(key string, p *plan) (s *service, err error) {
 		}
 		engine, again := s.engines[source.ID()]
 		if !again {
-			if engine, err = engines.Take(*source); err != nil {
+			if engine, err = issuerkeys.Take(*source); err != nil {
 				return s, fmt.Errorf("account %q: issuer %s: %w", p.config.Accounts[i].Code, source.Issuer, err)
 			}
 			s.engines[source.ID()] = engine
@@ -236,7 +236,7 @@ func newService(key string, p *plan) (s *service, err error) {
 func (s *service) close() error {
 	var errs []error
 	for id := range s.engines {
-		errs = append(errs, engines.Shared.Release(id))
+		errs = append(errs, issuerkeys.Shared.Release(id))
 	}
 	s.engines = nil
 	return errors.Join(errs...)

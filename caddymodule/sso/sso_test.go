@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/engines"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuerkeys"
 )
 
 // accountAt is an account at an issuer.
@@ -37,7 +37,7 @@ func hostOf(gate ...issuer.Config) Host {
 // held is how often the engine of an issuer is in use.
 func held(t *testing.T, source issuer.Config) int {
 	t.Helper()
-	return engines.Shared.Users(source.ID())
+	return issuerkeys.Shared.Users(source.ID())
 }
 
 // Rate limits are counted in the service, so a reload must not make a new one
@@ -86,11 +86,11 @@ func TestSSOGivesEnginesBack(t *testing.T) {
 		t.Fatal("the authority is not looked at")
 	}
 	first.CA = ""
-	engine, err := engines.Take(first)
+	engine, err := issuerkeys.Take(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = engines.Shared.Release(first.ID()) }()
+	defer func() { _ = issuerkeys.Shared.Release(first.ID()) }()
 	s, err := Take(config, hostOf(first))
 	if err != nil {
 		t.Fatal(err)
@@ -115,10 +115,10 @@ var caFile = filepath.Join("testdata", "no-such-authority.pem")
 func TestSSOFailsHalfWay(t *testing.T) {
 	t.Setenv("SSO_POOL_SHARED", "one")
 	good, bad := issuer.Config{Issuer: "https://good.example"}, issuer.Config{Issuer: "https://bad.example", CA: caFile}
-	if _, err := engines.Take(good); err != nil {
+	if _, err := issuerkeys.Take(good); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = engines.Shared.Release(good.ID()) }()
+	defer func() { _ = issuerkeys.Shared.Release(good.ID()) }()
 	broken := accountAt("z", good.Issuer)
 	broken.RedirectURIs = nil
 	for name, accounts := range map[string][]*Account{

@@ -1,6 +1,6 @@
-// Package engines shares the engines that keep the keys and metadata of issuers: over
+// Package issuerkeys shares the engines that keep the keys and metadata of issuers: over
 // reloads, and among all parts of a configuration that ask an issuer in the same way.
-package engines
+package issuerkeys
 
 import (
 	"io"
