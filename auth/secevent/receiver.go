@@ -3,10 +3,7 @@ package secevent
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 )
@@ -95,15 +92,10 @@ func (r *Receiver) take(ctx context.Context, e *Event, err error) (Outcome, erro
 	}
 	r.observe(received)
 	if received.Outcome == Revoked { // with many others, as those that came together are written together
-		_ = pace.Wait(ctx) // a sender that has gone gets no answer
+		_ = r.source.awaitTurn(ctx) // it is done, and may be answered
 	}
 	return received.Outcome, received.Err
 }
-
-// pace spreads the work for events, of all issuers: verifying a signature and answering.
-// Without it, a thousand events that come together are worked on together, and the
-// requests in between wait for all of them.
-var pace = rate.NewLimiter(rate.Limit(1000*runtime.GOMAXPROCS(0)), 1) // a second
 
 func (r *Receiver) carryOut(ctx context.Context, e *Event) Received {
 	now := r.source.config.Now()

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
@@ -60,22 +61,25 @@ func TestNothingComesOfARefusal(t *testing.T) {
 	}
 }
 
-// An event whose turn does not come within its sender's time is not lost: it is to be
-// sent again.
+// An event whose turn would come too late is not lost: it is to be sent again, which its
+// sender hears at once. One that was carried out is answered.
 func TestEventsWaitForTheirTurn(t *testing.T) {
 	key, e := newSigner(t, "key"), faultstorage.New(faultstorage.Faults{})
-	taker, revoked, last := receiver(t, config(publish(t, key)), e)
+	c := config(publish(t, key))
+	c.Pace = rate.NewLimiter(rate.Every(2*turnLimit), 1)
+	taker, revoked, last := receiver(t, c, e)
 	awaitLoaded(t, revoked, taker.memory)
-	for range int(pace.Limit() / 10) { // the next tenth of a second is taken
-		pace.Reserve()
-	}
-	token := key.token(typSET, set(revokedSession, object{}))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), turnLimit/2)
 	defer cancel()
-	if _, err := taker.SET(ctx, token); err == nil || errors.As(err, new(*Refusal)) || last().Outcome != Failed {
-		t.Errorf("got %v, and observed %+v; want that it failed", err, last())
+	first, second := key.token(typSET, set(revokedSession, object{})), key.token(typSET, set(revokedSession, object{}), object{"jti": "2"})
+	if outcome, err := taker.SET(ctx, first); err != nil || outcome != Revoked {
+		t.Errorf("got %s, %v", outcome, err)
 	}
-	if outcome, err := taker.SET(t.Context(), token); err != nil || outcome != Revoked {
+	if _, err := taker.SET(ctx, second); err == nil || errors.As(err, new(*Refusal)) || last().Outcome != Failed || ctx.Err() != nil {
+		t.Errorf("got %v, and observed %+v; want that it failed at once", err, last())
+	}
+	c.Pace.SetLimit(rate.Inf)
+	if outcome, err := taker.SET(ctx, second); err != nil || outcome == Failed {
 		t.Errorf("got %s, %v when it was sent again", outcome, err)
 	}
 }

@@ -11,10 +11,13 @@
 package secevent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/jose"
@@ -58,6 +61,10 @@ type Config struct {
 	// subject's tokens: those of issuers without the claim `sid` cannot be
 	// distinguished by session.
 	EndSubject bool
+	// Pace spreads the work for events over time, of all issuers whose sources share
+	// it: to verify one and to answer it takes a turn each. An event that would wait for
+	// its turn longer than 5 seconds is to be sent again. Nil: they do not wait.
+	Pace *rate.Limiter
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -83,6 +90,9 @@ func NewSource(c Config) (*Source, error) {
 	if c.Lifetime <= 0 {
 		c.Lifetime = revocation.DefaultLifetime
 	}
+	if c.Pace == nil {
+		c.Pace = rate.NewLimiter(rate.Inf, 0)
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -91,6 +101,19 @@ func NewSource(c Config) (*Source, error) {
 		s.transmitter = c.Issuer
 	}
 	return s, nil
+}
+
+// turnLimit is how long an event waits for its turn. It bounds how many do.
+const turnLimit = 5 * time.Second
+
+// awaitTurn waits for the turn of an event. It fails at once if that takes too long.
+func (s *Source) awaitTurn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, turnLimit)
+	defer cancel()
+	if err := s.config.Pace.Wait(ctx); err != nil {
+		return fmt.Errorf("too many events came at once: %w", err)
+	}
+	return nil
 }
 
 // Event is what a token of the issuer turned out to say.

@@ -3,7 +3,6 @@ package secevent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -141,8 +140,8 @@ func (s *Source) isLate(issuedAt time.Time) bool {
 // verify finds the issuer's key that signed the token. It comes last, as it costs most.
 func (s *Source) verify(ctx context.Context, t *signedToken) error {
 	_, _, err := issuer.FindSigner(ctx, s.config.Keys, t.hint, func(keys []*issuer.Key) (*issuer.Key, error) {
-		if err := pace.Wait(ctx); err != nil {
-			return nil, fmt.Errorf("waiting for other events: %w", err)
+		if err := s.awaitTurn(ctx); err != nil {
+			return nil, err
 		}
 		for _, key := range keys {
 			if key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature) {

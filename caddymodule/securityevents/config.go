@@ -3,11 +3,13 @@ package securityevents
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
 	"github.com/gatehouse-proxy/gatehouse/auth/secevent"
@@ -199,12 +201,16 @@ func (e *Config) resolved(i Issuer) (*Config, error) {
 	return &plain, plain.Check(i.Source.InsecureHTTP, i.Policy.SubjectClaim)
 }
 
+// pace is that of all issuers' events. A thousand that came together and were worked on
+// together would have the requests in between wait for all of them.
+var pace = rate.NewLimiter(rate.Limit(1000*runtime.GOMAXPROCS(0)), 1) // a second
+
 // source says how the issuer's events are judged.
 func (e *Config) source(i Issuer, keys issuer.Keys) secevent.Config {
 	c := secevent.Config{
 		Issuer: i.Policy.Issuer, Name: i.Policy.Name, Transmitter: e.Transmitter, Keys: keys, Algorithms: i.Policy.Algorithms,
 		Leeway: i.Policy.Leeway, Lifetime: i.Lifetime, Clients: e.BackChannelLogout,
-		MatchEmail: e.MatchEmail, Untyped: e.Untyped, EndSubject: e.Ends == endsSubject,
+		MatchEmail: e.MatchEmail, Untyped: e.Untyped, EndSubject: e.Ends == endsSubject, Pace: pace,
 	}
 	if e.Push != nil || e.Poll != nil {
 		c.Audiences = e.Audiences
