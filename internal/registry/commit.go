@@ -237,12 +237,14 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 		changes[i][key] = r
 	}
 	next := *w.base
+	begun := p.begun
 	for i, of := range changes {
 		records := w.kind.with(next.shards[i], of)
 		record, digest := w.kind.encode(i, p.rev.Seq, p.rev.ID, records)
 		next.shards[i] = newShard(w.kind, records, p.rev.Seq, p.rev.ID, digest)
 		p.rev.digests[i], p.records[i], p.counts[i] = digest, record, len(of)
 		p.shards = append(p.shards, i)
+		begun = storage.Rest(begun)
 	}
 	p.next = &next
 	slices.Sort(p.shards)

@@ -40,28 +40,38 @@ func NewClient(s Storage, limit time.Duration) *Client {
 // HasStorage reports whether there is one.
 func (c *Client) HasStorage() bool { return c.storage != nil }
 
-const (
-	quickTrip = 10 * time.Millisecond // a storage that answers sooner is taken for one of this machine
-	maxRest   = 2 * time.Millisecond  // between two calls of it
-)
+// quickTrip is how soon a storage answers that is taken for one of this machine.
+const quickTrip = 10 * time.Millisecond
 
 // Each is [Each] with as many calls at once as suit the storage: 8 while answers take
-// their time, but 2 if they are quick, and these rest between two calls as long as the
-// first of them took. Then calls are mostly work of this machine, such as writing
-// files, and much of it without a pause would keep its processors from requests.
+// their time, but one after another if they are quick, with a [Rest] now and then. Then
+// calls are mostly work of this machine, such as writing files.
 func (c *Client) Each(n int, f func(i int) error) error {
 	if time.Duration(c.calls.trip.Load()) >= quickTrip {
 		return Each(n, 8, f)
 	}
-	const atOnce = 2
-	return Each(n, atOnce, func(i int) error {
-		begun := time.Now()
-		err := f(i)
-		if err == nil && i < n-atOnce { // another one follows
-			time.Sleep(min(time.Since(begun), maxRest))
+	begun := time.Now()
+	for i := range n {
+		if err := f(i); err != nil {
+			return err
 		}
-		return err
-	})
+		if i < n-1 {
+			begun = Rest(begun)
+		}
+	}
+	return nil
+}
+
+// Rest sleeps for as long as work in the background has gone on since it was begun, 2 ms
+// at most, and tells when what follows begins: work that goes on and on, if only for some
+// milliseconds, has requests wait for a processor. Shorter work goes on without it.
+func Rest(begun time.Time) time.Time {
+	took := time.Since(begun)
+	if took < 300*time.Microsecond {
+		return begun
+	}
+	time.Sleep(min(took, 2*time.Millisecond))
+	return time.Now()
 }
 
 // Stuck counts the calls that were left behind and have not returned yet.

@@ -30,10 +30,10 @@ func TestNoStorage(t *testing.T) {
 // this machine, which rests in between.
 func TestEachOfAClient(t *testing.T) {
 	for trip, want := range map[time.Duration]time.Duration{
-		20 * time.Millisecond:  40 * time.Millisecond, // two rounds of 8
-		time.Millisecond:       15 * time.Millisecond, // 8 rounds of 2, and 7 rests
-		5 * time.Millisecond:   54 * time.Millisecond, // 7 rests of 2 ms
-		time.Nanosecond:        15 * time.Nanosecond,
+		20 * time.Millisecond:  40 * time.Millisecond,  // two rounds of 8
+		time.Millisecond:       31 * time.Millisecond,  // 15 rests between 16 calls
+		5 * time.Millisecond:   110 * time.Millisecond, // 2 ms each
+		time.Nanosecond:        16 * time.Nanosecond,
 		100 * time.Millisecond: 200 * time.Millisecond,
 	} {
 		t.Run(trip.String(), func(t *testing.T) {
