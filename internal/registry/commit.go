@@ -88,7 +88,6 @@ func (c *committer[K, R]) commit(reqs []*request[K, R]) ([]*request[K, R], error
 		req.finish(result, nil)
 	}
 	if c.head != nil {
-		c.sweep()
 		c.collect()
 	}
 	return nil, c.checkCopy()
@@ -191,11 +190,11 @@ func (c *committer[K, R]) write(b *basis[K, R], w *Work[K, R], reqs []*request[K
 	for i := range w.blocked {
 		lost[i] = ErrDamaged
 	}
-	for _, i := range p.shards {
+	for n, i := range p.shards {
 		delete(lost, i)
-		delete(c.unnamed, c.r.folder.shard(i, p.rev.digests[i]))
+		delete(c.unnamed, p.keys[n])
 		if old := b.rev.digests[i]; old != "" {
-			c.unnamed[c.r.folder.shard(i, old)] = time.Now().Add(stay)
+			c.unnamed[c.r.kind.shardKey(i, old)] = time.Now().Add(stay)
 		}
 	}
 	switch {
@@ -211,17 +210,20 @@ func (c *committer[K, R]) write(b *basis[K, R], w *Work[K, R], reqs []*request[K
 
 // plan is the next revision in the making.
 type plan[K comparable, R any] struct {
-	rev     *revision
-	next    *Snapshot[K, R]
-	shards  []int // that have new records
-	records map[int][]byte
-	counts  map[int]int // changes in each, for the progress
-	begun   time.Time
+	rev    *revision
+	next   *Snapshot[K, R]
+	shards []int // that have new records
+	// Of each of them: the key and content of its record, and how many changes are in
+	// it, for the progress.
+	keys   []string
+	values [][]byte
+	counts []int
+	begun  time.Time
 }
 
 // plan makes the next revision of the work.
 func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *plan[K, R] {
-	p := &plan[K, R]{rev: b.rev.next(), begun: time.Now(), records: map[int][]byte{}, counts: map[int]int{}}
+	p := &plan[K, R]{rev: b.rev.next(), begun: time.Now()}
 	if b.also != nil {
 		p.rev = b.rev.join(b.also)
 	}
@@ -230,7 +232,7 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 		changes[i] = map[K]*R{}
 	}
 	for key, r := range w.changed {
-		i := w.kind.shardOf(key)
+		i := int(w.kind.Hash(key) >> 56)
 		if changes[i] == nil {
 			changes[i] = map[K]*R{}
 		}
@@ -238,38 +240,30 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 	}
 	next := *w.base
 	begun := p.begun
-	for i, of := range changes {
-		records := w.kind.with(next.shards[i], of)
-		record, digest := w.kind.encode(i, p.rev.Seq, p.rev.ID, records)
-		next.shards[i] = newShard(w.kind, records, p.rev.Seq, p.rev.ID, digest)
-		p.rev.digests[i], p.records[i], p.counts[i] = digest, record, len(of)
-		p.shards = append(p.shards, i)
+	p.shards = slices.Sorted(maps.Keys(changes))
+	for _, i := range p.shards {
+		s := newShard(w.kind, w.kind.with(next.shards[i], changes[i]), p.rev.Seq, p.rev.ID)
+		record, digest := s.encode(i)
+		s.recordDigest, next.shards[i], p.rev.digests[i] = digest, s, digest
+		p.keys, p.values = append(p.keys, w.kind.shardKey(i, digest)), append(p.values, record)
+		p.counts = append(p.counts, len(changes[i]))
 		begun = storage.Rest(begun)
 	}
 	p.next = &next
-	slices.Sort(p.shards)
 	return p
-}
-
-// record is the nth of the new records, with its key.
-func (p *plan[K, R]) record(f folder, n int) (key string, value []byte) {
-	i := p.shards[n]
-	return f.shard(i, p.rev.digests[i]), p.records[i]
 }
 
 // storeShards writes the new records and reads each back. Nothing names them
 // yet, so it does no harm if the rest fails. Meanwhile it looks, as late as it
 // can, whether the revision record is still the one that was read.
 func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) error {
-	for n := range p.shards {
-		key, _ := p.record(c.r.folder, n)
+	for _, key := range p.keys {
 		c.unnamed[key] = p.begun.Add(c.r.linger) // until the revision names it
 	}
 	ctx := c.lease.Context()
-	failed := make([]bool, len(p.shards))
-	err := c.lease.Each(len(p.shards), func(n int) error {
-		key, value := p.record(c.r.folder, n)
-		err := c.lease.Store(ctx, key, value)
+	failed := make([]bool, len(p.keys))
+	err := c.lease.Each(len(p.keys), func(n int) error {
+		err := c.lease.Store(ctx, p.keys[n], p.values[n])
 		failed[n] = err != nil
 		if c.r.kind.isLasting(err) || errors.Is(err, storage.ErrNoAnswer) {
 			return err
@@ -281,19 +275,18 @@ func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) erro
 	}
 	var mu sync.Mutex // guards written
 	written := 0
-	return c.lease.Each(len(p.shards)+1, func(n int) error {
-		if n == len(p.shards) {
+	return c.lease.Each(len(p.keys)+1, func(n int) error {
+		if n == len(p.keys) {
 			return c.unchanged()
 		}
-		key, value := p.record(c.r.folder, n)
-		if failed[n] || c.lease.ReadBack(ctx, key, value) != nil {
-			if err := c.storeSurely(key, value); err != nil {
+		if failed[n] || c.lease.ReadBack(ctx, p.keys[n], p.values[n]) != nil {
+			if err := c.storeSurely(p.keys[n], p.values[n]); err != nil {
 				return err
 			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		written += p.counts[p.shards[n]]
+		written += p.counts[n]
 		for _, req := range reqs {
 			req.report(min(written, req.size))
 		}
@@ -323,15 +316,15 @@ func (c *committer[K, R]) storeRevision(p *plan[K, R], reqs []*request[K, R], re
 		return errSlow // another node may have cleared the new records away
 	}
 	ctx, record := c.lease.Context(), p.rev.encode()
-	err := c.lease.Store(ctx, c.r.folder.revision(), record)
+	err := c.lease.Store(ctx, c.r.kind.Folder+revisionFile, record)
 	if err == nil {
 		c.copyDue = true
 		err = storage.Each(2, parallel, func(i int) error {
 			if i == 1 {
-				_ = c.lease.Store(ctx, c.r.folder.copied(), record) // without it the change has happened all the same
+				_ = c.lease.Store(ctx, c.r.kind.Folder+copyFile, record) // without it the change has happened all the same
 				return nil
 			}
-			return c.lease.ReadBack(ctx, c.r.folder.revision(), record)
+			return c.lease.ReadBack(ctx, c.r.kind.Folder+revisionFile, record)
 		})
 	}
 	if err != nil {
@@ -341,13 +334,13 @@ func (c *committer[K, R]) storeRevision(p *plan[K, R], reqs []*request[K, R], re
 		return err
 	}
 	if time.Since(p.begun) > c.r.linger/2 { // this process was stopped meanwhile
-		err := c.lease.Each(len(p.shards), func(n int) error { return c.storeSurely(p.record(c.r.folder, n)) })
+		err := c.lease.Each(len(p.keys), func(n int) error { return c.storeSurely(p.keys[n], p.values[n]) })
 		if err != nil {
 			return err
 		}
 	}
 	c.shown = reading{raw: record, rev: p.rev}
-	c.reportMended(c.r.folder.revision())
+	c.reportMended(c.r.kind.Folder + revisionFile)
 	return nil
 }
 
@@ -357,11 +350,11 @@ func (c *committer[K, R]) checkCopy() error {
 		return nil
 	}
 	ctx := c.lease.Context()
-	err := c.lease.ReadBack(ctx, c.r.folder.copied(), c.shown.raw)
+	err := c.lease.ReadBack(ctx, c.r.kind.Folder+copyFile, c.shown.raw)
 	if err != nil {
 		// Of a storage that was emptied meanwhile it would be the only record.
 		if err = c.unchanged(); err == nil {
-			err = c.lease.StoreChecked(ctx, c.r.folder.copied(), c.shown.raw)
+			err = c.lease.StoreChecked(ctx, c.r.kind.Folder+copyFile, c.shown.raw)
 		}
 	}
 	c.copyDue = err != nil

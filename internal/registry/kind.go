@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -96,31 +97,24 @@ func (k Kind[K, R]) complete() *Kind[K, R] {
 	return &k
 }
 
-func (k *Kind[K, R]) shardOf(key K) int { return int(k.Hash(key) >> 56) }
+// What is in the folder of a kind beside the records of its shards. Only [a-z0-9._/-] is
+// safe on every storage, so what a record holds is never part of a key.
+const (
+	revisionFile = "/revision.json"
+	copyFile     = "/revision.copy.json"
+	probeFile    = "/probe.txt"
+)
 
-// folder is where the records of a kind are in storage. Only [a-z0-9._/-] is safe on
-// every storage, so what a record holds is never part of a key.
-type folder string
-
-func (f folder) revision() string { return string(f) + "/revision.json" }
-
-func (f folder) copied() string { return string(f) + "/revision.copy.json" }
-
-func (f folder) probe() string { return string(f) + "/probe.txt" }
-
-func (f folder) shard(i int, digest string) string {
-	return string(f) + "/shard-" + shardName(i) + "-" + digest + ".json"
+// shardKey is where the record of a shard is.
+func (k *Kind[K, R]) shardKey(i int, digest string) string {
+	return k.Folder + "/shard-" + shardName(i) + "-" + digest + ".json"
 }
 
-// damaged is where what can be read of a damaged record is kept aside.
-func (f folder) damaged(i int, digest string) string {
-	return string(f) + "/damaged-" + shardName(i) + "-" + digest + ".json"
-}
+var shardForm = regexp.MustCompile(`^/shard-[0-9a-f]{2}-[0-9a-f]{32}\.json$`)
 
-var shardForm = regexp.MustCompile(`^/shard-([0-9a-f]{2})-([0-9a-f]{32})\.json$`)
-
-func (f folder) isShard(key string) bool {
-	return len(key) > len(f) && key[:len(f)] == string(f) && shardForm.MatchString(key[len(f):])
+func (k *Kind[K, R]) isShardKey(key string) bool {
+	file, ok := strings.CutPrefix(key, k.Folder)
+	return ok && shardForm.MatchString(file)
 }
 
 const (
@@ -160,13 +154,13 @@ func unseal(kind string, record []byte, limit int) (body []byte, digest string, 
 // The body of a shard's record is a line about the shard and then a line for each of
 // its records, in order, so that a person can read it.
 
-// encode makes the record of the shard with that number. The same content always
+// encode makes the record of the shard, which has that number. The same content always
 // makes the same bytes.
-func (k *Kind[K, R]) encode(i int, seq uint64, revision string, records []*R) (record []byte, digest string) {
-	b := make([]byte, 0, 128+len(records)*192)
-	b = fmt.Appendf(b, `{"shard":"%s","seq":%d,"revision":"%s","%s":%d}`+"\n", shardName(i), seq, revision, k.Plural, len(records))
-	for _, r := range records {
-		b = append(k.Append(b, r), '\n')
+func (s *shard[K, R]) encode(i int) (record []byte, digest string) {
+	b := make([]byte, 0, 128+len(s.records)*192)
+	b = fmt.Appendf(b, `{"shard":"%s","seq":%d,"revision":"%s","%s":%d}`+"\n", shardName(i), s.seq, s.revision, s.kind.Plural, len(s.records))
+	for _, r := range s.records {
+		b = append(s.kind.Append(b, r), '\n')
 	}
 	return seal("shard", b)
 }
@@ -201,7 +195,7 @@ func (k *Kind[K, R]) parse(i int, record []byte, old *shard[K, R]) (*shard[K, R]
 		r, err := read(line)
 		switch {
 		case err != nil:
-		case k.shardOf(k.Key(r)) != i:
+		case int(k.Hash(k.Key(r))>>56) != i:
 			err = errors.New("it belongs to another shard")
 		case n > 0 && k.Compare(records[n-1], r) >= 0:
 			err = errors.New("it is not in order")
@@ -218,7 +212,9 @@ func (k *Kind[K, R]) parse(i int, record []byte, old *shard[K, R]) (*shard[K, R]
 	if len(rest) > 0 {
 		return nil, errors.New("something follows the last line")
 	}
-	return newShard(k, records, head.Seq, head.Revision, digest), nil
+	s := newShard(k, records, head.Seq, head.Revision)
+	s.recordDigest = digest
+	return s, nil
 }
 
 // AppendText appends a text, which must be valid UTF-8, to a line, for [Kind.Append].
@@ -242,7 +238,7 @@ func AppendUnquoted(b []byte, v jsontext.Value) ([]byte, error) {
 // EncodeShard makes the record that storage holds of some records, for the tests of a
 // kind: they must be in order, and all of the shard with that number.
 func (k Kind[K, R]) EncodeShard(number int, records []*R) []byte {
-	record, _ := k.complete().encode(number, 3, "0123456789abcdef", records)
+	record, _ := newShard(k.complete(), records, 3, "0123456789abcdef").encode(number)
 	return record
 }
 

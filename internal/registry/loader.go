@@ -95,7 +95,7 @@ func (l *loader[K, R]) read() (reading, error) {
 	if rev, err := l.readCopy(); err == nil {
 		// The storage answers. If the record still cannot be had, it is lost.
 		if found, why = l.readRecord(); why != nil {
-			l.reportDamage(l.r.folder.revision(), why)
+			l.reportDamage(l.r.kind.Folder+revisionFile, why)
 			found.rev, found.mend = rev, true
 		}
 		return found, nil
@@ -122,7 +122,7 @@ func (l *loader[K, R]) preferCopy(found *reading, rev *revision) {
 // may show half of one for a moment, so a damaged one is looked at again.
 func (l *loader[K, R]) readRecord() (found reading, why error) {
 	for try := range 3 {
-		raw, err := l.lease.Load(l.lease.Context(), l.r.folder.revision())
+		raw, err := l.lease.Load(l.lease.Context(), l.r.kind.Folder+revisionFile)
 		if err != nil {
 			return reading{}, err
 		}
@@ -131,7 +131,7 @@ func (l *loader[K, R]) readRecord() (found reading, why error) {
 		}
 		rev, damage := parseRevision(raw)
 		if damage == nil {
-			l.reportMended(l.r.folder.revision())
+			l.reportMended(l.r.kind.Folder + revisionFile)
 			return reading{raw: raw, rev: rev}, nil
 		}
 		found, why = reading{raw: raw}, fmt.Errorf("%w: %w", ErrDamaged, damage)
@@ -143,7 +143,7 @@ func (l *loader[K, R]) readRecord() (found reading, why error) {
 }
 
 func (l *loader[K, R]) readCopy() (*revision, error) {
-	raw, err := l.lease.Load(l.lease.Context(), l.r.folder.copied())
+	raw, err := l.lease.Load(l.lease.Context(), l.r.kind.Folder+copyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (l *loader[K, R]) readCopy() (*revision, error) {
 // confirmNone returns nil only if nothing is stored yet. That a record is not
 // found says little: some storages answer so while they are down.
 func (l *loader[K, R]) confirmNone(found reading, why error) error {
-	keys, err := l.r.folder.list(l.lease.Context(), l.lease.Client)
+	keys, err := l.r.kind.list(l.lease.Context(), l.lease.Client)
 	switch {
 	case err != nil && l.head != nil:
 		return fmt.Errorf("%w; if it stays so: %s (%w, and %w)", errGone, l.r.kind.Repair, why, err)
@@ -165,7 +165,7 @@ func (l *loader[K, R]) confirmNone(found reading, why error) error {
 		return fmt.Errorf("%w; if it stays so: %s (%w)", errGone, l.r.kind.Repair, why)
 	}
 	for _, key := range keys {
-		if l.r.folder.isShard(key) || key == l.r.folder.revision() && found.raw == nil {
+		if l.r.kind.isShardKey(key) || key == l.r.kind.Folder+revisionFile && found.raw == nil {
 			return fmt.Errorf("%w (%w)", errOrphan, why)
 		}
 	}
@@ -179,7 +179,7 @@ func (l *loader[K, R]) pause(try int) error {
 
 // unchanged makes sure that nobody replaced the revision record meanwhile.
 func (l *loader[K, R]) unchanged() error {
-	raw, err := l.lease.Load(l.lease.Context(), l.r.folder.revision())
+	raw, err := l.lease.Load(l.lease.Context(), l.r.kind.Folder+revisionFile)
 	switch {
 	case l.shown.raw == nil && err != nil:
 		return nil // it was not to be had before either, but its copy was
@@ -238,7 +238,7 @@ func (l *loader[K, R]) weigh(found reading) (sight, error) {
 		}
 		l.fork = &basis[K, R]{rev: found.rev, also: l.head, snapshot: base, blocked: map[int]string{}, steps: steps, due: true}
 		for i := range lost {
-			l.fork.blocked[i] = l.r.folder.shard(i, found.rev.digests[i])
+			l.fork.blocked[i] = l.r.kind.shardKey(i, found.rev.digests[i])
 		}
 	}
 	w := newWork(l.r.kind, l.fork.snapshot, l.fork.blocked)
@@ -309,7 +309,7 @@ func (l *loader[K, R]) publish(rev *revision, next *Snapshot[K, R], lost map[int
 	}
 	damaged := map[int]string{}
 	for i, err := range lost {
-		damaged[i] = l.r.folder.shard(i, rev.digests[i])
+		damaged[i] = l.r.kind.shardKey(i, rev.digests[i])
 		l.reportDamage(damaged[i], err)
 	}
 	for i, record := range l.damaged {

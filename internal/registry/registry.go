@@ -102,7 +102,6 @@ type Options struct {
 // use.
 type Registry[K comparable, R any] struct {
 	kind       *Kind[K, R]
-	folder     folder
 	now        func() time.Time
 	writeLimit time.Duration
 	callLimit  time.Duration
@@ -137,8 +136,8 @@ type Registry[K comparable, R any] struct {
 // New makes a registry. It starts nothing.
 func New[K comparable, R any](kind Kind[K, R], opts Options) *Registry[K, R] {
 	r := &Registry[K, R]{
-		kind: kind.complete(), folder: folder(kind.Folder),
-		now: opts.Now, writeLimit: opts.WriteLimit, callLimit: opts.CallLimit, linger: opts.Linger, retire: opts.Retire,
+		kind: kind.complete(),
+		now:  opts.Now, writeLimit: opts.WriteLimit, callLimit: opts.CallLimit, linger: opts.Linger, retire: opts.Retire,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	if r.now == nil {

@@ -73,7 +73,7 @@ func (c *committer[K, R]) basisOfTwo(b *basis[K, R], keep Keep) (*basis[K, R], e
 		return nil, err
 	}
 	for i, why := range lost {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, c.r.folder.shard(i, shown.digests[i]), why)
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, c.r.kind.shardKey(i, shown.digests[i]), why)
 	}
 	b.rev, b.also, b.snapshot, b.blocked = shown, b.rev, theirs, nil
 	return b, nil
@@ -92,7 +92,7 @@ func (c *committer[K, R]) restore(b *basis[K, R], asked bool) (mended []string, 
 		if digest == "" {
 			return nil
 		}
-		key := c.r.folder.shard(i, digest)
+		key := c.r.kind.shardKey(i, digest)
 		if _, err := c.r.kind.load(c.lease, i, digest, nil); err == nil {
 			return nil
 		}
@@ -105,7 +105,8 @@ func (c *committer[K, R]) restore(b *basis[K, R], asked bool) (mended []string, 
 		if isLost {
 			err = c.keepAside(i, digest)
 		} else {
-			err = c.storeSurely(key, known.encode(i))
+			record, _ := known.encode(i)
+			err = c.storeSurely(key, record)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -116,7 +117,7 @@ func (c *committer[K, R]) restore(b *basis[K, R], asked bool) (mended []string, 
 		return err
 	})
 	if c.shown.mend {
-		mended = append(mended, c.r.folder.revision())
+		mended = append(mended, c.r.kind.Folder+revisionFile)
 	}
 	slices.Sort(mended)
 	return mended, lost, err
@@ -125,11 +126,11 @@ func (c *committer[K, R]) restore(b *basis[K, R], asked bool) (mended []string, 
 // keepAside copies what can be read of a damaged record, for people to look at.
 func (c *committer[K, R]) keepAside(i int, digest string) error {
 	ctx := c.lease.Context()
-	damaged, err := c.lease.Load(ctx, c.r.folder.shard(i, digest))
+	damaged, err := c.lease.Load(ctx, c.r.kind.shardKey(i, digest))
 	if err != nil || len(damaged) == 0 {
 		return nil // nothing to keep
 	}
-	return c.lease.StoreChecked(ctx, c.r.folder.damaged(i, digest), damaged)
+	return c.lease.StoreChecked(ctx, c.r.kind.Folder+"/damaged-"+shardName(i)+"-"+digest+".json", damaged)
 }
 
 // healEvery is how often lost records are looked for, in refreshes.
@@ -144,11 +145,11 @@ func (c *committer[K, R]) heal() {
 		return
 	}
 	c.healAt = time.Now().Add(storage.Spread(healEvery*c.lease.Host.Refresh, 0.1))
-	listed, err := c.r.folder.list(c.lease.Context(), c.lease.Client)
+	listed, err := c.r.kind.list(c.lease.Context(), c.lease.Client)
 	if err != nil {
 		return // the next look will find them
 	}
-	copied, copyErr := c.lease.Load(c.lease.Context(), c.r.folder.copied())
+	copied, copyErr := c.lease.Load(c.lease.Context(), c.r.kind.Folder+copyFile)
 	if c.unchanged() != nil {
 		return // perhaps all is gone
 	}
@@ -156,7 +157,7 @@ func (c *committer[K, R]) heal() {
 	known := c.r.current.Load()
 	var missing []int
 	for i, digest := range c.head.digests {
-		if _, found := slices.BinarySearch(listed, c.r.folder.shard(i, digest)); digest != "" && !found && known.shards[i].digest() == digest {
+		if _, found := slices.BinarySearch(listed, c.r.kind.shardKey(i, digest)); digest != "" && !found && known.shards[i].digest() == digest {
 			missing = append(missing, i)
 		}
 	}
@@ -166,7 +167,8 @@ func (c *committer[K, R]) heal() {
 		if _, err := c.r.kind.load(c.lease, i, c.head.digests[i], nil); err == nil {
 			return nil // it was not listed, and is there
 		}
-		if err := c.storeSurely(c.r.folder.shard(i, c.head.digests[i]), known.shards[i].encode(i)); err != nil {
+		record, _ := known.shards[i].encode(i)
+		if err := c.storeSurely(c.r.kind.shardKey(i, c.head.digests[i]), record); err != nil {
 			return err // the next look will find it
 		}
 		healed.Add(1)
@@ -212,7 +214,7 @@ func (r *Registry[K, R]) Compare() (*Comparison[K, R], error) {
 	}
 	known, head := r.current.Load(), r.head.Load()
 	c := &Comparison[K, R]{StorageState: r.StorageState(), Node: side(head, known)}
-	rev, err := r.folder.anyRevision(h.Context(), h.Client)
+	rev, err := r.kind.anyRevision(h.Context(), h.Client)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
@@ -223,7 +225,7 @@ func (r *Registry[K, R]) Compare() (*Comparison[K, R], error) {
 	c.Storage = side(rev, held)
 	for i := range held.shards {
 		if lost[i] != nil {
-			c.Damaged = append(c.Damaged, r.folder.shard(i, rev.digests[i]))
+			c.Damaged = append(c.Damaged, r.kind.shardKey(i, rev.digests[i]))
 			continue
 		}
 		differences := r.kind.difference(held.shards[i], known.shards[i])
@@ -252,9 +254,9 @@ func side[K comparable, R any](rev *revision, records *Snapshot[K, R]) *Side[K, 
 
 // anyRevision reads the revision record or, if that cannot be used, its copy. It is
 // nil if storage holds neither.
-func (f folder) anyRevision(ctx context.Context, c *storage.Client) (*revision, error) {
+func (k *Kind[K, R]) anyRevision(ctx context.Context, c *storage.Client) (*revision, error) {
 	var why error
-	for _, key := range []string{f.revision(), f.copied()} {
+	for _, key := range []string{k.Folder + revisionFile, k.Folder + copyFile} {
 		raw, err := c.Load(ctx, key)
 		if err == nil {
 			var rev *revision
@@ -264,7 +266,7 @@ func (f folder) anyRevision(ctx context.Context, c *storage.Client) (*revision, 
 		}
 		why = cmp.Or(why, fmt.Errorf("%s: %w", key, err))
 	}
-	keys, err := f.list(ctx, c)
+	keys, err := k.list(ctx, c)
 	switch {
 	case err != nil:
 		return nil, err

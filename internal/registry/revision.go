@@ -7,8 +7,6 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 )
@@ -118,16 +116,6 @@ func (v *revision) contains(other *revision) bool {
 	mark := other.landmark()
 	return v.Root == mark || slices.Contains(v.Landmarks, mark) ||
 		len(v.Landmarks) == maxLandmarks && v.Root == other.Root && v.Root != "" && v.Seq-other.Seq > (maxLandmarks-1)*historySize
-}
-
-// names reports whether the revision names the record of that folder.
-func (v *revision) names(f folder, key string) bool {
-	parts := shardForm.FindStringSubmatch(strings.TrimPrefix(key, string(f)))
-	if parts == nil {
-		return false
-	}
-	i, err := strconv.ParseUint(parts[1], 16, 8)
-	return err == nil && v.digests[i] == parts[2]
 }
 
 func (v *revision) encode() []byte {

@@ -39,9 +39,9 @@ type shard[K comparable, R any] struct {
 // newShard makes a shard of sorted records, which it keeps. The table of ids is made
 // when a record is first looked for by its id, which only people do: for a million
 // accounts that takes a second and 11 MB.
-func newShard[K comparable, R any](k *Kind[K, R], records []*R, seq uint64, revision, digest string) *shard[K, R] {
+func newShard[K comparable, R any](k *Kind[K, R], records []*R, seq uint64, revision string) *shard[K, R] {
 	s := &shard[K, R]{
-		kind: k, seq: seq, revision: revision, recordDigest: digest, records: records,
+		kind: k, seq: seq, revision: revision, records: records,
 		table: newTable(records, func(r *R) uint64 { return k.Hash(k.Key(r)) }),
 		ids: sync.OnceValue(func() table[R] {
 			return newTable(records, func(r *R) uint64 { id := k.ID(r); return binary.BigEndian.Uint64(id[:]) })
@@ -139,12 +139,6 @@ func (s *shard[K, R]) digest() string {
 		return ""
 	}
 	return s.recordDigest
-}
-
-// encode makes the record that the shard was read from.
-func (s *shard[K, R]) encode(i int) []byte {
-	record, _ := s.kind.encode(i, s.seq, s.revision, s.records)
-	return record
 }
 
 // table finds records by a hash of each: open addressing with linear probing, in

@@ -83,7 +83,7 @@ func TestShardFinds(t *testing.T) {
 					changes[key] = &item{key, rapid.IntRange(0, 30).Draw(t, "number")}
 				}
 			}
-			s = newShard(k, k.with(s, changes), 0, "", "")
+			s = newShard(k, k.with(s, changes), 0, "")
 			maps.Copy(model, changes)
 			maps.DeleteFunc(model, func(_ itemKey, i *item) bool { return i == nil })
 			check(t, s, model)
@@ -128,7 +128,7 @@ func TestItemsOfOneHash(t *testing.T) {
 		for i := range 50 {
 			all = append(all, &item{itemKey{fmt.Sprintf("%02d", i), "x"}, i})
 		}
-		s := newShard(of.complete(), all, 0, "", "")
+		s := newShard(of.complete(), all, 0, "")
 		for _, i := range all {
 			if s.find(h, i.key) != i {
 				t.Errorf("hash %x: %q is not found", h, i.key)
@@ -240,8 +240,8 @@ func FuzzRevision(f *testing.F) {
 			return
 		}
 		for i, d := range v.digests {
-			if at := folder("gatehouse/items"); d != "" && !at.isShard(at.shard(i, d)) {
-				t.Fatalf("names the record %q", at.shard(i, d))
+			if d != "" && !items.isShardKey(items.shardKey(i, d)) {
+				t.Fatalf("names the record %q", items.shardKey(i, d))
 			}
 		}
 		if again, err := parseRevision(v.encode()); err != nil || again.digests != v.digests || again.ID != v.ID {

@@ -18,9 +18,11 @@ const parallel = 8 // calls of storage at once
 
 // list returns the keys of the folder that are ours: a listing may hold temporary
 // files. None is no error.
-func (f folder) list(ctx context.Context, c *storage.Client) ([]string, error) {
-	keys, err := c.List(ctx, string(f))
-	return slices.DeleteFunc(keys, func(key string) bool { return key != f.revision() && key != f.copied() && !f.isShard(key) }), err
+func (k *Kind[K, R]) list(ctx context.Context, c *storage.Client) ([]string, error) {
+	keys, err := c.List(ctx, k.Folder)
+	return slices.DeleteFunc(keys, func(key string) bool {
+		return key != k.Folder+revisionFile && key != k.Folder+copyFile && !k.isShardKey(key)
+	}), err
 }
 
 // fetch loads what the revision names and now does not hold. lost tells which
@@ -62,7 +64,7 @@ func (k *Kind[K, R]) load(h *lease[R], i int, digest string, old *shard[K, R]) (
 	if digest == "" {
 		return nil, nil
 	}
-	record, err := h.Load(h.Context(), folder(k.Folder).shard(i, digest))
+	record, err := h.Load(h.Context(), k.shardKey(i, digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("it is gone: %w", err)
 	}
@@ -94,29 +96,25 @@ const (
 	maxCollects = 2 * shardCount // deletions at once, so that the lock is not held long
 )
 
-// sweep looks for records that nothing names, as a writer that died leaves them.
-// The lock is held, and the revision was just read.
-func (c *committer[K, R]) sweep() {
-	if time.Now().Before(c.sweepAt) {
-		return
-	}
-	c.sweepAt = time.Now().Add(sweepEvery)
-	keys, err := c.r.folder.list(c.lease.Context(), c.lease.Client)
-	if err != nil {
-		return // the next sweep will find them
-	}
-	for _, key := range keys {
-		if _, known := c.unnamed[key]; !known && c.r.folder.isShard(key) && !c.head.names(c.r.folder, key) {
-			c.unnamed[key] = time.Now().Add(c.r.linger)
-		}
-	}
-}
-
 // collect deletes records that nothing has named for a while: another node may
 // still be reading those that were replaced, which takes about as long as writing
-// those in their place, or be about to name new ones. The lock is held, and the
-// revision was just read.
+// those in their place, or be about to name new ones. Now and then it looks for
+// records that nothing names, as a writer that died leaves them. The lock is held, and
+// the revision was just read.
 func (c *committer[K, R]) collect() {
+	named := make(map[string]bool, shardCount)
+	for i, digest := range c.head.digests {
+		named[c.r.kind.shardKey(i, digest)] = true
+	}
+	if !time.Now().Before(c.sweepAt) {
+		c.sweepAt = time.Now().Add(sweepEvery)
+		keys, _ := c.r.kind.list(c.lease.Context(), c.lease.Client) // what a failure hides is found the next time
+		for _, key := range keys {
+			if _, known := c.unnamed[key]; !known && c.r.kind.isShardKey(key) && !named[key] {
+				c.unnamed[key] = time.Now().Add(c.r.linger)
+			}
+		}
+	}
 	var due []string
 	for key, until := range c.unnamed {
 		if !time.Now().Before(until) && len(due) < maxCollects {
@@ -125,10 +123,10 @@ func (c *committer[K, R]) collect() {
 	}
 	due = slices.DeleteFunc(due, func(key string) bool {
 		delete(c.unnamed, key)
-		return c.head.names(c.r.folder, key)
+		return named[key]
 	})
 	_ = c.lease.Each(len(due), func(i int) error {
-		_ = c.lease.Delete(c.lease.Context(), due[i]) // one that stays is found by a sweep
+		_ = c.lease.Delete(c.lease.Context(), due[i]) // one that stays is found again
 		return nil
 	})
 }
@@ -158,16 +156,16 @@ func (c *committer[K, R]) found() error {
 	}
 	ctx, rev := c.lease.Context(), c.first
 	record := rev.encode()
-	if err := c.lease.StoreChecked(ctx, c.r.folder.revision(), record); err != nil {
+	if err := c.lease.StoreChecked(ctx, c.r.kind.Folder+revisionFile, record); err != nil {
 		return err
 	}
 	if err := storage.Pause(ctx, max(2*time.Since(begun), 50*time.Millisecond)); err != nil {
 		return err
 	}
-	if err := c.lease.ReadBack(ctx, c.r.folder.revision(), record); err != nil {
+	if err := c.lease.ReadBack(ctx, c.r.kind.Folder+revisionFile, record); err != nil {
 		return fmt.Errorf("%w: %w", errRaced, err)
 	}
-	if err := c.lease.StoreChecked(ctx, c.r.folder.copied(), record); err != nil {
+	if err := c.lease.StoreChecked(ctx, c.r.kind.Folder+copyFile, record); err != nil {
 		return err
 	}
 	c.shown = reading{raw: record, rev: rev}
@@ -179,15 +177,15 @@ func (c *committer[K, R]) found() error {
 // before and after: a storage that is down may say "not found" of everything.
 func (c *committer[K, R]) probe(look func() error) error {
 	ctx := c.lease.Context()
-	if err := c.lease.StoreChecked(ctx, c.r.folder.probe(), []byte("ok\n")); err != nil {
+	if err := c.lease.StoreChecked(ctx, c.r.kind.Folder+probeFile, []byte("ok\n")); err != nil {
 		return err
 	}
 	if err := look(); err != nil {
 		return err
 	}
-	if _, err := c.lease.Load(ctx, c.r.folder.probe()); err != nil {
+	if _, err := c.lease.Load(ctx, c.r.kind.Folder+probeFile); err != nil {
 		return err
 	}
-	_ = c.lease.Delete(ctx, c.r.folder.probe()) // of no use any more, and no harm
+	_ = c.lease.Delete(ctx, c.r.kind.Folder+probeFile) // of no use any more, and no harm
 	return nil
 }
