@@ -28,10 +28,15 @@ type committer[K comparable, R any] struct {
 	first     *revision            // of the registry that this node began, or tried to; nil: it never did
 }
 
-// isDue reports whether there is something to write though nobody asks for it.
-func (c *committer[K, R]) isDue() bool {
+// isPending reports whether there is something to write, though perhaps nobody asks for
+// it.
+func (c *committer[K, R]) isPending() bool {
+	if waiting, _, _ := c.r.queued(); waiting > 0 {
+		return true
+	}
 	isOlder := !c.staleAt.IsZero() && time.Since(c.staleAt) >= staleLimit
-	if c.head == nil || c.shown.mend || c.copyDue || c.fork != nil || isOlder || c.isEmptied || c.mayRetire() {
+	_, mayRetire := c.retirable()
+	if c.head == nil || c.shown.mend || c.copyDue || c.fork != nil || isOlder || c.isEmptied || mayRetire {
 		return c.head != nil
 	}
 	for _, until := range c.unnamed {
@@ -42,15 +47,17 @@ func (c *committer[K, R]) isDue() bool {
 	return false
 }
 
-// mayRetire reports whether records that ended are to be removed: not one by one, as
-// that writes whole shards.
-func (c *committer[K, R]) mayRetire() bool {
-	return c.r.kind.Leaves && time.Since(c.retired) >= c.r.retire && c.r.Snapshot().Ended(c.retirable()) > 0
+// retirable reports whether records that ended are to be removed, and when they must
+// have ended: some time ago, as the clock of this node may be ahead of those of others,
+// for whom they have not ended yet. They are not removed one by one, as that writes
+// whole shards.
+func (c *committer[K, R]) retirable() (before time.Time, some bool) {
+	if !c.r.kind.Leaves || time.Since(c.retired) < c.r.retire {
+		return before, false
+	}
+	before = c.r.now().Add(-6 * c.r.retire)
+	return before, c.r.Snapshot().Ended(before) > 0
 }
-
-// retirable is when records must have ended to be removed: some time ago, as the clock
-// of this node may be ahead of those of others, for whom they have not ended yet.
-func (c *committer[K, R]) retirable() time.Time { return c.r.now().Add(-6 * c.r.retire) }
 
 // basis is what the next revision is made of.
 type basis[K comparable, R any] struct {
@@ -143,22 +150,26 @@ func (b *basis[K, R]) settle(reqs []*request[K, R]) (pending []*request[K, R], s
 // evaluate finds out what the requests come to. forced are the shards that a
 // repair wants written whether changed or not.
 func (c *committer[K, R]) evaluate(b *basis[K, R], reqs []*request[K, R]) (w *Work[K, R], results []any, forced []int, err error) {
-	w = newWork(c.r.kind, b.snapshot, maps.Clone(b.blocked))
+	blocked := maps.Clone(b.blocked)
 	if isAsked := b.all || kept(reqs) == KeepNode; isAsked || b.restore {
 		mended, lost, err := c.restore(b, isAsked)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		if isAsked {
-			w.blocked, forced = nil, lost
+			blocked, forced = nil, lost
 		}
 		for _, req := range reqs {
 			req.mended = mended
 		}
 	}
-	w.remake(b.steps)
-	if c.mayRetire() {
-		w.retire(c.retirable())
+	w = newWork(c.r.kind, b.snapshot, blocked, b.steps)
+	if before, some := c.retirable(); some {
+		for _, s := range w.base.shards {
+			for _, r := range s.ended(before) {
+				_ = w.set(w.kind.Key(r), nil) // refused only while the record is damaged
+			}
+		}
 		c.retired = time.Now()
 	}
 	results = make([]any, len(reqs))
@@ -265,7 +276,7 @@ func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) erro
 	err := c.lease.Each(len(p.keys), func(n int) error {
 		err := c.lease.Store(ctx, p.keys[n], p.values[n])
 		failed[n] = err != nil
-		if c.r.kind.isLasting(err) || errors.Is(err, storage.ErrNoAnswer) {
+		if storage.IsLasting(err) || errors.Is(err, storage.ErrNoAnswer) {
 			return err
 		}
 		return nil
@@ -299,7 +310,7 @@ func (c *committer[K, R]) storeShards(p *plan[K, R], reqs []*request[K, R]) erro
 func (c *committer[K, R]) storeSurely(key string, value []byte) (err error) {
 	for try := range 3 {
 		err = c.lease.StoreChecked(c.lease.Context(), key, value)
-		if err == nil || c.r.kind.isLasting(err) || errors.Is(err, storage.ErrNoAnswer) {
+		if err == nil || storage.IsLasting(err) || errors.Is(err, storage.ErrNoAnswer) {
 			return err
 		}
 		if pause := c.pause(try); pause != nil {
@@ -340,7 +351,7 @@ func (c *committer[K, R]) storeRevision(p *plan[K, R], reqs []*request[K, R], re
 		}
 	}
 	c.shown = reading{raw: record, rev: p.rev}
-	c.reportMended(c.r.kind.Folder + revisionFile)
+	c.reportRecord(c.r.kind.Folder+revisionFile, nil)
 	return nil
 }
 

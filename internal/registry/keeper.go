@@ -27,16 +27,14 @@ type keeper[K comparable, R any] struct {
 	failures  int         // since it was last held
 }
 
-func newKeeper[K comparable, R any](r *Registry[K, R]) *keeper[K, R] {
+// keep deals with storage until Close.
+func (r *Registry[K, R]) keep() {
 	l := &loader[K, R]{r: r, damaged: map[int]string{}, reported: map[string]bool{}, endedTo: r.now()}
-	return &keeper[K, R]{
+	k := &keeper[K, R]{
 		r: r, loader: l,
 		committer: &committer[K, R]{loader: l, retired: time.Now(), unnamed: map[string]time.Time{}},
 		reading:   Ready, writing: Ready,
 	}
-}
-
-func (k *keeper[K, R]) run() {
 	defer func() {
 		if k.lock != nil {
 			k.lock.giveBack()
@@ -46,13 +44,13 @@ func (k *keeper[K, R]) run() {
 	defer timer.Stop()
 	for {
 		select {
-		case <-k.r.ctx.Done():
+		case <-r.ctx.Done():
 			return
 		case <-timer.C:
-		case <-k.r.wake:
+		case <-r.wake:
 		}
 		k.turn()
-		k.r.events.Deliver(k.r.observer)
+		r.events.Deliver(r.observer)
 		timer.Reset(k.untilNext())
 	}
 }
@@ -79,7 +77,7 @@ func (k *keeper[K, R]) turn() {
 		}
 		k.refreshAt = time.Now().Add(storage.Spread(k.loader.lease.Host.Refresh, 0.1))
 	}
-	if k.lock == nil && k.pending() && !time.Now().Before(k.retryAt) {
+	if k.lock == nil && k.committer.isPending() && !time.Now().Before(k.retryAt) {
 		k.askForLock()
 	}
 }
@@ -92,19 +90,13 @@ func (k *keeper[K, R]) untilNext() time.Duration {
 		return DefaultRefresh
 	}
 	next := k.refreshAt
-	if k.lock == nil && k.retryAt.Before(next) && k.pending() {
+	if k.lock == nil && k.retryAt.Before(next) && k.committer.isPending() {
 		next = k.retryAt
 	}
 	if n, _, deadline := k.r.queued(); n > 0 && deadline.Before(next) {
 		next = deadline
 	}
 	return max(time.Until(next), 0)
-}
-
-// pending reports whether there is something to write.
-func (k *keeper[K, R]) pending() bool {
-	n, _, _ := k.r.queued()
-	return n > 0 || k.committer.isDue()
 }
 
 // look brings what is known to what storage holds, and says so if it cannot.
@@ -114,9 +106,12 @@ func (k *keeper[K, R]) look() (sight, error) {
 		k.r.failReading()
 	}
 	k.committer.isEmptied = k.r.kind.Unites && errors.Is(err, k.r.kind.Emptied)
-	if k.reads(err) {
+	if err == nil && k.reading != Ready { // reading is possible again
+		k.readable = time.Now()
+		k.r.trouble.Store(&storage.ErrLockSlow)
 		k.failures, k.retryAt = 0, time.Time{} // what waits need not wait for the next try
 	}
+	k.say(&k.reading, err)
 	return saw, err
 }
 
@@ -179,7 +174,7 @@ func (k *keeper[K, R]) write() {
 		return
 	}
 	k.failures = 0
-	k.r.blame(storage.ErrLockSlow)
+	k.r.trouble.Store(&storage.ErrLockSlow)
 	k.writes(nil)
 	// A storage that polls a held lock would never give it to another node while
 	// this one takes it again at once.
@@ -188,28 +183,19 @@ func (k *keeper[K, R]) write() {
 
 // failed notes a failed attempt to write, and when to try again.
 func (k *keeper[K, R]) failed(err error) {
-	k.r.blame(err)
+	k.r.trouble.Store(&err)
 	if k.failures++; errors.Is(err, storage.ErrLockSlow) {
 		k.failures = 0 // it was waited for already
 	}
 	wait := min(25*time.Millisecond<<min(k.failures, 6), time.Second)
 	k.retryAt = time.Now().Add(storage.Spread(wait, 0.5))
-	if k.r.kind.isLasting(err) {
+	isLasting := storage.IsLasting(err) || errors.Is(err, ErrDamaged) || errors.Is(err, k.r.kind.Diverged)
+	if isLasting { // trying again soon is of no use
 		for _, req := range k.r.take() {
 			req.finish(nil, fmt.Errorf("%w: %w", ErrBusy, err))
 		}
 		k.writes(err)
 	}
-}
-
-// reads notes how reading went. It reports whether that is possible again.
-func (k *keeper[K, R]) reads(err error) (again bool) {
-	if again = err == nil && k.reading != Ready; again {
-		k.readable = time.Now()
-		k.r.blame(storage.ErrLockSlow)
-	}
-	k.say(&k.reading, err)
-	return again
 }
 
 // writes notes how writing went. Nothing is reported while the cause is that
@@ -249,7 +235,7 @@ func (k *keeper[K, R]) say(said *StorageState, err error) {
 // asked for anew only once it has ended: giving back is tried several times, and
 // would else take away the next one.
 type locking[R any] struct {
-	h        *lease[R]
+	h        *storage.Lease[Host[R]]
 	cancel   context.CancelFunc
 	answer   chan error    // one; nil: the lock is held
 	release  chan struct{} // closed when the lock is not needed any more
@@ -258,7 +244,7 @@ type locking[R any] struct {
 }
 
 // beginLock asks for the lock of that lease; the answer comes over the channel.
-func beginLock[K comparable, R any](h *lease[R], r *Registry[K, R]) *locking[R] {
+func beginLock[K comparable, R any](h *storage.Lease[Host[R]], r *Registry[K, R]) *locking[R] {
 	ctx, cancel := context.WithCancel(h.Context())
 	l := &locking[R]{h: h, cancel: cancel, answer: make(chan error, 1), release: make(chan struct{}), ended: make(chan struct{})}
 	r.work.Go(func() {

@@ -19,7 +19,7 @@ var (
 // its committer use it.
 type loader[K comparable, R any] struct {
 	r     *Registry[K, R]
-	lease *lease[R] // in use; nil: there is none
+	lease *storage.Lease[Host[R]] // in use; nil: there is none
 
 	head      *revision       // of what is known; nil: nothing is stored yet
 	past      past[R]         // what led to it
@@ -95,7 +95,7 @@ func (l *loader[K, R]) read() (reading, error) {
 	if rev, err := l.readCopy(); err == nil {
 		// The storage answers. If the record still cannot be had, it is lost.
 		if found, why = l.readRecord(); why != nil {
-			l.reportDamage(l.r.kind.Folder+revisionFile, why)
+			l.reportRecord(l.r.kind.Folder+revisionFile, why)
 			found.rev, found.mend = rev, true
 		}
 		return found, nil
@@ -131,7 +131,7 @@ func (l *loader[K, R]) readRecord() (found reading, why error) {
 		}
 		rev, damage := parseRevision(raw)
 		if damage == nil {
-			l.reportMended(l.r.kind.Folder + revisionFile)
+			l.reportRecord(l.r.kind.Folder+revisionFile, nil)
 			return reading{raw: raw, rev: rev}, nil
 		}
 		found, why = reading{raw: raw}, fmt.Errorf("%w: %w", ErrDamaged, damage)
@@ -225,7 +225,11 @@ func (l *loader[K, R]) judge(found reading) (sight, error) {
 func (l *loader[K, R]) weigh(found reading) (sight, error) {
 	steps, ok := l.past.since(found.rev)
 	if !ok && l.r.kind.Unites {
-		steps, ok = l.r.current.Load().everything(), true
+		all := step[R]{} // made all records, of a state that nobody saw come to be
+		for _, r := range l.r.current.Load().List(nil, nil, 0) {
+			all.changes = append(all.changes, Changed[R]{After: r})
+		}
+		steps, ok = []step[R]{all}, true
 	}
 	if !ok {
 		return current, fmt.Errorf("%w: there revision %d, %s; here %d, %s",
@@ -241,8 +245,8 @@ func (l *loader[K, R]) weigh(found reading) (sight, error) {
 			l.fork.blocked[i] = l.r.kind.shardKey(i, found.rev.digests[i])
 		}
 	}
-	w := newWork(l.r.kind, l.fork.snapshot, l.fork.blocked)
-	if w.remake(steps); len(w.changed) == 0 && len(l.fork.blocked) == 0 {
+	w := newWork(l.r.kind, l.fork.snapshot, l.fork.blocked, steps)
+	if len(w.changed) == 0 && len(l.fork.blocked) == 0 {
 		l.publish(found.rev, l.fork.snapshot, nil)
 		return current, nil
 	}
@@ -310,11 +314,11 @@ func (l *loader[K, R]) publish(rev *revision, next *Snapshot[K, R], lost map[int
 	damaged := map[int]string{}
 	for i, err := range lost {
 		damaged[i] = l.r.kind.shardKey(i, rev.digests[i])
-		l.reportDamage(damaged[i], err)
+		l.reportRecord(damaged[i], err)
 	}
 	for i, record := range l.damaged {
 		if damaged[i] != record {
-			l.reportMended(record)
+			l.reportRecord(record, nil)
 		}
 	}
 	l.damaged, l.recheckAt = damaged, time.Now().Add(10*l.lease.Host.Refresh)
@@ -333,16 +337,14 @@ func (l *loader[K, R]) markLoaded() {
 	}
 }
 
-// reportDamage reports each damaged record once.
-func (l *loader[K, R]) reportDamage(record string, why error) {
-	if !l.reported[record] {
+// reportRecord reports each damaged record once, and once that it is well again: why is
+// nil then.
+func (l *loader[K, R]) reportRecord(record string, why error) {
+	switch {
+	case why != nil && !l.reported[record]:
 		l.reported[record] = true
 		l.r.note(Event[R]{Kind: Damaged, Record: record, Err: fmt.Errorf("%s: %w", record, why)})
-	}
-}
-
-func (l *loader[K, R]) reportMended(record string) {
-	if l.reported[record] {
+	case why == nil && l.reported[record]:
 		delete(l.reported, record)
 		l.r.note(Event[R]{Kind: Mended, Record: record})
 	}
@@ -357,8 +359,9 @@ func (l *loader[K, R]) reportEnded() {
 	}
 	var changed []Changed[R]
 	for _, s := range l.r.current.Load().shards {
-		for n := s.endedAt(l.endedTo); n < s.endedAt(now); n++ {
-			changed = append(changed, Changed[R]{Before: s.ending[n], After: s.ending[n]})
+		ended := s.ended(now)
+		for _, r := range ended[min(len(s.ended(l.endedTo)), len(ended)):] {
+			changed = append(changed, Changed[R]{Before: r, After: r})
 		}
 	}
 	l.endedTo = now

@@ -164,7 +164,7 @@ func New[K comparable, R any](kind Kind[K, R], opts Options) *Registry[K, R] {
 		return old.Kind == ev.Kind
 	}
 	r.current.Store(&Snapshot[K, R]{kind: r.kind, version: versions.Add(1)})
-	r.blame(storage.ErrLockSlow)
+	r.trouble.Store(&storage.ErrLockSlow)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.beginReading()
 	return r
@@ -191,7 +191,7 @@ func (r *Registry[K, R]) Attach(h Host[R]) (detach func()) {
 	lease := r.leases.Attach(r.ctx, storage.NewClient(h.Storage, r.callLimit), h)
 	if !r.running {
 		r.running = true
-		r.work.Go(newKeeper(r).run)
+		r.work.Go(r.keep)
 	}
 	r.poke()
 	return func() {
@@ -319,9 +319,6 @@ func (r *Registry[K, R]) poke() {
 	default:
 	}
 }
-
-// blame notes what hinders the changes that wait.
-func (r *Registry[K, R]) blame(cause error) { r.trouble.Store(&cause) }
 
 // versions is what was numbered so far in this process, over all registries.
 var versions atomic.Uint64

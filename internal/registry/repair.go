@@ -213,7 +213,10 @@ func (r *Registry[K, R]) Compare() (*Comparison[K, R], error) {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, storage.ErrNoStorage)
 	}
 	known, head := r.current.Load(), r.head.Load()
-	c := &Comparison[K, R]{StorageState: r.StorageState(), Node: side(head, known)}
+	c := &Comparison[K, R]{StorageState: r.StorageState()}
+	if head != nil {
+		c.Node = &Side[K, R]{head.Seq, head.ID, known}
+	}
 	rev, err := r.kind.anyRevision(h.Context(), h.Client)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
@@ -222,7 +225,9 @@ func (r *Registry[K, R]) Compare() (*Comparison[K, R], error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	c.Storage = side(rev, held)
+	if rev != nil {
+		c.Storage = &Side[K, R]{rev.Seq, rev.ID, held}
+	}
 	for i := range held.shards {
 		if lost[i] != nil {
 			c.Damaged = append(c.Damaged, r.kind.shardKey(i, rev.digests[i]))
@@ -243,13 +248,6 @@ func (r *Registry[K, R]) Compare() (*Comparison[K, R], error) {
 		c.Differences = append(c.Differences, differences[:room]...)
 	}
 	return c, nil
-}
-
-func side[K comparable, R any](rev *revision, records *Snapshot[K, R]) *Side[K, R] {
-	if rev == nil {
-		return nil
-	}
-	return &Side[K, R]{rev.Seq, rev.ID, records}
 }
 
 // anyRevision reads the revision record or, if that cannot be used, its copy. It is

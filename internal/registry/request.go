@@ -258,8 +258,19 @@ type Work[K comparable, R any] struct {
 	blocked map[int]string // shards that must not be written, with the damaged record
 }
 
-func newWork[K comparable, R any](k *Kind[K, R], base *Snapshot[K, R], blocked map[int]string) *Work[K, R] {
-	return &Work[K, R]{kind: k, base: base, changed: map[K]*R{}, touched: map[uint64][]K{}, blocked: blocked}
+// newWork begins with what was changed in the steps, unless somebody changed the record
+// since.
+func newWork[K comparable, R any](k *Kind[K, R], base *Snapshot[K, R], blocked map[int]string, steps []step[R]) *Work[K, R] {
+	w := &Work[K, R]{kind: k, base: base, changed: map[K]*R{}, touched: map[uint64][]K{}, blocked: blocked}
+	for _, s := range steps {
+		for _, c := range s.changes {
+			key := k.Key(c.Record())
+			if k.wants(c, w.Get(key)) {
+				_ = w.set(key, c.After) // refused only while the record is damaged
+			}
+		}
+	}
+	return w
 }
 
 // Get returns the record with that key; nil: there is none.
@@ -318,16 +329,4 @@ func (w *Work[K, R]) set(key K, r *R) error {
 	}
 	w.changed[key] = r
 	return nil
-}
-
-// retire removes what has ended.
-func (w *Work[K, R]) retire(now time.Time) {
-	for _, s := range w.base.shards {
-		if s == nil {
-			continue
-		}
-		for _, r := range s.ending[:s.endedAt(now)] {
-			_ = w.set(w.kind.Key(r), nil) // refused only while the record is damaged
-		}
-	}
 }

@@ -36,12 +36,6 @@ const (
 	maxLandmarks = 64
 )
 
-// newRevision makes the first revision of a registry.
-func newRevision() *revision {
-	id := newRevisionID()
-	return &revision{Seq: 1, ID: id, Root: id}
-}
-
 // isUnwritten reports whether nothing was written since the registry began.
 func (v *revision) isUnwritten() bool { return v.Seq == 1 && v.digests == [shardCount]string{} }
 
@@ -206,19 +200,6 @@ func (p *past[R]) since(rev *revision) ([]step[R], bool) {
 	return p.steps, p.base != "" && rev.follows(p.base)
 }
 
-// remake puts what was changed in the steps into the work, unless somebody changed
-// the record since.
-func (w *Work[K, R]) remake(steps []step[R]) {
-	for _, s := range steps {
-		for _, c := range s.changes {
-			key := w.kind.Key(c.Record())
-			if w.kind.wants(c, w.Get(key)) {
-				_ = w.set(key, c.After) // refused only while the record is damaged
-			}
-		}
-	}
-}
-
 // wants reports whether the change still makes sense where the record is now the one
 // given. Of two changes in one second the one that restricts counts.
 func (k *Kind[K, R]) wants(c Changed[R], now *R) bool {
@@ -231,13 +212,4 @@ func (k *Kind[K, R]) wants(c Changed[R], now *R) bool {
 		return false
 	}
 	return k.Updated(now) <= k.Updated(c.After) && !k.Equal(now, c.After)
-}
-
-// everything is the step that made all records, of a state that nobody saw come to be.
-func (s *Snapshot[K, R]) everything() []step[R] {
-	all := step[R]{}
-	for _, r := range s.List(nil, nil, 0) {
-		all.changes = append(all.changes, Changed[R]{After: r})
-	}
-	return []step[R]{all}
 }

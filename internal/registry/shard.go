@@ -9,8 +9,6 @@ import (
 	"sort"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // shardCount is part of the stored format. More shards make a change cheaper, which
@@ -67,22 +65,13 @@ func (s *shard[K, R]) find(h uint64, key K) *R {
 	return s.table.find(h, func(r *R) bool { return s.kind.Is(r, key) })
 }
 
-// findID returns the record with the id; nil: none.
-func (s *shard[K, R]) findID(id uuid.UUID) *R {
-	if s == nil || s.kind.ID == nil {
+// ended are the records that have ended, in that order.
+func (s *shard[K, R]) ended(t time.Time) []*R {
+	if s == nil {
 		return nil
 	}
-	// The id is a digest already.
-	return s.ids().find(binary.BigEndian.Uint64(id[:]), func(r *R) bool { return s.kind.ID(r) == id })
-}
-
-// endedAt counts the records that have ended.
-func (s *shard[K, R]) endedAt(t time.Time) int {
-	if s == nil {
-		return 0
-	}
 	at := t.Unix()
-	return sort.Search(len(s.ending), func(i int) bool { return s.kind.Ends(s.ending[i]) > at })
+	return s.ending[:sort.Search(len(s.ending), func(i int) bool { return s.kind.Ends(s.ending[i]) > at })]
 }
 
 // members are the records of a shard that may be nil, sorted.
@@ -146,11 +135,8 @@ func (s *shard[K, R]) digest() string {
 // in no cache of the processor: here that is one bucket, the record and its text,
 // and hardly ever another record. (A binary search in the sorted records reads a
 // dozen of each.) It takes 11 bytes a record, where slots of a hash and a pointer
-// take 24.
-type table[R any] []bucket[R]
-
-// bucket is as long as a line of a processor's cache.
-type bucket[R any] struct {
+// take 24. A bucket is as long as a line of a processor's cache.
+type table[R any] []struct {
 	marks   [bucketSize]uint8 // a part of each hash
 	records [bucketSize]*R
 }

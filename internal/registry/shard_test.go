@@ -99,12 +99,13 @@ func check(t *rapid.T, s *shard[itemKey, item], model map[itemKey]*item) {
 		all := &Snapshot[itemKey, item]{kind: s.kind}
 		all.shards[items.Hash(key)>>56] = s
 		same := all.Like(items.Hash(key), func(other *item) bool { return other.key.group == key.group })
-		if s.find(items.Hash(key), key) != i || s.findID(i.id()) != i || !slices.Contains(same, i) || !slices.IsSortedFunc(same, items.Compare) {
+		if s.find(items.Hash(key), key) != i || all.ByID(i.id()) != i || !slices.Contains(same, i) || !slices.IsSortedFunc(same, items.Compare) {
 			t.Fatalf("%q is not found", key)
 		}
 	}
 	nobody := itemKey{"nobody", "acme"}
-	if s.find(items.Hash(nobody), nobody) != nil || s.findID((&item{key: nobody}).id()) != nil {
+	all := &Snapshot[itemKey, item]{kind: s.kind, shards: [shardCount]*shard[itemKey, item]{s}}
+	if s.find(items.Hash(nobody), nobody) != nil || all.ByID((&item{key: nobody}).id()) != nil {
 		t.Fatal("found what is not there")
 	}
 	at := time.Unix(1_800_000_015, 0)
@@ -114,8 +115,8 @@ func check(t *rapid.T, s *shard[itemKey, item], model map[itemKey]*item) {
 			ended++
 		}
 	}
-	if s.endedAt(at) != ended {
-		t.Fatalf("%d have ended; want %d", s.endedAt(at), ended)
+	if n := len(s.ended(at)); n != ended {
+		t.Fatalf("%d have ended; want %d", n, ended)
 	}
 }
 
@@ -248,4 +249,10 @@ func FuzzRevision(f *testing.F) {
 			t.Fatalf("%s came back as %+v, %v", body, again, err)
 		}
 	})
+}
+
+// newRevision is the first revision of a registry.
+func newRevision() *revision {
+	id := newRevisionID()
+	return &revision{Seq: 1, ID: id, Root: id}
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/binary"
 	"iter"
 	"slices"
 	"sort"
@@ -43,8 +44,15 @@ func (s *Snapshot[K, R]) Like(hash uint64, match func(*R) bool) []*R {
 
 // ByID returns the record with that id; nil: there is none.
 func (s *Snapshot[K, R]) ByID(id uuid.UUID) *R {
+	if s.kind.ID == nil {
+		return nil
+	}
+	hash := binary.BigEndian.Uint64(id[:]) // it is a digest already
 	for _, sh := range s.shards {
-		if r := sh.findID(id); r != nil {
+		if sh == nil {
+			continue
+		}
+		if r := sh.ids().find(hash, func(r *R) bool { return s.kind.ID(r) == id }); r != nil {
 			return r
 		}
 	}
@@ -62,7 +70,7 @@ func (s *Snapshot[K, R]) Len() (sum int) {
 // Ended counts the records that have ended, by [Kind.Ends].
 func (s *Snapshot[K, R]) Ended(now time.Time) (sum int) {
 	for _, sh := range s.shards {
-		sum += sh.endedAt(now)
+		sum += len(sh.ended(now))
 	}
 	return sum
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/storage"
 )
 
-// lease is the use of a configuration's storage.
-type lease[R any] = storage.Lease[Host[R]]
-
 const parallel = 8 // calls of storage at once
 
 // list returns the keys of the folder that are ours: a listing may hold temporary
@@ -27,7 +24,7 @@ func (k *Kind[K, R]) list(ctx context.Context, c *storage.Client) ([]string, err
 
 // fetch loads what the revision names and now does not hold. lost tells which
 // records cannot be used; their shards stay as they are.
-func (k *Kind[K, R]) fetch(h *lease[R], rev *revision, now *Snapshot[K, R]) (next *Snapshot[K, R], lost map[int]error, err error) {
+func (k *Kind[K, R]) fetch(h *storage.Lease[Host[R]], rev *revision, now *Snapshot[K, R]) (next *Snapshot[K, R], lost map[int]error, err error) {
 	if rev == nil {
 		return &Snapshot[K, R]{kind: k}, nil, nil
 	}
@@ -60,7 +57,7 @@ func (k *Kind[K, R]) fetch(h *lease[R], rev *revision, now *Snapshot[K, R]) (nex
 }
 
 // load reads the record of a shard; what stayed the same is shared with old.
-func (k *Kind[K, R]) load(h *lease[R], i int, digest string, old *shard[K, R]) (*shard[K, R], error) {
+func (k *Kind[K, R]) load(h *storage.Lease[Host[R]], i int, digest string, old *shard[K, R]) (*shard[K, R], error) {
 	if digest == "" {
 		return nil, nil
 	}
@@ -82,13 +79,8 @@ func (k *Kind[K, R]) load(h *lease[R], i int, digest string, old *shard[K, R]) (
 }
 
 // isNoAnswer reports an error that says nothing about what storage holds.
-func isNoAnswer[R any](h *lease[R], err error) bool {
+func isNoAnswer[R any](h *storage.Lease[Host[R]], err error) bool {
 	return errors.Is(err, storage.ErrNoAnswer) || errors.Is(err, storage.ErrStuck) || h.Context().Err() != nil
-}
-
-// isLasting reports whether trying again soon is of no use.
-func (k *Kind[K, R]) isLasting(err error) bool {
-	return storage.IsLasting(err) || errors.Is(err, ErrDamaged) || errors.Is(err, k.Diverged)
 }
 
 const (
@@ -152,7 +144,8 @@ func (c *committer[K, R]) found() error {
 		return err
 	}
 	if c.first == nil { // a try that failed may be written late, and must not be another registry then
-		c.first = newRevision()
+		id := newRevisionID()
+		c.first = &revision{Seq: 1, ID: id, Root: id}
 	}
 	ctx, rev := c.lease.Context(), c.first
 	record := rev.encode()
