@@ -241,8 +241,8 @@ func (p *program) deactivate() *cobra.Command {
 		Short: "Gives the seat of a license back to its vendor",
 		Long: `
 Gives the seat that a running server's license takes back to its vendor, so that another
-server can have it. The license stays in force here until its end, unless the vendor takes it
-back or another one is installed; take renew out of the configuration.
+server can have it. The license stays in force here until its end and its grace, unless the
+vendor revokes it or another one is installed. Take renew out of the configuration.
 
 For a server without a network, --offline alone writes a signed request, and on a machine
 with a network --offline, --response and --server bring it to the vendor.

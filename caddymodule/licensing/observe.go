@@ -37,11 +37,11 @@ func (l *eventLog) observe(e active.Event) {
 	case active.Replaced:
 		l.logger.Info("another license is in force", append(describeLicense(e.Validity), source)...)
 	case active.Deferred:
-		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end", source, zap.Error(e.Err))
+		l.logger.Warn("a license was found that does not let pass now; the one in force stays until its end and its grace", source, zap.Error(e.Err))
 	case active.Rejected:
-		l.logger.Error("what was found is no license to be believed; the one in force stays until its end", source, zap.Error(e.Err))
+		l.logger.Error("what was found is no license to be believed; the one in force stays until its end and its grace", source, zap.Error(e.Err))
 	case active.Vanished:
-		l.logger.Warn("the license is no longer where it came from; it stays in force until its end, but not after a restart", source, zap.Error(e.Err))
+		l.logger.Warn("the license is no longer where it came from; it stays in force until its end and its grace, but not after a restart", source, zap.Error(e.Err))
 	case active.Mended:
 		l.logger.Info("the license is where it should be again", source)
 	case active.Unavailable:
@@ -61,11 +61,11 @@ func (l *eventLog) observe(e active.Event) {
 	case active.RevocationsMended:
 		l.logger.Info("the list of revoked licenses can be had again")
 	case active.RevocationsLate:
-		l.logger.Warn("the list of revoked licenses is late; it counts on", zap.String("why", e.Words))
+		l.logger.Warn("the list of revoked licenses is late; the last one stays in force", zap.String("why", e.Words))
 	case active.Renewed:
 		l.logger.Info("the license was renewed", append(describeLicense(e.Validity), source)...)
 	case active.RenewalFailed:
-		l.logger.Warn("the license could not be renewed; the one in force stays until its end", zap.Error(e.Err))
+		l.logger.Warn("the license could not be renewed; the one in force stays until its end and its grace", zap.Error(e.Err))
 	}
 	if e.Kind == active.StateChanged || e.Kind == active.Replaced {
 		l.compare(e.Validity)

@@ -158,8 +158,8 @@
 			found.push({ level: refuses ? "bad" : "warn", what: "More " + name.replaceAll("_", " ") + " than the license is for: " + share.used.toLocaleString("en") + " of " + share.limit.toLocaleString("en"), so: refuses ? "New ones are refused; whoever was in stays in." : "Nothing is refused for it.", out: ["Ask the vendor for a larger license. See ", at] });
 		}
 		const list = license.revocation_list, renewal = license.renewal;
-		if (list && (list.late || list.error)) found.push({ level: "warn", what: list.late ? "The list of revoked licenses is late" : "The list of revoked licenses cannot be fetched", so: "The last one counts on. " + list.error, out: ["See ", at] });
-		if (renewal && renewal.error) found.push({ level: "warn", what: "The license is not renewed", so: "The one in force stays until its end. " + renewal.error, out: ["Ask the vendor. See ", at] });
+		if (list && (list.late || list.error)) found.push({ level: "warn", what: list.late ? "The list of revoked licenses is late" : "The list of revoked licenses cannot be fetched", so: "The last one stays in force. " + list.error, out: ["See ", at] });
+		if (renewal && renewal.error) found.push({ level: "warn", what: "The license is not renewed", so: "The one in force stays until its end and its grace. " + renewal.error, out: ["Ask the vendor. See ", at] });
 		if (license.clock_suspect) found.push({ level: "bad", what: "The clock is wrong", so: "It is more than a day behind a time that was seen before. Licenses and tokens are judged by it.", out: ["Set the clock of this machine."] });
 		return found;
 	};
