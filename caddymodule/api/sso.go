@@ -191,7 +191,7 @@ func (a *API) listActivations(c *call) error {
 }
 
 // deleteActivation frees a seat. The license that was handed out for it stays good
-// until its own end.
+// until its end and its grace.
 func (a *API) deleteActivation(c *call) error {
 	const action = "activation.delete"
 	if a.services.Seats == nil {

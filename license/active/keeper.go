@@ -10,7 +10,7 @@
 //
 // A license that is genuine (see [license.Validity.Genuine]) takes over at once.
 // One that is not, and a file that vanishes, are reported, and the license in
-// force stays until its own end. A genuine license whose time has not come, or is
+// force stays until its end and its grace. A genuine license whose time has not come, or is
 // over, waits behind one that lets pass, and takes over in the very moment that
 // one ends or its own time comes. Bad news counts only when a second look
 // confirms it: half-written files are read now and then.
