@@ -106,15 +106,23 @@ func parseSpan(flag, text string) (time.Duration, error) {
 // parseMoment reads a time of RFC 3339, a day (its beginning in UTC), or how
 // far from now it is.
 func (p *program) parseMoment(flag, text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
+	if t, ok := parseTime(text); ok {
+		return t, nil
 	}
 	if d, err := license.ParseTTL(text); err == nil && d > 0 {
 		return p.now().UTC().Add(d).Truncate(time.Second), nil
 	}
 	return time.Time{}, fmt.Errorf("%s: found %.80q; want a time such as 2027-01-31T00:00:00Z, a day such as 2027-01-31, or a duration from now such as 90d", flag, text)
+}
+
+// parseTime reads a time of RFC 3339, or a day.
+func parseTime(text string) (t time.Time, ok bool) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return t, false
 }
 
 // stdin is the name of a file that stands for stdin.

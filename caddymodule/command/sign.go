@@ -33,7 +33,7 @@ type signing struct {
 func (p *program) sign() *cobra.Command {
 	var s signing
 	cmd := &cobra.Command{
-		Use:   "sign --key FILE --type TYPE --allowed-hosts HOSTS --description TEXT --expire-at DURATION",
+		Use:   "sign --key FILE --type TYPE --allowed-hosts HOSTS --description TEXT --expire-at WHEN",
 		Short: "Signs a license and prints it",
 		Long: `
 Signs a license offline and prints the license itself.
@@ -47,7 +47,7 @@ version 2. Without --features it grants every feature; --features "" grants none
 `,
 		Example: `  caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts 'gw.acme.example,*.acme.example' --description 'Acme Corp' --expire-at 365d > license.json
   caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts gw.acme.example --description 'Acme Corp' --expire-at 8640h --features sso,audit --grace 14d --limits seats=50 --environment production
-  caddy gatehouse sign --key-env VENDOR_KEY --type oss --allowed-hosts '*' --description 'Community' --expire-at 8640h`,
+  caddy gatehouse sign --key-env VENDOR_KEY --type oss --allowed-hosts '*' --description 'Community' --expire-at 2030-01-01`,
 		Args: cobra.NoArgs,
 	}
 	s.flags(cmd)
@@ -72,7 +72,7 @@ func (s *signing) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.hosts, "allowed-hosts", nil, "Host patterns, separated by commas or repeated: a name, *.name, an IP address or * (required)")
 	f.StringVar(&s.description, "description", "", "For whom the license is, 2 to 200 bytes (required)")
 	f.SetNormalizeFunc(synonym("expires-at", "expire-at"))
-	f.StringVar(&s.ttl, "expire-at", "", "How long from now it is valid, such as 8640h or 365d (required)")
+	f.StringVar(&s.ttl, "expire-at", "", "How long from now it is valid, such as 8640h or 365d, or when it ends: a day (its beginning in UTC), or a time of RFC 3339 (required)")
 	f.StringArrayVar(&s.features, "features", nil, "Features granted, separated by commas or repeated (default: every one)")
 	f.IntVar(&s.version, "version", 0, "Version of the format, 1 or 2 (default: 1 where it can be)")
 	f.StringVar(&s.id, "id", "", "UUID by which the license can be revoked (default in version 2: a random one)")
@@ -132,7 +132,9 @@ func (p *program) signRequest(cmd *cobra.Command, s *signing) (r license.Request
 		Environment:  s.environment,
 		Instance:     s.instance,
 	}
-	if r.TTL, err = license.ParseTTL(s.ttl); err != nil {
+	if at, isTime := parseTime(s.ttl); isTime {
+		r.TTL = at.Sub(p.now().Truncate(time.Second)) // which the signer adds to its own clock's second
+	} else if r.TTL, err = license.ParseTTL(s.ttl); err != nil {
 		return r, err
 	}
 	if given("version") && s.version != 1 && s.version != 2 {

@@ -155,6 +155,9 @@ func TestSignMeansWhatFlagsSay(t *testing.T) {
 		"in days": {nil, func(p *license.Payload) bool {
 			return p.ExpireAt == noon.AddDate(0, 0, 365).Unix() && p.IssuedAt == noon.Add(-time.Hour).Unix()
 		}},
+		"until a day": {[]string{"--expire-at", "2027-01-31"}, func(p *license.Payload) bool {
+			return p.ExpireAt == time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC).Unix()
+		}},
 		"hosts": {[]string{"--allowed-hosts", "third.example"}, func(p *license.Payload) bool { return len(p.AllowedHosts) == 3 }},
 		"later": {[]string{"--not-before", "36h"}, func(p *license.Payload) bool {
 			return *p.NotBefore == noon.Add(36*time.Hour).Unix()
@@ -195,6 +198,7 @@ func TestSignRefusals(t *testing.T) {
 		{"--expire-at", "0s", "expire_at"},
 		{"--expire-at", "-5h", "expire_at"},
 		{"--expire-at", "tomorrow", "expire_at"},
+		{"--expire-at", "2020-01-31", "expire_at"},
 		{"--expire-at", "200000000000d", "expire_at"},
 		{"--features", "Not A Feature", "features"},
 		{"--version", "3", "version: is 3"},
