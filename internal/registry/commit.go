@@ -258,7 +258,9 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 		s.recordDigest, next.shards[i], p.rev.digests[i] = digest, s, digest
 		p.keys, p.values = append(p.keys, w.kind.shardKey(i, digest)), append(p.values, record)
 		p.counts = append(p.counts, len(changes[i]))
-		begun = storage.Rest(begun)
+		if len(p.shards) < len(changes) {
+			begun = storage.Rest(begun)
+		}
 	}
 	p.next = &next
 	return p

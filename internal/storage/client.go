@@ -45,9 +45,9 @@ const quickTrip = 10 * time.Millisecond
 
 // Each is [Each] with as many calls at once as suit the storage: 8 while answers take
 // their time, but one after another if they are quick, with a [Rest] now and then. Then
-// calls are mostly work of this machine, such as writing files.
+// calls are mostly work of this machine, such as writing files. Two need no rest.
 func (c *Client) Each(n int, f func(i int) error) error {
-	if time.Duration(c.calls.trip.Load()) >= quickTrip {
+	if n <= 2 || time.Duration(c.calls.trip.Load()) >= quickTrip {
 		return Each(n, 8, f)
 	}
 	begun := time.Now()
