@@ -133,9 +133,12 @@ func (p *program) signRequest(cmd *cobra.Command, s *signing) (r license.Request
 		Instance:     s.instance,
 	}
 	if at, isTime := parseTime(s.ttl); isTime {
-		r.TTL = at.Sub(p.now().Truncate(time.Second)) // which the signer adds to its own clock's second
+		now := p.now().Truncate(time.Second) // the signer adds to its own clock's second
+		if r.TTL = at.Sub(now); r.TTL <= 0 || !now.Add(r.TTL).Equal(at) {
+			return r, fmt.Errorf("expire_at: is %s; want a day or a time that is ahead, by 290 years at most", s.ttl)
+		}
 	} else if r.TTL, err = license.ParseTTL(s.ttl); err != nil {
-		return r, err
+		return r, fmt.Errorf("%w, a day such as 2030-01-31, or a time of RFC 3339", err)
 	}
 	if given("version") && s.version != 1 && s.version != 2 {
 		return r, fmt.Errorf("version: is %d; want 1 or 2, or leave it out", s.version)
