@@ -220,7 +220,11 @@ func TestOwnNonce(t *testing.T) {
 	wish := n.wish("one")
 	wish["id_token"] = n.provider.IDToken(person, idp.Login{ClientID: testClient, Nonce: nonce})
 	granted(t, n.post(Activate, wish))
-	for i, wrong := range []string{"a.c" + nonce[3:], nonce[2:], nonce[4:], nonce[:len(nonce)-1] + "_"} {
+	another := "_"
+	if strings.HasSuffix(nonce, another) {
+		another = "-"
+	}
+	for i, wrong := range []string{"a.c" + nonce[3:], nonce[2:], nonce[4:], nonce[:len(nonce)-1] + another} {
 		wish := n.wish(fmt.Sprint(i))
 		wish["id_token"] = n.provider.IDToken(person, idp.Login{ClientID: testClient, Nonce: wrong})
 		refused(t, n.post(Activate, wish), sso.CodeInvalidIDToken)
