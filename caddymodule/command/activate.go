@@ -47,7 +47,7 @@ address at which the login ends, even if the browser shows no page there.
 For a server without a network there are three steps, with two files carried by hand:
 --offline alone writes a signed request of the server; on a machine with a network,
 --offline, --response and --server log in and write the vendor's response; and --offline and
---response without --server install it.
+--response without --server install it, or write it to the file that --out names.
 
 It needs a token of the admin group, and what the vendor gave to prove who is asking: an API
 key with its shared key, or a bearer token.
@@ -67,6 +67,10 @@ key with its shared key, or a bearer token.
 		switch {
 		case a.response != "" && a.offline == "":
 			return errors.New("--response goes with --offline, the request that it answers")
+		case a.out != "" && a.offline != "" && (a.response == "" || a.server != ""):
+			return errors.New("--out is for the last step, with --offline and --response and without --server: only then there is a license to write")
+		case a.out != "" && a.response != "":
+			return p.writeResponse(cmd, &a)
 		case a.response != "" && a.server == "":
 			return p.withServer(&a.connection, p.installResponse(&a))(cmd, nil)
 		}
@@ -135,7 +139,7 @@ func (p *program) activateOnline(ctx context.Context, cmd *cobra.Command, s *ser
 		if err := replaceFile(a.out, text); err != nil {
 			return err
 		}
-		return p.printActivated(cmd, decoded, [2]string{"Written", a.out + ", for the server to verify"}, a.asJSON)
+		return p.printActivated(cmd, decoded, written(a.out), a.asJSON)
 	}
 	// The server verifies it.
 	if _, err = s.fetch(ctx, request{method: http.MethodPut, path: licensePath, body: text}); err != nil {
@@ -216,6 +220,11 @@ func (p *program) show(cmd *cobra.Command, address string, noBrowser bool) (past
 
 // installed is what the table says of a license that the server has taken.
 var installed = [2]string{"Installed", "verified by the server's trusted key"}
+
+// written is what it says of one that was written to a file instead.
+func written(name string) [2]string {
+	return [2]string{"Written", name + ", for the server to verify"}
+}
 
 // printActivated shows a license, and what became of it.
 func (p *program) printActivated(cmd *cobra.Command, l *license.License, outcome [2]string, asJSON bool) error {

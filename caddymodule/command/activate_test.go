@@ -189,11 +189,45 @@ func TestActivateRefused(t *testing.T) {
 		"--redirect-uri=http://example.com/back": "http address on loopback",
 		"--account=":                             "--account is missing",
 		"--response=r.json":                      "--response goes with --offline",
+		"--offline=r.json":                       "--offline with --server needs --response",
 	} {
 		s.fails([]string{words}, append(x.activates(s), flag)...)
 	}
 	s.env["GATEHOUSE_VENDOR_API_KEY"] = "key"
 	s.fails([]string{"without its shared key"}, x.activates(s)...)
+}
+
+// TestResponseIsWritten: a server whose configuration names a file gets the license of the
+// vendor's response there, as the vendor signed it; no server is asked.
+func TestResponseIsWritten(t *testing.T) {
+	s := newShell(t)
+	folder := t.TempDir()
+	file, response := filepath.Join(folder, "license.json"), filepath.Join(folder, "response.json")
+	writes := func(text string) []string {
+		if err := os.WriteFile(response, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return []string{"license", "activate", "--offline", "request.json", "--response", response, "--out", file}
+	}
+	for text, words := range map[string]string{
+		`{"response":{}}`:                                 "is no response with a license",
+		`{"response":{"license":{"key_id":1}}}`:           "the license in ",
+		`{"response":{"license":` + s.license() + `}} and`: "is no response with a license",
+	} {
+		s.fails([]string{words}, writes(text)...)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a bad response was written")
+	}
+	if r := s.must(writes(`{"response":{"license":` + s.license() + `}}`)...); !strings.Contains(r.stdout, "Written") {
+		t.Error(r.stdout)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(text)) != strings.TrimSpace(s.license()) {
+		t.Errorf("%v: wrote %s", err, text)
+	}
+	last := "--out is for the last step"
+	s.fails([]string{last}, append(writes(""), "--server", "https://license.vendor.example")...)
+	s.fails([]string{last}, "license", "activate", "--offline", "request.json", "--out", file, "--product", "p", "--account", "a")
 }
 
 // TestLoginEndsOnceAndHere: the address at which a login ends takes nothing from others.

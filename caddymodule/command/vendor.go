@@ -182,34 +182,60 @@ func readRequest(cmd *cobra.Command, name, kind string) ([]byte, license.Offline
 	return file, asked, nil
 }
 
+// readResponse reads a vendor's response file, and the license in it, as it was sent and decoded.
+func readResponse(cmd *cobra.Command, name string) (file, text []byte, decoded *license.License, err error) {
+	file, err = readInput(cmd, name, license.MaxOfflineSize)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var held struct {
+		Response struct {
+			License json.RawMessage `json:"license"`
+		} `json:"response"`
+	}
+	if json.Unmarshal(file, &held) != nil || held.Response.License == nil {
+		return nil, nil, nil, fmt.Errorf("%s is no response with a license", inputName(name))
+	}
+	decoded, err = license.Decode(held.Response.License)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("the license in %s: %s", inputName(name), plain(err.Error()))
+	}
+	return file, held.Response.License, decoded, nil
+}
+
+// writeResponse writes the license of the vendor's response to the file that the
+// server's configuration names. As with any license there, the server verifies it.
+func (p *program) writeResponse(cmd *cobra.Command, a *activating) error {
+	_, text, decoded, err := readResponse(cmd, a.response)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(a.out, text); err != nil {
+		return err
+	}
+	return p.printActivated(cmd, decoded, written(a.out), a.asJSON)
+}
+
 // installResponse has the server check the vendor's response to its request, and install
 // the license in it.
 func (p *program) installResponse(a *activating) func(context.Context, *cobra.Command, *server, []string) error {
 	return func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
-		file, _, err := readRequest(cmd, a.offline, license.OfflineActivation)
+		asked, _, err := readRequest(cmd, a.offline, license.OfflineActivation)
 		if err != nil {
 			return err
 		}
-		response, err := readInput(cmd, a.response, license.MaxOfflineSize)
+		response, _, decoded, err := readResponse(cmd, a.response)
 		if err != nil {
 			return err
 		}
-		var held struct {
-			Response struct {
-				License *license.License `json:"license"`
-			} `json:"response"`
-		}
-		if json.Unmarshal(response, &held) != nil || held.Response.License == nil {
-			return fmt.Errorf("%s is no response with a license", inputName(a.response))
-		}
-		body, err := json.Marshal(map[string]json.RawMessage{"request": file, "response": response})
+		body, err := json.Marshal(map[string]json.RawMessage{"request": asked, "response": response})
 		if err != nil {
 			return fmt.Errorf("encoding the files: %w", err)
 		}
 		if _, err := s.fetch(ctx, request{method: http.MethodPost, path: "/api/orgs/license/offline-response", body: body}); err != nil {
 			return err
 		}
-		return p.printActivated(cmd, held.Response.License, installed, a.asJSON)
+		return p.printActivated(cmd, decoded, installed, a.asJSON)
 	}
 }
 

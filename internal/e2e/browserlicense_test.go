@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/e2e/browser"
 	"github.com/gatehouse-proxy/gatehouse/internal/e2e/oidcprovider"
 	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
+	"github.com/gatehouse-proxy/gatehouse/license"
 )
 
 // The vendor of a license, and a deployment that asks it for one: two servers with a
@@ -291,6 +292,15 @@ func TestBrowserLicenseActivation(t *testing.T) {
 		l.command("license", "activate", "--address", l.admin, "--offline", request, "--response", response)
 		if !l.passes() {
 			t.Fatal("the license is not in force")
+		}
+		file := filepath.Join(l.dir, "license.json")
+		l.command("license", "activate", "--offline", request, "--response", response, "--out", file)
+		text, err := os.ReadFile(file)
+		l.must(err)
+		written, err := license.Decode(text)
+		l.must(err)
+		if written.Payload.ExpireAt != l.expires() {
+			t.Errorf("wrote a license until %d, installed one until %d", written.Payload.ExpireAt, l.expires())
 		}
 		other := filepath.Join(l.dir, "other.json")
 		l.command("license", "activate", "--address", l.admin, "--offline", other, "--product", "my-product", "--account", "acme")
