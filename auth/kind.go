@@ -6,6 +6,19 @@ import (
 	"strings"
 )
 
+// Kind is what a caller is.
+type Kind string
+
+// The kinds of callers.
+const (
+	KindUser           Kind = "user"
+	KindServiceAccount Kind = "service_account"
+
+	// KindUnclear is a caller of whom the token does not tell. It is let in only
+	// where both kinds would be.
+	KindUnclear Kind = "unclear"
+)
+
 // KindRule says what callers are whose token has one of the values in a claim.
 type KindRule struct {
 	Kind Kind

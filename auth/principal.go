@@ -7,19 +7,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 )
 
-// Kind is what a caller is.
-type Kind string
-
-// The kinds of callers.
-const (
-	KindUser           Kind = "user"
-	KindServiceAccount Kind = "service_account"
-
-	// KindUnclear is a caller of whom the token does not tell. It is let in only
-	// where both kinds would be.
-	KindUnclear Kind = "unclear"
-)
-
 // Principal is a caller whose token was verified, with what is registered about
 // it. It is shared by requests with that token and never changes but for its mark.
 type Principal struct {

@@ -93,7 +93,9 @@ func (e *Error) Is(target error) bool {
 }
 
 // words are what is said of a license that was read and is refused: the member that is
-// to blame, if one is, and the detail for operators.
+// to blame, if one is, and the detail for operators. What is wrong with a member of one
+// that cannot be read is said where the member is checked: form.go, and decode.go for
+// what is no JSON of a license at all.
 var words = map[Reason]struct{ field, format string }{
 	ReasonMissing:     {"", "there is no license: %s"},
 	ReasonUnknownKey:  {"key_id", "%s is none of the %d trusted keys; trust that key, or have the %s signed by a trusted one"},

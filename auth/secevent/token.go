@@ -143,12 +143,7 @@ func (s *Source) verify(ctx context.Context, t *signedToken) error {
 		if err := s.awaitTurn(ctx); err != nil {
 			return nil, err
 		}
-		for _, key := range keys {
-			if key.Trusted() && jose.Verify(t.hint.Algorithm, key.Public(), t.compact.Signed, t.compact.Signature) {
-				return key, nil
-			}
-		}
-		return nil, nil
+		return issuer.SignedBy(keys, t.hint, t.compact), nil
 	})
 	switch {
 	case errors.Is(err, issuer.ErrWrongSignature):

@@ -142,12 +142,7 @@ func readHint(header jose.Object) (hint issuer.Hint, ok bool) {
 
 func (a *account) checkSignature(ctx context.Context, hint issuer.Hint, parts jose.Compact) *Refusal {
 	_, _, err := issuer.FindSigner(ctx, a.provider, hint, func(keys []*issuer.Key) (*issuer.Key, error) {
-		for _, key := range keys {
-			if key.Trusted() && jose.Verify(hint.Algorithm, key.Public(), parts.Signed, parts.Signature) {
-				return key, nil
-			}
-		}
-		return nil, nil
+		return issuer.SignedBy(keys, hint, parts), nil
 	})
 	switch {
 	case errors.Is(err, issuer.ErrWrongSignature), errors.Is(err, issuer.ErrUnknownKey):
