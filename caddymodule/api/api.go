@@ -12,8 +12,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
@@ -32,12 +33,12 @@ type API struct {
 	routes   []route
 
 	importing sync.Mutex
-	nextSSO   atomic.Int64 // see onceAMinute
+	ssoLines  rate.Sometimes // of logSSO
 }
 
 // New makes the API of one configuration.
 func New(services Services) *API {
-	a := &API{services: services}
+	a := &API{services: services, ssoLines: rate.Sometimes{Interval: time.Minute}}
 	a.routes = a.table()
 	return a
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,17 +67,12 @@ func failAsSSO(w http.ResponseWriter, p *Problem) {
 // logSSO logs why there is no address. A provider that is down fails every request,
 // so there is one line a minute.
 func (a *API) logSSO(answer sso.Response) {
-	if answer.Refusal == nil || answer.Refusal.Cause == nil || !onceAMinute(&a.nextSSO, time.Now()) {
+	if answer.Refusal == nil || answer.Refusal.Cause == nil {
 		return
 	}
-	a.services.LogError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
-}
-
-// onceAMinute is true once a minute; next is when it may be true again, in Unix
-// nanoseconds.
-func onceAMinute(next *atomic.Int64, now time.Time) bool {
-	at := next.Load()
-	return now.UnixNano() >= at && next.CompareAndSwap(at, now.Add(time.Minute).UnixNano())
+	a.ssoLines.Do(func() {
+		a.services.LogError(&Problem{Status: answer.Status, Message: answer.Refusal.Message, Cause: answer.Refusal.Cause})
+	})
 }
 
 // judge decides about a caller who sends no HMAC.

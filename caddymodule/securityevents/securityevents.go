@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-proxy/gatehouse/auth"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
@@ -94,7 +95,7 @@ func (r *Receivers) Add(i Issuer) error {
 	}
 	name := i.Policy.Name
 	beginCounters(name, config)
-	log := &eventLog{name: name, logger: r.host.Logger.With(zap.String("issuer", name)), audit: r.host.Audit, events: r.host.Events, times: timesOf(name)}
+	log := &eventLog{name: name, logger: r.host.Logger.With(zap.String("issuer", name)), audit: r.host.Audit, events: r.host.Events, times: timesOf(name), refused: rate.Sometimes{Interval: time.Minute}}
 	one := &receiver{config: config, log: log, Receiver: secevent.NewReceiver(source, r.host.Revoked, r.memory, log.received)}
 	if config.Poll != nil {
 		if one.poller, err = config.Poll.poller(i.Source.CA, one.Receiver, log.polled); err != nil {
@@ -203,8 +204,8 @@ type eventLog struct {
 	audit   func(api.AuditEntry)
 	events  *events.Emitter
 	times   *eventTimes
-	refused atomic.Int64 // Unix nanoseconds from when a refusal is logged again
-	failing atomic.Bool  // the last poll failed
+	refused rate.Sometimes // logged
+	failing atomic.Bool    // the last poll failed
 }
 
 func (l *eventLog) received(what secevent.Received) {
@@ -215,10 +216,9 @@ func (l *eventLog) received(what secevent.Received) {
 	}
 	switch what.Outcome {
 	case secevent.Refused:
-		now := time.Now()
-		if next := l.refused.Load(); now.UnixNano() >= next && l.refused.CompareAndSwap(next, now.Add(time.Minute).UnixNano()) {
+		l.refused.Do(func() {
 			l.logger.Warn("an event was refused; others in this minute are only counted", zap.String("kind", string(what.Kind)), zap.Error(what.Err))
-		}
+		})
 	case secevent.Revoked:
 		for _, subject := range what.Subjects {
 			l.audit(api.AuditEntry{
