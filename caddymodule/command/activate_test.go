@@ -210,8 +210,8 @@ func TestResponseIsWritten(t *testing.T) {
 		return []string{"license", "activate", "--offline", "request.json", "--response", response, "--out", file}
 	}
 	for text, words := range map[string]string{
-		`{"response":{}}`:                                 "is no response with a license",
-		`{"response":{"license":{"key_id":1}}}`:           "the license in ",
+		`{"response":{}}`:                                  "is no response with a license",
+		`{"response":{"license":{"key_id":1}}}`:            "the license in ",
 		`{"response":{"license":` + s.license() + `}} and`: "is no response with a license",
 	} {
 		s.fails([]string{words}, writes(text)...)
