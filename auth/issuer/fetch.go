@@ -2,146 +2,104 @@ package issuer
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/storage"
+	"github.com/gatehouse-proxy/gatehouse/internal/bom"
 )
 
 const (
-	fetchAllLimit = 15 * time.Second // discovery at two places and the key set
-	firstRetry    = 5 * time.Second
-	keylessRetry  = time.Minute // the longest back-off while there are no keys
-	idleUntilWake = time.Hour
-	spread        = 0.1 // of a time, either way, so that many nodes do not ask together
+	fetchLimit     = 5 * time.Second // one exchange, body included
+	maxRedirects   = 3
+	maxRetryAfter  = time.Minute // the longest that an issuer may ask to be left alone
+	maxHeaderBytes = 64 << 10
+	maxBodyBytes   = 1 << 20
+	maxCABytes     = 1 << 20
+	maxTokenBytes  = 64 << 10
 )
 
-// reason is why keys are fetched.
-type reason int
+// statusError is an answer other than 200.
+type statusError struct {
+	place      string
+	status     int
+	withheld   bool          // the fetch token was not sent
+	retryAfter time.Duration // for how long the issuer asks to be left alone
+}
 
-const (
-	forLack       reason = iota // there were none to begin with
-	forRefresh                  // the time had come
-	forDemand                   // a key was not there
-	forAnOperator               // somebody asked
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("%s answered with status %d, not 200", e.place, e.status)
+	if e.withheld && (e.status == http.StatusUnauthorized || e.status == http.StatusForbidden) {
+		text += "; the fetch token was not sent, as this host is not the issuer's: name it with fetch_token_host if it may have it"
+	}
+	return text
+}
+
+var (
+	errRedirect = errors.New("redirect refused")
+	// errNotHTTP stands for every error that might quote the other side.
+	errNotHTTP = errors.New("no valid HTTP answer, or none from the proxy")
 )
 
-// fetch is one fetch of the key set or of the metadata, shared by all who need it.
-// It ends with the engine, never with who started it.
-type fetch struct {
-	reason reason
-	number uint64
-	began  time.Time
-	done   chan struct{}
-	err    error // readable once done
-
-	// What a fetch of the key set brought, until done for its goroutine only.
-	jwks     *JWKS
-	warnings []string
-	maxAge   time.Duration // as Cache-Control says; negative: it says nothing
-	file     os.FileInfo
-}
-
-// background refreshes keys and metadata and keeps them in storage, from the
-// first Attach to Close.
-func (e *Engine) background() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-e.ctx.Done():
-			return
-		case <-timer.C:
-			e.dropAbsent()
-			e.mu.Lock()
-			due := !e.now().Before(e.keys.next)
-			e.mu.Unlock()
-			if due || e.cfg.JWKSFile != "" && !e.fileUnchanged() {
-				_ = e.renewMetadata(e.ctx)     // it is warned about, and the keys may still be there
-				_, _ = e.joinFetch(forRefresh) // fails only after Close
-			}
-		case <-e.wake:
+// NewTransport is how an issuer is reached: over TLS that trusts the roots in a PEM
+// file, or the system's if no file is named, and by the proxy that the environment
+// names. The headers of an answer are bounded; its body and time are the caller's to
+// bound.
+func NewTransport(caFile string) (*http.Transport, error) {
+	var roots *x509.CertPool
+	if caFile != "" {
+		data, _, err := readSmall(caFile, maxCABytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading ca: %w", err)
 		}
-		e.deliver()
-		e.keep()
-		timer.Reset(e.untilNext())
-	}
-}
-
-// poke wakes the background to look at what changed.
-func (e *Engine) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// untilNext is how long the background may sleep.
-func (e *Engine) untilNext() time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.fetching != nil {
-		return idleUntilWake // its end wakes
-	}
-	at := e.now()
-	wait := e.keys.next.Sub(at)
-	if e.cfg.JWKSFile != "" {
-		wait = min(wait, fileLook)
-	}
-	if due := e.flaps.due(); !due.IsZero() {
-		wait = min(wait, due.Sub(at))
-	}
-	if e.record.retryAt.After(at) {
-		wait = min(wait, e.record.retryAt.Sub(at))
-	}
-	return max(wait, 0)
-}
-
-// joinFetch returns the fetch of keys under way, or starts one.
-func (e *Engine) joinFetch(why reason) (*fetch, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return nil, errClosed
-	}
-	if e.fetching != nil {
-		return e.fetching, nil
-	}
-	return e.startFetch(why), nil
-}
-
-// startFetch starts a fetch of keys; e.mu is held, none is under way, the engine is
-// open. What it brings is taken in before its waiters go on.
-func (e *Engine) startFetch(why reason) *fetch {
-	if why == forDemand {
-		e.demand.Allow()
-	}
-	e.begun++
-	f := &fetch{reason: why, number: e.begun, began: e.now(), done: make(chan struct{}), maxAge: -1}
-	e.fetching = f
-	e.work.Go(func() {
-		ctx, cancel := context.WithTimeout(e.ctx, fetchAllLimit)
-		defer cancel()
-		err := e.fetchKeys(ctx, f)
-		e.mu.Lock()
-		e.fetching = nil
-		switch now := e.now(); {
-		case e.closed:
-			f.err = errClosed
-		case err != nil:
-			f.err = err
-			e.fetchFailed(f, now)
-		default:
-			e.fetchSucceeded(f, now)
+		if data, err = bom.Skip(data); err != nil {
+			return nil, fmt.Errorf("ca %s: %w", caFile, err)
 		}
-		close(f.done)
-		e.mu.Unlock()
-		e.deliver()
-		e.poke()
-	})
-	return f
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("ca %s holds no certificate: it must be PEM with at least one", caFile)
+		}
+	}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    fetchLimit,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        10 * time.Second,
+		ForceAttemptHTTP2:      true,
+	}, nil
+}
+
+// checkRedirect lets a fetch be sent on to https on the same host, and where it
+// was plain http already, to http on the same host and port. Its errors do not
+// say where to, because that is the other side's text.
+func (c Config) checkRedirect(next *http.Request, via []*http.Request) error {
+	from, to := via[len(via)-1].URL, next.URL
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("%w: more than %d in a row", errRedirect, maxRedirects)
+	case !strings.EqualFold(from.Hostname(), to.Hostname()):
+		return fmt.Errorf("%w: to another host", errRedirect)
+	case to.User != nil:
+		return fmt.Errorf("%w: to an address with user information", errRedirect)
+	case to.Scheme != "https" && from.Scheme == "https":
+		return fmt.Errorf("%w: from https to something else", errRedirect)
+	case to.Scheme != "https" && (to.Scheme != "http" || !c.httpAllowed(to) || !strings.EqualFold(from.Host, to.Host)):
+		return fmt.Errorf("%w: to something other than https, or http on the same port", errRedirect)
+	}
+	if !strings.EqualFold(from.Host, to.Host) {
+		next.Header.Del("Authorization") // another port may be another's
+	}
+	return nil
 }
 
 // fetchKeys gets the key set from wherever the configuration says.
@@ -180,84 +138,126 @@ func (e *Engine) fetchKeys(ctx context.Context, f *fetch) error {
 	return nil
 }
 
-// fetchSucceeded takes in what a fetch brought. The next refresh is after the
-// configured time, or sooner if the issuer's Cache-Control or bundle says so; while replicas of
-// the issuer differ, it is as soon as allowed.
-func (e *Engine) fetchSucceeded(f *fetch, now time.Time) {
-	e.answered = f.number
-	added, removed := e.publish(f.jwks, now, f.reason == forAnOperator)
-	outage := e.keys.failure != nil
-	e.keys.failures, e.keys.failure, e.keys.restored = 0, nil, false
-	e.keys.ignored = f.warnings
-	e.keys.retryAfter = 0
-	wait := e.cfg.Refresh
-	if f.maxAge >= 0 {
-		wait = min(wait, f.maxAge)
+// get fetches one document: status 200 only, at most 1 MiB, 5 seconds in all.
+// maxAge is what Cache-Control allows, negative if it says nothing. The errors hold
+// nothing that the other side sent but the status.
+func (e *Engine) get(ctx context.Context, u *url.URL) (body []byte, maxAge time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("asking %s: not an address that can be asked", place(u))
 	}
-	if f.jwks.refresh > 0 {
-		wait = min(wait, f.jwks.refresh)
+	req.Header.Set("Accept", "application/json, application/jwk-set+json;q=0.9, */*;q=0.1")
+	req.Header.Set("User-Agent", "gatehouse")
+	withheld := e.cfg.FetchTokenFile != "" && !e.cfg.takesFetchToken(u)
+	if e.cfg.FetchTokenFile != "" && !withheld {
+		token, err := fetchToken(e.cfg.FetchTokenFile)
+		if err != nil {
+			return nil, 0, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	if e.flaps.flapping(now) {
-		wait = MinRefresh
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return nil, 0, fmt.Errorf("asking %s: %w", place(u), WithoutRemoteText(err))
 	}
-	e.keys.next = now.Add(max(storage.Spread(max(wait, MinRefresh), spread), MinRefresh))
-	e.file.good, e.file.tried = f.file, f.file
-	e.note(Event{Kind: FetchSucceeded})
-	if outage {
-		e.note(Event{Kind: Recovered})
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, 0, &statusError{place: place(u), status: resp.StatusCode, withheld: withheld, retryAfter: RetryAfter(resp, e.now())}
 	}
-	if len(added)+len(removed) > 0 {
-		e.note(Event{Kind: KeysChanged, Added: added, Removed: removed})
-		e.record.changed = true
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the answer of %s: %w", place(u), WithoutRemoteText(err))
 	}
-	var ignored, flapping, metadata error
-	switch n := len(f.warnings); {
-	case n == 1:
-		ignored = fmt.Errorf("%s and is ignored", f.warnings[0])
-	case n > 1:
-		ignored = fmt.Errorf("%s and is ignored, like %d more", f.warnings[0], n-1)
+	if len(body) > maxBodyBytes {
+		return nil, 0, fmt.Errorf("the answer of %s has more than %d bytes", place(u), maxBodyBytes)
 	}
-	if e.flaps.flapping(now) {
-		flapping = fmt.Errorf("the issuer publishes different key sets in turn, as replicas do that do not agree; a key that is missing from one serves for %s more", absentTime)
+	if body, err = bom.Skip(body); err != nil {
+		return nil, 0, fmt.Errorf("the answer of %s: %w", place(u), err)
 	}
-	if m := &e.metadata; m.failure != nil && m.known != nil { // an outage of both is reported as one of the keys
-		metadata = fmt.Errorf("%w; the metadata known before stays in use", m.failure)
-	}
-	e.warn("stale", nil)
-	e.warn("flapping", flapping)
-	e.warn("costly", f.jwks.costly())
-	e.warn("ignored", ignored)
-	e.warn("metadata", metadata)
+	return body, cacheControlAge(resp.Header), nil
 }
 
-// fetchFailed takes in a failure. The time to the next refresh doubles with each. One
-// that callers met brings the first retry forward, and leaves later ones alone.
-func (e *Engine) fetchFailed(f *fetch, now time.Time) {
-	first := e.keys.failure == nil
-	e.keys.failure, e.keys.failedAt, e.keys.retryAfter = f.err, now, 0
-	if answer, ok := errors.AsType[*statusError](f.err); ok {
-		e.keys.retryAfter = answer.retryAfter
+// place names an address in errors: without the query, which may be secret.
+func place(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}
+
+// fetchToken reads the bearer token to send. It is read at each fetch, because
+// such files are renewed in place.
+func fetchToken(path string) (string, error) {
+	data, _, err := readSmall(path, maxTokenBytes)
+	if err != nil {
+		return "", fmt.Errorf("reading fetch_token_file: %w", err)
 	}
-	e.file.tried = f.file
-	e.note(Event{Kind: FetchFailed, Err: f.err})
-	if first {
-		e.note(Event{Kind: Unavailable, Err: f.err})
+	if data, err = bom.Skip(data); err != nil {
+		return "", fmt.Errorf("fetch_token_file %s: %w", path, err)
 	}
-	if e.jwks.Load() != nil && !e.trust.fresh() {
-		e.warn("stale", fmt.Errorf("the last good keys are older than max_stale (%s) and serve no more", e.cfg.MaxStale))
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", fmt.Errorf("fetch_token_file %s is empty: it must hold a token", path)
 	}
-	onDemand := f.reason == forDemand || f.reason == forLack
-	if e.keys.failures > 0 && onDemand && now.Before(e.keys.next) {
-		return
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("fetch_token_file %s holds more than one token", path)
 	}
-	e.keys.failures++
-	longest := e.cfg.Refresh
-	if e.JWKS() == nil {
-		longest = min(longest, keylessRetry)
+	return token, nil
+}
+
+// RetryAfter reads Retry-After (RFC 9110 §10.2.3), seconds or a date, of an answer
+// with a status that it goes with: a minute at most.
+func RetryAfter(resp *http.Response, now time.Time) time.Duration {
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0
 	}
-	wait := firstRetry
-	for i := 1; i < e.keys.failures && wait < longest; i++ {
-		wait *= 2
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
-	e.keys.next = now.Add(max(storage.Spread(min(wait, longest), spread), e.keys.retryAfter))
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(date.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}
+
+// cacheControlAge is the life that Cache-Control gives an answer (RFC 9111
+// §5.2.2), less its Age; negative if it says nothing. An answer that must not be
+// kept says nothing about how soon the next will differ.
+func cacheControlAge(h http.Header) time.Duration {
+	age := time.Duration(-1)
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return -1
+		case "max-age":
+			if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+				age = time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	if spent, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil && age > 0 {
+		age = max(age-time.Duration(spent)*time.Second, 0)
+	}
+	return age
+}
+
+// WithoutRemoteText reduces an error of net/http to what holds no text of the
+// other side. It takes a time-out for the one of 5 seconds.
+func WithoutRemoteText(err error) error {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // it names the last address, which a redirect chose
+	}
+	netErr, isNet := errors.AsType[net.Error](err)
+	_, isOp := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), isNet && netErr.Timeout():
+		return fmt.Errorf("no answer within %s: %w", fetchLimit, context.DeadlineExceeded)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed before the end of the answer")
+	case errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errRedirect), isOp,
+		strings.HasPrefix(err.Error(), "tls: "): // certificates and handshakes
+		return err // worded on this side of the connection
+	}
+	return errNotHTTP
 }

@@ -1,296 +1,326 @@
 package issuer
 
 import (
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/freeport"
 )
 
-// attached starts an engine in the background and lets its first fetch land.
-func attached(t *testing.T, s *site, cfg Config, h Host) *Engine {
+// failure fetches once and returns the error that must come of it.
+func failure(t *testing.T, cfg Config, opts Options) string {
 	t.Helper()
-	e := start(t, cfg, Options{Client: s.client()})
-	e.Attach(h)
-	synctest.Wait()
-	return e
+	_, err := start(t, cfg, opts).Await(t.Context(), anything)
+	down, ok := errors.AsType[*UnavailableError](err)
+	if !ok {
+		t.Fatalf("got %v, want an UnavailableError", err)
+	}
+	if strings.Contains(down.Error(), "SECRET") {
+		t.Fatalf("the error tells what the other side sent: %v", down)
+	}
+	return down.Error()
 }
 
-// nextFetch sleeps until the issuer is asked again, and says how long it took.
-func nextFetch(t *testing.T, s *site) time.Duration {
+func tlsSite(t *testing.T) (srv *httptest.Server, ca string) {
 	t.Helper()
-	began, before := time.Now(), s.keyHits.Load()
-	for s.keyHits.Load() == before {
-		if time.Since(began) > 48*time.Hour {
-			t.Fatal("no fetch in two days")
+	s := newSite("", edKey("a"))
+	srv = httptest.NewUnstartedServer(s)
+	srv.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	s.do(func() { s.meta = map[string]any{"issuer": srv.URL, "jwks_uri": srv.URL + "/jwks"} })
+	ca = tempFile(t, "ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
+	return srv, ca
+}
+
+func TestCA(t *testing.T) {
+	srv, ca := tlsSite(t)
+	e := start(t, Config{Issuer: srv.URL, CA: ca}, Options{})
+	if _, err := e.Await(t.Context(), holds("a")); err != nil {
+		t.Fatal(err)
+	}
+	if got := failure(t, Config{Issuer: srv.URL}, Options{}); !strings.Contains(got, "certificate") {
+		t.Errorf("without ca: %s", got)
+	}
+}
+
+func TestCAFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{
+		"absent": dir + "/absent.pem", "a folder": dir, "no PEM": tempFile(t, "no.pem", []byte("hello")),
+		"too large": tempFile(t, "large.pem", make([]byte, maxCABytes+1)),
+	} {
+		_, err := New(Config{Issuer: "https://a", CA: path}, Options{})
+		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "ca") {
+			t.Errorf("%s: %v does not name the file", name, err)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
-	synctest.Wait()
-	return time.Since(began)
-}
-
-func between(t *testing.T, what string, got, low, high time.Duration) {
-	t.Helper()
-	if got < low || got > high {
-		t.Errorf("%s: %s, want %s to %s", what, got, low, high)
+	if _, err := New(Config{Issuer: "https://a", JWKSFile: "/f", CA: dir}, Options{}); err != nil {
+		t.Errorf("a ca that is not needed: %v", err)
 	}
 }
 
-func TestRefreshInterval(t *testing.T) {
+func TestFetchToken(t *testing.T) {
+	got := make(chan string, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		_, _ = w.Write(setOf(edKey("a")))
+	}))
+	t.Cleanup(srv.Close)
+	path := tempFile(t, "token", []byte("  first.token\n"))
+	cfg := Config{Issuer: "https://a", JWKSURI: srv.URL, FetchTokenFile: path}
+	e := start(t, cfg, Options{})
+	if err := e.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "first", <-got, "Bearer first.token")
+	writeFile(t, path, []byte("second.token"))
+	if err := e.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "second", <-got, "Bearer second.token")
+	for name, content := range map[string]string{
+		"empty": " \n", "two": "SECRET SECRET", "lines": "SECRET\r\nX-Evil: 1", "not ASCII": "SECRETé",
+		"large": strings.Repeat("S", maxTokenBytes+1),
+	} {
+		writeFile(t, path, []byte(content))
+		if text := failure(t, cfg, Options{}); !strings.Contains(text, "fetch_token_file") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if text := failure(t, cfg, Options{}); !strings.Contains(text, path) {
+		t.Errorf("absent: %s", text)
+	}
+	equal(t, "requests without a good token", len(got), 0)
+}
+
+func TestAnswers(t *testing.T) {
+	good := setOf(edKey("a"))
 	for _, c := range []struct {
-		name      string
-		cfg       Config
-		header    string
-		low, high time.Duration
+		name   string
+		answer func(w http.ResponseWriter)
+		want   string
 	}{
-		{"default", Config{}, "", 13*time.Minute + 30*time.Second, 16*time.Minute + 31*time.Second},
-		{"configured", Config{Refresh: time.Minute}, "", 54 * time.Second, 67 * time.Second},
-		{"floor", Config{Refresh: time.Second}, "", 10 * time.Second, 12 * time.Second},
-		{"sooner", Config{}, "public, max-age=100", 90 * time.Second, 111 * time.Second},
-		{"not later", Config{Refresh: time.Minute}, "max-age=86400", 54 * time.Second, 67 * time.Second},
-		{"too soon", Config{}, "max-age=1", 10 * time.Second, 12 * time.Second},
-		{"at once", Config{}, "max-age=0", 10 * time.Second, 12 * time.Second},
-		{"not to be kept", Config{Refresh: time.Minute}, "no-store, max-age=0", 54 * time.Second, 67 * time.Second},
-		{"half of max_stale", Config{MaxStale: 2 * time.Minute}, "", 54 * time.Second, 67 * time.Second},
+		{"another content type", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write(good)
+		}, ""},
+		{"201", func(w http.ResponseWriter) { w.WriteHeader(201); _, _ = w.Write(good) }, "status 201"},
+		{"204", func(w http.ResponseWriter) { w.WriteHeader(204) }, "status 204"},
+		{"404 with a body", func(w http.ResponseWriter) { http.Error(w, "SECRET", 404) }, "status 404"},
+		{"too much", func(w http.ResponseWriter) {
+			_, _ = w.Write(append(good, []byte(strings.Repeat(" ", maxBodyBytes))...))
+		}, "/jwks has more than 1048576 bytes"},
+		{"not JSON", func(w http.ResponseWriter) { fmt.Fprint(w, "SECRET") }, "not a JSON object"},
+		{"no keys", func(w http.ResponseWriter) { _, _ = w.Write(setOf()) }, "no key for signatures"},
+		{"no usable key", func(w http.ResponseWriter) { _, _ = w.Write(setOf(edKey("p").with("d", "SECRET"))) }, "no usable key"},
+		{"cut off", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "500")
+			_, _ = w.Write(good)
+		}, "closed before the end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *site) {
-				s.header = map[string]string{"Cache-Control": c.header}
-				c.cfg.Issuer = base
-				attached(t, s, c.cfg, Host{})
-				seen := map[string]bool{}
-				for range 5 {
-					took := nextFetch(t, s)
-					// nextFetch looks every 100 ms, so it may see the last one late.
-					between(t, "interval", took, c.low-100*time.Millisecond, c.high)
-					seen[took.String()] = true
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { c.answer(w) }))
+			defer srv.Close()
+			cfg := Config{Issuer: "https://a", JWKSURI: srv.URL + "/jwks?apikey=SECRET"}
+			if c.want == "" {
+				if _, err := start(t, cfg, Options{}).Await(t.Context(), holds("a")); err != nil {
+					t.Fatal(err)
 				}
-				if c.low > time.Minute && len(seen) == 1 {
-					t.Error("no jitter")
-				}
-			}, edKey("k"))
+				return
+			}
+			if text := failure(t, cfg, Options{}); !strings.Contains(text, c.want) {
+				t.Fatalf("got %s, want %q", text, c.want)
+			}
 		})
 	}
 }
 
-func TestBackOff(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		s.status = 500
-		attached(t, s, Config{Issuer: base, JWKSURI: base + "/jwks"}, Host{})
-		for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
-			want *= time.Second
-			between(t, "without keys", nextFetch(t, s), want*9/10, want*11/10+time.Second)
-		}
-		s.do(func() { s.status = 0 })
-		nextFetch(t, s)
-		s.do(func() { s.status = 500 })
-		nextFetch(t, s)
-		for _, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 900, 900} {
-			want *= time.Second
-			between(t, "with keys", nextFetch(t, s), want*9/10, want*11/10+time.Second)
-		}
-	}, edKey("k"))
+func TestNotHTTP(t *testing.T) {
+	for name, say := range map[string]string{
+		"greeting":   "SSH-2.0-SECRET\r\n",
+		"bad header": "HTTP/1.1 200 OK\r\nSECRET\r\n\r\n",
+		"bad status": "HTTP/1.1 SECRET\r\n\r\n",
+		"nothing":    "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = c.Read(make([]byte, 4096))
+					_, _ = io.WriteString(c, say)
+					_ = c.Close()
+				}
+			}()
+			failure(t, Config{Issuer: "https://a", JWKSURI: "http://" + l.Addr().String()}, Options{})
+		})
+	}
 }
 
-// TestDemandLeavesTheBackOffAlone: callers who meet an outage again and again
-// neither hasten nor delay the background.
-func TestDemandLeavesTheBackOffAlone(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		e := attached(t, s, Config{Issuer: base}, Host{})
-		s.do(func() { s.status = 500 })
-		for range 5 { // the refresh, and retries after 5, 10, 20 and 40 s
-			nextFetch(t, s)
-		}
-		next := e.Status().NextRefresh
-		for range 3 {
-			time.Sleep(holdOff)
-			equal(t, "outcomes", together(e, 10, invented), outcomes{unavailable: 10})
-		}
-		equal(t, "next refresh", e.Status().NextRefresh, next)
-	}, edKey("k"))
-}
-
-// TestFailureOnDemandBringsRetryForward: an outage that callers met is not left
-// alone until the next refresh.
-func TestFailureOnDemandBringsRetryForward(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		l := &log{}
-		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe})
-		s.do(func() { s.status = 500 })
-		together(e, 1, invented)
-		s.do(func() { s.status = 0 })
-		between(t, "retry", nextFetch(t, s), 4*time.Second, 6*time.Second)
-		equal(t, "recovered", len(l.of(Recovered)), 1)
-	}, edKey("k"))
-}
-
-func TestOutage(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		l := &log{}
-		e := attached(t, s, Config{Issuer: base, MaxStale: time.Hour}, Host{Observe: l.observe})
-		k := e.JWKS().byID["k"][0]
-		s.do(func() { s.status = 500 })
-		time.Sleep(59 * time.Minute)
-		if e.JWKS() == nil || !k.Trusted() {
-			t.Fatal("the last good keys do not serve")
-		}
-		time.Sleep(16 * time.Minute)
-		if e.JWKS() != nil || k.Trusted() || !e.Status().Stale {
-			t.Fatal("keys serve beyond max_stale")
-		}
-		equal(t, "reported as too old", len(l.of(Warned)), 1)
-		equal(t, "unavailable", len(l.of(Unavailable)), 1)
-		equal(t, "recovered", len(l.of(Recovered)), 0)
-		if len(l.of(FetchFailed)) < 5 {
-			t.Errorf("%d failures in an hour", len(l.of(FetchFailed)))
-		}
-		s.do(func() { s.status = 0 })
-		time.Sleep(20 * time.Minute)
-		if e.JWKS() == nil || !k.Trusted() {
-			t.Fatal("an unchanged key does not come back with its issuer")
-		}
-		equal(t, "unavailable", len(l.of(Unavailable)), 1)
-		equal(t, "recovered", len(l.of(Recovered)), 1)
-		equal(t, "last error", e.Status().LastError, "")
-		equal(t, "keys changed", len(l.of(KeysChanged)), 1)
-	}, edKey("k"))
-}
-
-// TestMaxStaleByInjectedClock holds the same without any timer at work.
-func TestMaxStaleByInjectedClock(t *testing.T) {
-	s := newSite(base, edKey("k"))
-	at := time.Now()
-	e := start(t, Config{Issuer: base, MaxStale: time.Hour}, Options{Client: s.client(), Now: func() time.Time { return at }})
-	if _, err := e.Await(t.Context(), holds("k")); err != nil {
+func TestNobodyListens(t *testing.T) {
+	address, err := freeport.Address()
+	if err != nil {
 		t.Fatal(err)
 	}
-	k := e.JWKS().byID["k"][0]
-	at = at.Add(time.Hour - 1)
-	if e.JWKS() == nil || !k.Trusted() {
-		t.Error("too early")
-	}
-	at = at.Add(1)
-	if e.JWKS() != nil || k.Trusted() {
-		t.Error("too late")
+	text := failure(t, Config{Issuer: "http://" + address}, Options{})
+	if !strings.Contains(text, "refused") || !strings.Contains(text, address) {
+		t.Errorf("got %s", text)
 	}
 }
 
-func TestWithdrawnKeyLosesTrust(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		a := edKey("a")
-		s.rotate(a, edKey("b"))
-		l := &log{}
-		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe})
-		keyA, keyB := e.JWKS().byID["a"][0], e.JWKS().byID["b"][0]
-		s.rotate(a, edKey("c"))
-		nextFetch(t, s)
-		if !keyA.Trusted() || e.JWKS().byID["a"][0] != keyA {
-			t.Error("a key that stayed lost its identity")
-		}
-		if keyB.Trusted() {
-			t.Error("a key that went is trusted")
-		}
-		s.rotate(a.with("alg", "Ed25519"))
-		nextFetch(t, s)
-		if keyA.Trusted() {
-			t.Error("a key that changed is trusted as it was")
-		}
-		changes := l.of(KeysChanged)
-		equal(t, "changes", len(changes), 3)
-		s.rotate(edKey("").with("kid", nil))
-		nextFetch(t, s)
-		equal(t, "name of a key without one", l.of(KeysChanged)[3].Added[0], e.Status().Keys[0].Thumbprint)
-		equal(t, "second change", fmt.Sprint(changes[1].Added, changes[1].Removed), "[c] [b]")
-	})
+func TestTimeoutIsNamed(t *testing.T) {
+	s := serve(t, edKey("a"))
+	s.do(func() { s.gate = make(chan struct{}) })
+	client := &http.Client{Timeout: 50 * time.Millisecond}
+	text := failure(t, Config{Issuer: "https://a", JWKSURI: s.base}, Options{Client: client})
+	if !strings.Contains(text, "no answer within") {
+		t.Errorf("got %s", text)
+	}
 }
 
-func TestMovedKeySetIsFollowed(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		e := attached(t, s, Config{Issuer: base}, Host{})
-		s.do(func() { s.asked = make(chan string, 10) })
-		s.do(func() { s.meta = map[string]any{"issuer": base, "jwks_uri": base + "/moved//jwks"} })
-		nextFetch(t, s)
-		equal(t, "metadata", <-s.asked, "/.well-known/openid-configuration")
-		equal(t, "keys", <-s.asked, "/moved//jwks")
-		equal(t, "status", e.Status().JWKSURI, base+"/moved//jwks")
-	}, edKey("k"))
+func TestRedirects(t *testing.T) {
+	tlsSrv, ca := tlsSite(t)
+	secure := Config{Issuer: "https://a", JWKSURI: tlsSrv.URL + "/go", CA: ca}
+	for _, c := range []struct {
+		name string
+		to   func(self string) string
+		tls  bool
+		want string
+	}{
+		{"https to https, same host", func(self string) string { return self + "/jwks" }, true, ""},
+		{"http to http, same port", func(self string) string { return self + "/jwks" }, false, ""},
+		{"relative", func(string) string { return "/jwks" }, false, ""},
+		{"http to https, same host", func(string) string { return tlsSrv.URL + "/jwks" }, false, ""},
+		{"https to http", func(self string) string { return strings.Replace(self, "https:", "http:", 1) }, true, "from https to something else"},
+		{"another host", func(string) string { return "https://SECRET.example.com/" }, true, "another host"},
+		{"another name of the host", func(self string) string { return strings.Replace(self, "127.0.0.1", "localhost", 1) }, false, "another host"},
+		{"http to http, another port", func(string) string { return "http://127.0.0.1:1/" }, false, "same port"},
+		{"another scheme", func(string) string { return "ftp://127.0.0.1/" }, false, "redirect refused"},
+		{"user information", func(self string) string { return strings.Replace(self, "://", "://SECRET:x@", 1) }, false, "user information"},
+		{"for ever", func(self string) string { return self + "/go" }, false, "more than 3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var self string
+			var hits atomic.Int64
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				hits.Add(1)
+				if r.URL.Path == "/go" {
+					w.Header().Set("Location", c.to(self))
+					w.WriteHeader(http.StatusFound)
+					return
+				}
+				_, _ = w.Write(setOf(edKey("a")))
+			})
+			cfg := secure
+			if c.tls {
+				srv := httptest.NewUnstartedServer(h)
+				srv.StartTLS()
+				defer srv.Close()
+				self = srv.URL
+			} else {
+				srv := httptest.NewServer(h)
+				defer srv.Close()
+				self = srv.URL
+			}
+			cfg.JWKSURI = self + "/go"
+			if c.want == "" {
+				if _, err := start(t, cfg, Options{}).Await(t.Context(), holds("a")); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if text := failure(t, cfg, Options{}); !strings.Contains(text, c.want) {
+				t.Fatalf("got %s, want %q", text, c.want)
+			}
+			if n := hits.Load(); n > 1+maxRedirects || n > 1 && !strings.Contains(c.want, "more than") {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
 }
 
-// TestMetadataTurnsBad: metadata that names another issuer is refused and reported,
-// once, and what was good stays.
-func TestMetadataTurnsBad(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		l := &log{}
-		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe})
-		s.do(func() { s.meta = map[string]any{"issuer": base + "/evil", "jwks_uri": base + "/evil"} })
-		s.do(func() { s.asked = make(chan string, 100) })
-		for range 3 {
-			nextFetch(t, s)
-			equal(t, "metadata", <-s.asked, "/.well-known/openid-configuration")
-			equal(t, "keys", <-s.asked, "/jwks")
-		}
-		warnings := l.of(Warned)
-		if len(warnings) != 1 || !strings.Contains(warnings[0].Err.Error(), "names issuer") {
-			t.Fatalf("warnings: %v", warnings)
-		}
-		if !strings.Contains(e.Status().LastError, "names issuer") || e.JWKS() == nil {
-			t.Errorf("status: %+v", e.Status())
-		}
-		if err := e.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "names issuer") {
-			t.Errorf("an operator's refresh: %v", err)
-		}
-		equal(t, "unavailable", len(l.of(Unavailable)), 0)
-		s.do(func() { s.meta = map[string]any{"issuer": base, "jwks_uri": base + "/jwks"} })
-		<-s.asked
-		<-s.asked
-		nextFetch(t, s)
-		equal(t, "last error", e.Status().LastError, "")
-	}, edKey("k"))
+func TestRedirectToAnotherPortLosesTheToken(t *testing.T) {
+	got := make(chan string, 2)
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		_, _ = w.Write(setOf(edKey("a")))
+	}))
+	other.StartTLS()
+	defer other.Close()
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		http.Redirect(w, r, other.URL, http.StatusFound)
+	}))
+	defer first.Close()
+	ca := tempFile(t, "ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}))
+	cfg := Config{Issuer: "https://a", JWKSURI: first.URL, CA: ca, FetchTokenFile: tempFile(t, "token", []byte("t"))}
+	if _, err := start(t, cfg, Options{}).Await(t.Context(), holds("a")); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "first", <-got, "Bearer t")
+	equal(t, "second", <-got, "")
 }
 
-func TestIgnoredKeysAreToldOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		l := &log{}
-		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe})
-		nextFetch(t, s)
-		equal(t, "warnings", len(l.of(Warned)), 1)
-		equal(t, "ignored", len(e.Status().Ignored), 2)
-		s.rotate(edKey("k"))
-		nextFetch(t, s)
-		s.rotate(edKey("k"), edKey("p").with("d", "x"))
-		nextFetch(t, s)
-		equal(t, "warnings", len(l.of(Warned)), 2)
-	}, edKey("k"), edKey("p").with("d", "x"), edKey("q").with("kty", "?"))
+func TestNoCookies(t *testing.T) {
+	got := make(chan int, 4)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- len(r.Cookies())
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+		_, _ = w.Write(setOf(edKey("a")))
+	}))
+	defer srv.Close()
+	e := start(t, Config{Issuer: "https://a", JWKSURI: srv.URL}, Options{Client: &http.Client{Jar: greedyJar{}}})
+	for range 2 {
+		if err := e.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "cookies", <-got, 0)
+	}
 }
 
-// TestStartWithIssuerDown: the engine is up at once, and recovers by itself.
-func TestStartWithIssuerDown(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		s.status = http.StatusBadGateway
-		l := &log{}
-		e := attached(t, s, Config{Issuer: base}, Host{Observe: l.observe, Storage: newMemory()})
-		equal(t, "outcomes", together(e, 5, anythingFor), outcomes{unavailable: 5})
-		equal(t, "events", l.kinds(), []EventKind{FetchFailed, Unavailable})
-		s.do(func() { s.status = 0 })
-		time.Sleep(7 * time.Second)
-		synctest.Wait()
-		equal(t, "outcomes", together(e, 5, anythingFor), outcomes{good: 5})
-		equal(t, "events", l.kinds(), []EventKind{FetchFailed, Unavailable, FetchSucceeded, Recovered, KeysChanged})
-	}, edKey("k"))
-}
-
-func TestEmptySetKeepsTheLastGood(t *testing.T) {
-	bubble(t, func(t *testing.T, s *site) {
-		e := attached(t, s, Config{Issuer: base}, Host{})
-		s.rotate()
-		if err := e.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "no key for signatures") {
-			t.Errorf("got %v", err)
-		}
-		if e.JWKS() == nil || !e.JWKS().byID["k"][0].Trusted() {
-			t.Error("the last good keys are gone")
-		}
-	}, edKey("k"))
+func TestMaxAge(t *testing.T) {
+	for _, c := range []struct {
+		control, age string
+		want         time.Duration
+	}{
+		{"", "", -1},
+		{"max-age=60", "", time.Minute},
+		{"public, Max-Age=\"60\", must-revalidate", "", time.Minute},
+		{"max-age=60", "20", 40 * time.Second},
+		{"max-age=60", "90", 0},
+		{"max-age=0", "", 0},
+		{"max-age=-1", "", -1},
+		{"max-age=99999999999999999999", "", -1},
+		{"max-age", "", -1},
+		{"s-maxage=5", "", -1},
+		{"no-cache, no-store, max-age=0, must-revalidate", "", -1},
+		{"max-age=60", "soon", time.Minute},
+	} {
+		h := http.Header{}
+		h.Set("Cache-Control", c.control)
+		h.Set("Age", c.age)
+		equal(t, c.control+" age "+c.age, cacheControlAge(h), c.want)
+	}
 }

@@ -201,15 +201,6 @@ func (a Account) setFlow(ready *account) error {
 	return nil
 }
 
-// redirectTo is where a login leads back to: the wanted address if it is on the
-// list, the list's first if none is wanted.
-func (a *account) redirectTo(wanted string) (address string, ok bool) {
-	if wanted == "" {
-		return a.redirects[0].exact, true
-	}
-	return wanted, slices.ContainsFunc(a.redirects, func(r redirect) bool { return r.fits(wanted) })
-}
-
 // The values of `response_type` in a request and in Account.ResponseType.
 const (
 	// ResponseTypeCode asks for the authorization code grant.

@@ -104,7 +104,7 @@ func TestRefusalAsCaddysError(t *testing.T) {
 		if !ok || handed.StatusCode != http.StatusUnauthorized || handed.Err != auth.ErrExpired {
 			t.Fatalf("got %#v", err)
 		}
-		if handed.Trace != "caddymodule.handlerError (answer.go)" {
+		if handed.Trace != "caddymodule.handlerError (refuse.go)" {
 			t.Errorf("the trace is %q", handed.Trace)
 		}
 		if len(handed.ID) != 9 || ids[handed.ID] {

@@ -127,7 +127,7 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Ve
 // alone: it would walk the stack for it, 1 µs for each refusal, and find this very
 // place every time.
 func handlerError(refusal *auth.Refusal) error {
-	const trace = "caddymodule.handlerError (answer.go)"
+	const trace = "caddymodule.handlerError (refuse.go)"
 	return caddyhttp.Error(refusal.Status, caddyhttp.HandlerError{Err: refusal, StatusCode: refusal.Status, Trace: trace})
 }
 
