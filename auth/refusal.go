@@ -71,7 +71,9 @@ const (
 	codeInsufficientLogin = "insufficient_user_authentication"
 )
 
-// The refusals. Their messages are the closed set of sentences a caller sees.
+// The refusals. Their messages are the closed set of sentences a caller sees. What
+// finds one is a line of the checks of a token (checks.go) or a rule of a route
+// (rules.go), which explain.go shows; docs/troubleshooting.md has a row for each.
 var (
 	ErrNoToken = define("no_token", http.StatusUnauthorized, "", "a bearer token is required")
 

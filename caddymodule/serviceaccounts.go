@@ -25,7 +25,8 @@ type ServiceAccounts struct {
 	// in as what their token says. Default: required.
 	Registration string `json:"registration,omitempty"`
 
-	// How soon a change made by another node is seen. Default: 1s.
+	// How soon a change made by another node is seen: of accounts, and also of
+	// revocations, events, seats and an installed license. Default: 1s.
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
 	// Accounts that are declared in the configuration: read-only over the API,
