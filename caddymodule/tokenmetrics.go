@@ -56,23 +56,21 @@ func newMeters(names []string) *meters {
 	m := &meters{
 		hit:     tokenCacheTotal.WithLabelValues(resultHit),
 		miss:    tokenCacheTotal.WithLabelValues(resultMiss),
-		issuers: map[string]*issuerMeters{"": newIssuerMeters("")},
+		issuers: make(map[string]*issuerMeters),
 	}
-	for _, name := range names {
-		m.issuers[name] = newIssuerMeters(name)
-		m.issuers[name].seconds = tokenVerifySeconds.WithLabelValues(name)
-		issuerkeys.Count(name)
-	}
-	return m
-}
-
-func newIssuerMeters(name string) *issuerMeters {
-	m := &issuerMeters{
-		letIn:   tokensTotal.WithLabelValues(name, metrics.LetIn),
-		refused: make(map[string]prometheus.Counter),
-	}
-	for _, refusal := range append(auth.Refusals(), auth.SenderRefusals()...) {
-		m.refused[refusal.Reason] = tokensTotal.WithLabelValues(name, refusal.Reason)
+	for _, name := range append([]string{""}, names...) {
+		counters := &issuerMeters{
+			letIn:   tokensTotal.WithLabelValues(name, metrics.LetIn),
+			refused: make(map[string]prometheus.Counter),
+		}
+		for _, refusal := range append(auth.Refusals(), auth.SenderRefusals()...) {
+			counters.refused[refusal.Reason] = tokensTotal.WithLabelValues(name, refusal.Reason)
+		}
+		if name != "" {
+			counters.seconds = tokenVerifySeconds.WithLabelValues(name)
+			issuerkeys.Count(name)
+		}
+		m.issuers[name] = counters
 	}
 	return m
 }
@@ -105,13 +103,10 @@ func (m *meters) outcome(r *http.Request, issuer string, caller *auth.Principal,
 	counters := m.of(issuer)
 	if refusal == nil {
 		counters.letIn.Inc()
-		traceCaller(r.Context(), caller)
-		return
-	}
-	if refused, ok := counters.refused[refusal.Reason]; ok {
+	} else if refused, ok := counters.refused[refusal.Reason]; ok {
 		refused.Inc()
 	}
-	traceRefusal(r.Context(), issuer, refusal)
+	traceOutcome(r.Context(), issuer, caller, refusal)
 }
 
 // lastHour is what became of requests in the last hour, over all configurations.
@@ -263,18 +258,18 @@ const (
 	traceKind   = attribute.Key("gatehouse.kind")   // user, service_account or unclear
 )
 
-func traceRefusal(ctx context.Context, issuer string, refusal *auth.Refusal) {
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+func traceOutcome(ctx context.Context, issuer string, caller *auth.Principal, refusal *auth.Refusal) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	if refusal != nil {
 		span.SetAttributes(traceResult.String(refusal.Reason), traceIssuer.String(issuer))
+		return
 	}
-}
-
-func traceCaller(ctx context.Context, caller *auth.Principal) {
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.SetAttributes(
-			traceResult.String(metrics.LetIn),
-			traceIssuer.String(caller.Issuer()),
-			traceKind.String(string(caller.Kind())),
-		)
-	}
+	span.SetAttributes(
+		traceResult.String(metrics.LetIn),
+		traceIssuer.String(caller.Issuer()),
+		traceKind.String(string(caller.Kind())),
+	)
 }

@@ -16,10 +16,10 @@ func TestTheTraceTellsTheOutcome(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test")
 	in, first := tracer.Start(t.Context(), "let in")
-	traceCaller(in, caller)
+	traceOutcome(in, caller.Issuer(), caller, nil)
 	first.End()
 	out, second := tracer.Start(t.Context(), "refused")
-	traceRefusal(out, "cost", auth.ErrExpired)
+	traceOutcome(out, "cost", nil, auth.ErrExpired)
 	second.End()
 
 	want := []map[string]string{
