@@ -65,7 +65,7 @@ func (c *Client) note(answer *Answer, err error, took time.Duration) {
 		}
 	}
 	c.mu.Unlock()
-	c.deliver()
+	c.outages.Deliver(c.leases.NewestHost)
 }
 
 // Attach has a running configuration's observer called when a question brings no answer:
@@ -74,18 +74,8 @@ func (c *Client) note(answer *Answer, err error, took time.Duration) {
 // nor a remote body.
 func (c *Client) Attach(observe func(error)) (detach func()) {
 	lease := c.leases.Attach(c.ctx, storage.NewClient(nil, 0), observe)
-	c.deliver()
+	c.outages.Deliver(c.leases.NewestHost)
 	return lease.Detach
-}
-
-func (c *Client) deliver() {
-	c.outages.Deliver(func() (observe func(error), ok bool) {
-		lease := c.leases.Newest()
-		if lease == nil {
-			return nil, false
-		}
-		return lease.Host, true
-	})
 }
 
 // Status returns the client's state.

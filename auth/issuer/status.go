@@ -67,13 +67,7 @@ func (e *Engine) warn(topic string, err error) {
 // deliver hands queued events to the observer of the newest configuration; without
 // a lock.
 func (e *Engine) deliver() {
-	e.events.Deliver(func() (observe func(Event), ok bool) {
-		lease := e.leases.Newest()
-		if lease == nil {
-			return nil, false
-		}
-		return lease.Host, true
-	})
+	e.events.Deliver(e.leases.NewestHost)
 }
 
 // KeyStatus describes one key for operators.

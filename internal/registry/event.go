@@ -81,11 +81,8 @@ func (r *Registry[K, R]) note(ev Event[R]) {
 
 // observer receives the events now.
 func (r *Registry[K, R]) observer() (func(Event[R]), bool) {
-	lease := r.leases.Newest()
-	if lease == nil {
-		return nil, false
-	}
-	return lease.Host.Observe, true
+	host, ok := r.leases.NewestHost()
+	return host.Observe, ok
 }
 
 // StorageState says how a registry found its storage.

@@ -32,11 +32,8 @@ func (c *counter) attach(s storage.Storage, observe func(string)) (detach func()
 
 // observer is who observes now.
 func (c *counter) observer() (func(string), bool) {
-	lease := c.leases.Newest()
-	if lease == nil {
-		return nil, false
-	}
-	return lease.Host.observe, true
+	host, ok := c.leases.NewestHost()
+	return host.observe, ok
 }
 
 const key, lock = "gatehouse/things/count", "gatehouse-things"

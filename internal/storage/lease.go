@@ -51,6 +51,15 @@ func (l *Leases[H]) Newest() *Lease[H] {
 	return l.all[len(l.all)-1]
 }
 
+// NewestHost is the host of the lease in use, for [Mailbox.Deliver]; ok is false if there
+// is none.
+func (l *Leases[H]) NewestHost() (host H, ok bool) {
+	if lease := l.Newest(); lease != nil {
+		return lease.Host, true
+	}
+	return host, false
+}
+
 // Use is the lease in use, kept from being detached until [Lease.Done]; nil: there
 // is none.
 func (l *Leases[H]) Use() *Lease[H] {

@@ -121,11 +121,8 @@ func (k *Keeper) notify() time.Duration {
 	k.mu.Unlock()
 	k.notifyClock()
 	k.events.Deliver(func() (observe func(Event), ok bool) { // of the configuration that is used now
-		h := k.leases.Newest()
-		if h == nil {
-			return nil, false
-		}
-		return h.Host.Observe, true
+		host, ok := k.leases.NewestHost()
+		return host.Observe, ok
 	})
 	wait := notifyPause
 	v := k.view.Load()
