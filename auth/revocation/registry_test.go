@@ -243,7 +243,7 @@ func revokeUntilKilled(folder string) {
 func TestBurst(t *testing.T) {
 	t.Parallel()
 	e := faultstorage.New(faultstorage.Faults{Trip: time.Millisecond})
-	r := start(t, e.Node(), registry.Options{})
+	r := start(t, e.Node(), registry.Options{WriteLimit: 5 * time.Minute, Linger: 10 * time.Minute}) // none is lost, however slow the machine
 	var senders sync.WaitGroup
 	var failed atomic.Int32
 	for i := range 1000 {
