@@ -131,7 +131,7 @@ func TestBodiesThatDoNotEnd(t *testing.T) {
 func TestWorkMayTakeLongerThanArriving(t *testing.T) {
 	s := newSite(t)
 	inner := httptest.NewUnstartedServer(s.relay)
-	inner.Config.ReadTimeout = 50 * time.Millisecond
+	inner.Config.ReadTimeout = 500 * time.Millisecond // a loaded machine, too, sends a small request in that
 	inner.Start()
 	defer inner.Close()
 	s.takeStorageDown()
@@ -139,7 +139,7 @@ func TestWorkMayTakeLongerThanArriving(t *testing.T) {
 	started := time.Now()
 	s.send("POST", "/api/serviceaccounts", `{"subject":"a","status":"active"}`).fails(t, 503, "")
 	s.send("DELETE", "/api/serviceaccounts/a", "").fails(t, 503, "")
-	if took := time.Since(started); took < 200*time.Millisecond {
+	if took := time.Since(started); took < time.Second {
 		t.Errorf("it took %s: nothing was waited for", took)
 	}
 }
