@@ -239,5 +239,5 @@ func (p *preset) unclear() *Refusal {
 	if machines == "" && persons == "" {
 		known = "the issuer's tokens do not tell"
 	}
-	return ErrKindUnclear.because(errors.New(known + "; write `kind user`, `kind service_account` or `kind service_account when <claim> <value...>` in the issuer's block"))
+	return ErrKindUnclear.because(errors.New(known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`"))
 }

@@ -423,7 +423,7 @@ func TestPresetsThatTell(t *testing.T) {
 			t.Errorf("%s tells: %v", name, tells)
 		}
 	}
-	for name, want := range map[string]string{"dex": "the issuer's tokens do not tell; write `kind user`", "okta": "a machine is known by: sub is the client; a person by: uid with cid; write"} {
+	for name, want := range map[string]string{"dex": "the issuer's tokens do not tell; write in the issuer's block `kind user when", "okta": "a machine is known by: sub is the client; a person by: uid with cid; write"} {
 		named := presets[name]
 		if cause := named.unclear().Cause.Error(); !strings.Contains(cause, want) {
 			t.Errorf("%s: %s", name, cause)

@@ -207,7 +207,7 @@ func accountData(changed registry.Changed[account.Account]) func() map[string]an
 // warn logs which accounts were registered for another issuer of the same name.
 func (a *accounts) warn(logger *zap.Logger) {
 	for was, n := range a.registry.Unconfirmed(a.issuers) {
-		logger.Warn("service accounts are for another issuer that had this name, and let nobody in; if this one is meant: caddy gatehouse service-account confirm --issuer NAME",
+		logger.Warn("service accounts are for another issuer that had this name, and let nobody in; check its identifier first (https, a slash at the end), and if this one is meant: caddy gatehouse service-account confirm --issuer "+was.Name,
 			zap.String("issuer", was.Name), zap.String("identifier", a.issuers.Identifier(was.Name)), zap.String("registered_for", was.Identifier), zap.Int("accounts", n))
 	}
 }

@@ -336,7 +336,7 @@ func (s *server) hint(resp *http.Response, ours bool) string {
 	case status != http.StatusUnauthorized && status != http.StatusForbidden:
 		return ""
 	case s.token.text == "":
-		return "No token was sent: give one with --token-file FILE or in " + tokenVariable
+		return "No token was sent: give one with --token-file FILE or in " + tokenVariable + ", or let whoever reaches Caddy's admin endpoint do without (api, trust_admin_endpoint)"
 	case status == http.StatusUnauthorized:
 		return fmt.Sprintf("The %v is not accepted: give a valid one with --token-file FILE or in %s", s.token, tokenVariable)
 	}

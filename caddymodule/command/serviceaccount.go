@@ -188,7 +188,7 @@ func (s *server) noteUnconfirmed(ctx context.Context, cmd *cobra.Command, text [
 		return err
 	}
 	if now := known.Identifier(a.Issuer); now != "" && now != a.Identifier {
-		note(cmd.ErrOrStderr(), "warning: %s is %s now, so the account lets nobody in; if that issuer is meant: caddy gatehouse service-account confirm --issuer %s", a.Issuer, now, a.Issuer)
+		note(cmd.ErrOrStderr(), "warning: %s is %s now, so the account lets nobody in; check that identifier first, and if that issuer is meant: caddy gatehouse service-account confirm --issuer %s", a.Issuer, now, a.Issuer)
 	}
 	return nil
 }
