@@ -250,7 +250,6 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 		changes[i][key] = r
 	}
 	next := *w.base
-	begun := p.begun
 	p.shards = slices.Sorted(maps.Keys(changes))
 	for _, i := range p.shards {
 		s := newShard(w.kind, w.kind.with(next.shards[i], changes[i]), p.rev.Seq, p.rev.ID)
@@ -258,9 +257,6 @@ func (c *committer[K, R]) plan(b *basis[K, R], w *Work[K, R], forced []int) *pla
 		s.recordDigest, next.shards[i], p.rev.digests[i] = digest, s, digest
 		p.keys, p.values = append(p.keys, w.kind.shardKey(i, digest)), append(p.values, record)
 		p.counts = append(p.counts, len(changes[i]))
-		if len(p.shards) < len(changes) {
-			begun = storage.Rest(begun)
-		}
 	}
 	p.next = &next
 	return p

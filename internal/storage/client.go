@@ -44,7 +44,7 @@ func (c *Client) HasStorage() bool { return c.storage != nil }
 const quickTrip = 10 * time.Millisecond
 
 // Each is [Each] with as many calls at once as suit the storage: 8 while answers take
-// their time, but one after another if they are quick, with a [Rest] now and then. Then
+// their time, but one after another if they are quick, with a [rest] now and then. Then
 // calls are mostly work of this machine, such as writing files. Two need no rest.
 func (c *Client) Each(n int, f func(i int) error) error {
 	if n <= 2 || time.Duration(c.calls.trip.Load()) >= quickTrip {
@@ -56,16 +56,16 @@ func (c *Client) Each(n int, f func(i int) error) error {
 			return err
 		}
 		if i < n-1 {
-			begun = Rest(begun)
+			begun = rest(begun)
 		}
 	}
 	return nil
 }
 
-// Rest sleeps for as long as work in the background has gone on since it was begun, 2 ms
+// rest sleeps for as long as work in the background has gone on since it was begun, 2 ms
 // at most, and tells when what follows begins: work that goes on and on, if only for some
 // milliseconds, has requests wait for a processor. Shorter work goes on without it.
-func Rest(begun time.Time) time.Time {
+func rest(begun time.Time) time.Time {
 	took := time.Since(begun)
 	if took < 300*time.Microsecond {
 		return begun
