@@ -156,6 +156,17 @@ func TestAdminGroupThatOthersChoose(t *testing.T) {
 			preset kubernetes
 			audience gateway
 		}
+		signing {
+			key KEY
+		}
+		sso {
+			product my-product
+			account acme {
+				authorization_endpoint https://login.example.com/authorize
+				client_id license-users
+				redirect_uri https://app.example.com/sso
+			}
+		}
 		service_accounts {
 			registration optional
 			account system:serviceaccount:ops:boss {
@@ -178,9 +189,12 @@ http://SITE {
 		}))
 	}
 	for api, want := range map[string]int{"": 403, "admin_group admin": 200} {
-		g := start(t, strings.Replace(site, "API", api, 1), "ISSUER", issuer.URL)
-		if got := g.get("/api/serviceaccounts", pod("admin", "x")); got.status != want {
-			t.Errorf("%q: a pod in the namespace admin got %d, want %d", api, got.status, want)
+		g := start(t, strings.Replace(site, "API", api, 1), "ISSUER", issuer.URL, "KEY", newVendor(t).private())
+		// The default of the groups that may sign and that may ask for a login is the same.
+		for _, path := range []string{"/api/serviceaccounts", "/api/orgs/licenses", "/api/v4/sso_url?product=my-product&customer_account_code=acme"} {
+			if got := g.get(path, pod("admin", "x")); got.status != want {
+				t.Errorf("%q: a pod in the namespace admin got %d of %s, want %d", api, got.status, path, want)
+			}
 		}
 		admin := "false"
 		if want == 200 {
