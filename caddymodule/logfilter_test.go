@@ -82,3 +82,40 @@ func TestTheDocumentedFilterKeepsTokensOutOfLogs(t *testing.T) {
 		}
 	}
 }
+
+// The documented access log says why a request was refused, beside what it was.
+func TestTheDocumentedAccessLogHasTheReason(t *testing.T) {
+	_, block, found := strings.Cut(read(t, "../docs/operating.md"), "```caddyfile\ngateway.example.com {\n\tlog\n")
+	block, _, ended := strings.Cut(block, "\n```\n")
+	if !found || !ended {
+		t.Fatal("the page has no such site")
+	}
+	issuer := newIssuer(t)
+	g := prepare(t, "ISSUER", issuer.URL)
+	access := filepath.Join(g.dir, "access.log")
+	text := `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	log {
+		output file ` + access + `
+	}
+` + block
+	if err := g.load(text); err != nil {
+		t.Fatalf("%v of\n%s", err, text)
+	}
+	if got := g.get("/x", bearer(mint(issuer, claims{"aud": "other"}))); got.status != http.StatusUnauthorized {
+		t.Fatalf("got %d %q, want 401", got.status, got.body)
+	}
+	eventually(t, "the access log tells of the request", func() bool {
+		data, _ := os.ReadFile(access)
+		return strings.Contains(string(data), `"uri":"/x"`) && strings.Contains(string(data), `"reason":"audience"`)
+	})
+}
