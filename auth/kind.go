@@ -232,12 +232,17 @@ func (p *preset) kindsLookedAt() (machines, persons string) {
 	return shown(p.machines), shown(p.persons)
 }
 
-// unclear is the refusal of callers whose kind is unclear, with what to do.
-func (p *preset) unclear() *Refusal {
+// unclear is the refusal of callers whose kind is unclear, with what to do. name is the
+// preset's; empty: none was chosen.
+func (p *preset) unclear(name string) *Refusal {
 	machines, persons := p.kindsLookedAt()
 	known := "a machine is known by: " + machines + "; a person by: " + persons
 	if machines == "" && persons == "" {
 		known = "the issuer's tokens do not tell"
 	}
-	return ErrKindUnclear.because(errors.New(known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`"))
+	by := "without a preset, "
+	if name != "" {
+		by = "by the preset " + name + ", "
+	}
+	return ErrKindUnclear.because(errors.New(by + known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`"))
 }

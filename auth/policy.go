@@ -217,7 +217,7 @@ func newAuthority(p Policy, keys *issuer.Engine) (a *authority, err error) {
 	if a.included, err = IncludedScopes(p.ScopeIncludes); err != nil {
 		return nil, err
 	}
-	a.unclear = a.preset.unclear()
+	a.unclear = a.preset.unclear(p.Preset)
 	return a, nil
 }
 
