@@ -1,6 +1,7 @@
 package command
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +13,7 @@ import (
 )
 
 func (p *program) keygen() *cobra.Command {
-	var kind, out string
+	var kind, out, passphraseFile string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "keygen --out FILE",
@@ -20,20 +21,31 @@ func (p *program) keygen() *cobra.Command {
 		Long: `
 Makes a key to sign licenses with: the private key in FILE, readable by you alone,
 and the public key, which deployments trust, in FILE.pub. It never overwrites a file.
+With --passphrase-file, the private key is encrypted, as an age file.
 
 Hoop's own tools read licenses of RSA keys only; use --type rsa if they must.
 `,
 		Example: `  caddy gatehouse keygen --out vendor.key
+  caddy gatehouse keygen --out vendor.key --passphrase-file pass.txt
   caddy gatehouse keygen --type rsa --out /etc/gatehouse/vendor.key --json`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&kind, "type", string(keyfile.Ed25519), "Type of the key: ed25519, rsa or ecdsa")
 	suggest(cmd, "type", string(keyfile.Ed25519), string(keyfile.RSA), string(keyfile.ECDSA))
 	cmd.Flags().StringVarP(&out, "out", "o", "", "File for the private key (required)")
+	cmd.Flags().StringVar(&passphraseFile, "passphrase-file", "", "File of the passphrase to encrypt the private key with (default: it is not encrypted)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	require(cmd, "out")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		id, err := makeKey(keyfile.Kind(kind), out)
+		write := keyfile.Create
+		if cmd.Flags().Changed("passphrase-file") {
+			passphrase, err := readSecretFile(cmd, passphraseFile)
+			if err != nil {
+				return fmt.Errorf("reading the passphrase: %w", err)
+			}
+			write = func(path string, key crypto.Signer) error { return keyfile.CreateEncrypted(path, key, passphrase) }
+		}
+		id, err := makeKey(keyfile.Kind(kind), out, write)
 		if err != nil {
 			return err
 		}
@@ -59,8 +71,8 @@ Hoop's own tools read licenses of RSA keys only; use --type rsa if they must.
 	return cmd
 }
 
-// makeKey makes a key and its files, and returns its id.
-func makeKey(kind keyfile.Kind, path string) (string, error) {
+// makeKey makes a key, has its files written, and returns its id.
+func makeKey(kind keyfile.Kind, path string, write func(string, crypto.Signer) error) (string, error) {
 	if path == "" {
 		return "", errors.New("--out is empty; want the file for the private key")
 	}
@@ -75,7 +87,7 @@ func makeKey(kind keyfile.Kind, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := keyfile.Create(path, key); errors.Is(err, fs.ErrExist) {
+	if err := write(path, key); errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("%w; a key is never overwritten, name another file", err)
 	} else if err != nil {
 		return "", err

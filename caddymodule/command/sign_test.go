@@ -87,6 +87,31 @@ func TestKeygenWritesTwoFilesOnce(t *testing.T) {
 	}
 }
 
+// TestKeygenEncrypts makes a key that only its passphrase opens.
+func TestKeygenEncrypts(t *testing.T) {
+	s := newShell(t)
+	key := filepath.Join(t.TempDir(), "vendor.key")
+	pass := s.file("pass", "open sesame\n", 0o600)
+	if made := s.must("keygen", "--out", key, "--passphrase-file", pass); strings.Contains(made.stdout+made.stderr, "sesame") {
+		t.Errorf("the passphrase is shown: %+v", made)
+	}
+	if text, err := os.ReadFile(key); err != nil || !strings.HasPrefix(string(text), "-----BEGIN AGE ENCRYPTED FILE-----") {
+		t.Errorf("%v: the key is %.40q", err, text)
+	}
+	if r := s.signWith("--key", key); r.err == nil || r.stdout != "" {
+		t.Errorf("signed without the passphrase: %+v", r)
+	}
+	signed := s.signWith("--key", key, "--passphrase-file", pass)
+	if signed.err != nil {
+		t.Fatal(signed.err)
+	}
+	s.must("verify", "--trusted-key", key+".pub", s.file("license.json", signed.stdout, 0o600))
+	s.fails([]string{"the passphrase is empty"}, "keygen", "--out", key+"2", "--passphrase-file", s.file("empty", "\n", 0o600))
+	if _, err := os.Stat(key + "2"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a key was written without a passphrase: %v", err)
+	}
+}
+
 // TestKeygenRefusals also wants that nothing is left behind.
 func TestKeygenRefusals(t *testing.T) {
 	dir := t.TempDir()

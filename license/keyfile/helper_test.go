@@ -48,8 +48,8 @@ func block(t *testing.T, kind string, key crypto.Signer) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// encrypt makes an age file with a work factor that is quick to undo.
-func encrypt(t *testing.T, plain []byte, passphrase string, armored bool, logN int) []byte {
+// encryptQuickly makes an age file with a work factor that is quick to undo.
+func encryptQuickly(t *testing.T, plain []byte, passphrase string, armored bool, logN int) []byte {
 	t.Helper()
 	recipient, err := age.NewScryptRecipient(passphrase)
 	if err != nil {

@@ -5,8 +5,8 @@
 // with a passphrase by age (https://age-encryption.org). A file that others may
 // read is refused. [Parse] reads the same from memory, and what environment
 // variables carry: base64 of PEM, alone or behind an organization's id and a
-// comma. [Generate] makes a key, and [Create] writes it beside its public half
-// without ever overwriting.
+// comma. [Generate] makes a key, and [Create] or [CreateEncrypted] writes it beside
+// its public half without ever overwriting.
 //
 // The keys are [crypto.Signer] values; no error of this package holds any part
 // of a key or of a passphrase. What never lives here: signing, and the public
@@ -64,11 +64,24 @@ func Generate(kind Kind) (crypto.Signer, error) {
 // overwrites: if either file is there, nothing is written and the error is
 // [fs.ErrExist].
 func Create(path string, key crypto.Signer) error {
+	return create(path, key, func(private []byte) ([]byte, error) { return private, nil })
+}
+
+// CreateEncrypted is [Create] with the private key encrypted by a passphrase, as an
+// armored file of age.
+func CreateEncrypted(path string, key crypto.Signer, passphrase string) error {
+	return create(path, key, func(private []byte) ([]byte, error) { return encrypt(private, passphrase) })
+}
+
+func create(path string, key crypto.Signer, protect func([]byte) ([]byte, error)) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("writing the private key: %w", err)
 	}
-	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	private, err := protect(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	if err != nil {
+		return fmt.Errorf("encrypting the private key: %w", err)
+	}
 	public, err := license.EncodePublicKey(key.Public())
 	if err != nil {
 		return fmt.Errorf("writing the public key: %w", err)

@@ -210,6 +210,31 @@ func isArmored(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header))
 }
 
+// encrypt makes an armored age file that a passphrase opens.
+func encrypt(plain []byte, passphrase string) ([]byte, error) {
+	passphrase = strings.TrimRight(passphrase, "\r\n")
+	if passphrase == "" {
+		return nil, errors.New("the passphrase is empty")
+	}
+	recipient, err := age.NewScryptRecipient(passphrase)
+	if err != nil {
+		return nil, err
+	}
+	var file bytes.Buffer
+	out := armor.NewWriter(&file)
+	w, err := age.Encrypt(out, recipient)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(w.Close(), out.Close()); err != nil {
+		return nil, err
+	}
+	return file.Bytes(), nil
+}
+
 // decrypt opens an age file with a passphrase.
 func decrypt(data []byte, passphrase string) ([]byte, error) {
 	passphrase = strings.TrimRight(passphrase, "\r\n")

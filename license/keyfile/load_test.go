@@ -23,7 +23,7 @@ func TestLoad(t *testing.T) {
 		"PEM":          write(t, text, 0o600),
 		"read only":    write(t, text, 0o400),
 		"base64":       write(t, encoded(text), 0o600),
-		"age":          write(t, encrypt(t, text, passphrase, false, 10), 0o600),
+		"age":          write(t, encryptQuickly(t, text, passphrase, false, 10), 0o600),
 		"organization": write(t, append([]byte("org,"), encoded(text)...), 0o600),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestLoadRefuses(t *testing.T) {
 		"empty":         {write(t, nil, 0o600), "is empty", nil},
 		"too long":      {write(t, bytes.Repeat([]byte("a"), MaxSize+1), 0o600), "at most 65536", nil},
 		"no key":        {write(t, []byte("words here"), 0o600), "vendor.key", nil},
-		"no passphrase": {write(t, encrypt(t, []byte("x"), passphrase, false, 10), 0o600), "want its passphrase", ErrPassphrase},
+		"no passphrase": {write(t, encryptQuickly(t, []byte("x"), passphrase, false, 10), 0o600), "want its passphrase", ErrPassphrase},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, err := Load(c.path, "")
@@ -106,9 +106,9 @@ func TestParse(t *testing.T) {
 		"base64 of PEM":          {encoded(pkcs8), Ed25519},
 		"base64 with a line end": {append(encoded(pkcs1), '\n'), RSA},
 		"organization":           {append([]byte("6b0e3c0e-8b0e-4a5e,"), encoded(pkcs1)...), RSA},
-		"age":                    {encrypt(t, pkcs8, passphrase, false, 10), Ed25519},
-		"armored age":            {encrypt(t, sec1, passphrase, true, 10), ECDSA},
-		"armored age, indented":  {append([]byte("\n \n"), encrypt(t, sec1, passphrase, true, 10)...), ECDSA},
+		"age":                    {encryptQuickly(t, pkcs8, passphrase, false, 10), Ed25519},
+		"armored age":            {encryptQuickly(t, sec1, passphrase, true, 10), ECDSA},
+		"armored age, indented":  {append([]byte("\n \n"), encryptQuickly(t, sec1, passphrase, true, 10)...), ECDSA},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Parse(c.data, passphrase+"\n")
@@ -159,11 +159,11 @@ func TestParseRefuses(t *testing.T) {
 		"parameters alone":       {as("EC PARAMETERS", []byte{1}), "no PEM block"},
 		"X25519":                 {as("PRIVATE KEY", x25519DER), "cannot sign"},
 		"too long":               {bytes.Repeat([]byte("a"), MaxSize+1), "at most 65536"},
-		"age of something else":  {encrypt(t, []byte("no key"), passphrase, false, 10), "no PEM block"},
-		"age in age":             {encrypt(t, encrypt(t, pkcs8, passphrase, false, 10), passphrase, false, 10), "no PEM block"},
-		"another age passphrase": {encrypt(t, pkcs8, "another", true, 10), "incorrect passphrase"},
-		"damaged age":            {encrypt(t, pkcs8, passphrase, false, 10)[:150], "opening the age file"},
-		"age cut at its end":     {cutEnd(encrypt(t, pkcs8, passphrase, false, 10)), "age file"},
+		"age of something else":  {encryptQuickly(t, []byte("no key"), passphrase, false, 10), "no PEM block"},
+		"age in age":             {encryptQuickly(t, encryptQuickly(t, pkcs8, passphrase, false, 10), passphrase, false, 10), "no PEM block"},
+		"another age passphrase": {encryptQuickly(t, pkcs8, "another", true, 10), "incorrect passphrase"},
+		"damaged age":            {encryptQuickly(t, pkcs8, passphrase, false, 10)[:150], "opening the age file"},
+		"age cut at its end":     {cutEnd(encryptQuickly(t, pkcs8, passphrase, false, 10)), "age file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, err := Parse(c.data, passphrase)
@@ -186,7 +186,7 @@ func TestParseEncryptedPKCS1(t *testing.T) {
 
 func TestPassphrase(t *testing.T) {
 	key := generate(t, Ed25519)
-	file := encrypt(t, block(t, "PRIVATE KEY", key), passphrase, true, 10)
+	file := encryptQuickly(t, block(t, "PRIVATE KEY", key), passphrase, true, 10)
 	for _, empty := range []string{"", "\n", "\r\n"} {
 		if _, err := Parse(file, empty); !errors.Is(err, ErrPassphrase) {
 			t.Errorf("passphrase %q: %v, want ErrPassphrase", empty, err)
@@ -206,7 +206,7 @@ func TestPassphrase(t *testing.T) {
 // A file may not make its reader spend memory and time at will. The work factor
 // stands in the header, and is refused before any work is done.
 func TestWorkFactorIsBounded(t *testing.T) {
-	file := encrypt(t, []byte("x"), passphrase, false, 10)
+	file := encryptQuickly(t, []byte("x"), passphrase, false, 10)
 	for _, logN := range []int{maxWorkFactor + 1, 30, 63} {
 		greater := bytes.Replace(file, []byte(" 10\n"), fmt.Appendf(nil, " %d\n", logN), 1)
 		if bytes.Equal(greater, file) {
