@@ -166,7 +166,7 @@ func (x *examination) takeApart() *Refusal {
 }
 
 // pickIssuer refuses a token of an issuer that is not configured, and tells the
-// operator if only the slash at the end differs, which is the usual slip.
+// operator if only the slash at the end or the scheme differs, which are usual slips.
 func (x *examination) pickIssuer() *Refusal {
 	identifier, ok := x.claims.text("iss")
 	switch {
@@ -187,6 +187,9 @@ func (x *examination) pickIssuer() *Refusal {
 	if twin := slashTwin(identifier); x.verifier.authorities[twin] != nil {
 		return ErrIssuer.because(fmt.Errorf("it differs from the configured issuer %q by the slash at the end only", twin))
 	}
+	if twin := schemeTwin(identifier); x.verifier.authorities[twin] != nil {
+		return ErrIssuer.because(fmt.Errorf("it differs from the configured issuer %q by the scheme only", twin))
+	}
 	// Workloads may have an issuer beside the trust domain that says whose they are.
 	subject, _ := x.claims.text("sub")
 	if a := x.verifier.domains[trustDomainOf(subject)]; a != nil {
@@ -202,6 +205,14 @@ func slashTwin(s string) string {
 		return without
 	}
 	return s + "/"
+}
+
+// schemeTwin is the same address with http for https, or the other way round.
+func schemeTwin(s string) string {
+	if rest, found := strings.CutPrefix(s, "http://"); found {
+		return "https://" + rest
+	}
+	return "http://" + strings.TrimPrefix(s, "https://")
 }
 
 // describe reads who the caller is, now that the token is believed.

@@ -105,8 +105,8 @@ func (e *Explanation) explainCaller(x *examination, registration *Registration) 
 	claims, _ := parseClaims(e.Claims)
 	kind, by := a.kind(claims)
 	var looked any
-	if machines, persons := a.preset.kindsLookedAt(); machines != "" {
-		looked = []string{"a service account by: " + machines, "a user by: " + persons}
+	if list := a.kindsLookedAt(); len(list) > 0 {
+		looked = list
 	}
 	e.add("kind", nil, looked, string(kind)+", by "+by)
 	if len(a.included) > 0 { // the token does not name all of them itself
@@ -117,7 +117,7 @@ func (e *Explanation) explainCaller(x *examination, registration *Registration) 
 		e.caller, refusal = registration.Admit(token, x.now)
 	}
 	expected := "if it is registered, an active account"
-	if registration.Required && token.profile.kind != KindUser {
+	if registration.requires(token) && token.profile.kind != KindUser {
 		expected = "an active account, as machines must be registered"
 	}
 	e.add("account", refusal, expected, registration.shown(token, x.now))
@@ -190,7 +190,7 @@ func (x *examination) showForm() (any, any) {
 		if parts := strings.Count(x.token, ".") + 1; parts > 1 {
 			return expected, fmt.Sprintf("%d parts", parts)
 		}
-		return expected, "1 part"
+		return expected, "1 part, as opaque tokens have"
 	}
 	return expected, "such a JWT"
 }
@@ -211,9 +211,6 @@ func (x *examination) showType() (any, any) {
 		if name := string(one.Name); typeMarks[name] != nil {
 			found = append(found, "claim "+name+" "+fmt.Sprint(x.raw(name)))
 		}
-	}
-	if claims := x.authority.preset.accessClaims; len(claims) > 0 && !slices.ContainsFunc(claims, x.claims.present) {
-		found = append(found, "no claim "+strings.Join(claims, " or ")+", as its access tokens have")
 	}
 	return expected, found
 }
@@ -328,9 +325,28 @@ func (p *Predicate) show(rule string, caller *Principal) (expected, found any) {
 		expected = fmt.Sprintf("auth_time within %s before %s (now), with leeway", r.AuthenticatedWithin, p.now().UTC().Format(time.RFC3339))
 		return expected, "auth_time " + shownList(caller.readClaim("auth_time").list)
 	case "route_scope":
-		return append(append([]string{}, r.Scopes...), alternatives(r.AnyScopes)...), caller.Scopes()
+		return append(append([]string{}, r.Scopes...), alternatives(r.AnyScopes)...), shownScopes(caller)
 	}
 	return nil, nil
+}
+
+// shownScopes are a caller's scopes; if there are none, it says where they are looked for,
+// and where they may be instead.
+func shownScopes(caller *Principal) any {
+	if scopes := caller.Scopes(); len(scopes) > 0 {
+		return scopes
+	}
+	claims := caller.profile.authority.preset.scopes
+	if len(claims) == 0 {
+		return "none: the preset reads no scopes"
+	}
+	found := "none in " + strings.Join(claims, " or ")
+	for _, other := range generic.scopes {
+		if list := caller.readClaim(other).list; !slices.Contains(claims, other) && len(list) > 0 {
+			found += "; the token has " + other + ": " + strings.Join(list, " ")
+		}
+	}
+	return found
 }
 
 func shownList(list []string) string {

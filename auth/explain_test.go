@@ -3,12 +3,16 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
+	"github.com/gatehouse-proxy/gatehouse/auth/bound"
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
 // nobody is a registry without accounts.
@@ -117,5 +121,59 @@ func TestExplainRemembersNothingAndShowsNoSignature(t *testing.T) {
 	}
 	if !json.Valid(e.Claims) || !strings.Contains(string(e.Claims), `"sub"`) {
 		t.Errorf("the claims are %s", e.Claims)
+	}
+}
+
+// What an operator got wrong is said where it shows: the claim that names the client, the
+// one that a preset reads, a scheme that differs.
+func TestExplainNamesTheSlip(t *testing.T) {
+	g := newGate(t, "ES256")
+	times := map[string]any{"exp": at(time.Hour), "iat": at(0)}
+	mint := func(more map[string]any) string {
+		claims := maps.Clone(times)
+		maps.Copy(claims, more)
+		return g.idp.Mint(claims)
+	}
+	policy := func(change func(*Policy)) *Verifier {
+		return g.verifier(func(c *VerifierConfig) { change(&c.Issuers[0].Policy) })
+	}
+	needs, err := Rules{Scopes: []string{"read"}}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		verifier *Verifier
+		token    string
+		rule     string
+		found    []string // parts of what is shown as expected and found
+	}{
+		{"the client is in another claim", policy(func(p *Policy) {
+			p.Kinds = []KindRule{{KindUser, "azp", []string{"web"}}}
+		}), mint(map[string]any{"azp": nil, "sid": nil, "client_id": "web"}), "kind", []string{"user when azp is web", "unclear, by none of the marks; the client is web"}},
+		{"no client", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "kind", []string{"no claim names the client"}},
+		{"the cause says what it may be", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "account", []string{"if this token is an ID token"}},
+		{"scopes in another claim", policy(func(p *Policy) { p.Preset, p.Kind = "entra", KindUser }),
+			mint(map[string]any{"azp": "web", "scope": "read write"}), "route_scope", []string{"none in scp; the token has scope: read write"}},
+		{"no scopes", policy(func(p *Policy) { p.Preset, p.Kind = "dex", KindUser }),
+			mint(map[string]any{"at_hash": "x", "scope": "read"}), "route_scope", []string{"the preset reads no scopes"}},
+		{"another preset", policy(func(p *Policy) { p.Preset = "okta" }), g.idp.Mint(times, idp.WithHeader("typ", "JWT")), "type", []string{"no claim cid, as access tokens of the preset okta have"}},
+		{"another preset, cognito", policy(func(p *Policy) { p.Preset = "cognito" }), mint(nil), "type", []string{"no claim token_use", "preset cognito"}},
+		{"an opaque token", policy(func(*Policy) {}), "opaque", "form", []string{"1 part, as opaque tokens have"}},
+		{"another scheme", policy(func(*Policy) {}), mint(map[string]any{"iss": schemeTwin(g.policy().Issuer)}), "issuer", []string{"by the scheme only"}},
+	} {
+		e := c.verifier.Explain(t.Context(), c.token, &Registration{Accounts: nobody{}, Required: true}, nil, nil)
+		e.HoldRules(needs)
+		at := slices.IndexFunc(e.Rules, func(r bound.Rule) bool { return r.Rule == c.rule })
+		if at < 0 {
+			t.Errorf("%s: no %s among %v", c.name, c.rule, ruleNames(e))
+			continue
+		}
+		shown := fmt.Sprint(e.Rules[at].Expected, e.Rules[at].Found)
+		for _, part := range c.found {
+			if !strings.Contains(shown, part) {
+				t.Errorf("%s: %s shows %s, expected %q", c.name, c.rule, shown, part)
+			}
+		}
 	}
 }

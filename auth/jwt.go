@@ -244,10 +244,10 @@ func (a *authority) checkType(h *header, c claimSet, acceptIDTokens bool) *Refus
 		return refusal
 	}
 	if a.preset.clientAsAudience && !c.present("token_use") {
-		return typeMarks["token_use"]
+		return a.notOfPreset
 	}
 	if len(a.preset.accessClaims) > 0 && !said && !acceptIDTokens && !slices.ContainsFunc(a.preset.accessClaims, c.present) {
-		return ErrTokenType
+		return a.notOfPreset
 	}
 	return nil
 }

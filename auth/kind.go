@@ -208,8 +208,10 @@ func (a *authority) kind(c claimSet) (kind Kind, by string) {
 		return KindUser, a.preset.persons[person].shown
 	case t.torn:
 		return KindUnclear, "none of the marks; the claims that name the client disagree"
+	case t.client == "":
+		return KindUnclear, "none of the marks; no claim names the client"
 	}
-	return KindUnclear, "none of the marks"
+	return KindUnclear, "none of the marks; the client is " + t.client
 }
 
 // TellsKinds tells whether the policy says by itself, or by its preset, what the
@@ -220,8 +222,19 @@ func (p Policy) TellsKinds() bool {
 	return p.Kind != "" || len(p.Kinds) > 0 || named.kind != "" || len(named.persons) > 0
 }
 
-// kindsLookedAt lists what tells a machine and a person.
-func (p *preset) kindsLookedAt() (machines, persons string) {
+// kindsLookedAt lists what tells the kind of a caller, in the order in which it counts.
+func (a *authority) kindsLookedAt() (list []string) {
+	for _, rule := range a.Kinds {
+		list = append(list, string(rule.Kind)+" when "+rule.Path+" is "+strings.Join(rule.Values, " or "))
+	}
+	if machines, persons := a.preset.marksShown(); machines != "" {
+		list = append(list, "a service account by: "+machines, "a user by: "+persons)
+	}
+	return list
+}
+
+// marksShown lists what tells a machine and a person.
+func (p *preset) marksShown() (machines, persons string) {
 	shown := func(marks []mark) string {
 		list := make([]string, 0, len(marks))
 		for _, m := range marks {
@@ -235,7 +248,7 @@ func (p *preset) kindsLookedAt() (machines, persons string) {
 // unclear is the refusal of callers whose kind is unclear, with what to do. name is the
 // preset's; empty: none was chosen.
 func (p *preset) unclear(name string) *Refusal {
-	machines, persons := p.kindsLookedAt()
+	machines, persons := p.marksShown()
 	known := "a machine is known by: " + machines + "; a person by: " + persons
 	if machines == "" && persons == "" {
 		known = "the issuer's tokens do not tell"
@@ -244,5 +257,5 @@ func (p *preset) unclear(name string) *Refusal {
 	if name != "" {
 		by = "by the preset " + name + ", "
 	}
-	return ErrKindUnclear.because(errors.New(by + known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`"))
+	return ErrKindUnclear.because(errors.New(by + known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`; but if this token is an ID token, as one may be that names neither a client nor a scope, send the access token instead"))
 }

@@ -179,6 +179,7 @@ type authority struct {
 		mu       sync.Mutex
 		profiles map[profileKey]*profile
 	}
+	notOfPreset *Refusal      // of tokens without a claim that the preset's access tokens have
 	unclear     *Refusal      // of callers whose kind is unclear
 	unclearSeen atomic.Uint64 // their tokens that were verified
 }
@@ -218,6 +219,7 @@ func newAuthority(p Policy, keys *issuer.Engine) (a *authority, err error) {
 		return nil, err
 	}
 	a.unclear = a.preset.unclear(p.Preset)
+	a.notOfPreset = a.preset.lacks(p.Preset)
 	return a, nil
 }
 

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // preset says which claims an identity provider's tokens use, how its machines
@@ -195,6 +197,15 @@ var presets = map[string]preset{
 // those of which every such token has one.
 func workload(group string, claims ...string) preset {
 	return preset{groups: []string{group}, kind: KindServiceAccount, foreignGroups: true, accessClaims: claims}
+}
+
+// lacks is the refusal of tokens without a claim that access tokens of the preset have.
+func (p *preset) lacks(name string) *Refusal {
+	claims := p.accessClaims
+	if p.clientAsAudience {
+		claims = []string{"token_use"}
+	}
+	return ErrTokenType.because(errors.New("it has no claim " + strings.Join(claims, " or ") + ", as access tokens of the preset " + name + " have: send the access token, or choose the preset of your provider"))
 }
 
 // Presets lists the names of the presets, sorted.

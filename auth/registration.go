@@ -39,6 +39,18 @@ type Registration struct {
 	// Required refuses machines that are not registered, and callers whose kind is
 	// unclear.
 	Required bool
+
+	// RequiredOf says by the name of an issuer what counts for its tokens instead of
+	// Required. Default: nothing else for any.
+	RequiredOf map[string]bool
+}
+
+// requires reports whether the machines of a token's issuer must be registered.
+func (g *Registration) requires(token *Token) bool {
+	if required, found := g.RequiredOf[token.Issuer()]; found {
+		return required
+	}
+	return g.Required
 }
 
 // Admit gives the principal that a token's caller is with what is registered
@@ -88,7 +100,7 @@ func (g *Registration) refuse(p *Principal, now time.Time) *Refusal {
 		}
 	}
 	switch {
-	case registered.bond >= registers, !g.Required, p.Kind() == KindUser:
+	case registered.bond >= registers, p.Kind() == KindUser, !g.requires(p.Token):
 		return nil
 	case !g.Accounts.Loaded():
 		return ErrAccountsUnavailable

@@ -239,6 +239,12 @@ func TestLookedUpOnce(t *testing.T) {
 	if refusal := admit(epoch); refusal != ErrAccountUnknown {
 		t.Errorf("where it is required again refused with %v, expected %v", refusal, ErrAccountUnknown)
 	}
+	for issuer, want := range map[string]*Refusal{token.Issuer(): nil, "another": ErrAccountUnknown} {
+		registration.RequiredOf = map[string]bool{issuer: false}
+		if refusal := admit(epoch); refusal != want {
+			t.Errorf("where it is optional for %s refused with %v, expected %v", issuer, refusal, want)
+		}
+	}
 }
 
 // Whatever happens at once, a change counts for every request that comes after

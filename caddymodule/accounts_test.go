@@ -276,6 +276,43 @@ func TestRegistrationOptional(t *testing.T) {
 	refusal.check(t, g.get("/guarded/", g.machine("known")), refusal.jsonBody())
 }
 
+// TestRegistrationOfAnIssuer: what an issuer says counts for its own machines only, and
+// follows a reload that changes nothing else.
+func TestRegistrationOfAnIssuer(t *testing.T) {
+	second := newIssuer(t)
+	other := bearer(mint(second, claims{"sub": "never-seen", "azp": "never-seen", "exp": 4102444800}))
+	config := func(general, own string) string {
+		issuer := "issuer " + second.URL + " {\n name other\n audience https://gateway.example.com\n leeway 0s\n " + own + "\n }"
+		return apiConfig("MORE", issuer, "OPTIONS", "issuer acme", "ACCOUNTS", general)
+	}
+	g := startAPI(t)
+	unknown := invalidToken("the service account is not registered")
+	for _, c := range []struct {
+		general, own string
+		acme, other  bool // let in
+	}{
+		{"", "", false, false},
+		{"", "registration optional", false, true},
+		{"registration optional", "registration required", true, false},
+		{"registration optional", "", true, true},
+		{"registration required", "registration optional", false, true},
+	} {
+		if err := g.load(config(c.general, c.own)); err != nil {
+			t.Fatal(err)
+		}
+		for _, caller := range []struct {
+			token edit
+			letIn bool
+		}{{g.machine("never-seen"), c.acme}, {other, c.other}} {
+			if got := g.get("/guarded/", caller.token); caller.letIn {
+				got.seen(t)
+			} else {
+				unknown.check(t, got, unknown.jsonBody())
+			}
+		}
+	}
+}
+
 // TestNamesakeOfAMachine: whoever gets a machine's name for a user name gets
 // nothing of what the machine has.
 func TestNamesakeOfAMachine(t *testing.T) {

@@ -30,13 +30,20 @@ type authenticator struct {
 }
 
 func newAuthenticator(list issuers.List, verifier *auth.Verifier, senders *senders, accounts *accounts, revocations *revocations, attach func() bool) *authenticator {
+	requiredOf := make(map[string]bool)
+	for _, i := range list {
+		if i.Registration != "" {
+			requiredOf[i.Policy().Name] = i.Registration != issuers.RegistrationOptional
+		}
+	}
 	return &authenticator{
 		issuers:  list,
 		verifier: verifier,
 		senders:  senders,
 		registration: &auth.Registration{
 			Accounts: accounts.registry, Revocations: revocations.registry,
-			Required: accounts.config == nil || accounts.config.Registration != registrationOptional,
+			Required:   accounts.config == nil || accounts.config.Registration != issuers.RegistrationOptional,
+			RequiredOf: requiredOf,
 		},
 		known:   accounts.registry,
 		revoked: revocations.registry,
@@ -96,7 +103,7 @@ func (a *authenticator) fromHeader(r *http.Request, logger *zap.Logger, rule str
 		verdict.Refusal = check(caller)
 	}
 	if verdict.Refusal != nil {
-		logRefusal(logger, rule, verdict)
+		logRefusal(logger, r, rule, verdict)
 	}
 	a.meters.outcome(r, verdict.Issuer, caller, verdict.Refusal)
 	return caller, verdict.Refusal

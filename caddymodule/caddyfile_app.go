@@ -81,7 +81,7 @@ func (s *ServiceAccounts) parseServiceAccounts(d *caddyfile.Dispenser) error {
 		return err
 	}
 	return parse.Block(d, parse.Options{
-		"registration": parse.OneOf(&s.Registration, registrations),
+		"registration": parse.OneOf(&s.Registration, issuers.Registrations),
 		"refresh":      parse.Duration(&s.Refresh, registry.MinRefresh, time.Hour),
 		"account":      parse.Repeatable(s.parseAccount),
 	})

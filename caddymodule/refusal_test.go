@@ -111,6 +111,9 @@ func TestRequestsWithoutAToken(t *testing.T) {
 	if !strings.Contains(g.log(), `"msg":"request refused","reason":"no_token"`) {
 		t.Error("refusals are not logged at DEBUG")
 	}
+	if log := g.log(); !strings.Contains(log, "has another scheme than Bearer") || strings.Contains(log, "dXNlcjpwYXNz") {
+		t.Error("the log does not say that the header has another scheme, or shows what was sent")
+	}
 }
 
 func TestMalformedRequests(t *testing.T) {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"slices"
@@ -89,7 +90,7 @@ func setNonce(header http.Header, nonce string) {
 // that handle_errors can shape it.
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, verdict auth.Verdict, dpop bool) error {
 	refusal := verdict.Refusal
-	logRefusal(f.logger, f.rule, verdict)
+	logRefusal(f.logger, r, f.rule, verdict)
 	f.meters.outcome(r, verdict.Issuer, nil, refusal)
 	admitAnonymous(r) // so that handle_errors can ask who it was
 	repl := replacerOf(r)
@@ -135,19 +136,24 @@ func handlerError(refusal *auth.Refusal) error {
 // label result.
 const reasonPlaceholder = "http.auth.reason"
 
+var errOtherScheme = errors.New("the Authorization header has another scheme than Bearer, such as Basic, or a token without a scheme")
+
 // logRefusal is the one line, at DEBUG, about a refused request. It names a
 // caller whose token is genuine, and what helps one who is not registered.
-func logRefusal(logger *zap.Logger, rule string, verdict auth.Verdict) {
+func logRefusal(logger *zap.Logger, r *http.Request, rule string, verdict auth.Verdict) {
 	c := logger.Check(zapcore.DebugLevel, "request refused")
 	if c == nil {
 		return
 	}
-	refusal := verdict.Refusal
+	refusal, cause := verdict.Refusal, verdict.Refusal.Cause
+	if refusal == auth.ErrNoToken && slices.ContainsFunc(r.Header["Authorization"], auth.IsOtherScheme) {
+		cause = errOtherScheme
+	}
 	fields := []zap.Field{
 		zap.String("reason", refusal.Reason),
 		zap.Int("status", refusal.Status),
 		zap.String("issuer", verdict.Issuer),
-		zap.NamedError("cause", refusal.Cause),
+		zap.NamedError("cause", cause),
 	}
 	if rule != "" {
 		fields = append(fields, zap.String("rule", rule))

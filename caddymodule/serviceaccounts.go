@@ -12,8 +12,8 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/metrics"
-	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/internal/registry"
 )
@@ -22,7 +22,8 @@ import (
 // storage and changed over the API; some may be declared here besides.
 type ServiceAccounts struct {
 	// `required` refuses machines that are not registered; `optional` lets them
-	// in as what their token says. Default: required.
+	// in as what their token says. An issuer's own `registration` counts instead for
+	// its machines. Default: required.
 	Registration string `json:"registration,omitempty"`
 
 	// How soon a change made by another node is seen: of accounts, and also of
@@ -58,11 +59,6 @@ type DeclaredAccount struct {
 	Status string `json:"status,omitempty"`
 }
 
-// registrations are the values of [ServiceAccounts.Registration].
-var registrations = parse.Choice{"required", registrationOptional}
-
-const registrationOptional = "optional"
-
 func (s *ServiceAccounts) refresh() time.Duration {
 	if s == nil || s.Refresh == 0 {
 		return registry.DefaultRefresh
@@ -71,11 +67,11 @@ func (s *ServiceAccounts) refresh() time.Duration {
 }
 
 // declared are the accounts of the configuration.
-func (s *ServiceAccounts) declared(issuers account.Issuers) ([]account.Draft, error) {
+func (s *ServiceAccounts) declared(known account.Issuers) ([]account.Draft, error) {
 	if s == nil {
 		return nil, nil
 	}
-	if err := registrations.Check("registration", s.Registration); err != nil {
+	if err := issuers.Registrations.Check("registration", s.Registration); err != nil {
 		return nil, err
 	}
 	if s.Refresh != 0 && time.Duration(s.Refresh) < registry.MinRefresh {
@@ -87,7 +83,7 @@ func (s *ServiceAccounts) declared(issuers account.Issuers) ([]account.Draft, er
 			Subject: d.Subject, Name: d.Name, Groups: d.Groups, Issuer: d.Issuer,
 			Status: account.Status(cmp.Or(d.Status, string(account.StatusActive))), By: account.By(d.By),
 		}
-		if err := draft.SetIssuer(issuers); err != nil {
+		if err := draft.SetIssuer(known); err != nil {
 			return nil, fmt.Errorf("account %s: %w", d.Subject, err)
 		}
 		drafts = append(drafts, draft)

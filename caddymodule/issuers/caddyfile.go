@@ -30,6 +30,7 @@ import (
 //	    id_tokens        accept|refuse
 //	    bound            optional|required|dpop|mtls|off
 //	    kind             service_account|user [when <path> <value...>]    # repeatable with when
+//	    registration     required|optional
 //	    subject_claim    <path>
 //	    client_claim     <path>
 //	    groups_claim     <path>
@@ -80,6 +81,7 @@ func (i *Issuer) options() parse.Options {
 		"id_tokens":        parse.OneOf(&i.IDTokens, idTokens),
 		"bound":            parse.OneOf(&i.Bound, auth.Bindings),
 		"kind":             parse.Repeatable(i.parseKind),
+		"registration":     parse.OneOf(&i.Registration, Registrations),
 		"subject_claim":    parse.Word(&i.SubjectClaim),
 		"client_claim":     parse.Word(&i.ClientClaim),
 		"groups_claim":     parse.Word(&i.GroupsClaim),

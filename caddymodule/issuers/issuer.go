@@ -93,6 +93,10 @@ type Issuer struct {
 	// and spiffe all are machines.
 	Kind string `json:"kind,omitempty"`
 
+	// Whether machines of this issuer must be registered as service accounts:
+	// `required` or `optional`. Default: what `service_accounts` says.
+	Registration string `json:"registration,omitempty"`
+
 	// The claim that names the caller. Default: sub.
 	SubjectClaim string `json:"subject_claim,omitempty"`
 
@@ -163,11 +167,17 @@ type KindWhen struct {
 
 // The words that options take.
 var (
-	Kinds    = parse.Choice{string(auth.KindServiceAccount), string(auth.KindUser)}
-	idTokens = parse.Choice{idTokensAccept, "refuse"}
+	Kinds         = parse.Choice{string(auth.KindServiceAccount), string(auth.KindUser)}
+	Registrations = parse.Choice{"required", RegistrationOptional}
+	idTokens      = parse.Choice{idTokensAccept, "refuse"}
 )
 
-const idTokensAccept = "accept"
+const (
+	// RegistrationOptional lets machines in that are not registered.
+	RegistrationOptional = "optional"
+
+	idTokensAccept = "accept"
+)
 
 // defaultLeeway is common among verifiers and covers clocks kept by NTP.
 const defaultLeeway = 30 * time.Second
@@ -213,6 +223,9 @@ func (i *Issuer) provision() error {
 		return r.Err
 	}
 	if err := idTokens.Check("id_tokens", i.IDTokens); err != nil {
+		return err
+	}
+	if err := Registrations.Check("registration", i.Registration); err != nil {
 		return err
 	}
 	i.policy.AcceptIDTokens = i.IDTokens == idTokensAccept
