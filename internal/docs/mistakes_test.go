@@ -37,6 +37,8 @@ func TestMessagesOfMistakesAreDocumented(t *testing.T) {
 	delete(unmatched, "this build is sealed") // only such a build says so
 	for _, text := range []string{
 		"{\ngatehouse {\nissuer https://login.example.org\n}\n}\n",
+		"{\ngatehuose {\nissuer https://login.example.org\n}\n}\n",
+		inSite("bearer_auht"),
 		inGatehouse("api { trust_admin_endpoint }"),
 		inGatehouse("issuer http://login.example.org {\naudience gateway\n}"),
 		inGatehouse("issuer login.example.org {\naudience gateway\n}"),
