@@ -55,7 +55,7 @@ func TestRevoke(t *testing.T) {
 			other := g.person("other-"+target, nil)
 			g.get("/guarded/", other).seen(t)
 			made := g.revoke(fmt.Sprintf(`{"%s":"`+name+`","reason":"left","issued_before":%d}`, target, who, time.Now().Add(-30*time.Second).Unix()))
-			if made.Issuer != "acme" || made.Identifier != g.issuer.URL || made.By != "acme/alice" || made.ExpiresAt.Unix() != made.IssuedBefore+24*3600 {
+			if made.Issuer != "acme" || made.Identifier != g.issuer.URL || made.By != "acme/alice" || made.ExpiresAt.Unix() != made.IssuedBefore+24*3600 { // the leeway is 0 here
 				t.Errorf("it is %+v", made)
 			}
 			revoked.check(t, g.get("/guarded/", old), revoked.jsonBody())
@@ -245,5 +245,25 @@ func TestKilledRightAfterRevoking(t *testing.T) {
 	}
 	if status := startNode(t, dir, issuer).personStatus(t, "person-4"); status != http.StatusUnauthorized {
 		t.Errorf("got %d after the last round", status)
+	}
+}
+
+// A token may be accepted until its leeway is over, and so long its revocation is kept:
+// for max_lifetime and the leeway, and without one for a day and the leeway.
+func TestRevocationOutlivesTheToken(t *testing.T) {
+	for _, c := range []struct {
+		lines string
+		want  time.Duration
+	}{
+		{"leeway 5m", 24*time.Hour + 5*time.Minute},
+		{"leeway 5m\n max_lifetime 2h", 2*time.Hour + 5*time.Minute},
+		{"", 24*time.Hour + 30*time.Second},
+	} {
+		second := newIssuer(t)
+		g := startAPI(t, "MORE", "issuer "+second.URL+" {\n name other\n audience https://gateway.example.com\n "+c.lines+"\n }", "OPTIONS", "issuer acme")
+		made := g.revoke(`{"subject":"alice","issuer":"other"}`)
+		if got := made.ExpiresAt.Sub(time.Unix(made.IssuedBefore, 0)); got != c.want {
+			t.Errorf("%q: kept for %s, expected %s", c.lines, got, c.want)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
 	"github.com/gatehouse-proxy/gatehouse/auth/introspection"
 	"github.com/gatehouse-proxy/gatehouse/auth/issuer"
+	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/parse"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
 )
@@ -363,11 +364,12 @@ func (list List) Receivers(keys map[string]*issuer.Engine, host securityevents.H
 }
 
 // Lifetime is how long a token of the issuer with that identifier is accepted at most,
-// from when it is issued; zero: nothing says so.
+// from when it is issued: where nothing says how long tokens live, they are taken to live
+// for [revocation.DefaultLifetime]. Zero: there is no such issuer.
 func (list List) Lifetime(identifier string) time.Duration {
 	for _, i := range list {
-		if i.policy.Issuer == identifier && i.policy.MaxLifetime > 0 {
-			return i.policy.MaxLifetime + i.policy.Leeway
+		if i.policy.Issuer == identifier {
+			return cmp.Or(i.policy.MaxLifetime, revocation.DefaultLifetime) + i.policy.Leeway
 		}
 	}
 	return 0
