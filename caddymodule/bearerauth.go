@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,6 +137,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	if b.identity, err = newIdentityHeaders(b.Headers, b.logger); err != nil {
 		return fmt.Errorf("bearer_auth: header: %w", err)
 	}
+	b.warnOfNamesakes()
 	challenge := auth.Challenge{
 		Realm: cmp.Or(b.Realm, defaultRealm), Scope: strings.Join(b.rules().AskedScopes(), " "), Algorithms: b.authenticator.senders.Algorithms(),
 	}
@@ -144,6 +146,25 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 	}
 	b.refuser = newRefuser(challenge, b.Name, b.schemes, b.authenticator, b.ErrorBody == respond.JSONBody, b.GRPC != parse.Off, b.logger)
 	return checkPlacement(ctx)
+}
+
+// warnOfNamesakes warns where the upstream knows callers of several issuers by a name
+// alone: each issuer writes whatever it likes there, also what another one calls somebody.
+func (b *BearerAuth) warnOfNamesakes() {
+	accepted := b.Issuers
+	if len(accepted) == 0 {
+		accepted = b.authenticator.issuers.Names()
+	}
+	handsOn := func(members ...string) bool {
+		return slices.ContainsFunc(b.Headers, func(h Header) bool {
+			return slices.ContainsFunc(members, func(member string) bool { return strings.Contains(h.Value, "{http.auth.user."+member+"}") })
+		})
+	}
+	if len(accepted) < 2 || !handsOn("id", "email", "claims.sub", "claims.email") || handsOn("issuer", "claims.iss") {
+		return
+	}
+	b.logger.Warn("callers of several issuers are handed on by a name alone, and two issuers may give the same: "+
+		"add a header with {http.auth.user.issuer}, or name the only issuer of this route", zap.String("rule", b.Name), zap.Strings("issuers", accepted))
 }
 
 // Validate checks the options that are not rules.

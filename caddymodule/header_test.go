@@ -375,3 +375,48 @@ func TestTokenIsTakenOutAndTheRestLeftAlone(t *testing.T) {
 		}
 	}
 }
+
+const namesakes = `{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+		}
+		MORE
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	bearer_auth {
+		LINES
+	}
+	respond ok
+}
+`
+
+// Two issuers may call two callers by one name: where the upstream gets nothing but the
+// name, the log says so.
+func TestNamesakesOfTwoIssuersAreWarnedOf(t *testing.T) {
+	const warning = "callers of several issuers are handed on by a name alone"
+	first, second := newIssuer(t), newIssuer(t)
+	other := "issuer " + second.URL + " {\n name partner\n audience https://gateway.example.com\n }"
+	for name, c := range map[string]struct {
+		more, lines string
+		warned      bool
+	}{
+		"the subject alone":      {other, "header X-User {http.auth.user.id}", true},
+		"the address alone":      {other, "header X-Mail {http.auth.user.email}", true},
+		"with the issuer":        {other, "header X-User {http.auth.user.issuer}/{http.auth.user.id}", false},
+		"of one issuer":          {other, "issuer acme\nheader X-User {http.auth.user.id}", false},
+		"of the only issuer":     {"", "header X-User {http.auth.user.id}", false},
+		"no name":                {other, "header X-Groups {http.auth.user.groups}", false},
+		"no headers":             {other, "", false},
+		"both are named, and it": {other, "issuer acme partner\nheader X-User {http.auth.user.id}", true},
+	} {
+		g := start(t, namesakes, "ISSUER", first.URL, "MORE", c.more, "LINES", c.lines)
+		if warned := strings.Contains(g.log(), warning); warned != c.warned {
+			t.Errorf("%s: warned is %v, expected %v", name, warned, c.warned)
+		}
+	}
+}
