@@ -84,11 +84,8 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 	if a.authenticator, err = authenticatorOf(ctx); err != nil {
 		return err
 	}
-	names := a.authenticator.issuers.Names()
-	for _, name := range a.Issuers {
-		if !slices.Contains(names, name) {
-			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(names, ", "))
-		}
+	if err := checkIssuerNames(ctx, a.Issuers); err != nil {
+		return err
 	}
 	var r parse.Resolver
 	rules := a.rules()
@@ -100,6 +97,21 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	return a.authenticator.named.add(a.Name, rules, a.predicate)
+}
+
+// checkIssuerNames refuses names that no configured issuer has.
+func checkIssuerNames(ctx caddy.Context, names []string) error {
+	a, err := authenticatorOf(ctx)
+	if err != nil {
+		return err
+	}
+	known := a.issuers.Names()
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // namedRules are the rules of a configuration that have a name, so that it can be asked

@@ -239,8 +239,9 @@ func (m *MatchPrincipal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("principal takes a block, found %q", d.Val())
 	}
 	return parse.Block(d, parse.Options{
-		"kind":  parse.OneOf(&m.Kind, issuers.Kinds),
-		"group": parse.WordLines(&m.Groups),
-		"scope": parse.Repeatable(func(d *caddyfile.Dispenser) error { return scopes(d, &m.Scopes, &m.AnyScopes) }),
+		"issuer": parse.Words(&m.Issuers),
+		"kind":   parse.OneOf(&m.Kind, issuers.Kinds),
+		"group":  parse.WordLines(&m.Groups),
+		"scope":  parse.Repeatable(func(d *caddyfile.Dispenser) error { return scopes(d, &m.Scopes, &m.AnyScopes) }),
 	}.CheckedBy(m.check))
 }

@@ -20,6 +20,10 @@ const matchers = `{
 			name acme
 			audience https://gateway.example.com
 		}
+		issuer OTHER {
+			name other
+			audience https://gateway.example.com
+		}
 	}
 }
 http://SITE {
@@ -44,6 +48,11 @@ http://SITE {
 	@notops not principal {
 		group ops
 	}
+	@other principal {
+		issuer other
+		group ops
+	}
+	@celissuer expression ` + "`principal({'issuer': ['acme'], 'group': ['dev']})`" + `
 	handle /gated/* {
 		route {
 			bearer_auth {
@@ -57,6 +66,8 @@ http://SITE {
 			header @cel +Match cel
 			header @celnot +Match celnot
 			header @notops +Match notops
+			header @other +Match other
+			header @celissuer +Match celissuer
 			respond "served"
 		}
 	}
@@ -84,8 +95,8 @@ http://SITE {
 `
 
 func TestMatcherPrincipal(t *testing.T) {
-	issuer := newIssuer(t)
-	g := start(t, matchers, "ISSUER", issuer.URL)
+	issuer, other := newIssuer(t), newIssuer(t)
+	g := start(t, matchers, "ISSUER", issuer.URL, "OTHER", other.URL)
 	for _, c := range []struct {
 		name   string
 		claims claims
@@ -97,7 +108,7 @@ func TestMatcherPrincipal(t *testing.T) {
 		{"all lines of groups", claims{"groups": []string{"ops", "eu"}}, "all person ops"},
 		{"one scope", claims{"scope": "read"}, "all person celnot notops"},
 		{"all scopes", claims{"scope": "read write"}, "all person writer celnot notops"},
-		{"the expression", claims{"scope": "read", "groups": []string{"dev"}}, "all person cel celnot notops"},
+		{"the expression", claims{"scope": "read", "groups": []string{"dev"}}, "all person cel celnot notops celissuer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := g.get("/gated/x", bearer(issuer.Mint(c.claims)))
@@ -106,6 +117,14 @@ func TestMatcherPrincipal(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another issuer's group of the same name", func(t *testing.T) {
+		for group, want := range map[string]string{"ops": "all person other", "dev": "all person celnot notops"} {
+			got := g.get("/gated/x", bearer(other.Mint(claims{"groups": []string{group}})))
+			if matched := strings.Join(got.header["Match"], " "); matched != want {
+				t.Errorf("%s: got %q, want %q", group, matched, want)
+			}
+		}
+	})
 	t.Run("anonymous", func(t *testing.T) {
 		got := g.get("/gated/x")
 		if matched := strings.Join(got.header["Match"], " "); matched != "celnot notops" || got.body != "served" {

@@ -138,6 +138,9 @@ func expectedPlaceholder(name string) string {
 //
 // In expressions: `principal({'kind': 'service_account', 'group': ['ops', 'dev']})`.
 type MatchPrincipal struct {
+	// The names of issuers: the token must be of one of them. Default: any.
+	Issuers []string `json:"issuers,omitempty"`
+
 	// `user` or `service_account`. Default: both.
 	Kind string `json:"kind,omitempty"`
 
@@ -165,6 +168,9 @@ func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
 		return err
 	}
 	err := m.check()
+	if len(m.Issuers) > 0 && err == nil {
+		err = checkIssuerNames(ctx, m.Issuers)
+	}
 	if err == nil {
 		m.predicate, err = m.rules().Compile()
 	}
@@ -175,7 +181,7 @@ func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
 }
 
 func (m *MatchPrincipal) rules() auth.Rules {
-	rules := auth.Rules{Groups: m.Groups, Scopes: m.Scopes, AnyScopes: m.AnyScopes}
+	rules := auth.Rules{Issuers: m.Issuers, Groups: m.Groups, Scopes: m.Scopes, AnyScopes: m.AnyScopes}
 	switch m.Kind {
 	case string(auth.KindServiceAccount):
 		rules.ServiceAccount = "only"
@@ -223,11 +229,13 @@ func (*MatchPrincipal) CELLibrary(ctx caddy.Context) (cel.Library, error) {
 func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 	options, err := caddyhttp.CELValueToMapStrList(data)
 	if err != nil {
-		return nil, fmt.Errorf("principal: expected a text or a list of texts for each of kind, group, scope and any_scope: %w", err)
+		return nil, fmt.Errorf("principal: expected a text or a list of texts for each of issuer, kind, group, scope and any_scope: %w", err)
 	}
 	m := new(MatchPrincipal)
 	for key, words := range options {
 		switch {
+		case key == "issuer":
+			m.Issuers = append(m.Issuers, words...)
 		case key == "kind" && len(words) == 1:
 			m.Kind = words[0]
 		case key == "group":
@@ -237,7 +245,7 @@ func principalFromCEL(data ref.Val) (*MatchPrincipal, error) {
 		case key == "any_scope":
 			m.AnyScopes = append(m.AnyScopes, words)
 		default:
-			return nil, fmt.Errorf("principal: found %q, expected kind (one text), group, scope or any_scope", key)
+			return nil, fmt.Errorf("principal: found %q, expected issuer, kind (one text), group, scope or any_scope", key)
 		}
 	}
 	return m, nil
