@@ -15,9 +15,7 @@ func TestEventsAreHeard(t *testing.T) {
 	if down["error"] == "" || down["identifier"] == "" {
 		t.Errorf("heard %v, want the identifier and an error", down)
 	}
-	if len(hears("license_state_changed", "to", "missing")) == 0 {
-		t.Error("the license's state was not heard of")
-	}
+	eventually(t, "the license's state is heard of", func() bool { return len(hears("license_state_changed", "to", "missing")) > 0 })
 
 	accounts := "http://" + admin + "/api/serviceaccounts"
 	subject := unique("robot")
