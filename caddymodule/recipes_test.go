@@ -55,7 +55,7 @@ func TestHealthChecksRecipe(t *testing.T) {
 	for network, status := range map[string]int{"127.0.0.0/8": 200, "10.0.0.0/8": 401} {
 		issuer := newIssuer(t)
 		g := start(t, "{\n"+globals+"\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
-			text+"\nrespond ok\n}\n", "10.0.0.0/8", network)
+			text+"\n}\n", "10.0.0.0/8", network)
 		claimed := both(header("X-Forwarded-For", "10.0.0.1"), header("X-Real-IP", "10.0.0.1"))
 		for path, want := range map[string]int{"/healthz": status, "/": 401, "/healthz/users": 401, "/healthz/../users": 401} {
 			if got := g.send("GET", path, claimed); got.status != want {
@@ -63,6 +63,34 @@ func TestHealthChecksRecipe(t *testing.T) {
 			}
 		}
 		g.stop()
+	}
+}
+
+// The upstream hears of whose issuer a caller is, and a group of one issuer is not that of
+// another.
+func TestSeveralIssuersRecipe(t *testing.T) {
+	okta, cluster, up := newIssuer(t), newIssuer(t), newUpstream(t)
+	config := "{\n" + globals + "\n\tgatehouse {\n\t\tissuer " + okta.URL + " {\n\t\t\tname okta\n\t\t\taudience gateway\n\t\t}\n\t\tissuer " + cluster.URL +
+		" {\n\t\t\tname cluster\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"
+	caller := func(issuer *idp.Issuer, group string) edit {
+		return bearer(mint(issuer, claims{"aud": "gateway", "sub": "alice", "sid": "s", "groups": []string{group}}))
+	}
+	g := start(t, config+recipe(t, "Several issuers", 1)+"\trespond \"{http.request.header.X-Auth-Issuer} {http.request.header.X-Auth-Subject}\"\n}\n")
+	for issuer, want := range map[*idp.Issuer]string{okta: "okta alice", cluster: "cluster alice"} {
+		if got := g.get("/", caller(issuer, "x")); got.body != want {
+			t.Errorf("the upstream hears of %q, expected %q", got.body, want)
+		}
+	}
+	g.stop()
+	g = start(t, config+recipe(t, "Several issuers", 2)+"}\n", "127.0.0.1:8009", strings.TrimPrefix(up.URL, "http://"))
+	for _, c := range []struct {
+		issuer *idp.Issuer
+		group  string
+		status int
+	}{{okta, "engineers", 200}, {okta, "shop", 403}, {cluster, "shop", 200}, {cluster, "engineers", 403}} {
+		if got := g.get("/", caller(c.issuer, c.group)); got.status != c.status {
+			t.Errorf("%s of %s: got %d, expected %d", c.group, c.issuer.URL, got.status, c.status)
+		}
 	}
 }
 
@@ -350,7 +378,7 @@ func TestIssuerRecipes(t *testing.T) {
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
 	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
-	"An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token",
+	"Several issuers", "An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token",
 	"Auth0 and Okta with DPoP", "Keycloak with both", "Certificates that end at a proxy in front", "A browser app with DPoP",
 }
 
