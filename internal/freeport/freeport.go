@@ -32,8 +32,8 @@ var own struct {
 	used   int // ports of it that were looked at
 }
 
-// claim is a block whose first port is held with UDP, where it is in nobody's way,
-// until the process ends.
+// claim is a block whose first port is held with UDP until the process ends, and given to
+// nobody: a server of HTTP/3 needs both.
 type claim struct {
 	port int
 	held net.PacketConn
@@ -59,9 +59,9 @@ func Address() (string, error) {
 	return "", fmt.Errorf("none of the ports looked at between %d and %d is free", first, first+blocks*blockSize-1)
 }
 
-// nextBlock goes on with another block; own is locked.
+// nextBlock goes on with another block, behind its first port; own is locked.
 func nextBlock() error {
-	own.used = 0
+	own.used = 1
 	begin := rand.IntN(blocks)
 	for i := 0; i < blocks && len(own.claims) < most; i++ {
 		port := first + (begin+i)%blocks*blockSize

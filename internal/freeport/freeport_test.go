@@ -28,6 +28,13 @@ func TestAddress(t *testing.T) {
 			t.Errorf("got %s, given before: %t", address, given[port])
 		}
 		given[address.Port] = true
+		quic, err := net.ListenPacket("udp", address.String()) // as a server of HTTP/3 does
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := quic.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
