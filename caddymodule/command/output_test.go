@@ -165,3 +165,16 @@ func TestOnlyDataOnStdout(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainSaysThatNoRouteWasAsked: a token that is good may still be refused by a route.
+func TestExplainSaysThatNoRouteWasAsked(t *testing.T) {
+	g, s := newSite(t)
+	g.people()
+	g.says("POST /api/tokens/explain", answer{status: http.StatusOK, body: `{"verdict":"let_in","reason":"","message":"the token is good","issuer":"acme","rules":[],"claims":null}`})
+	for args, want := range map[string]bool{"token explain": true, "token explain --rule payments": false, "token explain --json": false} {
+		r := s.typed("aaaa.bbbb.cccc").run(strings.Fields(args)...)
+		if r.err != nil || strings.Contains(r.stderr, "no rules of a route were asked") != want {
+			t.Errorf("%s: %v, stderr %q", args, r.err, r.stderr)
+		}
+	}
+}

@@ -95,6 +95,9 @@ token of the admin group, besides the one on stdin.
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), json.RawMessage(text))
 		}
+		if e.Verdict == "let_in" && rule == "" {
+			note(cmd.ErrOrStderr(), "note: no rules of a route were asked; if its bearer_auth has a name, --rule NAME asks them too")
+		}
 		return p.printExplanation(cmd.OutOrStdout(), &e, claims)
 	})
 	return cmd

@@ -51,6 +51,9 @@ func Parse(d *caddyfile.Dispenser, list *List) error {
 		return d.Err("issuer: expected an issuer identifier such as https://login.example.com")
 	}
 	i.Issuer = d.Val()
+	if strings.HasSuffix(i.Issuer, "{") {
+		return d.Errf("issuer: found %s, expected a blank in front of the {", i.Issuer)
+	}
 	line := d.Token()
 	if err := parse.NoMore(d, "issuer"); err != nil {
 		return err

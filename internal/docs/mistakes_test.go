@@ -37,6 +37,7 @@ func TestMessagesOfMistakesAreDocumented(t *testing.T) {
 	delete(unmatched, "this build is sealed") // only such a build says so
 	for _, text := range []string{
 		"{\ngatehouse {\nissuer https://login.example.org\n}\n}\n",
+		inGatehouse("issuer https://login.example.org{\naudience gateway\n}"),
 		"{\ngatehuose {\nissuer https://login.example.org\n}\n}\n",
 		inSite("bearer_auht"),
 		inGatehouse("api { trust_admin_endpoint }"),
