@@ -152,7 +152,7 @@ func TestExplainNamesTheSlip(t *testing.T) {
 			p.Kinds = []KindRule{{KindUser, "azp", []string{"web"}}}
 		}), mint(map[string]any{"azp": nil, "sid": nil, "client_id": "web"}), "kind", []string{"user when azp is web", "unclear, by none of the marks; the client is web"}},
 		{"no client", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "kind", []string{"no claim names the client"}},
-		{"the cause says what it may be", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "account", []string{"if this token is an ID token"}},
+		{"the cause says what it may be", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "account", []string{"first make sure that it is the access token"}},
 		{"scopes in another claim", policy(func(p *Policy) { p.Preset, p.Kind = "entra", KindUser }),
 			mint(map[string]any{"azp": "web", "scope": "read write"}), "route_scope", []string{"none in scp; the token has scope: read write"}},
 		{"no scopes", policy(func(p *Policy) { p.Preset, p.Kind = "dex", KindUser }),

@@ -257,5 +257,5 @@ func (p *preset) unclear(name string) *Refusal {
 	if name != "" {
 		by = "by the preset " + name + ", "
 	}
-	return ErrKindUnclear.because(errors.New(by + known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`; but if this token is an ID token, as one may be that names neither a client nor a scope, send the access token instead"))
+	return ErrKindUnclear.because(errors.New("first make sure that it is the access token: one that names neither a client nor a scope may be an ID token; " + by + known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`"))
 }
