@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +83,7 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 	if a.authenticator, err = authenticatorOf(ctx); err != nil {
 		return err
 	}
-	if err := checkIssuerNames(ctx, a.Issuers); err != nil {
+	if err := a.authenticator.checkNames(a.Issuers); err != nil {
 		return err
 	}
 	var r parse.Resolver
@@ -97,21 +96,6 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	return a.authenticator.named.add(a.Name, rules, a.predicate)
-}
-
-// checkIssuerNames refuses names that no configured issuer has.
-func checkIssuerNames(ctx caddy.Context, names []string) error {
-	a, err := authenticatorOf(ctx)
-	if err != nil {
-		return err
-	}
-	known := a.issuers.Names()
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(known, ", "))
-		}
-	}
-	return nil
 }
 
 // namedRules are the rules of a configuration that have a name, so that it can be asked

@@ -1,7 +1,10 @@
 package caddymodule
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,6 +53,17 @@ func newAuthenticator(list issuers.List, verifier *auth.Verifier, senders *sende
 		meters:  newMeters(list.Names()),
 		attach:  attach,
 	}
+}
+
+// checkNames refuses names that no configured issuer has.
+func (a *authenticator) checkNames(names []string) error {
+	known := a.issuers.Names()
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("issuer: found %q, expected one of the configured names: %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // verify tells who the caller is, with what is registered about them. A request

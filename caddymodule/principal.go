@@ -169,7 +169,10 @@ func (m *MatchPrincipal) Provision(ctx caddy.Context) error {
 	}
 	err := m.check()
 	if len(m.Issuers) > 0 && err == nil {
-		err = checkIssuerNames(ctx, m.Issuers)
+		var a *authenticator
+		if a, err = authenticatorOf(ctx); err == nil {
+			err = a.checkNames(m.Issuers)
+		}
 	}
 	if err == nil {
 		m.predicate, err = m.rules().Compile()
