@@ -216,7 +216,12 @@ func TestTheLongestTokensNeedMaxHeaderSize(t *testing.T) {
 			respond "in"
 		}`, "ISSUER", issuer.URL, "OPTION", option)
 		padding := header("X-Padding", strings.Repeat("p", 1024))
-		if got, err := try(g.h2c, "GET", "http://"+g.site+"/", bearer(token), padding); err != nil || got.status != want {
+		got, err := try(g.h2c, "GET", "http://"+g.site+"/", bearer(token), padding)
+		if err != nil && strings.Contains(err.Error(), "larger than peer's advertised limit") {
+			// The server's SETTINGS came before the request left: the client itself refuses then.
+			got.status, err = http.StatusRequestHeaderFieldsTooLarge, nil
+		}
+		if err != nil || got.status != want {
 			t.Errorf("with %q: got %d, %v; want %d", option, got.status, err, want)
 		}
 		g.stop()
