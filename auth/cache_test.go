@@ -54,7 +54,14 @@ func (c *cache) check(t *testing.T) (tokens int) {
 	var bytes int64
 	profiles := map[*profile]bool{}
 	for i := range c.shards {
-		for _, r := range c.shards[i].tokens {
+		s := &c.shards[i]
+		if len(s.places) != len(s.tokens) {
+			t.Errorf("a shard has %d places of %d tokens", len(s.places), len(s.tokens))
+		}
+		for place, r := range s.tokens {
+			if got, ok := s.places[r.sum]; !ok || int(got) != place {
+				t.Errorf("a token at %d is looked for at %d, %v", place, got, ok)
+			}
 			tokens++
 			bytes += r.bytes()
 			if !profiles[r.profile] {
