@@ -66,6 +66,43 @@ func TestHealthChecksRecipe(t *testing.T) {
 	}
 }
 
+// A password and a token are taken each, and neither is not; nobody who comes with a
+// password has the name of somebody with a token.
+func TestMovingFromBasicAuthRecipe(t *testing.T) {
+	issuer, up := newIssuer(t), newUpstream(t)
+	g := start(t, "{\n"+globals+"\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
+		recipe(t, "Moving from basic_auth", 1)+"}\n", "127.0.0.1:8009", strings.TrimPrefix(up.URL, "http://"))
+	password := func(word string) edit {
+		return func(r *http.Request) { r.SetBasicAuth("alice", word) }
+	}
+	token := bearer(mint(issuer, claims{"aud": "gateway", "sub": "bob", "sid": "s"}))
+	forged := header("X-Auth-Subject", "bob")
+	for name, c := range map[string]struct {
+		edit    edit
+		status  int
+		subject string
+	}{
+		"password":              {password("hiccup"), 200, ""},
+		"wrong password":        {password("x"), 401, ""},
+		"token":                 {token, 200, "bob"},
+		"neither":               {forged, 401, ""},
+		"both":                  {header("Authorization", "Basic eDp5", "Bearer x"), 401, ""},
+		"scheme in lower case":  {header("Authorization", "basic YWxpY2U6aGljY3Vw"), 401, ""},
+		"token before password": {header("Authorization", "Bearer x", "Basic YWxpY2U6aGljY3Vw"), 401, ""},
+	} {
+		got := g.get("/", forged, c.edit)
+		if got.status != c.status {
+			t.Errorf("%s: got %d, want %d", name, got.status, c.status)
+		}
+		if c.status == http.StatusOK && got.seen(t).Headers.Get("X-Auth-Subject") != c.subject {
+			t.Errorf("%s: the upstream hears of %q, want %q", name, got.seen(t).Headers.Get("X-Auth-Subject"), c.subject)
+		}
+	}
+	if strings.Contains(g.log(), "guard the same requests") {
+		t.Error("the log warns of both, which guard different requests")
+	}
+}
+
 // The upstream hears of whose issuer a caller is, and a group of one issuer is not that of
 // another.
 func TestSeveralIssuersRecipe(t *testing.T) {
@@ -378,7 +415,7 @@ func TestIssuerRecipes(t *testing.T) {
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
 	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
-	"Several issuers", "An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token",
+	"Several issuers", "An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token", "Moving from basic_auth",
 	"Auth0 and Okta with DPoP", "Keycloak with both", "Certificates that end at a proxy in front", "A browser app with DPoP",
 }
 

@@ -93,7 +93,7 @@ func warnOfBasicAuth(ctx caddy.Context, logger *zap.Logger) error {
 	for _, site := range sites {
 		for _, bearer := range site.bearer {
 			for _, basic := range site.basic {
-				if overlap(bearer, basic) {
+				if overlap(bearer, basic) && !(seesAuthorization(bearer) && seesAuthorization(basic)) {
 					logger.Warn("bearer_auth and basic_auth guard the same requests of a site, and nobody can pass both with one Authorization header: "+
 						"give each a path of its own, or say optional in bearer_auth", zap.Strings("sites", hostsOf(bearer)))
 				}
@@ -135,66 +135,6 @@ func warnOfUnguarded(ctx caddy.Context, logger *zap.Logger) error {
 		}
 	}
 	return err
-}
-
-// methodsOf are the methods that the routes take; none: one may take any.
-func methodsOf(around []caddyhttp.Route) (methods []string) {
-	for _, route := range around {
-		if len(route.MatcherSets) == 0 {
-			continue
-		}
-		var found []string
-		for _, set := range route.MatcherSets {
-			at := slices.IndexFunc(set, func(matcher any) bool { _, ok := matcher.(*caddyhttp.MatchMethod); return ok })
-			if at < 0 {
-				found = nil
-				break
-			}
-			found = append(found, *set[at].(*caddyhttp.MatchMethod)...)
-		}
-		methods = append(methods, found...)
-	}
-	return methods
-}
-
-// overlap tells whether a request can come through the routes around both of two
-// handlers, as far as paths and the alternatives of `handle` have a say.
-func overlap(a, b []caddyhttp.Route) bool {
-	for i := range min(len(a), len(b)) {
-		if &a[i].Handlers[0] != &b[i].Handlers[0] {
-			if a[i].Group != "" && a[i].Group == b[i].Group {
-				return false
-			}
-			break
-		}
-	}
-	all := append(slices.Clone(a), b...)
-	for _, path := range append(samplePaths(all), "/") {
-		if !slices.ContainsFunc(all, func(route caddyhttp.Route) bool { return !letsPathThrough(route, path) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// samplePaths are paths that the routes' matchers speak of.
-func samplePaths(routes []caddyhttp.Route) (paths []string) {
-	for _, route := range routes {
-		for _, set := range route.MatcherSets {
-			for _, matcher := range set {
-				switch m := matcher.(type) {
-				case *caddyhttp.MatchPath:
-					paths = append(paths, *m...)
-				case caddyhttp.MatchPath:
-					paths = append(paths, m...)
-				}
-			}
-		}
-	}
-	for i := range paths {
-		paths[i] = strings.ReplaceAll(paths[i], "*", "x")
-	}
-	return paths
 }
 
 // warnOfUncleaned warns of identity headers that some requests of a site bring to

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -116,6 +117,85 @@ func letsPathThrough(route caddyhttp.Route, path string) bool {
 	}
 	return len(route.MatcherSets) == 0 || slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool {
 		return !slices.ContainsFunc(set, func(matcher any) bool { return !takes(matcher) })
+	})
+}
+
+// methodsOf are the methods that the routes take; none: one may take any.
+func methodsOf(around []caddyhttp.Route) (methods []string) {
+	for _, route := range around {
+		if len(route.MatcherSets) == 0 {
+			continue
+		}
+		var found []string
+		for _, set := range route.MatcherSets {
+			at := slices.IndexFunc(set, func(matcher any) bool { _, ok := matcher.(*caddyhttp.MatchMethod); return ok })
+			if at < 0 {
+				found = nil
+				break
+			}
+			found = append(found, *set[at].(*caddyhttp.MatchMethod)...)
+		}
+		methods = append(methods, found...)
+	}
+	return methods
+}
+
+// overlap tells whether a request can come through the routes around both of two
+// handlers, as far as paths and the alternatives of `handle` have a say.
+func overlap(a, b []caddyhttp.Route) bool {
+	for i := range min(len(a), len(b)) {
+		if &a[i].Handlers[0] != &b[i].Handlers[0] {
+			if a[i].Group != "" && a[i].Group == b[i].Group {
+				return false
+			}
+			break
+		}
+	}
+	all := append(slices.Clone(a), b...)
+	for _, path := range append(samplePaths(all), "/") {
+		if !slices.ContainsFunc(all, func(route caddyhttp.Route) bool { return !letsPathThrough(route, path) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// samplePaths are paths that the routes' matchers speak of.
+func samplePaths(routes []caddyhttp.Route) (paths []string) {
+	for _, route := range routes {
+		for _, set := range route.MatcherSets {
+			for _, matcher := range set {
+				switch m := matcher.(type) {
+				case *caddyhttp.MatchPath:
+					paths = append(paths, *m...)
+				case caddyhttp.MatchPath:
+					paths = append(paths, m...)
+				}
+			}
+		}
+	}
+	for i := range paths {
+		paths[i] = strings.ReplaceAll(paths[i], "*", "x")
+	}
+	return paths
+}
+
+// seesAuthorization tells whether a matcher on the way looks at the Authorization header,
+// as those do that tell passwords from tokens.
+func seesAuthorization(around []caddyhttp.Route) bool {
+	sees := func(set caddyhttp.MatcherSet) bool {
+		return slices.ContainsFunc(set, func(matcher any) bool {
+			header, ok := matcher.(*caddyhttp.MatchHeader)
+			return ok && len((*header)["Authorization"]) > 0
+		})
+	}
+	return slices.ContainsFunc(around, func(route caddyhttp.Route) bool {
+		return slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool {
+			return sees(set) || slices.ContainsFunc(set, func(matcher any) bool {
+				not, ok := matcher.(*caddyhttp.MatchNot)
+				return ok && slices.ContainsFunc(not.MatcherSets, sees)
+			})
+		})
 	})
 }
 
