@@ -71,7 +71,7 @@ func (g *Registration) Admit(token *Token, now time.Time) (*Principal, *Refusal)
 		if same := p != nil && p.profile.registered == known; same {
 			p.version.Store(version)
 		} else {
-			p = &Principal{Token: token, profile: token.profile.with(known)}
+			p = token.principal(token.profile.with(known))
 			p.version.Store(version)
 			token.admitted.Store(p)
 		}

@@ -27,6 +27,8 @@ type Token struct {
 	fresh    int64  // until when its issuer's answer about it serves, Unix seconds; 0: it was not asked for one
 	profile  *profile
 	admitted atomic.Pointer[Principal] // as whom it was last let in
+	first    Principal                 // room for the first of these; few tokens have another
+	taken    atomic.Bool               // the room is
 	// unrevoked is the version of the revocations by which it was found not to be
 	// revoked; 0: it was not looked for.
 	unrevoked atomic.Uint64
@@ -62,8 +64,17 @@ func (t *Token) isFresh(now int64) bool { return t.fresh == 0 || now < t.fresh }
 // bytes is the memory that the token takes in a [cache] by itself. What it may be
 // registered as counts from the beginning: it takes as much as what the token says.
 func (t *Token) bytes() int64 {
-	registered := int64(unsafe.Sizeof(Principal{})+unsafe.Sizeof(profile{})) + t.profile.groups.bytes()
+	registered := int64(unsafe.Sizeof(profile{})) + t.profile.groups.bytes()
 	return cacheEntry + int64(unsafe.Sizeof(Token{})) + textBytes(t.text) + registered
+}
+
+// principal makes the principal of a profile.
+func (t *Token) principal(p *profile) *Principal {
+	if t.taken.Swap(true) {
+		return &Principal{Token: t, profile: p}
+	}
+	t.first.Token, t.first.profile = t, p // nobody else has it yet
+	return &t.first
 }
 
 // textBytes is the memory of a text, rounded up as the allocator does.
