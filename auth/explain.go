@@ -27,8 +27,8 @@ type Explanation struct {
 	// Rules are all checks, in the order in which they are made: bearer, form,
 	// introspection, issuer, algorithm, type, expiry, begin, lifetime, audience, binding,
 	// signature, subject, still_good, revocation, kind (which never refuses by itself),
-	// scopes (where the issuer has scope_includes), account or sender, those of package
-	// bound, and a route's: route_issuer, route_audience, route_kind, route_group,
+	// scopes (where the issuer has scope_includes), groups (where the issuer left them out
+	// of the token), account or sender, those of package bound, and a route's: route_issuer, route_audience, route_kind, route_group,
 	// route_claim, route_acr, route_auth_time or route_scope.
 	Rules []bound.Rule
 
@@ -112,6 +112,10 @@ func (e *Explanation) explainCaller(x *examination, registration *Registration) 
 	if len(a.included) > 0 { // the token does not name all of them itself
 		e.add("scopes", nil, "scopes, and those that they include by scope_includes", a.scopes(claims))
 	}
+	if a.leftOutGroups(claims) {
+		e.add("groups", nil, "groups in "+strings.Join(a.preset.groups, " or "),
+			"none: the issuer left them out of the token, as there are too many, and they are not fetched: have it send fewer, or app roles")
+	}
 	var refusal *Refusal
 	if e.Refusal == nil {
 		e.caller, refusal = registration.Admit(token, x.now)
@@ -121,6 +125,20 @@ func (e *Explanation) explainCaller(x *examination, registration *Registration) 
 		expected = "an active account, as machines must be registered"
 	}
 	e.add("account", refusal, expected, registration.shown(token, x.now))
+}
+
+// leftOutGroups tells whether the issuer has left the groups out of a token, and says only
+// where they are (OpenID Connect Core 1.0, section 5.6.2), or that there are any. Entra
+// does so if there are more than 200:
+// https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference#groups-overage-claim
+func (a *authority) leftOutGroups(c claimSet) bool {
+	names, _ := c.get("_claim_names")
+	elsewhere, _ := parseClaims(names) // none, unless it is an object
+	has, _ := c.get("hasgroups")
+	return slices.ContainsFunc(a.preset.groups, func(path string) bool {
+		_, there := c.lookup(path)
+		return !there && (elsewhere.present(path) || path == "groups" && string(has) == "true")
+	})
 }
 
 // show says for a check what is expected and what was found.

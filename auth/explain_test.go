@@ -157,6 +157,9 @@ func TestExplainNamesTheSlip(t *testing.T) {
 			mint(map[string]any{"azp": "web", "scope": "read write"}), "route_scope", []string{"none in scp; the token has scope: read write"}},
 		{"no scopes", policy(func(p *Policy) { p.Preset, p.Kind = "dex", KindUser }),
 			mint(map[string]any{"at_hash": "x", "scope": "read"}), "route_scope", []string{"the preset reads no scopes"}},
+		{"too many groups", policy(func(p *Policy) { p.Preset, p.Kind, p.GroupsClaim = "entra", KindUser, "groups" }),
+			mint(map[string]any{"azp": "web", "_claim_names": map[string]any{"groups": "src1"}}), "groups", []string{"groups in groups", "the issuer left them out of the token"}},
+		{"too many groups for a token by implicit flow", policy(func(*Policy) {}), mint(map[string]any{"sid": "s", "hasgroups": true}), "groups", []string{"the issuer left them out"}},
 		{"another preset", policy(func(p *Policy) { p.Preset = "okta" }), g.idp.Mint(times, idp.WithHeader("typ", "JWT")), "type", []string{"no claim cid, as access tokens of the preset okta have"}},
 		{"another preset, cognito", policy(func(p *Policy) { p.Preset = "cognito" }), mint(nil), "type", []string{"no claim token_use", "preset cognito"}},
 		{"an opaque token", policy(func(*Policy) {}), "opaque", "form", []string{"1 part, as opaque tokens have"}},
@@ -174,6 +177,11 @@ func TestExplainNamesTheSlip(t *testing.T) {
 			if !strings.Contains(shown, part) {
 				t.Errorf("%s: %s shows %s, expected %q", c.name, c.rule, shown, part)
 			}
+		}
+	}
+	for _, more := range []map[string]any{{"groups": []string{"a"}, "hasgroups": true}, {"hasgroups": false}, {"_claim_names": map[string]any{"roles": "src1"}}, {"_claim_names": "groups"}} {
+		if names := ruleNames(policy(func(*Policy) {}).Explain(t.Context(), mint(more), &Registration{Accounts: nobody{}}, nil, nil)); slices.Contains(names, "groups") {
+			t.Errorf("%v: groups are said to be left out", more)
 		}
 	}
 }
