@@ -12,7 +12,7 @@ import (
 const someStatus = `{
 	"version": "v0.1.0",
 	"license": {"state":"expiring","is_valid":true,"verified_host":"","verify_error":"","key_id":"324be2de","type":"enterprise",
-		"allowed_hosts":["gw.acme.example"],"description":"Acme Corp","features":["*"],"issued_at":1780315200,"expire_at":1781524800,"days_left":14,"sealed":true,"source":"file /etc/gatehouse/license.json","source_error":"stat /etc/gatehouse/license.json: no such file or directory","clock_suspect":true},
+		"allowed_hosts":["gw.acme.example"],"description":"Acme Corp","features":["*"],"issued_at":1780315200,"expire_at":1781524800,"days_left":14,"sealed":true,"source":"file /etc/gatehouse/license.json","source_error":"stat /etc/gatehouse/license.json: no such file or directory","clock_suspect":true,"instance":"8adcb2ed1a79"},
 	"issuers": %s,
 	"accounts": {"active":3,"inactive":1,"expired":2,"loaded":true,"synced_at":"2026-06-01T11:59:58Z"},
 	"refusals": {"expired":3,"audience":12,"scope":3},
@@ -50,6 +50,23 @@ func TestGoldenStatusOfLittle(t *testing.T) {
 	if r := s.must("status"); !strings.Contains(r.stdout, "State  no license is asked for\n") {
 		t.Errorf("without a license: %s", r.stdout)
 	}
+}
+
+// A deployment has a fingerprint before its first license, for its vendor to sign one.
+func TestStatusMakesTheFingerprint(t *testing.T) {
+	g, s := newSite(t)
+	const rest = `"issuers":[],"accounts":{"active":0,"inactive":0,"expired":0,"loaded":true,"synced_at":null%s}}`
+	g.status = `{"license":{"state":"missing","instance":""},` + fmt.Sprintf(rest, "")
+	s.must("status") // an older server
+	g.wantAsked("GET /api/status", "POST /api/orgs/license/instance")
+	g.says("POST /api/orgs/license/instance", answer{status: 200, body: `{"fingerprint":"8adcb2ed1a79"}`})
+	s.must("status")
+	g.wantAsked("GET /api/status", "POST /api/orgs/license/instance", "GET /api/status")
+	g.status = `{"license":{"state":"missing","instance":""},` + fmt.Sprintf(rest, `,"storage_away":true`)
+	s.run("status")
+	g.status = `{"license":null,` + fmt.Sprintf(rest, "")
+	s.must("status")
+	g.wantAsked("GET /api/status", "GET /api/status")
 }
 
 // Storage out of reach is a failure for whoever watches the exit status.

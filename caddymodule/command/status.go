@@ -29,9 +29,12 @@ func (p *program) status() *cobra.Command {
 		Short: "Shows license, issuers and accounts of a running server",
 		Long: `
 Shows the state of a running server on one screen: its license, whether its build is
-sealed, its issuers, their keys and how they answer introspection requests, its service
-accounts and when storage last confirmed them, and how many requests were refused
-lately, by reason.
+sealed, the fingerprint of the deployment, its issuers, their keys and how they answer
+introspection requests, its service accounts and when storage last confirmed them, and how
+many requests were refused lately, by reason.
+
+A deployment that asks for a license and has no fingerprint yet gets one, so that its
+vendor can sign a license for it.
 
 Exits with 0 if the server answers and reaches its storage, with 1 if not.
 
@@ -45,8 +48,7 @@ It needs a token of the admin group.
 	c.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the result as JSON")
 	cmd.RunE = p.withServer(&c, func(ctx context.Context, cmd *cobra.Command, s *server, _ []string) error {
-		var status api.Status
-		text, err := s.get(ctx, request{method: http.MethodGet, path: "/api/status"}, &status)
+		status, text, err := s.status(ctx)
 		if err != nil {
 			return err
 		}
@@ -60,9 +62,27 @@ It needs a token of the admin group.
 		if asJSON {
 			return errors.Join(away, printJSON(cmd.OutOrStdout(), json.RawMessage(text)))
 		}
-		return errors.Join(away, p.printStatus(cmd.OutOrStdout(), s.name, &status))
+		return errors.Join(away, p.printStatus(cmd.OutOrStdout(), s.name, status))
 	})
 	return cmd
+}
+
+// status asks for the state of the server. A deployment without a fingerprint gets one
+// first: its vendor may need it before there is any license.
+func (s *server) status(ctx context.Context) (*api.Status, []byte, error) {
+	ask := func() (*api.Status, []byte, error) {
+		var status api.Status
+		text, err := s.get(ctx, request{method: http.MethodGet, path: "/api/status"}, &status)
+		return &status, text, err
+	}
+	status, text, err := ask()
+	if err != nil || status.License == nil || status.License.Instance != "" || status.Accounts == nil || status.Accounts.StorageAway {
+		return status, text, err
+	}
+	if _, err := s.fetch(ctx, request{method: http.MethodPost, path: "/api/orgs/license/instance"}); err != nil {
+		return status, text, nil // an older server, or storage is out of reach: the rest is known all the same
+	}
+	return ask()
 }
 
 func (p *program) printStatus(w io.Writer, place string, s *api.Status) error {
