@@ -131,6 +131,73 @@ func TestSeveralIssuersRecipe(t *testing.T) {
 	}
 }
 
+// Browsers are sent to log in, and what the login proxy gives is checked as the token of a
+// program is; a browser cannot take its place.
+func TestLoginProxyRecipe(t *testing.T) {
+	issuer := newIssuer(t)
+	tokens := map[string]string{
+		"person":  mint(issuer, claims{"aud": "gateway", "sub": "alice", "sid": "s"}),
+		"foreign": mint(issuer, claims{"aud": "other", "sub": "alice", "sid": "s"}),
+		"none":    "",
+	}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, err := r.Cookie("_oauth2_proxy")
+		switch {
+		case r.URL.Path != "/oauth2/auth":
+			_, _ = io.WriteString(w, r.URL.RequestURI())
+		case err != nil:
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			if token := tokens[session.Value]; token != "" {
+				w.Header().Set("X-Auth-Request-Access-Token", token)
+			}
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	t.Cleanup(proxy.Close)
+	up := newUpstream(t)
+	filters := regexp.MustCompile("`([\\w>-]*headers>X-Auth-Request-Access-Token delete)`").FindAllStringSubmatch(read(t, "../docs/recipes.md"), -1)
+	if len(filters) != 2 {
+		t.Fatalf("the page has the filters %q, want one for the login proxy's answer and one for requests", filters)
+	}
+	options := strings.Replace(globals, "fields {", "fields {\n"+filters[0][1]+"\n"+filters[1][1], 1)
+	g := start(t, "{\n"+options+"\n\tgatehouse {\n\t\tissuer "+issuer.URL+" {\n\t\t\taudience gateway\n\t\t}\n\t}\n}\nhttp://SITE {\n\tbind 127.0.0.1\n"+
+		recipe(t, "A login page for people", 1)+"}\n",
+		"127.0.0.1:4180", proxy.Listener.Addr().String(), "127.0.0.1:8009", strings.TrimPrefix(up.URL, "http://"))
+	const given = "X-Auth-Request-Access-Token"
+	for name, c := range map[string]struct {
+		edits  []edit
+		status int
+	}{
+		"a browser without a session":       {nil, http.StatusFound},
+		"a session":                         {[]edit{header("Cookie", "_oauth2_proxy=person")}, http.StatusOK},
+		"a session with a foreign token":    {[]edit{header("Cookie", "_oauth2_proxy=foreign")}, http.StatusUnauthorized},
+		"a session without a token":         {[]edit{header("Cookie", "_oauth2_proxy=none")}, http.StatusUnauthorized},
+		"a program":                         {[]edit{bearer(tokens["person"])}, http.StatusOK},
+		"a program with a foreign token":    {[]edit{bearer(tokens["foreign"])}, http.StatusUnauthorized},
+		"another scheme":                    {[]edit{header("Authorization", "Basic YTpi")}, http.StatusUnauthorized},
+		"the header without a session":      {[]edit{header(given, tokens["person"])}, http.StatusFound},
+		"another token beside a session":    {[]edit{header("Cookie", "_oauth2_proxy=none"), header(given, tokens["foreign"])}, http.StatusUnauthorized},
+		"a header beside a program's token": {[]edit{bearer(tokens["person"]), header(given, tokens["foreign"])}, http.StatusBadRequest},
+	} {
+		got := g.get("/a?b=c&d=e", c.edits...)
+		if got.status != c.status {
+			t.Errorf("%s: got %d %s, want %d", name, got.status, got.header.Get("WWW-Authenticate"), c.status)
+		}
+		if to := got.header.Get("Location"); got.status == http.StatusFound && to != "/oauth2/sign_in?rd=%2Fa%3Fb%3Dc%26d%3De" {
+			t.Errorf("%s: sent to %s", name, to)
+		}
+		if got.status == http.StatusOK {
+			if seen := got.seen(t).Headers; seen.Get("X-Auth-Subject") != "alice" || seen.Get(given) != "" || seen.Get("Authorization") != "Bearer "+tokens["person"] {
+				t.Errorf("%s: the upstream got %v", name, seen)
+			}
+		}
+	}
+	if got := g.get("/oauth2/sign_in?rd=x"); got.body != "/oauth2/sign_in?rd=x" {
+		t.Errorf("the login proxy's own page: got %d %q", got.status, got.body)
+	}
+}
+
 // A page of another site may call, and reads refusals. The upstream sets such headers
 // as well, as many do, and a browser gets each once.
 func TestCORSRecipe(t *testing.T) {
@@ -415,7 +482,7 @@ func TestIssuerRecipes(t *testing.T) {
 var testedRecipes = []string{
 	"Microsoft Entra ID", "Keycloak", "Auth0", "Okta", "Amazon Cognito", "Google service accounts", "Kubernetes workloads",
 	"Deploys from GitHub Actions", "GitLab CI", "Bitbucket Pipelines", "CircleCI", "Buildkite", "HCP Terraform", "SPIFFE", "Dex", "authentik", "Zitadel",
-	"Several issuers", "An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token", "Moving from basic_auth",
+	"Several issuers", "An MCP server, or any API whose clients must find the issuer", "Gatehouse as another proxy's check", "Behind another proxy", "CORS", "A gRPC service", "Health checks without a token", "Moving from basic_auth", "A login page for people",
 	"Auth0 and Okta with DPoP", "Keycloak with both", "Certificates that end at a proxy in front", "A browser app with DPoP",
 }
 
