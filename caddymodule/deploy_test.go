@@ -160,6 +160,9 @@ func TestTheImagesBasesArePinned(t *testing.T) {
 			t.Errorf("FROM %s: expected an ARG with image:version@sha256:digest", base[1])
 		}
 	}
+	if _, err := os.Stat("../cmd/caddy/demo.go"); err != nil || !strings.Contains(text, "\nRUN rm cmd/caddy/demo.go\n") {
+		t.Errorf("the demo must not be in what users build: %v", err)
+	}
 	needed := regexp.MustCompile(`(?m)^go (\S+)`).FindStringSubmatch(read(t, "../go.mod"))[1]
 	if image := regexp.MustCompile(`=golang:([0-9.]+)`).FindStringSubmatch(text); image == nil || version.Compare("go"+image[1], "go"+needed) < 0 {
 		t.Errorf("built with %v, go.mod needs %s", image, needed)
