@@ -31,7 +31,7 @@ func (p *program) license() *cobra.Command {
 		Short: "Gets and gives back licenses, and shows what they are used for",
 		Long: `
 Gets a license from its vendor by a login (activate), gives it back (deactivate), shows how
-much of it is used (usage), and signs a vendor's list of licenses that it has taken back
+much of it is used (usage), and signs a vendor's list of the licenses that it has revoked
 (revocations).
 `,
 		Example: `  caddy gatehouse license activate --server https://license.vendor.example --product my-product --account acme

@@ -24,7 +24,7 @@ func (p *program) revocations() *cobra.Command {
 	var r revoking
 	cmd := &cobra.Command{
 		Use:   "revocations --key FILE [--previous FILE] [--revoke ID]",
-		Short: "Signs a list of licenses that their vendor has taken back",
+		Short: "Signs a list of licenses that their vendor has revoked",
 		Long: `
 Signs a list of the ids of licenses that no longer count, offline, and prints it.
 Deployments that name it in revocation_list refuse those licenses.
@@ -42,7 +42,7 @@ is over, even if nothing is new.
 	f := cmd.Flags()
 	f.StringVar(&r.previous, "previous", "", "The list to go on from, a file or - for stdin (default: none, the list is the first)")
 	f.StringArrayVar(&r.trusted, "trusted-key", nil, "PEM file of public keys that may have signed the previous list; repeatable (default: the one that signs)")
-	f.StringArrayVar(&r.revoke, "revoke", nil, "Ids of licenses to take back, separated by commas or repeated")
+	f.StringArrayVar(&r.revoke, "revoke", nil, "Ids of licenses to revoke, separated by commas or repeated")
 	f.StringArrayVar(&r.restore, "restore", nil, "Ids to take off the list again, separated by commas or repeated")
 	f.StringVar(&r.next, "next-update", "7d", "How long from now the next list is due")
 	f.Int64Var(&r.version, "version", 0, "Version of the list (default: one more than the previous one's, or 1)")

@@ -44,8 +44,8 @@ The license is of version 1, which hoop's tools read, if the key is RSA and no f
 version 2. Without --features it grants every feature; --features "" grants none.
 `,
 		Example: `  caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts 'gw.acme.example,*.acme.example' --description 'Acme Corp' --expire-at 365d > license.json
-  caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts gw.acme.example --description 'Acme Corp' --expire-at 8640h --features sso,audit --grace 14d --limits seats=50 --environment production
-  caddy gatehouse sign --key-env VENDOR_KEY --type oss --allowed-hosts '*' --description 'Community' --expire-at 2030-01-01`,
+  caddy gatehouse sign --key vendor.key --type enterprise --allowed-hosts gw.acme.example --description 'Acme Corp' --expire-at 2030-01-01 --features sso,audit --grace 14d --limits users=50 --environment production
+  caddy gatehouse sign --key-env VENDOR_KEY --type oss --allowed-hosts '*' --description 'Community' --expire-at 8760h`,
 		Args: cobra.NoArgs,
 	}
 	s.flags(cmd)
@@ -70,7 +70,7 @@ func (s *signing) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.hosts, "allowed-hosts", nil, "Host patterns, separated by commas or repeated: a name, *.name, an IP address or * (required)")
 	f.StringVar(&s.description, "description", "", "For whom the license is, 2 to 200 bytes (required)")
 	f.SetNormalizeFunc(synonym("expires-at", "expire-at"))
-	f.StringVar(&s.ttl, "expire-at", "", "How long from now it is valid, such as 8640h or 365d, or when it ends: a day (its beginning in UTC), or a time of RFC 3339 (required)")
+	f.StringVar(&s.ttl, "expire-at", "", "How long from now it is valid, such as 365d or 8760h, or when it ends: a day (its beginning in UTC), or a time of RFC 3339 (required)")
 	f.StringArrayVar(&s.features, "features", nil, "Features granted, separated by commas or repeated (default: every one)")
 	f.IntVar(&s.version, "version", 0, "Version of the format, 1 or 2 (default: 1 where it can be)")
 	f.StringVar(&s.id, "id", "", "UUID by which the license can be revoked (default in version 2: a random one)")

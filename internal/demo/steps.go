@@ -194,7 +194,7 @@ func (s *Stage) licenseSteps() []Step {
 		program = "caddy"
 	}
 	const asJSON = `-H "Content-Type: application/json"`
-	const ask = `'{"license_type":"enterprise","allowed_hosts":["*.acme.example"],"description":"Acme Corp","expire_at":"8640h"}'`
+	const ask = `'{"license_type":"enterprise","allowed_hosts":["*.acme.example"],"description":"Acme Corp","expire_at":"365d"}'`
 	return []Step{
 		{
 			"license", "the license in force, from a file: it names this host",
