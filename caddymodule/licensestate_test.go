@@ -295,3 +295,30 @@ func TestLicenseFileChanges(t *testing.T) {
 		t.Errorf("got %d %q, want 200 and the new limit", got.status, got.body)
 	}
 }
+
+// The upstream learns the features by a header, as the page for vendors shows it, and no
+// client can say others.
+func TestTheUpstreamLearnsTheFeatures(t *testing.T) {
+	page := read(t, "../docs/license-vendor.md")
+	_, block, found := strings.Cut(page, "```caddyfile\n")
+	block, _, _ = strings.Cut(block, "```")
+	line := "request_header X-License-Features {http.license.features}"
+	if !found || !strings.Contains(page, "`"+line+"`") {
+		t.Fatal("the page does not show the header")
+	}
+	v, issuer := newVendor(t), newIssuer(t)
+	some := asks("127.0.0.1")
+	some.Features = []string{"sso", "audit"}
+	v.write(v.sign(0, some))
+	const options = "{\n\tGLOBALS\n\tgatehouse {\n\t\tissuer ISSUER {\n\t\t\taudience https://gateway.example.com\n\t\t}\n\t\tlicense {\n\t\t\tfile FILE\n\t\t\ttrusted_key PUBLIC\n\t\t}\n\t}\n}\n"
+	const respond = "\trespond \"{http.request.header.X-License-Features} {http.request.header.X_License_Features}\"\n}\n"
+	g := start(t, options+"http://SITE {\n\tbind 127.0.0.1\n"+block+respond+"http://SECOND {\n\tbind 127.0.0.1\n\trequire_license\n"+line+"\n\trespond {http.request.header.X-License-Features}\n}\n",
+		"ISSUER", issuer.URL, "FILE", v.file(), "PUBLIC", v.public())
+	forged := both(header("X-License-Features", "*"), header("X_License_Features", "*"))
+	if got := g.get("/", bearer(mint(issuer, claims{"sid": "s"})), forged); got.body != "audit,sso " {
+		t.Errorf("behind bearer_auth the upstream learns %d %q", got.status, got.body)
+	}
+	if got := g.do(g.client, http.MethodGet, "http://"+g.second+"/", header("X-License-Features", "*")); got.body != "audit,sso" {
+		t.Errorf("without it, the upstream learns %q", got.body)
+	}
+}

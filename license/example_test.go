@@ -29,6 +29,7 @@ func Example() {
 		Description:  "Acme: production",
 		TTL:          365 * 24 * time.Hour,
 		Features:     []string{"runbooks"},
+		Limits:       map[string]int64{"seats": 50},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -52,11 +53,14 @@ func Example() {
 	fmt.Println(validity.Check("api.johnwick.org:8443", "runbooks"))
 	fmt.Println(validity.Check("johnwick.org"))
 	fmt.Println(validity.Check("api.johnwick.org", "data-masking"))
+	seats, limited := validity.Limit("seats")
+	fmt.Println(seats.Most, limited)
 	// Output:
 	// valid
 	// <nil>
 	// the license does not cover the host of this request
 	// the license does not grant the feature "data-masking"
+	// 50 true
 }
 
 // The reason of a refusal is one of a closed set, and its code is what clients
