@@ -87,6 +87,9 @@ func checkHeaderName(name string) error {
 	if !httpguts.ValidHeaderFieldName(name) {
 		return fmt.Errorf("found %q, expected a header name such as X-Auth-Subject", name)
 	}
+	if strings.Contains(name, "*") { // a name may have one, but whoever writes it means more than that name
+		return fmt.Errorf("found %q, expected the whole name of a header, such as X-Auth-Subject: a * stands for nothing else here, so write each name", name)
+	}
 	if _, reserved := notForIdentity[fold(name)]; reserved {
 		return fmt.Errorf("%q cannot tell who is calling: it has a meaning of its own", name)
 	}
