@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -241,6 +242,22 @@ func TestIntrospectionOverTLS(t *testing.T) {
 		if got := g.get("/all/", bearer(token)); got.status != want {
 			t.Errorf("with %s: %d", options, got.status)
 		}
+	}
+}
+
+// What an issuer does not like about the client is said by its error code.
+func TestIntrospectionSaysTheErrorCode(t *testing.T) {
+	g, issuer, admin := startAsking(t, unique("denied"), "")
+	issuer.AddClient(idp.Client{ID: "gateway", Secret: "another"})
+	if got := g.get("/all/", bearer(secret(issuer.Opaque(nil)))); got.status != http.StatusServiceUnavailable {
+		t.Errorf("got %d", got.status)
+	}
+	const want = "status 401 (invalid_client), not 200; does the issuer know this client_id"
+	if listed := g.do(g.client, http.MethodGet, "http://"+admin+"/api/issuers"); !strings.Contains(listed.body, want) {
+		t.Errorf("shown is %s", listed.body)
+	}
+	if lines := g.logged("the issuer does not answer questions about tokens; tokens that it was not asked about lately get 503"); len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]), want) {
+		t.Errorf("the log says %v", lines)
 	}
 }
 

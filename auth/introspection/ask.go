@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -79,15 +80,8 @@ func (c *Client) ask(ctx context.Context, token string) (answer *Answer, hold ti
 		return nil, 0, fmt.Errorf("asking %s: %w", place, issuer.WithoutRemoteText(err))
 	}
 	defer response.Body.Close()
-	if status := response.StatusCode; status != http.StatusOK {
-		hint := ""
-		switch status {
-		case http.StatusUnauthorized, http.StatusForbidden:
-			hint = "; does the issuer know this client_id by this secret, key or certificate, and may the client ask about tokens?"
-		case http.StatusNotFound, http.StatusMethodNotAllowed:
-			hint = "; is this the introspection endpoint?"
-		}
-		return nil, issuer.RetryAfter(response, c.opts.Now()), fmt.Errorf("%s answered with status %d, not 200%s", place, status, hint)
+	if response.StatusCode != http.StatusOK {
+		return nil, issuer.RetryAfter(response, c.opts.Now()), fmt.Errorf("%s answered with %s", place, c.denial(response, token))
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
 	if err != nil {
@@ -99,6 +93,31 @@ func (c *Client) ask(ctx context.Context, token string) (answer *Answer, hold ti
 	answer.Endpoint = place
 	return answer, 0, nil
 }
+
+// denial says of an answer that is none what there is to say: the status, and the OAuth
+// error code, if it is no more than one (RFC 6749, section 5.2). A server might repeat
+// in it what it was sent.
+func (c *Client) denial(response *http.Response, token string) string {
+	code, hint := "", ""
+	switch response.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes)) // what is cut off is no JSON
+		members, _ := jose.ReadObject(body, nil)
+		text, _ := members.Text("error")
+		if said := string(text); errorCode.Match(text) && !strings.Contains(token, said) && !strings.Contains(c.cfg.ClientSecret, said) {
+			code = " (" + said + ")"
+		}
+	}
+	switch response.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		hint = "; does the issuer know this client_id by this secret, key or certificate, and may the client ask about tokens?"
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		hint = "; is this the introspection endpoint?"
+	}
+	return fmt.Sprintf("status %d%s, not 200%s", response.StatusCode, code, hint)
+}
+
+var errorCode = regexp.MustCompile(`^[a-z_]{1,40}$`)
 
 // read makes an answer of a body. Its errors go on from "the answer".
 func (c *Client) read(ctx context.Context, contentType string, body []byte) (*Answer, error) {

@@ -364,6 +364,42 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// Of a denial the OAuth error code is told, and nothing that could be anything else.
+func TestErrorCode(t *testing.T) {
+	var body string
+	status := http.StatusUnauthorized
+	p := newPlace(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	})
+	const token = "only_small_letters"
+	secret := p.client(t, func(c *Config) { c.ClientSecret = "s_ecret" })
+	for _, one := range []struct {
+		status     int
+		body, want string
+	}{
+		{401, `{"error":"invalid_client","error_description":"remote text"}`, "status 401 (invalid_client), not 200; does"},
+		{400, `{"error":"invalid_request"}`, "status 400 (invalid_request), not 200"},
+		{403, `{"error":"access_denied"}`, "status 403 (access_denied), not 200; does"},
+		{500, `{"error":"server_error"}`, "status 500, not 200"},
+		{401, `{"error":"Remote text"}`, "status 401, not 200"},
+		{401, `{"error":"` + strings.Repeat("a", 41) + `"}`, "status 401, not 200"},
+		{401, `{"error":"invalid_client\n"}`, "status 401, not 200"},
+		{401, `{"error":"invalid_client","error":"invalid_client"}`, "status 401, not 200"},
+		{401, `{"error":{"remote":"text"}}`, "status 401, not 200"},
+		{401, `{"error":"` + token + `"}`, "status 401, not 200"},
+		{401, `{"error":"s_ecret"}`, "status 401, not 200"},
+		{401, `invalid_client`, "status 401, not 200"},
+	} {
+		status, body = one.status, one.body
+		_, err := secret.Ask(t.Context(), token, true)
+		if err == nil || !strings.Contains(err.Error(), one.want) || strings.Contains(strings.ToLower(err.Error()), "remote") {
+			t.Errorf("%d %s: got %v, want %q", one.status, one.body, err, one.want)
+		}
+		p.advance(2 * time.Minute)
+	}
+}
+
 // An issuer that asks to be left alone is, for a minute at most, and all learn how
 // long.
 func TestRetryAfter(t *testing.T) {
