@@ -126,6 +126,44 @@ func TestIssuerDownAtStart(t *testing.T) {
 	})
 }
 
+// An issuer that knows itself by http only, behind a proxy, is asked to be told its
+// address; it is not to be written into the configuration.
+func TestHTTPKeysOfAnHTTPSIssuer(t *testing.T) {
+	issuer := newIssuer(t, idp.WithTLS())
+	issuer.EditMetadata(func(metadata map[string]any) {
+		metadata["jwks_uri"] = strings.Replace(issuer.JWKSURL(), "https:", "http:", 1)
+	})
+	g := prepare(t, "ISSUER", issuer.URL)
+	if err := os.WriteFile(filepath.Join(g.dir, "ca.pem"), issuer.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := g.load(`{
+	GLOBALS
+	gatehouse {
+		issuer ISSUER {
+			name acme
+			audience https://gateway.example.com
+			ca DIR/ca.pem
+			kind user
+		}
+	}
+}
+http://SITE {
+	bind 127.0.0.1
+	bearer_auth
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("/", bearer(mint(issuer, nil))); got.status != http.StatusServiceUnavailable {
+		t.Errorf("got %d", got.status)
+	}
+	const want = "is http, while the issuer is https: tell the issuer its public https address, or set an https jwks_uri"
+	if log := g.log(); !strings.Contains(log, want) {
+		t.Errorf("the log does not say %s: %s", want, log)
+	}
+}
+
 func TestIssuerDownAtARestart(t *testing.T) {
 	issuer, other := newIssuer(t), newIssuer(t)
 	g := start(t, twoIssuers, "ISSUER", issuer.URL, "OTHER", other.URL)

@@ -273,10 +273,11 @@ func parseMetadata(cfg Config, data []byte) (*Metadata, error) {
 // An issuer at https must not name plain http, not even on this machine: what
 // listens there is not the issuer's.
 func (c Config) checkNamed(address string) error {
-	u, err := c.parseURL(address)
-	if err == nil && u.Scheme == "http" && strings.HasPrefix(strings.ToLower(c.Issuer), "https:") {
-		return errors.New("is http, while the issuer is https: set jwks_uri in the configuration if that is meant")
+	scheme := func(of string) string { before, _, _ := strings.Cut(of, ":"); return strings.ToLower(before) }
+	if scheme(c.Issuer) == "https" && scheme(address) == "http" {
+		return errors.New("is http, while the issuer is https: tell the issuer its public https address, or set an https jwks_uri in the configuration")
 	}
+	_, err := c.parseURL(address)
 	return err
 }
 

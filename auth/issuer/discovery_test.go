@@ -30,7 +30,7 @@ func TestParseMetadata(t *testing.T) {
 		{"other case", `{"issuer":"https://A/realms/x","jwks_uri":"https://a"}`, "must be equal"},
 		{"text for an issuer", `{"issuer":"SECRET text","jwks_uri":"https://a"}`, "another issuer than the configured"},
 		{"no jwks_uri", `{"issuer":"https://a/realms/x"}`, "set jwks_uri"},
-		{"http", `{"issuer":"https://a/realms/x","jwks_uri":"http://SECRET/x"}`, "insecure_http"},
+		{"http", `{"issuer":"https://a/realms/x","jwks_uri":"http://SECRET/x"}`, "is http, while the issuer is https: tell the issuer its public https address"},
 		{"relative", `{"issuer":"https://a/realms/x","jwks_uri":"/SECRET"}`, "not an absolute URL"},
 		{"user", `{"issuer":"https://a/realms/x","jwks_uri":"https://u:SECRET@a/"}`, "user information"},
 		{"fragment", `{"issuer":"https://a/realms/x","jwks_uri":"https://a/#SECRET"}`, "fragment"},
