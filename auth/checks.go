@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -248,6 +249,10 @@ func (x *examination) readDates() *Refusal {
 	return nil
 }
 
+// errNoAudience is for a token that no `audience` would let in.
+var errNoAudience = ErrAudience.because(errors.New(
+	"the token has no aud: have the issuer name your gateway in it; access tokens of Amazon Cognito have none, write `preset cognito` for them"))
+
 func (x *examination) checkAudience() *Refusal {
 	a := x.authority
 	audiences, ok := jose.Object(x.claims).List("aud")
@@ -261,6 +266,9 @@ func (x *examination) checkAudience() *Refusal {
 		return nil // the answer may tell
 	}
 	if audiences != nil || !a.preset.clientAsAudience && !x.clientStandsIn() {
+		if audiences == nil && x.answer == nil {
+			return errNoAudience
+		}
 		for _, configured := range a.Audiences {
 			if slices.Contains(audiences, slashTwin(configured)) {
 				return ErrAudience.because(fmt.Errorf("it differs from the configured audience %q by the slash at the end only", configured))

@@ -88,7 +88,11 @@ func (e *Explanation) add(rule string, refusal *Refusal, expected, found any) {
 		if list, ok := found.([]string); ok {
 			found = strings.Join(list, ", ")
 		}
-		found = fmt.Sprintf("%v: %v", found, refusal.Cause)
+		cause := refusal.Cause.Error()
+		if unclear, ok := refusal.Cause.(unclearCause); ok {
+			cause = unclear.todo // the rule kind has the marks
+		}
+		found = fmt.Sprintf("%v: %s", found, cause)
 	}
 	held := refusal == nil
 	e.Rules = append(e.Rules, bound.Rule{Rule: rule, Held: &held, Expected: expected, Found: found})
@@ -236,12 +240,14 @@ func (x *examination) showType() (any, any) {
 func (x *examination) shownAudience() any {
 	list, ok := jose.Object(x.claims).List("aud")
 	switch {
-	case ok && list != nil:
+	case ok && len(list) > 0:
 		return list
 	case x.answer == nil && x.isAskedBesides():
 		return "none in the token: the issuer's answer may tell"
 	case !x.claims.present("aud") && (x.authority.preset.clientAsAudience || x.clientStandsIn()):
 		return fmt.Sprintf("client_id %v", x.raw("client_id"))
+	case ok:
+		return "none"
 	}
 	return x.raw("aud")
 }

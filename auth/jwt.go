@@ -203,7 +203,7 @@ var typeMarks = func() map[string]*Refusal {
 			all[name] = ErrTokenType.because(errors.New("the claim " + name + " " + cause))
 		}
 	}
-	add("is one of ID tokens: send the access token, or write `id_tokens accept` if the issuer's access tokens look so", idTokenMarks...)
+	add("is one of ID tokens: send the access token. Only if the issuer's access tokens have it, too: `id_tokens accept` takes them, and with them ID tokens, from whoever got one", idTokenMarks...)
 	// Security events and logout tokens (RFC 8417), DPoP proofs (RFC 9449),
 	// verifiable credentials, their presentations and status lists, introspection
 	// answers (RFC 9701), statements of federations.

@@ -1,9 +1,10 @@
 package auth
 
 import (
-	"errors"
 	"slices"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/auth/jose"
 )
 
 // Kind is what a caller is.
@@ -155,6 +156,12 @@ func (t *traits) lists(name string) bool {
 	return ok && (t.says(name) || len(stringsOf(value)) > 0)
 }
 
+// isAudience tells whether the token is for one party only, and that is its name.
+func (t *traits) isAudience(name string) bool {
+	list, _ := jose.Object(t.claims).List("aud")
+	return len(list) == 1 && list[0] == name
+}
+
 // granted tells whether gty, a text or a list, is one of the grants.
 func (t *traits) granted(grants ...string) bool {
 	value, ok := t.claims.get("gty")
@@ -210,6 +217,8 @@ func (a *authority) kind(c claimSet) (kind Kind, by string) {
 		return KindUnclear, "none of the marks; the claims that name the client disagree"
 	case t.client == "":
 		return KindUnclear, "none of the marks; no claim names the client"
+	case t.isAudience(t.client):
+		return KindUnclear, "none of the marks; the client is " + t.client + ", and so is aud, as in an ID token"
 	}
 	return KindUnclear, "none of the marks; the client is " + t.client
 }
@@ -246,16 +255,32 @@ func (p *preset) marksShown() (machines, persons string) {
 }
 
 // unclear is the refusal of callers whose kind is unclear, with what to do. name is the
-// preset's; empty: none was chosen.
+// preset's; empty: none was chosen. What would let everybody in by one word is left to
+// the documentation: the token may be an ID token.
 func (p *preset) unclear(name string) *Refusal {
 	machines, persons := p.marksShown()
-	known := "a machine is known by: " + machines + "; a person by: " + persons
-	if machines == "" && persons == "" {
-		known = "the issuer's tokens do not tell"
+	tells := machines != "" || persons != ""
+	todo, marks := "name the preset of the provider, or ", "without a preset, "
+	switch {
+	case name != "" && tells:
+		todo, marks = "see whether the preset "+name+" is that of the provider, or ", "by the preset "+name+", "
+	case name != "":
+		todo = ""
 	}
-	by := "without a preset, "
-	if name != "" {
-		by = "by the preset " + name + ", "
+	cause := unclearCause{todo: "first make sure that it is an access token: an ID token has the id of its client in aud; if it is one, " + todo +
+		"write in the issuer's block `kind user when <claim> <value...>` for what people log in with, and `kind service_account when …` for machines"}
+	if tells {
+		cause.marks = marks + "a machine is known by: " + machines + "; a person by: " + persons
 	}
-	return ErrKindUnclear.because(errors.New("first make sure that it is the access token: one that names neither a client nor a scope may be an ID token; " + by + known + "; write in the issuer's block `kind user when <claim> <value...>` for the clients that people log in with, `kind service_account when …` for those of machines, or, if all its tokens are of one kind, `kind user` or `kind service_account`"))
+	return ErrKindUnclear.because(cause)
+}
+
+// unclearCause says what to do about a kind that is unclear, and what was looked for.
+type unclearCause struct{ todo, marks string }
+
+func (c unclearCause) Error() string {
+	if c.marks == "" {
+		return c.todo
+	}
+	return c.todo + "; " + c.marks
 }

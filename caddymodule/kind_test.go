@@ -85,7 +85,7 @@ http://SITE {
 			t.Errorf("the log does not say %s", want)
 		}
 	}
-	if log := g.log(); !strings.Contains(log, "name a preset, or write kind") {
+	if log := g.log(); !strings.Contains(log, "name the preset of the provider, or, if there is none, write kind … when") {
 		t.Error("nothing warned of the issuer when the configuration was loaded")
 	}
 }

@@ -246,9 +246,9 @@ func unclearCallers(issuers []api.IssuerStatus) (t table) {
 		s := &issuers[i]
 		switch {
 		case s.UnclearCallers > 0:
-			t.add(s.Name, fmt.Sprintf("nothing says whether a person or a machine sent %d of its tokens: set preset or kind", s.UnclearCallers))
+			t.add(s.Name, fmt.Sprintf("nothing says whether a person or a machine sent %d of its tokens: make sure that they are access tokens, then name the preset of the provider, or write kind … when", s.UnclearCallers))
 		case s.KindsTold != nil && !*s.KindsTold:
-			t.add(s.Name, "nothing says how to tell people from machines, but for the marks of common issuers: set kind, or another preset")
+			t.add(s.Name, "nothing says how to tell people from machines, but for the marks of common issuers: name the preset of the provider, or write kind … when")
 		}
 	}
 	return t

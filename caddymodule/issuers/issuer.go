@@ -296,7 +296,7 @@ func (list List) provision(logger *zap.Logger) error {
 				zap.String("issuer", name))
 		}
 		if !i.policy.TellsKinds() {
-			todo := "people and machines of this issuer are distinguished by the claims of common issuers only, and whoever has none counts as neither: name a preset, or write kind"
+			todo := "people and machines of this issuer are distinguished by the claims of common issuers only, and whoever has none counts as neither: name the preset of the provider, or, if there is none, write kind … when"
 			if i.Preset != "" {
 				todo = "tokens of this preset do not tell people from machines, so all callers count as neither: write kind"
 			}

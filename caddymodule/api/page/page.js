@@ -175,7 +175,7 @@
 		if (issuer.introspection?.last_error) found.push({ level: "bad", what: issuer.name + " does not answer introspection requests", so: "Callers whose token it was not asked about lately get 503. " + issuer.introspection.last_error, out: ["Check network, client_id and its secret. See ", at] });
 		if (issuer.events?.poll_failure) found.push({ level: "warn", what: "Events of " + issuer.name + " cannot be fetched", so: "Who is logged out or disabled there is still let in here. " + issuer.events.poll_failure, out: ["See ", goTo(issuer.name, "issuers-title")] });
 		if (issuer.ignored.length) found.push({ level: "warn", what: number(issuer.ignored.length, "key") + " of " + issuer.name + " cannot be used", so: "Tokens with such a signature are refused.", out: ["The reasons: ", at] });
-		if (issuer.unclear_callers && !issuer.kinds_told) found.push({ level: "warn", what: "People and machines of " + issuer.name + " cannot be told apart", so: "It is so of " + number(issuer.unclear_callers, "token") + ".", out: ["Name the preset of the issuer, or write kind."] });
+		if (issuer.unclear_callers && !issuer.kinds_told) found.push({ level: "warn", what: "People and machines of " + issuer.name + " cannot be told apart", so: "It is so of " + number(issuer.unclear_callers, "token") + ".", out: ["Make sure that they are access tokens. Then name the preset of the provider, or write kind … when."] });
 		return found;
 	};
 	const problems = () => {
