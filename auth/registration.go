@@ -2,12 +2,9 @@ package auth
 
 import (
 	"cmp"
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/auth/account"
-	"github.com/gatehouse-proxy/gatehouse/auth/revocation"
 )
 
 // Accounts are the known service accounts. Looking one up takes no lock and
@@ -211,95 +208,4 @@ func (g *Registration) shown(token *Token, now time.Time) string {
 		return "a machine that is not registered: subject " + cmp.Or(token.Subject(), "unknown") + ", client " + cmp.Or(token.ClientID(), "unknown")
 	}
 	return "a person"
-}
-
-// Revocations are what was revoked. Looking for one takes no lock and waits for
-// nothing.
-type Revocations interface {
-	// Find finds the revocation of a key; nil: there is none that counts now.
-	Find(key revocation.Key) *revocation.Revocation
-
-	// IsEmpty tells that there is none at all.
-	IsEmpty() bool
-
-	// Version changes whenever an answer of Find gets stricter, before it does.
-	Version() uint64
-
-	// Loaded tells whether the revocations were ever read: before that, nobody can
-	// say that a token is not revoked.
-	Loaded() bool
-}
-
-// lookRevoked gives the refusal of a token that was revoked. That one was not is kept
-// with it until the revocations change.
-func (g *Registration) lookRevoked(token *Token) *Refusal {
-	version := g.Revocations.Version() // before looking: what changes meanwhile is seen next time
-	if !g.Revocations.Loaded() {
-		return ErrRevocationsUnavailable
-	}
-	if g.revoked(token) != nil {
-		return ErrRevoked
-	}
-	token.unrevoked.Store(version)
-	return nil
-}
-
-// revoked is the revocation that a token falls under; nil: none. A token that does not
-// tell when it was issued falls under any of its names.
-func (g *Registration) revoked(token *Token) *revocation.Revocation {
-	if g.Revocations.IsEmpty() {
-		return nil
-	}
-	issued := int64(math.MinInt64)
-	says := Principal{Token: token, profile: token.profile}
-	if at := says.claim("iat"); at.form == formOne {
-		if seconds, err := strconv.ParseFloat(at.text.Value, 64); err == nil {
-			issued = int64(math.Floor(seconds))
-		}
-	}
-	authority := token.profile.authority
-	sub := ""
-	if authority.SubjectClaim != "" && authority.SubjectClaim != "sub" {
-		sub = says.claim("sub").text.Value // what its issuer calls it, whatever the subject is here
-	}
-	names := [...]struct {
-		target revocation.Target
-		name   string
-	}{
-		{revocation.Subject, token.Subject()},
-		{revocation.Subject, sub},
-		{revocation.Session, says.claim("sid").text.Value},
-		{revocation.Client, token.ClientID()},
-		{revocation.TokenID, says.claim("jti").text.Value},
-	}
-	for _, n := range names {
-		if n.name == "" {
-			continue
-		}
-		found := g.Revocations.Find(revocation.Key{Issuer: authority.Issuer, Target: n.target, Name: n.name})
-		if found != nil && issued <= found.IssuedBefore {
-			return found
-		}
-	}
-	return nil
-}
-
-// showRevoked says which revocation a token falls under.
-func (g *Registration) showRevoked(token *Token) string {
-	found := g.revoked(token)
-	switch {
-	case !g.Revocations.Loaded():
-		return "the revocations have not been read yet"
-	case found == nil:
-		return "none"
-	}
-	text := string(found.Key().Target) + " " + cmp.Or(found.Name(), "unknown") + ", issued at or before " + time.Unix(found.IssuedBefore, 0).UTC().Format(time.RFC3339) +
-		", revocation " + found.ID()
-	if found.By() != "" {
-		text += " by " + found.By()
-	}
-	if found.Reason() != "" {
-		text += ": " + found.Reason()
-	}
-	return text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -348,12 +349,19 @@ func TestRevoked(t *testing.T) {
 			}
 			g.revoke(list, tt.revoked)
 			caller, refusal := registration.Admit(known, epoch)
-			if (refusal == ErrRevoked) != tt.want || (caller != nil) == tt.want {
+			if (refusal != nil && refusal.Reason == ErrRevoked.Reason) != tt.want || (caller != nil) == tt.want {
 				t.Errorf("refused with %v; want %v", refusal, tt.want)
 			}
+			undated := claims["iat"] == any(idp.Absent)
+			if refusal != nil && (refusal.Cause != nil) != undated {
+				t.Errorf("the cause is %v", refusal.Cause)
+			}
 			explained := v.Explain(t.Context(), g.idp.Mint(claims), registration, nil, nil)
-			if (explained.Refusal == ErrRevoked) != tt.want {
+			if explained.Refusal != refusal {
 				t.Errorf("explained as refused with %v", explained.Refusal)
+			}
+			if undated && !strings.Contains(shownBy(explained, "revocation"), "does not say when it was issued") {
+				t.Errorf("explained by %s", shownBy(explained, "revocation"))
 			}
 		})
 	}

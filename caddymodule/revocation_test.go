@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/faultstorage"
+	"github.com/gatehouse-proxy/gatehouse/internal/idp"
 )
 
 // person is a token of alice's session at the application portal, issued some time ago.
@@ -75,6 +76,34 @@ func TestRevoke(t *testing.T) {
 	page := g.send("GET", "/api/status", g.admin())
 	if !strings.Contains(page.body, `"revocations":{"count":1,"loaded":true`) {
 		t.Errorf("the status is %s", page.body)
+	}
+}
+
+// A token that does not say when it was issued stays revoked, whoever logs in again: the
+// log and the explanation say so.
+func TestRevokedWithoutIssuedAt(t *testing.T) {
+	g := startAPI(t)
+	undated, dated := g.person("carol", claims{"iat": idp.Absent}), g.person("bob", nil)
+	for _, who := range []string{"carol", "bob"} {
+		g.revoke(`{"subject":"` + who + `"}`)
+	}
+	const said = "the token does not say when it was issued"
+	for _, one := range []struct {
+		token edit
+		said  bool
+	}{{undated, true}, {dated, false}} {
+		lines := len(g.logged("request refused"))
+		revoked.check(t, g.get("/guarded/", one.token), revoked.jsonBody())
+		if logged := g.logged("request refused"); len(logged) != lines+1 || strings.Contains(fmt.Sprint(logged[lines]), said) != one.said {
+			t.Errorf("the log says %v", logged[lines:])
+		}
+		var request http.Request
+		request.Header = http.Header{}
+		one.token(&request)
+		token := strings.TrimPrefix(request.Header.Get("Authorization"), "Bearer ")
+		if got := g.send("POST", "/api/tokens/explain", g.admin(), content(`{"token":"`+token+`"}`)); strings.Contains(got.body, said) != one.said {
+			t.Errorf("explained as %s", got.body)
+		}
 	}
 }
 
