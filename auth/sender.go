@@ -116,7 +116,8 @@ func (e *Explanation) explainSender(x *examination, senders *bound.Checker, q *b
 	case !ok || x.authority == nil:
 		return
 	case q == nil && isBound && e.Refusal == nil:
-		e.add("sender", ErrBound, "a proof of the key, which was not given", string(cnf))
+		refusal, expected := askedOfSender(cnf, senders)
+		e.add("sender", refusal, expected, string(cnf))
 		return
 	case q == nil || senders == nil:
 		return
@@ -134,6 +135,25 @@ func (e *Explanation) explainSender(x *examination, senders *bound.Checker, q *b
 	if e.Refusal == nil {
 		e.Refusal = senderRefusals[refusal]
 	}
+}
+
+// askedOfSender is the refusal of a bound token that comes alone, as a request with it
+// gets it, and what token explain has to be given besides.
+func askedOfSender(cnf []byte, senders *bound.Checker) (*Refusal, string) {
+	confirmation, refusal := bound.ParseConfirmation(cnf)
+	switch {
+	case refusal != nil:
+		return senderRefusals[refusal], "a cnf that can be read"
+	case confirmation.Certificate == "":
+		return ErrBound, "a DPoP proof, which was not given (--proof)"
+	case confirmation.Thumbprint != "":
+		return ErrBound, "a DPoP proof and the client's certificate, which were not given (--proof, --certificate)"
+	case senders != nil:
+		refusal = bound.ErrNoCertificate
+	default:
+		refusal = bound.ErrBearer
+	}
+	return senderRefusals[refusal], "the client's certificate, which was not given (--certificate)"
 }
 
 // senderRefusals are those of package bound as refusals of this one; nil is none.

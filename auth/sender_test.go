@@ -228,6 +228,35 @@ func TestSenderNonces(t *testing.T) {
 	}
 }
 
+// A bound token that comes alone is refused as a request with it is, and what is missing
+// is named.
+func TestExplainAsksForWhatIsMissing(t *testing.T) {
+	g := newGate(t)
+	v, senders, hash := g.verifier(binds(BoundOptional)), g.senders(), strings.Repeat("A", 43)
+	for _, c := range []struct {
+		cnf          map[string]any
+		senders      *bound.Checker
+		want, asked  string
+		wantsNothing string
+	}{
+		{map[string]any{"x5t#S256": hash}, senders, "no_certificate", "--certificate", "--proof"},
+		{map[string]any{"x5t#S256": hash}, nil, "bound", "--certificate", "--proof"},
+		{map[string]any{"jkt": hash}, senders, "bound", "--proof", "--certificate"},
+		{map[string]any{"jkt": hash, "x5t#S256": hash}, senders, "bound", "--proof, --certificate", "nothing else"},
+	} {
+		token := g.idp.Mint(map[string]any{"cnf": c.cnf})
+		e := v.Explain(t.Context(), token, &Registration{Accounts: nobody{}}, c.senders, nil)
+		shown := shownBy(e, "sender")
+		if reason(e.Refusal) != c.want || !strings.Contains(shown, c.asked) || strings.Contains(shown, c.wantsNothing) {
+			t.Errorf("%v: %s, %s", c.cnf, reason(e.Refusal), shown)
+		}
+		alone := &bound.Request{Token: token, Method: "GET"}
+		if verdict := v.Verify(t.Context(), token).CheckSender(c.senders, alone); reason(verdict.Refusal) != c.want {
+			t.Errorf("%v: a request is refused with %v", c.cnf, verdict.Refusal)
+		}
+	}
+}
+
 // The refusals of senders have names that no other refusal has.
 func TestSenderRefusals(t *testing.T) {
 	seen := map[string]*Refusal{}

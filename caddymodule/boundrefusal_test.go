@@ -74,7 +74,7 @@ func senderCases(t *testing.T, g *gateway, issuer *idp.Issuer) map[string]refusa
 		"proof_signature":       {token: token, proof: flip(proof)},
 		"proof_repeated":        {token: token, proof: used},
 		"proof_binding":         {token: token, proof: other.proof(token, "GET", url, nil)},
-		"no_certificate":        {path: "/mtls/", token: toCertificate, route: true},
+		"no_certificate":        {path: "/mtls/", token: toCertificate},
 		"certificate":           {path: "/mtls/", token: toCertificate, edits: []edit{theirs}, certificate: string(certificate)},
 		"certificate_header":    {path: "/mtls/", token: toCertificate, edits: []edit{header("Client-Cert", "x")}, route: true},
 	}

@@ -59,7 +59,8 @@ token of the admin group, besides the one on stdin.
 		Example: `  caddy gatehouse token explain < token.jwt
   caddy gatehouse token explain --rule payments < token.jwt
   caddy gatehouse token explain --token-file admin.token --json < token.jwt
-  caddy gatehouse token explain --proof proof.jwt --method GET --url https://gw.example.com/a < token.jwt`,
+  caddy gatehouse token explain --proof proof.jwt --method GET --url https://gw.example.com/a < token.jwt
+  caddy gatehouse token explain --certificate client.pem < token.jwt`,
 		Args: cobra.NoArgs,
 	}
 	c.flags(cmd.Flags())
