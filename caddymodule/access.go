@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,10 +93,67 @@ func (a *Access) provision(ctx caddy.Context) (err error) {
 	if r.Err != nil {
 		return r.Err
 	}
+	a.warnOfAudiences(ctx.Logger(), rules.Audiences)
 	if a.predicate, err = rules.Compile(); err != nil || a.Name == "" {
 		return err
 	}
 	return a.authenticator.named.add(a.Name, rules, a.predicate)
+}
+
+// accepted are the names of the issuers whose tokens are let in here.
+func (a *Access) accepted() []string {
+	if len(a.Issuers) > 0 {
+		return a.Issuers
+	}
+	return a.authenticator.issuers.Names()
+}
+
+// warnOfAudiences warns where no audience of the route is one of its issuers', so that a
+// token has to name two. Most tokens name one, and a slip looks the same.
+func (a *Access) warnOfAudiences(logger *zap.Logger, audiences []string) {
+	accepted := a.accepted()
+	var listed []string
+	for _, i := range a.authenticator.issuers {
+		switch policy := i.Policy(); {
+		case !slices.Contains(accepted, policy.Name):
+		case len(policy.Audiences) == 0:
+			return // whatever there is
+		default:
+			listed = append(listed, policy.Audiences...)
+		}
+	}
+	similar := ""
+	for _, one := range audiences {
+		if slices.Contains(listed, one) {
+			return
+		}
+		at := slices.IndexFunc(listed, func(other string) bool { return spelledAlike(one, other) })
+		if at >= 0 && similar == "" {
+			similar = listed[at]
+		}
+	}
+	if len(audiences) == 0 {
+		return
+	}
+	fields := []zap.Field{zap.String("rule", a.Name), zap.Strings("audiences", audiences), zap.Strings("issuer_audiences", listed)}
+	if similar != "" {
+		logger.Warn("an audience of this route differs from one of its issuers only by a slash, the scheme or capitals, so that no token with one audience can pass: "+
+			"write it as tokens spell it, in both places", append(fields, zap.String("similar", similar))...)
+		return
+	}
+	logger.Warn("no audience of this route is one of its issuers', so that no token with one audience can pass: "+
+		"list it at the issuer, too, and say on the other routes which one counts there", fields...)
+}
+
+// spelledAlike tells whether two audiences differ by what is easily overlooked.
+func spelledAlike(a, b string) bool {
+	plain := func(s string) string {
+		if _, rest, found := strings.Cut(s, "://"); found {
+			s = rest
+		}
+		return strings.TrimRight(s, "/")
+	}
+	return strings.EqualFold(plain(a), plain(b))
 }
 
 // namedRules are the rules of a configuration that have a name, so that it can be asked

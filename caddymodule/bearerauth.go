@@ -151,10 +151,7 @@ func (b *BearerAuth) Provision(ctx caddy.Context) error {
 // warnOfNamesakes warns where the upstream knows callers of several issuers by a name
 // alone: each issuer writes whatever it likes there, also what another one calls somebody.
 func (b *BearerAuth) warnOfNamesakes() {
-	accepted := b.Issuers
-	if len(accepted) == 0 {
-		accepted = b.authenticator.issuers.Names()
-	}
+	accepted := b.accepted()
 	handsOn := func(members ...string) bool {
 		return slices.ContainsFunc(b.Headers, func(h Header) bool {
 			return slices.ContainsFunc(members, func(member string) bool { return strings.Contains(h.Value, "{http.auth.user."+member+"}") })

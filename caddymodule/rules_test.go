@@ -220,3 +220,44 @@ func checkStrict(t *testing.T, g *gateway, strict *idp.Issuer) {
 		})
 	}
 }
+
+// An audience of a route that no issuer has is warned of, by validate and at the start:
+// it shuts out everybody whose token names one audience.
+func TestAudienceOfNoIssuerIsWarnedOf(t *testing.T) {
+	const strange, slip = "no audience of this route is one of its issuers'", "only by a slash, the scheme or capitals"
+	first, second := newIssuer(t), newIssuer(t)
+	other := "issuer " + second.URL + " {\n name partner\n audience https://partner.example.com\n }"
+	for name, c := range map[string]struct{ more, lines, want string }{
+		"no audience":            {other, "", ""},
+		"of the issuer":          {"", "audience https://gateway.example.com", ""},
+		"one of two":             {"", "audience https://other.example.com https://gateway.example.com", ""},
+		"of another issuer":      {other, "audience https://partner.example.com", ""},
+		"of an issuer not taken": {other, "issuer acme\naudience https://partner.example.com", strange},
+		"of nobody":              {"", "audience https://other.example.com", strange},
+		"a slash more":           {"", "audience https://gateway.example.com/", slip},
+		"another scheme":         {"", "audience http://Gateway.example.com", slip},
+		"an issuer without any":  {"issuer " + second.URL + " {\n name pool\n preset cognito\n }", "audience https://other.example.com", ""},
+	} {
+		g := prepare(t, "ISSUER", first.URL, "MORE", c.more, "LINES", c.lines)
+		config, err := g.adapted(namesakes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		validation, err := validated(t, g, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := start(t, namesakes, "ISSUER", first.URL, "MORE", c.more, "LINES", c.lines)
+		for _, log := range []string{validation, started.log()} {
+			for _, warning := range []string{strange, slip} {
+				if warned := strings.Contains(log, warning); warned != (warning == c.want) {
+					t.Errorf("%s: warned of %q is %v", name, warning, warned)
+				}
+			}
+			if c.want != "" && !strings.Contains(log, `"issuer_audiences":["https://gateway.example.com"]`) {
+				t.Errorf("%s: the audiences of the issuer are not named: %s", name, log)
+			}
+		}
+		started.stop()
+	}
+}
