@@ -80,6 +80,7 @@ func (p *placement) server(name string, server *caddyhttp.Server) {
 		})
 	}
 	at := []string{"server " + name}
+	p.deletions(routes, nil, at)
 	p.routes(routes, flow{}, at)
 	p.routes(named, flow{ran: true}, at) // who invokes them is not followed
 	p.routes(failed, flow{ran: true}, append(at, "handle_errors"))

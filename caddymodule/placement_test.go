@@ -170,3 +170,46 @@ func TestValidateWarnsOfWhatOthersMayFillIn(t *testing.T) {
 		t.Errorf("validate says %v of a placeholder that is nobody else's", err)
 	}
 }
+
+// A header that bearer_auth sets, and a directive behind it deletes, does not arrive:
+// validate and the start say so.
+func TestHeadersDeletedBehindBearerAuthAreWarnedOf(t *testing.T) {
+	const warning = "headers that bearer_auth sets are deleted again behind it"
+	const set = "bearer_auth {\nheader X-Auth-Subject {http.auth.user.id}\nheader X-Auth-Groups {http.auth.user.groups}\n}\n"
+	for body, want := range map[string]string{
+		set + "request_header -X-Auth-*":                                                             `"headers":["X-Auth-Groups","X-Auth-Subject"],"place":"site 127.0.0.1, headers"`,
+		set + "request_header -x-auth-subject":                                                       `"headers":["X-Auth-Subject"]`,
+		set + "request_header -*-Groups":                                                             `"headers":["X-Auth-Groups"]`,
+		set + "reverse_proxy 127.0.0.1:9 {\nheader_up -X-Auth-Subject\n}":                            `"place":"site 127.0.0.1, reverse_proxy"`,
+		set + "handle /api/* {\nrequest_header -X-Auth-*\n}":                                         `path /api/*, headers"`,
+		"handle /api/* {\n" + set + "request_header -X-Auth-*\n}":                                    `path /api/*, headers"`,
+		strings.Replace(set, "bearer_auth", "bearer_auth /a/*", 1) + "request_header -X-Auth-*":      `X-Auth-Groups`,
+		"route {\nrequest_header -X-Auth-*\n" + set + "}":                                            "",
+		set + "request_header -X-Other":                                                              "",
+		set + "request_header X-Auth-Subject other":                                                  "",
+		set + "header -X-Auth-*":                                                                     "",
+		"handle /api/* {\n" + set + "}\nhandle {\nrequest_header -X-Auth-*\n}":                       "",
+		strings.Replace(set, "bearer_auth", "bearer_auth /a/*", 1) + "request_header /b/* -X-Auth-*": "",
+	} {
+		g := prepare(t, "PUBLIC", newVendor(t).public(), "BODY", body)
+		config, err := g.adapted(placementSites)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := validated(t, g, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		warned := strings.Count(log, warning)
+		if want == "" && warned != 0 || want != "" && (warned != 1 || !strings.Contains(log, want)) {
+			t.Errorf("%s: validate warns %d times, want %q: %s", body, warned, want, log)
+		}
+		if err := g.load(placementSites); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(g.log(), warning); n != 2*warned {
+			t.Errorf("%s: with the start there are %d warnings, want %d", body, n, 2*warned)
+		}
+		g.stop()
+	}
+}
