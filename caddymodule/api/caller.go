@@ -266,10 +266,12 @@ func (a *API) explainToken(c *call) error {
 		return err
 	}
 	e := a.services.Operation.Explain(c.r.Context(), asked.token, sender)
+	message := "the token is good; no rules of a route were asked"
 	if rules != nil {
 		e.HoldRules(rules)
+		message = "the token is good"
 	}
-	answer := Explanation{Verdict: letIn, Message: "the token is good", Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
+	answer := Explanation{Verdict: letIn, Message: message, Issuer: e.Issuer, Rules: e.Rules, Claims: e.Claims}
 	if e.Refusal != nil {
 		answer.Verdict, answer.Reason, answer.Message = "refused", e.Refusal.Reason, e.Refusal.Message
 	}

@@ -80,7 +80,7 @@ func TestExplain(t *testing.T) {
 	s := newSite(t, operating(new(keys)))
 	const path = "/api/tokens/explain"
 	s.send(http.MethodPost, path, `{"token":"good"}`).wants(t, 200,
-		`{"verdict":"let_in","reason":"","message":"the token is good","issuer":"acme","rules":[],"claims":{"sub":"a"}}`+"\n")
+		`{"verdict":"let_in","reason":"","message":"the token is good; no rules of a route were asked","issuer":"acme","rules":[],"claims":{"sub":"a"}}`+"\n")
 	s.send(http.MethodPost, path, `{"token":"bad"}`).wants(t, 200,
 		`{"verdict":"refused","reason":"not_jws","message":"the token is not a signed JWT in compact form","issuer":"",`+
 			`"rules":[{"rule":"form","held":false,"expected":"x","found":"y"},{"rule":"issuer","held":null,"expected":null,"found":null}],"claims":null}`+"\n")
