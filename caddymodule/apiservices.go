@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/events"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/issuers"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/licensing"
+	"github.com/gatehouse-proxy/gatehouse/caddymodule/pool"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/securityevents"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/signing"
 	"github.com/gatehouse-proxy/gatehouse/caddymodule/sso"
@@ -179,7 +180,7 @@ func (p *apiParts) admins(issuer string) api.Group {
 func (p *apiParts) operation() api.Operation {
 	a := p.authenticator
 	o := api.Operation{
-		Version: version(),
+		Version: version(), Storage: pool.StorageName(p.storage),
 		Explain: func(ctx context.Context, token string, sender *bound.Request) auth.Explanation {
 			return a.verifier.Explain(ctx, token, a.registration, a.senders.Checker, sender)
 		},

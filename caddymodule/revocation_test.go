@@ -74,6 +74,9 @@ func TestRevoke(t *testing.T) {
 	g.revoke(`{"subject":"audited"}`)
 	g.checkAudit(t, "acme/alice revocation.create subject audited done")
 	page := g.send("GET", "/api/status", g.admin())
+	if folder := `"storage":"file_system ` + filepath.Join(g.dir, "storage") + `"`; !strings.Contains(page.body, folder) {
+		t.Errorf("the status does not say %s: %s", folder, page.body)
+	}
 	if !strings.Contains(page.body, `"revocations":{"count":1,"loaded":true`) {
 		t.Errorf("the status is %s", page.body)
 	}

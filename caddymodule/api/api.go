@@ -206,6 +206,9 @@ type Operation struct {
 	// Node is this machine's name; empty: not known.
 	Node string
 
+	// Storage is the name of the storage, and the folder if it is one.
+	Storage string
+
 	// Changes are the last lines of the audit log that this node wrote, the newest
 	// first.
 	Changes func() []AuditEntry

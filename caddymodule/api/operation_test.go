@@ -35,6 +35,7 @@ func operating(k *keys) setting {
 		s.Operation = api.Operation{
 			Version: "v1.2.3", Issuers: []api.IssuerKeys{{Name: "a/b", Keys: k}},
 			Node:    "gw-1",
+			Storage: "redis",
 			Changes: func() []api.AuditEntry { return nil },
 			Hour: func() api.Hour {
 				return api.Hour{Series: []api.Minutes{
@@ -123,7 +124,7 @@ func TestStatus(t *testing.T) {
 	status := s.send(http.MethodGet, "/api/status", "").object(t)
 	accounts := status["accounts"].(map[string]any)
 	refusals := status["refusals"].(map[string]any)
-	if status["version"] != "v1.2.3" || status["node"] != "gw-1" || len(status["changes"].([]any)) != 0 || status["license"] != nil || len(refusals) != 1 || refusals["expired"] != 12.0 ||
+	if status["version"] != "v1.2.3" || status["node"] != "gw-1" || status["storage"] != "redis" || len(status["changes"].([]any)) != 0 || status["license"] != nil || len(refusals) != 1 || refusals["expired"] != 12.0 ||
 		accounts["loaded"] != true || accounts["active"] != 0.0 || accounts["synced_at"] == nil {
 		t.Errorf("got %v", status)
 	}

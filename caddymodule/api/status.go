@@ -58,6 +58,7 @@ type ProofState struct {
 type Status struct {
 	Version     string            `json:"version"`
 	Node        string            `json:"node"`    // this machine's name; empty: not known
+	Storage     string            `json:"storage"` // which one: its module, and the folder if it is one
 	License     *LicenseStatus    `json:"license"` // null: no license is asked for
 	Issuers     []IssuerStatus    `json:"issuers"`
 	Accounts    *AccountStatus    `json:"accounts"`
@@ -131,7 +132,7 @@ func (a *API) getStatus(c *call) error {
 	accounts := a.services.Accounts
 	hour := a.services.Operation.Hour()
 	s := Status{
-		Version: a.services.Operation.Version, Node: a.services.Operation.Node, Issuers: a.issuerStatuses(),
+		Version: a.services.Operation.Version, Node: a.services.Operation.Node, Storage: a.services.Operation.Storage, Issuers: a.issuerStatuses(),
 		Refusals: hour.refusals(), Hour: hour, Changes: append([]AuditEntry{}, a.services.Operation.Changes()...),
 		Revocations: &RevocationStatus{},
 		Accounts: &AccountStatus{

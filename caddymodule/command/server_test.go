@@ -11,6 +11,7 @@ import (
 
 const someStatus = `{
 	"version": "v0.1.0",
+	"storage": "file_system /mnt/shared/caddy",
 	"license": {"state":"expiring","is_valid":true,"verified_host":"","verify_error":"","key_id":"324be2de","type":"enterprise",
 		"allowed_hosts":["gw.acme.example"],"description":"Acme Corp","features":["*"],"issued_at":1780315200,"expire_at":1781524800,"days_left":14,"sealed":true,"source":"file /etc/gatehouse/license.json","source_error":"stat /etc/gatehouse/license.json: no such file or directory","clock_suspect":true,"instance":"8adcb2ed1a79"},
 	"issuers": %s,

@@ -228,8 +228,15 @@ func (p *program) accountRows(s *api.Status) table {
 	if !s.Accounts.Loaded {
 		t.add("Loaded", "no: storage was never read")
 	}
+	var storage []string
+	if s.Storage != "" { // older servers do not say
+		storage = append(storage, s.Storage)
+	}
 	if s.Accounts.StorageAway {
-		t.add("Storage", storageWords(s.Accounts.Storage))
+		storage = append(storage, storageWords(s.Accounts.Storage))
+	}
+	if len(storage) > 0 {
+		t.add("Storage", strings.Join(storage, ": "))
 	}
 	t.add("Active", fmt.Sprint(s.Accounts.Active))
 	t.add("Inactive", fmt.Sprint(s.Accounts.Inactive))

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -70,4 +71,20 @@ func StorageID(storage certmagic.Storage) string {
 		config = fmt.Appendf(nil, "%p", storage)
 	}
 	return fmt.Sprintf("%T %x", storage, sha256.Sum256(config))
+}
+
+// StorageName says which storage it is: the name of its module, and the folder if it is
+// one. How other modules show themselves is not asked for: it may hold a password.
+func StorageName(storage certmagic.Storage) string {
+	switch s := storage.(type) {
+	case *certmagic.FileStorage:
+		folder, err := filepath.Abs(s.Path)
+		if err != nil {
+			folder = s.Path
+		}
+		return "file_system " + folder
+	case caddy.Module:
+		return s.CaddyModule().ID.Name()
+	}
+	return fmt.Sprintf("%T", storage)
 }

@@ -503,13 +503,13 @@
 			return [facts(status.seats.taken.map(one => [one.account + ", " + one.product, one.taken.toLocaleString("en") + (one.seats ? " of " + one.seats.toLocaleString("en") : "")]))];
 		});
 	};
-	const showStorage = () => draw("storage", [status.node, status.version, status.accounts, status.dpop], () => {
+	const showStorage = () => draw("storage", [status.node, status.version, status.storage, status.accounts, status.dpop], () => {
 		const accounts = status.accounts, fault = storageFaults[accounts.storage] || (accounts.storage_away ? storageFaults.away : undefined);
 		badge(element("storage-state"), fault ? (fault === storageFaults.away ? "storage out of reach" : accounts.storage) : "storage answers", fault ? fault[0] : "good");
 		return [
 			fault ? make("p", fault[1] + ". " + fault[2], "fault") : "",
 			facts([
-				["Node", status.node], ["Version", status.version],
+				["Node", status.node], ["Version", status.version], ["Storage", status.storage],
 				["Accounts", accounts.loaded ? "read" : "not read yet"],
 				["Confirmed", put(make("span"), "Storage confirmed them ", time(accounts.synced_at))],
 				...status.dpop ? [["DPoP proofs", status.dpop.remembered.toLocaleString("en") + " of " + status.dpop.replay_memory.toLocaleString("en") + " remembered, nonce " + status.dpop.nonce]] : [],
