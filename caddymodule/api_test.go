@@ -196,10 +196,14 @@ func TestLifeOfAMachine(t *testing.T) {
 			unknown.check(t, g.get("/guarded/", machine), unknown.jsonBody())
 		})
 	}
-	g.checkAudit(t, `acme/alice service_account.create robot-on-the-site done
-acme/alice service_account.update robot-on-the-site done
-acme/alice service_account.update robot-on-the-site done
+	g.checkAudit(t, `acme/alice service_account.create robot-on-the-site done active
+acme/alice service_account.update robot-on-the-site done inactive
+acme/alice service_account.update robot-on-the-site done active
 acme/alice service_account.delete robot-on-the-site done`)
+	changes := g.send("GET", "/api/status", g.admin()).body
+	if !strings.Contains(changes, `"action":"service_account.update","target":"robot-on-the-site","outcome":"done","status":"inactive"}`) {
+		t.Errorf("the status says %s", changes)
+	}
 }
 
 // checkAudit wants the lines in the audit log, one after the other.
@@ -207,9 +211,9 @@ func (g *apiGateway) checkAudit(t *testing.T, want string) {
 	t.Helper()
 	var all []string
 	for line := range strings.Lines(g.log()) {
-		var e struct{ Logger, Msg, Actor, Target, Outcome string }
+		var e struct{ Logger, Msg, Actor, Target, Outcome, Status string }
 		if json.Unmarshal([]byte(line), &e) == nil && e.Logger == "gatehouse.audit" {
-			all = append(all, strings.Join([]string{e.Actor, e.Msg, e.Target, e.Outcome}, " "))
+			all = append(all, strings.TrimSpace(strings.Join([]string{e.Actor, e.Msg, e.Target, e.Outcome, e.Status}, " ")))
 		}
 	}
 	if !strings.Contains(strings.Join(all, "\n"), want) {

@@ -144,7 +144,11 @@ func auditing(logger *zap.Logger) func(api.AuditEntry) {
 	audit := logger.Named("audit")
 	return func(e api.AuditEntry) {
 		lastChanges.add(e)
-		audit.Info(e.Action, zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome))
+		fields := []zap.Field{zap.String("actor", e.Actor), zap.String("target", e.Target), zap.String("outcome", e.Outcome)}
+		if e.Status != "" {
+			fields = append(fields, zap.String("status", string(e.Status)))
+		}
+		audit.Info(e.Action, fields...)
 	}
 }
 

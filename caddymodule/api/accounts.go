@@ -172,7 +172,11 @@ func (a *API) change(c *call, action string, asked account.Change) error {
 		return a.failed(c, action, called, err)
 	}
 	done := results[0].Account
-	a.audit(c, action, a.target(done.Key()))
+	entry := AuditEntry{Actor: c.actor(), Action: action, Target: a.target(done.Key()), Outcome: outcomeDone}
+	if asked.Op != account.Delete {
+		entry.Status = done.Status(time.Now())
+	}
+	a.services.Audit(entry)
 	switch asked.Op {
 	case account.Create:
 		writeAccount(c.w, http.StatusCreated, done)

@@ -224,6 +224,10 @@ type AuditEntry struct {
 	Action  string    `json:"action"`  // what: service_account.create, …
 	Target  string    `json:"target"`  // to what: a subject, a license id, …
 	Outcome string    `json:"outcome"` // done, refused or, where it is the server's fault, failed
+
+	// Status is that of a service account after it was made or changed: active, inactive
+	// or expired.
+	Status account.Status `json:"status,omitempty"`
 }
 
 // The outcomes in the audit log.
