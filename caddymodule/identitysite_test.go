@@ -492,6 +492,28 @@ func TestBearerAndBasicOnOneSite(t *testing.T) {
 	}
 }
 
+// A preflight that one bearer_auth lets pass is refused by the next.
+func TestPreflightsThatAnotherBearerAuthRefusesAreReported(t *testing.T) {
+	issuer := newIssuer(t)
+	const passing = "{\npreflight pass\n}\n"
+	for body, warned := range map[string]bool{
+		"bearer_auth " + passing + "bearer_auth /admin/* {\ngroup ops\n}":                     true,
+		"bearer_auth /a/* " + passing + "bearer_auth /a/b/*":                                  true,
+		"bearer_auth /a/* " + passing + "bearer_auth /b/*":                                    false,
+		"bearer_auth " + passing + "bearer_auth /admin/* " + passing:                          false,
+		"@write method POST\nbearer_auth " + passing + "bearer_auth @write {\nscope write\n}": false,
+		"@x header X-Admin *\nbearer_auth " + passing + "bearer_auth @x {\nscope write\n}":    false,
+		"bearer_auth\nbearer_auth /admin/*":                                                   false,
+		"handle /a/* {\nbearer_auth " + passing + "}\nhandle {\nbearer_auth\nrespond in\n}\n": false,
+	} {
+		g := start(t, identitySites, "BODY", body+"\n\trespond in", "ISSUER", issuer.URL)
+		if got := strings.Contains(g.log(), "refuses preflights"); got != warned {
+			t.Errorf("%s: warned %t, want %t", body, got, warned)
+		}
+		g.stop()
+	}
+}
+
 // A method that nobody thought of is open, where each bearer_auth names its methods.
 func TestMethodsThatNoBearerAuthMatchesAreReported(t *testing.T) {
 	issuer := newIssuer(t)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ import (
 // from Start on.
 func checkRoutes(ctx caddy.Context, logger *zap.Logger) error {
 	for _, check := range []func(caddy.Context, *zap.Logger) error{
-		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfUnguarded, warnOfUncleaned, warnOfUnheardEvents,
+		checkResourceRoutes, checkBoundRoutes, warnOfBasicAuth, warnOfPreflights, warnOfUnguarded, warnOfUncleaned, warnOfUnheardEvents,
 	} {
 		if err := check(ctx, logger); err != nil {
 			return err
@@ -97,6 +98,36 @@ func warnOfBasicAuth(ctx caddy.Context, logger *zap.Logger) error {
 					logger.Warn("bearer_auth and basic_auth guard the same requests of a site, and nobody can pass both with one Authorization header: "+
 						"give each a path of its own, or say optional in bearer_auth", zap.Strings("sites", hostsOf(bearer)))
 				}
+			}
+		}
+	}
+	return err
+}
+
+// warnOfPreflights warns where one bearer_auth lets CORS preflights pass, and another one
+// that they meet does not: a page of another site could not use what is behind both.
+func warnOfPreflights(ctx caddy.Context, logger *zap.Logger) error {
+	type handlers struct{ passing, stopping [][]caddyhttp.Route }
+	sites := make(map[*caddyhttp.MiddlewareHandler]*handlers)
+	err := eachHandler(ctx, func(_ *caddyhttp.Server, handler caddyhttp.MiddlewareHandler, around []caddyhttp.Route) error {
+		site := &around[0].Handlers[0]
+		if sites[site] == nil {
+			sites[site] = new(handlers)
+		}
+		switch b, ok := handler.(*BearerAuth); {
+		case !ok, b.Optional:
+		case b.Preflight == preflightPass:
+			sites[site].passing = append(sites[site].passing, around)
+		case takesMethod(around, http.MethodOptions):
+			sites[site].stopping = append(sites[site].stopping, around)
+		}
+		return nil
+	})
+	for _, site := range sites {
+		for _, stopping := range site.stopping {
+			if slices.ContainsFunc(site.passing, func(passing []caddyhttp.Route) bool { return overlap(passing, stopping) }) {
+				logger.Warn("preflight pass is said in one bearer_auth, and another one that gets the same requests refuses preflights: write it in each of them",
+					zap.Strings("sites", hostsOf(stopping)), zap.Strings("paths", samplePaths(stopping)))
 			}
 		}
 	}

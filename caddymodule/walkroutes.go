@@ -120,6 +120,24 @@ func letsPathThrough(route caddyhttp.Route, path string) bool {
 	})
 }
 
+// takesMethod tells whether requests with a method come through the routes, if no more than
+// hosts, paths and methods decides about it; else nobody can say so.
+func takesMethod(around []caddyhttp.Route, method string) bool {
+	for _, route := range around {
+		for _, set := range route.MatcherSets {
+			for _, matcher := range set {
+				switch matcher.(type) {
+				case *caddyhttp.MatchHost, *caddyhttp.MatchPath, *caddyhttp.MatchMethod:
+				default:
+					return false
+				}
+			}
+		}
+	}
+	methods := methodsOf(around)
+	return len(methods) == 0 || slices.Contains(methods, method)
+}
+
 // methodsOf are the methods that the routes take; none: one may take any.
 func methodsOf(around []caddyhttp.Route) (methods []string) {
 	for _, route := range around {
