@@ -267,7 +267,7 @@ func (p *preset) unclear(name string) *Refusal {
 	case name != "":
 		todo = ""
 	}
-	cause := unclearCause{todo: "first make sure that it is an access token: an ID token has the id of its client in aud; if it is one, " + todo +
+	cause := unclearCause{todo: "first make sure that it is an access token: an ID token has the id of its client in aud; then " + todo +
 		"write in the issuer's block `kind user when <claim> <value...>` for what people log in with, and `kind service_account when …` for machines"}
 	if tells {
 		cause.marks = marks + "a machine is known by: " + machines + "; a person by: " + persons

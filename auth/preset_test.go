@@ -423,7 +423,7 @@ func TestPresetsThatTell(t *testing.T) {
 			t.Errorf("%s tells: %v", name, tells)
 		}
 	}
-	for name, want := range map[string]string{"dex": "; if it is one, write in the issuer's block `kind user when <claim> <value...>`", "okta": "; by the preset okta, a machine is known by: sub is the client; a person by: uid with cid"} {
+	for name, want := range map[string]string{"dex": "; then write in the issuer's block `kind user when <claim> <value...>`", "okta": "; by the preset okta, a machine is known by: sub is the client; a person by: uid with cid"} {
 		named := presets[name]
 		if cause := named.unclear(name).Cause.Error(); !strings.Contains(cause, want) {
 			t.Errorf("%s: %s", name, cause)
