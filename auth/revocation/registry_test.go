@@ -197,6 +197,40 @@ func TestNodes(t *testing.T) {
 }
 
 // TestKilledRightAfter: what was acknowledged is there, whenever the process is killed.
+// A storage goes back in time, another node writes on, and the record of a revocation
+// that was made stricter is gone in that state: it stays as strict as it was.
+func TestForkWithoutARecord(t *testing.T) {
+	t.Parallel()
+	e := faultstorage.New(faultstorage.Faults{})
+	t.Cleanup(e.Release)
+	knows := start(t, e.Node(), registry.Options{WriteLimit: time.Minute})
+	earlier := draft("alice")
+	earlier.IssuedBefore = time.Now().Add(-time.Hour)
+	revoke(t, knows, earlier)
+	old := e.Clone()
+	var record string
+	for _, key := range old.Keys() {
+		if strings.Contains(string(old.Value(key)), "alice") {
+			record = key
+		}
+	}
+	strict := revoke(t, knows, draft("alice"))[0].IssuedBefore
+	e.Restore(old)
+	other := start(t, e.Node(), registry.Options{})
+	e.Set(record, []byte("half of a rec"))
+	revoke(t, other, draft("bob"))
+	for name, r := range map[string]*revocation.Registry{"the one that knows": knows, "the other": other, "a new one": nil} {
+		if r == nil {
+			r = start(t, e.Node(), registry.Options{})
+		}
+		eventually(t, name+" knows both", func() bool {
+			alice := r.Find(revocation.Key{Issuer: issuer, Target: revocation.Subject, Name: "alice"})
+			bob := r.Find(revocation.Key{Issuer: issuer, Target: revocation.Subject, Name: "bob"})
+			return alice != nil && alice.IssuedBefore == strict && bob != nil
+		})
+	}
+}
+
 func TestKilledRightAfter(t *testing.T) {
 	t.Parallel()
 	for range 5 {

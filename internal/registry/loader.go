@@ -13,6 +13,7 @@ var (
 	errGone   = errors.New("the revision record can no longer be read: storage is down, or lost it")
 	errOrphan = errors.New("storage holds records, but no revision record of them can be read")
 	errOlder  = errors.New("storage shows an older revision")
+	errUnread = errors.New("storage shows a state that lacks some of what this node knows, and its record of that cannot be read")
 )
 
 // loader reads what storage holds, and publishes it as what is known. The keeper and
@@ -26,6 +27,7 @@ type loader[K comparable, R any] struct {
 	shown     reading         // the last one
 	fork      *basis[K, R]    // what storage shows, if that must be joined with what is known
 	staleAt   time.Time       // since when storage shows an older revision; zero: it does not
+	unreadAt  time.Time       // since when the fork has a record that is needed and cannot be read; zero: it has none
 	damaged   map[int]string  // shards whose records cannot be used, with the record
 	recheckAt time.Time       // when they are looked at again
 	reported  map[string]bool // damaged records of which an event was sent
@@ -70,6 +72,9 @@ func (l *loader[K, R]) pull() (sight, error) {
 	saw, err := l.judge(found)
 	if saw != forked {
 		l.fork = nil
+	}
+	if saw != forked && err == nil {
+		l.unreadAt = time.Time{}
 	}
 	if saw != stale && saw != older {
 		l.staleAt = time.Time{}
@@ -245,12 +250,38 @@ func (l *loader[K, R]) weigh(found reading) (sight, error) {
 			l.fork.blocked[i] = l.r.kind.shardKey(i, found.rev.digests[i])
 		}
 	}
+	if err := l.awaitRecords(); err != nil {
+		return current, err
+	}
 	w := newWork(l.r.kind, l.fork.snapshot, l.fork.blocked, steps)
 	if len(w.changed) == 0 && len(l.fork.blocked) == 0 {
 		l.publish(found.rev, l.fork.snapshot, nil)
 		return current, nil
 	}
 	return forked, nil
+}
+
+// awaitRecords fails while the fork has a record that cannot be read and lacks a change
+// known here: joined without it, the change would be lost. Usually it is a matter of
+// moments, or until a node that knows the record writes it again. After that an operator
+// decides, or what is known here counts if the kind unites.
+func (l *loader[K, R]) awaitRecords() error {
+	record := l.fork.unread(l.r.kind)
+	if record == "" {
+		l.unreadAt = time.Time{}
+		return nil
+	}
+	if l.unreadAt.IsZero() {
+		l.unreadAt = time.Now()
+	}
+	switch {
+	case time.Since(l.unreadAt) < 2*healEvery*l.lease.Host.Refresh:
+		return fmt.Errorf("%w: %s", errUnread, record)
+	case l.r.kind.Unites:
+		l.fork.all = true
+		return nil
+	}
+	return fmt.Errorf("%w; %w: %s", l.r.kind.Diverged, errUnread, record)
 }
 
 // maxMoves bounds how often a revision is looked for whose records stay, while
