@@ -71,19 +71,6 @@ type basis[K comparable, R any] struct {
 	restore  bool      // records that rev names may be gone
 }
 
-// unread is a record of the basis that cannot be read, and that a step changes; empty:
-// there is none.
-func (b *basis[K, R]) unread(k *Kind[K, R]) string {
-	for _, s := range b.steps {
-		for _, c := range s.changes {
-			if record := b.blocked[int(k.Hash(k.Key(c.Record()))>>56)]; record != "" {
-				return record
-			}
-		}
-	}
-	return ""
-}
-
 // commit does what the requests ask for, under the lock, in one revision. It
 // returns the requests that it did not answer.
 func (c *committer[K, R]) commit(reqs []*request[K, R]) ([]*request[K, R], error) {

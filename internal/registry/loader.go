@@ -13,7 +13,6 @@ var (
 	errGone   = errors.New("the revision record can no longer be read: storage is down, or lost it")
 	errOrphan = errors.New("storage holds records, but no revision record of them can be read")
 	errOlder  = errors.New("storage shows an older revision")
-	errUnread = errors.New("storage shows a state that lacks some of what this node knows, and its record of that cannot be read")
 )
 
 // loader reads what storage holds, and publishes it as what is known. The keeper and
@@ -223,65 +222,6 @@ func (l *loader[K, R]) judge(found reading) (sight, error) {
 		return stale, nil
 	}
 	return older, nil
-}
-
-// weigh deals with a revision that neither holds what is known here nor is held by
-// it. If it lacks nothing but the ids it is adopted; else the two must be joined.
-func (l *loader[K, R]) weigh(found reading) (sight, error) {
-	steps, ok := l.past.since(found.rev)
-	if !ok && l.r.kind.Unites {
-		all := step[R]{} // made all records, of a state that nobody saw come to be
-		for _, r := range l.r.current.Load().List(nil, nil, 0) {
-			all.changes = append(all.changes, Changed[R]{After: r})
-		}
-		steps, ok = []step[R]{all}, true
-	}
-	if !ok {
-		return current, fmt.Errorf("%w: there revision %d, %s; here %d, %s",
-			l.r.kind.Diverged, found.rev.Seq, found.rev.ID, l.head.Seq, l.head.ID)
-	}
-	if l.fork == nil || l.fork.rev.ID != found.rev.ID || len(l.fork.blocked) > 0 {
-		base, lost, err := l.r.kind.fetch(l.lease, found.rev, l.r.current.Load())
-		if err != nil {
-			return current, err
-		}
-		l.fork = &basis[K, R]{rev: found.rev, also: l.head, snapshot: base, blocked: map[int]string{}, steps: steps, due: true}
-		for i := range lost {
-			l.fork.blocked[i] = l.r.kind.shardKey(i, found.rev.digests[i])
-		}
-	}
-	if err := l.awaitRecords(); err != nil {
-		return current, err
-	}
-	w := newWork(l.r.kind, l.fork.snapshot, l.fork.blocked, steps)
-	if len(w.changed) == 0 && len(l.fork.blocked) == 0 {
-		l.publish(found.rev, l.fork.snapshot, nil)
-		return current, nil
-	}
-	return forked, nil
-}
-
-// awaitRecords fails while the fork has a record that cannot be read and lacks a change
-// known here: joined without it, the change would be lost. Usually it is a matter of
-// moments, or until a node that knows the record writes it again. After that an operator
-// decides, or what is known here counts if the kind unites.
-func (l *loader[K, R]) awaitRecords() error {
-	record := l.fork.unread(l.r.kind)
-	if record == "" {
-		l.unreadAt = time.Time{}
-		return nil
-	}
-	if l.unreadAt.IsZero() {
-		l.unreadAt = time.Now()
-	}
-	switch {
-	case time.Since(l.unreadAt) < 2*healEvery*l.lease.Host.Refresh:
-		return fmt.Errorf("%w: %s", errUnread, record)
-	case l.r.kind.Unites:
-		l.fork.all = true
-		return nil
-	}
-	return fmt.Errorf("%w; %w: %s", l.r.kind.Diverged, errUnread, record)
 }
 
 // maxMoves bounds how often a revision is looked for whose records stay, while
