@@ -481,8 +481,9 @@ func TestBearerAndBasicOnOneSite(t *testing.T) {
 		"bearer_auth {\noptional\n}\nbasic_auth" + basic:                                          false,
 		"handle /a/* {\nbearer_auth\nrespond a\n}\nhandle {\nbasic_auth" + basic + "respond b\n}": false,
 		"bearer_auth": false,
-		"@password header Authorization Basic*\nbearer_auth\nbasic_auth @password" + basic: true,
-		"@other header X-Other *\nbearer_auth\nbasic_auth @other" + basic:                  true,
+		"@password header Authorization Basic*\nbearer_auth\nbasic_auth @password" + basic:                                                   true,
+		"@other header X-Other *\nbearer_auth\nbasic_auth @other" + basic:                                                                    true,
+		"@token header_regexp Authorization ^Bearer\n@other not header Authorization Bearer*\nbearer_auth @token\nbasic_auth @other" + basic: false,
 	} {
 		g := start(t, identitySites, "BODY", body+"\n\trespond in", "ISSUER", issuer.URL)
 		if got := strings.Contains(g.log(), "bearer_auth and basic_auth guard the same requests"); got != warned {

@@ -3,6 +3,7 @@ package caddymodule_test
 import (
 	"encoding/base64"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,46 @@ const providers = `{
 		}]}}}
 	}
 }`
+
+// The page on JSON shows both as providers. Caddy asks them in random order.
+func TestProviderBearerBesideBasicAsDocumented(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, "../docs/json.md"), "## Caddy's own `authentication`")
+	_, text, _ = strings.Cut(text, "```json\n")
+	handler, _, found := strings.Cut(text, "```")
+	if !found {
+		t.Fatal("the page has no such handler")
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("pw"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler = regexp.MustCompile(`\$2a\$14[^"]+`).ReplaceAllLiteralString(handler, string(hash))
+	issuer, g := newIssuer(t), prepare(t)
+	before, rest, _ := strings.Cut(providers, `{"handler": "authentication"`)
+	_, after, _ := strings.Cut(rest, `{"handler": "static_response"`)
+	config := strings.NewReplacer("ISSUER", issuer.URL, "SITE", g.site, "SECOND", g.second, "DIR", g.dir).Replace(
+		before + handler + `, {"handler": "static_response"` + after)
+	if err := g.loadJSON([]byte(config)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		edit   edit
+		status int
+	}{
+		"password":       {func(r *http.Request) { r.SetBasicAuth("alice", "pw") }, 200},
+		"wrong password": {func(r *http.Request) { r.SetBasicAuth("alice", "x") }, 401},
+		"token":          {bearer(issuer.Mint(claims{"sub": "jane", "scope": "gateway.read"})), 200},
+		"without scope":  {bearer(issuer.Mint(nil)), 401},
+		"bad token":      {bearer("bad"), 401},
+		"neither":        {nothing, 401},
+	} {
+		for range 4 {
+			if got := g.get("/", c.edit); got.status != c.status {
+				t.Errorf("%s: got %d, want %d", name, got.status, c.status)
+			}
+		}
+	}
+}
 
 func TestProviderBearer(t *testing.T) {
 	issuer := newIssuer(t)

@@ -203,8 +203,13 @@ func samplePaths(routes []caddyhttp.Route) (paths []string) {
 func seesAuthorization(around []caddyhttp.Route) bool {
 	sees := func(set caddyhttp.MatcherSet) bool {
 		return slices.ContainsFunc(set, func(matcher any) bool {
-			header, ok := matcher.(*caddyhttp.MatchHeader)
-			return ok && len((*header)["Authorization"]) > 0
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHeader:
+				return len((*m)["Authorization"]) > 0
+			case *caddyhttp.MatchHeaderRE:
+				return (*m)["Authorization"] != nil
+			}
+			return false
 		})
 	}
 	return slices.ContainsFunc(around, func(route caddyhttp.Route) bool {
