@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,5 +75,37 @@ func TestEveryCaddyfileAdapts(t *testing.T) {
 	}
 	if blocks < 10 {
 		t.Errorf("found %d Caddyfiles, want more", blocks)
+	}
+}
+
+// Caddy's /admin/* does not match /admin, which would pass without what is asked for there.
+func TestNoMatcherLeavesOutThePathItself(t *testing.T) {
+	inline := regexp.MustCompile(`\b(bearer_auth|require_license|identity_headers) /\S+`)
+	named := regexp.MustCompile("\\bpath((?: /[^\\s`]*)+)")
+	names := append(pages(t), "Caddyfile.example", "deploy/systemd/Caddyfile", "deploy/kubernetes/gatehouse.yaml")
+	for _, page := range pages(t) {
+		if folder, found := strings.CutSuffix(page, "/README.md"); found {
+			names = append(names, folder+"/Caddyfile")
+		}
+	}
+	matchers := 0
+	for _, name := range names {
+		text := read(t, name)
+		for _, found := range inline.FindAllString(text, -1) {
+			t.Errorf("%s: %s: name the path and what is below it, in a matcher", name, found)
+		}
+		for _, found := range named.FindAllStringSubmatch(text, -1) {
+			paths := strings.Fields(found[1])
+			for _, path := range paths {
+				if parent, below := strings.CutSuffix(path, "/*"); below {
+					if matchers++; !slices.Contains(paths, parent) {
+						t.Errorf("%s: %s leaves out %s", name, found[0], parent)
+					}
+				}
+			}
+		}
+	}
+	if matchers < 10 {
+		t.Errorf("%d matchers were found", matchers)
 	}
 }
