@@ -25,7 +25,7 @@ func TestConfigurationsThatDoNotLoad(t *testing.T) {
 		{"ca", `{"issuer": "https://a.example.com", "audiences": ["a"], "ca": "/nowhere.pem"}`, "", "", "/nowhere.pem"},
 		{"http", `{"issuer": "http://a.example.com", "audiences": ["a"]}`, "", "", "insecure_http"},
 		{"unknown member", `{"issuer": "https://a.example.com", "audience": ["a"]}`, "", "", `unknown field "audience"`},
-		{"huge token cache", issuer, `, "token_cache": 1000000000000`, "", "token_cache: found \"1000000000000\", expected a number of tokens from 0 to 10000000 or a size"},
+		{"huge token cache", issuer, `, "token_cache": 1000000000000`, "", "token_cache: found \"1000000000000\", expected a number of KiB from 0 to 10000000 or a size"},
 		{"huge size of the token cache", issuer, `, "token_cache": "17GiB"`, "", `token_cache: found "17GiB", expected`},
 		{"tiny size of the token cache", issuer, `, "token_cache": "1KiB"`, "", `token_cache: found "1KiB", expected`},
 		{"token cache of another type", issuer, `, "token_cache": {}`, "", `token_cache: found "{}", expected`},

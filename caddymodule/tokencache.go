@@ -13,7 +13,7 @@ import (
 
 // TokenCache is how much memory verified tokens may take that are kept: a size
 // such as 64MiB, or a number, which stands for as many KiB; an ordinary token
-// takes less than one. Empty is the default.
+// takes about one. Empty is the default.
 type TokenCache string
 
 // The limits of a token cache.
@@ -23,7 +23,7 @@ const (
 	leastTokenCache    = 1 << 20  // bytes, where a size is written
 	mostTokenCache     = 16 << 30 // bytes
 	tokenCacheUnit     = 1 << 10  // bytes
-	tokenCacheExpected = "a number of tokens from 0 to 10000000 or a size from 1MiB to 16GiB such as 64MiB"
+	tokenCacheExpected = "a number of KiB from 0 to 10000000 or a size from 1MiB to 16GiB such as 64MiB"
 )
 
 // bytes is the bound of the cache; 0 is no cache.
@@ -58,7 +58,7 @@ func (c TokenCache) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(c))
 }
 
-// parseTokenCache reads a number of tokens or a size.
+// parseTokenCache reads a number of KiB or a size.
 func (c *TokenCache) parseTokenCache(d *caddyfile.Dispenser) error {
 	option, text := d.Val(), ""
 	if err := parse.ReadWord(d, &text, tokenCacheExpected); err != nil {
