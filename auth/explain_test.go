@@ -159,7 +159,7 @@ func TestExplainNamesTheSlip(t *testing.T) {
 	}{
 		{"the client is in another claim", policy(func(p *Policy) {
 			p.Kinds = []KindRule{{KindUser, "azp", []string{"web"}}}
-		}), mint(map[string]any{"azp": nil, "sid": nil, "client_id": "web"}), "kind", []string{"user when azp is web", "unclear, by none of the marks; the client is web"}},
+		}), mint(map[string]any{"azp": nil, "sid": nil, "client_id": "web"}), "kind", []string{"user when azp is web", "unclear, by none of these claims; the client is web"}},
 		{"no client", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "kind", []string{"no claim names the client"}},
 		{"the cause says what it may be", policy(func(*Policy) {}), mint(map[string]any{"azp": nil, "sid": nil}), "account", []string{"first make sure that it is an access token"}},
 		{"an ID token", policy(func(p *Policy) { p.Audiences = []string{"web"} }), mint(map[string]any{"azp": "web", "aud": "web", "sid": nil}), "kind", []string{"the client is web, and so is aud, as in an ID token"}},

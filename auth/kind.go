@@ -214,13 +214,13 @@ func (a *authority) kind(c claimSet) (kind Kind, by string) {
 	case person >= 0:
 		return KindUser, a.preset.persons[person].shown
 	case t.torn:
-		return KindUnclear, "none of the marks; the claims that name the client disagree"
+		return KindUnclear, "none of these claims; the claims that name the client disagree"
 	case t.client == "":
-		return KindUnclear, "none of the marks; no claim names the client"
+		return KindUnclear, "none of these claims; no claim names the client"
 	case t.isAudience(t.client):
-		return KindUnclear, "none of the marks; the client is " + t.client + ", and so is aud, as in an ID token"
+		return KindUnclear, "none of these claims; the client is " + t.client + ", and so is aud, as in an ID token"
 	}
-	return KindUnclear, "none of the marks; the client is " + t.client
+	return KindUnclear, "none of these claims; the client is " + t.client
 }
 
 // TellsKinds tells whether the policy says by itself, or by its preset, what the
