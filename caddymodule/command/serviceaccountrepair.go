@@ -140,7 +140,7 @@ func (p *program) accountConfirm(c *connection) *cobra.Command {
 An account remembers which issuer its issuer's name stood for when it was created. If the
 name stands for another issuer now, the account lets nobody in. This command accepts the
 issuer that has the name now, for all accounts of that name or for one: for example after
-an issuer has moved to another address.
+an issuer has moved to another URL.
 `,
 		Example: `  caddy gatehouse service-account confirm --issuer acme
   caddy gatehouse service-account confirm --issuer acme ci-deploy --json`,
