@@ -84,7 +84,7 @@ func (p *placement) deletion(handler map[string]any, set handedOn, around []stri
 	}
 	if len(gone) > 0 {
 		slices.Sort(gone)
-		p.logger.Warn("headers that bearer_auth sets are deleted again behind it, so that they do not arrive: take the deletion out, as bearer_auth itself removes what clients send under these names",
+		p.logger.Warn("headers that bearer_auth sets are deleted again behind it, so that they do not arrive: take the deletion out, as bearer_auth itself removes what clients send under these names; write identity_headers for other names that it is to keep out",
 			zap.Strings("headers", gone), zap.String("place", strings.Join(append(slices.Clone(around), name), ", ")))
 	}
 }

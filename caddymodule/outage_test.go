@@ -126,8 +126,8 @@ func TestIssuerDownAtStart(t *testing.T) {
 	})
 }
 
-// An issuer that knows itself by http only, behind a proxy, is asked to be told its
-// address; it is not to be written into the configuration.
+// Of an issuer that knows itself by http only, behind a proxy, the log says to mend that at
+// the issuer, and not to write the http address into the configuration.
 func TestHTTPKeysOfAnHTTPSIssuer(t *testing.T) {
 	issuer := newIssuer(t, idp.WithTLS())
 	issuer.EditMetadata(func(metadata map[string]any) {

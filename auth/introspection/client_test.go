@@ -364,7 +364,7 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// Of a denial the OAuth error code is told, and nothing that could be anything else.
+// Of a denial the OAuth error code is shown, and nothing that could be anything else.
 func TestErrorCode(t *testing.T) {
 	var body string
 	status := http.StatusUnauthorized
